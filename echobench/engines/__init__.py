@@ -1,0 +1,95 @@
+"""How bytes get back: one file an engine, all behind one interface, and the choice between them.
+
+An engine is given sockets that are bound already, so that the service, its workers and systemd all bind in one place;
+it is made on the reactor's thread after the process has become what it will be (a daemon, without privilege).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from socket import socket
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from zope.interface import Attribute, Interface
+
+from ..counters import Counters
+from ..guard import Caps, Guard
+
+log = Logger()
+
+
+class EngineError(Exception):
+    """An engine that was asked for by name and cannot be had here; the message is one sentence with the reason."""
+
+
+@attrs.frozen
+class Setting:
+    """What every engine works with. Times are in seconds, and None is never."""
+
+    reactor: Any
+    counters: Counters = attrs.field(factory=Counters)
+    guard: Guard = attrs.field(factory=Guard)
+    caps: Caps = attrs.field(factory=Caps)
+    idle_timeout: float | None = None
+    close_timeout: float | None = 10.0
+    backlog: int = 4096
+    """Connections that may wait to be accepted; for an engine that has to listen anew on what it is given."""
+
+
+class IEngine(Interface):
+    """Serves listening sockets of one kind: streams, or datagrams."""
+
+    name: str = Attribute("The name that it is asked for by.")
+
+    def unavailable(reactor: Any) -> str | None:  # noqa: N805
+        """Say, before any is made, why such an engine cannot work with this reactor on this machine; None if it can."""
+
+    def listen(sock: socket) -> IListeningPort:  # noqa: N805
+        """Serve a bound (for streams: listening) non-blocking socket. The engine owns it, and may replace it."""
+
+    def kernel_drops() -> int:
+        """Count the datagrams that the kernel has dropped at the sockets served, 0 where it does not tell."""
+
+    def drain() -> Deferred[Any]:
+        """Let every peer have what was read from it, then end it; fires when none is left. Call after stopListening."""
+
+    def abort() -> None:
+        """End every connection now."""
+
+
+STREAM: Mapping[str, str] = {"portable": "portable:PortableStream"}
+"""Engines for TCP, the fastest first: the name, and where its class is."""
+
+DATAGRAM: Mapping[str, str] = {"portable": "portable:PortableDatagram"}
+"""Engines for UDP, the fastest first."""
+
+
+def choose(kind: Mapping[str, str], asked: str, setting: Setting) -> IEngine:
+    """Make the engine that was asked for; ``auto`` is the first of ``kind`` that works here.
+
+    Logs one line that says which, and why not a faster one. Raises EngineError if the one asked for cannot be had.
+    """
+    names: Sequence[str] = tuple(kind) if asked == "auto" else (asked,)
+    passed_over: list[str] = []
+    for name in names:
+        if name not in kind:
+            raise EngineError(f"there is no engine {name!r} here: choose auto or {', '.join(kind)}")
+        module, _, attribute = kind[name].partition(":")
+        engine = getattr(importlib.import_module(f".{module}", __name__), attribute)
+        reason = engine.unavailable(setting.reactor)
+        if reason is None:
+            what = "streams" if kind is STREAM else "datagrams"
+            log.info(
+                "engine for {what}: {name}{why}", what=what, name=name, why="".join(f" ({r})" for r in passed_over)
+            )
+            made: IEngine = engine(setting)
+            return made
+        passed_over.append(f"{name} cannot be had: {reason}")
+    raise EngineError(
+        f"engine {passed_over[0]}" if asked != "auto" else f"no engine works here: {'; '.join(passed_over)}"
+    )

@@ -1,0 +1,77 @@
+"""A listening port for reactors that watch descriptors: Twisted's own, with bounded and counted accepting.
+
+Twisted's ``tcp.Port`` looks up each IPv6 client's address once more (getnameinfo), lets the number of connections that
+it takes in one wake-up grow as it likes, and when descriptors run out writes a line for each client that it closes,
+and tells nobody how many. The connections' transports are Twisted's, unchanged.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final
+
+from twisted.internet import tcp
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import Logger
+
+from ..acceptor import Acceptor
+from ..counters import Counters
+
+log = Logger()
+
+PER_WAKE_UP: Final = 64  # connections; a few milliseconds of work, then others on the reactor have their turn
+STARVED_FOR: Final = 0.1  # seconds to leave a queue alone that cannot be emptied
+
+
+class StreamPort(tcp.Port):
+    """Serves one listening, non-blocking TCP socket."""
+
+    factory: Any
+    _acceptor: Acceptor
+    _clock: Any
+    _pause: Any = None
+
+    @classmethod
+    def adopt(cls, sock: socket.socket, factory: IProtocolFactory, counters: Counters, reactor: Any) -> StreamPort:
+        """Take over the socket (a copy of its descriptor is used, and this one closed) and begin to serve."""
+        # The class's own constructor from a descriptor: what reactor.adoptStreamPort would call on tcp.Port.
+        port: StreamPort = cls._fromListeningDescriptor(reactor, sock.fileno(), sock.family, factory)
+        sock.close()
+        port.startListening()
+        port._acceptor, port._clock = Acceptor(port.socket, counters), reactor
+        return port
+
+    def doRead(self) -> None:
+        """Take connections, up to a bound."""
+        for sock, address in self._acceptor.accept(PER_WAKE_UP):
+            try:
+                self._serve(sock, address)
+            except Exception:  # noqa: BLE001 (one client must not end the service for all)
+                log.failure("a connection could not be served")
+                sock.close()
+        if self._acceptor.starved:
+            self.stopReading()
+            self._pause = self._clock.callLater(STARVED_FOR, self._resume)
+
+    def connectionLost(self, reason: Any) -> None:
+        """Give everything back."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        self._acceptor.close()
+        super().connectionLost(reason)
+
+    def _resume(self) -> None:
+        self._pause = None
+        if not self.disconnecting:
+            self.startReading()
+
+    def _serve(self, sock: socket.socket, address: Any) -> None:
+        if len(address) == 4 and address[3]:  # a link-local address means nothing without its scope
+            address = (f"{address[0]}%{address[3]}", *address[1:])
+        protocol = self.factory.buildProtocol(self._buildAddr(address))
+        if protocol is None:
+            sock.close()
+            return
+        self.sessionno += 1
+        protocol.makeConnection(self.transport(sock, protocol, address, self, self.sessionno, self.reactor))

@@ -1,0 +1,46 @@
+"""TLS over the same Echo, without losing what came before the goodbye.
+
+Twisted's own TLS transport does lose it, in two ways. It gathers small writes until the reactor's next turn, and when
+the peer's close_notify is in the same read as its last bytes, their echo is still being gathered when TLS is over. And
+it does not tell the protocol of a close_notify until the connection is gone, so that a peer which then takes nothing
+is waited for without a deadline. The transport here writes at once and says so at once.
+
+TLS has no half-close in Twisted: close_notify ends both directions (RFC 8446, 6.1 would allow the other to go on).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocolFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+
+
+class EchoTLSTransport(TLSMemoryBIOProtocol):
+    """A TLS transport that encrypts each write as it comes, and reports the peer's close_notify as its end of file."""
+
+    transport: Any
+    _told = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """Decrypt; if that brought the peer's goodbye (or an error), the TCP transport below is closing by now."""
+        super().dataReceived(data)
+        if self.transport.disconnecting and not self._told and not self.disconnecting:
+            self._told = True
+            protocol = IHalfCloseableProtocol(self.wrappedProtocol, None)
+            if protocol is not None:
+                protocol.readConnectionLost()
+
+
+class EchoTLSFactory(TLSMemoryBIOFactory):
+    """Puts TLS between a factory and its transports; a factory that refuses a peer is heard."""
+
+    protocol = EchoTLSTransport
+
+    def __init__(self, options: Any, factory: IProtocolFactory, reactor: Any) -> None:
+        super().__init__(options, isClient=False, wrappedFactory=factory, clock=reactor)
+
+    def buildProtocol(self, addr: IAddress | None) -> EchoTLSTransport | None:  # type: ignore[override]
+        """Wrap the factory's protocol, or return None (which Twisted's would wrap too)."""
+        protocol = self.wrappedFactory.buildProtocol(addr)
+        return None if protocol is None else self.protocol(self, protocol)

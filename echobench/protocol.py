@@ -1,0 +1,200 @@
+"""The echo service (RFC 862) as Twisted classes: read this file first, it is the lesson.
+
+``Echo`` and ``EchoUDP`` run over any Twisted transport and on any reactor. They do what the four-line echo of every
+tutorial leaves out: stop reading from a peer that does not read, answer after a half-close, end idle and stuck peers,
+count, and refuse. No event costs unbounded work, and nothing that a peer does ends in a traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from importlib import import_module
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import MessageLengthError
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, INegotiated, IPushProducer
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
+from zope.interface import implementer
+
+from .counters import Counters, Reason
+from .guard import Caps, Guard, source_of
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Echo(Protocol):
+    """One connection. It is the producer of its own transport, which pauses it when its peer does not read."""
+
+    factory: EchoFactory
+    transport: Any
+    source: str | None = None
+    closing = False
+    _timer: Any = None
+    _ended: Deferred[None] | None = None
+
+    def connectionMade(self) -> None:
+        """Take part: watch the transport's buffer, and the clock."""
+        with contextlib.suppress(AttributeError, OSError):  # a Unix socket has no such call; a reset one may refuse
+            self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
+        self.factory.connections.add(self)
+        self.factory.counters.connections += 1
+        self.factory.counters.open_connections += 1
+        self._watch(self.factory.idle_timeout)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Send back what came, and note when: a timer that looks later is cheaper than one reset for each read."""
+        if self.closing:
+            return  # the reading side is open only for the peer to end it (see drain)
+        self.transport.write(data)
+        self._moved_at = self.factory.reactor.seconds()
+        counters = self.factory.counters
+        counters.reads += 1
+        counters.stream_bytes += len(data)
+
+    def pauseProducing(self) -> None:
+        """Stop reading: the transport holds more than 64 KiB that the peer has not taken."""
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read on: the peer has taken everything."""
+        self._moved_at = self.factory.reactor.seconds()
+        # A transport that began to close while its producer was paused (TLS does, at close_notify) resumes the
+        # producer, stops writing and never ends. Coming back as a new producer makes it look again.
+        self.transport.unregisterProducer()
+        self.transport.registerProducer(self, True)
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Nothing to do: connectionLost follows."""
+
+    def readConnectionLost(self) -> None:
+        """End of file from a peer that may still read: what it sent goes back whole, then our own end of file."""
+        self._close(self.transport.loseConnection)
+
+    def writeConnectionLost(self) -> None:
+        """Our end of file is out; nothing to do."""
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """Forget the connection, whatever ended it."""
+        self._watch(None)
+        self.factory.connections.discard(self)
+        self.factory.counters.open_connections -= 1
+        self.factory.caps.release(self.source)
+        if self._ended is not None:
+            self._ended.callback(None)
+
+    def drain(self) -> Deferred[None]:
+        """End the connection from our side, without losing what was read; fires when it has ended.
+
+        Closing a TCP socket on which the peer's bytes still arrive resets it, and the reset overtakes the last echoes
+        (RFC 1122, 4.2.2.13). So we send our end of file, discard what comes, and wait for the peer's. One that has
+        been quiet for a second needs no such care. TLS has its own goodbye, and none for one direction.
+        """
+        self._ended = self._ended or Deferred()
+        quiet = not self._held() and self.factory.reactor.seconds() - self._moved_at >= 1
+        if quiet or self.closing or INegotiated.providedBy(self.transport):
+            self._close(self.transport.loseConnection)
+        else:
+            self._close(getattr(self.transport, "loseWriteConnection", self.transport.loseConnection))
+            self.transport.resumeProducing()
+        return self._ended
+
+    def _close(self, lose: Any) -> None:
+        """Echo no more, and lose the connection, or its writing side, once the peer has taken what is left for it."""
+        self.closing = True
+        self.transport.unregisterProducer()  # a paused producer would keep the transport open for ever
+        self._watch(self.factory.close_timeout)
+        lose()
+
+    def _watch(self, limit: float | None) -> None:
+        """Give the peer ``limit`` seconds from now, and as long again after each byte that moves."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._moved_at, self._unsent = self.factory.reactor.seconds(), self._held()
+        self._timer = None if limit is None else self.factory.reactor.callLater(limit, self._check, limit)
+
+    def _check(self, limit: float) -> None:
+        """End the connection if no byte has moved for ``limit`` seconds, or look again when that can be so."""
+        now, unsent = self.factory.reactor.seconds(), self._held()
+        if unsent != self._unsent:
+            self._unsent, self._moved_at = unsent, now
+        wait = self._moved_at + limit - now
+        if wait > 0:
+            self._timer = self.factory.reactor.callLater(wait, self._check, limit)
+        else:
+            self._timer = None
+            self.factory.counters.drop(Reason.STUCK if self.closing else Reason.IDLE)
+            self.transport.abortConnection()
+
+    def _held(self) -> int:
+        """Bytes that the transport still holds for the peer; 0 for a transport that does not say."""
+        return len(getattr(self.transport, "dataBuffer", b"")) - getattr(self.transport, "offset", 0)
+
+
+@attrs.define(eq=False, slots=False, kw_only=True)
+class EchoFactory(Factory):
+    """Makes an ``Echo`` for each connection that the caps allow, and ends them all when asked to.
+
+    Times are in seconds, and None is never. ``idle_timeout`` ends a connection on which no byte was read or written,
+    ``close_timeout`` a closing one whose peer takes nothing. ``reactor`` is the clock; by default the global one.
+    """
+
+    protocol: Any = Echo
+    noisy = False
+    caps: Caps = attrs.field(factory=Caps)
+    counters: Counters = attrs.field(factory=Counters)
+    idle_timeout: float | None = None
+    close_timeout: float | None = 10.0
+    reactor: Any = attrs.field(factory=lambda: import_module("twisted.internet.reactor"))
+    connections: set[Echo] = attrs.field(factory=set, init=False)
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Take a place for the peer; if there is none left, None, at which the transport closes."""
+        host = getattr(addr, "host", None)
+        source = source_of(host).key if host is not None else None
+        if (refused := self.caps.take(source)) is not None:
+            self.counters.drop(refused)
+            return None
+        echo: Echo = self.protocol()
+        echo.factory, echo.source = self, source
+        return echo
+
+    def drain(self) -> Deferred[Any]:
+        """End every connection once its peer has what was read from it; fires when there is none."""
+        return gatherResults([echo.drain() for echo in list(self.connections)])
+
+    def abort(self) -> None:
+        """End every connection now."""
+        for echo in list(self.connections):
+            echo.transport.abortConnection()
+
+
+@attrs.define(eq=False, slots=False, kw_only=True)
+class EchoUDP(DatagramProtocol):
+    """Sends each datagram back to where it came from, if the guard lets it."""
+
+    noisy = False
+    transport: Any = attrs.field(default=None, init=False)
+    guard: Guard = attrs.field(factory=Guard)
+    counters: Counters = attrs.field(factory=Counters)
+
+    def startProtocol(self) -> None:
+        """Learn our own port: a datagram that comes from its number comes from a server like us."""
+        self.guard.add_own_port(self.transport.getHost().port)
+
+    def datagramReceived(self, data: bytes, addr: tuple[str, int]) -> None:
+        """Answer one datagram of 0 to 65,507 bytes, or count why not."""
+        refused = self.guard.refuses(addr[0], addr[1])
+        try:
+            if refused is None:
+                self.transport.write(data, addr)
+                self.counters.datagrams += 1
+                self.counters.datagram_bytes += len(data)
+                return
+        except BlockingIOError:
+            refused = Reason.SEND_BUFFER_FULL
+        except (OSError, MessageLengthError):
+            refused = Reason.SEND_FAILED
+        self.counters.drop(refused)

@@ -1,0 +1,81 @@
+"""Which reactor this platform deserves, and installing it while that is still possible.
+
+Twisted's own default is epoll on Linux but poll on the BSDs and select on macOS and Windows: it never picks kqueue or
+IOCP. A reactor can be installed once, before anything imports ``twisted.internet.reactor``; for a twistd plugin the
+safe moment is the ``postOptions`` of its options, and for a ``.tac`` its first line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.logger import Logger
+
+log = Logger()
+
+_MODULES = {
+    "epoll": "twisted.internet.epollreactor",
+    "kqueue": "twisted.internet.kqreactor",
+    "iocp": "twisted.internet.iocpreactor",
+    "poll": "twisted.internet.pollreactor",
+    "select": "twisted.internet.selectreactor",
+}
+
+_INSTALLED = "twisted.internet.reactor"
+
+
+@attrs.frozen
+class Choice:
+    """A reactor, and the reason why it is this one."""
+
+    name: str
+    why: str
+
+
+def preferred(platform: str) -> tuple[str, ...]:
+    """Name the reactors worth trying on a platform (a ``sys.platform``), the best first."""
+    if platform.startswith("linux"):
+        return ("epoll", "poll", "select")
+    if platform == "darwin" or "bsd" in platform or platform.startswith("dragonfly"):
+        return ("kqueue", "poll", "select")
+    if platform in ("win32", "cygwin"):
+        return ("iocp", "select")
+    return ("poll", "select")
+
+
+def installed() -> Choice | None:
+    """Name the reactor that is installed already, which nobody can change; None if there is none yet."""
+    reactor = sys.modules.get(_INSTALLED)
+    if reactor is None:
+        return None
+    return Choice(type(reactor).__name__, "it was installed before echobench was asked")
+
+
+def install_best_reactor(
+    platform: str = sys.platform, importer: Callable[[str], Any] = importlib.import_module
+) -> Choice:
+    """Install the best reactor that this platform has, unless there is one already; log which, and why.
+
+    A reactor that was chosen by hand (``twistd --reactor``) or that somebody else has installed is left alone.
+    Raises ImportError, with all that was tried, if none can be had.
+    """
+    choice = installed() or _install(preferred(platform), platform, importer)
+    log.info("reactor: {choice.name} ({choice.why})", choice=choice)
+    return choice
+
+
+def _install(names: tuple[str, ...], platform: str, importer: Callable[[str], Any]) -> Choice:
+    missing: list[str] = []
+    for name in names:
+        try:
+            importer(_MODULES[name]).install()
+        # A module that is not there, or a kernel that refuses: epoll_create may be filtered, pywin32 half installed.
+        except (ImportError, AttributeError, OSError) as error:
+            missing.append(f"{name} cannot be had here: {error}")
+        else:
+            return Choice(name, "; ".join([*missing, "next best"]) if missing else f"the best for {platform}")
+    raise ImportError(f"no reactor for {platform}: {'; '.join(missing)}")

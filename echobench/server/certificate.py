@@ -1,0 +1,69 @@
+"""A server's certificate and private key from PEM files, with a sentence for whatever is wrong with them."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from OpenSSL.crypto import X509, PKey
+from twisted.internet.ssl import CertificateOptions
+
+
+class CertificateError(Exception):
+    """A certificate or key that cannot be used; the message is one sentence."""
+
+
+def load_certificate(certificate: str, private_key: str | None = None, now: datetime.datetime | None = None) -> Any:
+    """Make CertificateOptions of a certificate file (the server's own first, then its chain) and a key file.
+
+    Without ``private_key`` the key is looked for in the certificate's file. Raises CertificateError.
+    """
+    key_file = private_key or certificate
+    pem, key_pem = _read("certificate", certificate), _read("private key", key_file)
+    try:
+        chain = x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise CertificateError(
+            f"{certificate} holds no certificate in PEM form: give one with --certificate"
+        ) from error
+    try:
+        key = load_pem_private_key(key_pem, password=None)
+    except TypeError as error:
+        raise CertificateError(
+            f"the private key in {key_file} is encrypted: 'openssl pkey -in {key_file}' writes it without a passphrase"
+        ) from error
+    except ValueError as error:
+        raise CertificateError(f"{key_file} holds no private key in PEM form: give one with --private-key") from error
+    own = chain[0]
+    if _public(own.public_key()) != _public(key.public_key()):
+        raise CertificateError(f"the private key in {key_file} does not belong to the certificate in {certificate}")
+    now = now or datetime.datetime.now(datetime.timezone.utc)
+    if own.not_valid_after_utc < now:
+        raise CertificateError(
+            f"the certificate in {certificate} expired on {own.not_valid_after_utc:%Y-%m-%d}: renew it"
+        )
+    if own.not_valid_before_utc > now:
+        raise CertificateError(
+            f"the certificate in {certificate} is not valid before {own.not_valid_before_utc:%Y-%m-%d %H:%M} UTC: "
+            "is the clock right?"
+        )
+    return CertificateOptions(
+        privateKey=PKey.from_cryptography_key(key),  # type: ignore[arg-type]
+        certificate=X509.from_cryptography(own),
+        extraCertChain=[X509.from_cryptography(each) for each in chain[1:]],
+    )
+
+
+def _read(what: str, name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise CertificateError(f"the {what} {name} cannot be read: {error.strerror}") from error
+
+
+def _public(key: Any) -> bytes:
+    der: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return der

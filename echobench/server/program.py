@@ -1,0 +1,82 @@
+"""The echo server as a program: a sentence if it cannot start, and haste if it is asked twice to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.internet import TimerService
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ..engines import EngineError
+from ..sockets import BindError
+from .failure import StartupFailure
+from .service import EchoService
+from .stats import Reporter
+from .systemd import notify
+
+log = Logger()
+
+
+class Program(MultiService):
+    """An EchoService under a runner (twistd, twist) and perhaps a service manager."""
+
+    def __init__(self, echo: EchoService, stats_interval: float | None = None) -> None:
+        super().__init__()
+        self.echo = echo
+        self._stats_interval = stats_interval
+        self._stopping: Deferred[Any] | None = None
+        echo.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        """Bind."""
+        _or_fail(super().privilegedStartService)
+
+    def startService(self) -> None:
+        """Serve, and tell the service manager."""
+        _or_fail(super().startService)
+        if self._stats_interval is not None:
+            reporter = Reporter(self.echo.snapshot, self.echo.reactor.seconds)
+            timer = TimerService(self._stats_interval, reporter)
+            timer.clock = self.echo.reactor
+            timer.setServiceParent(self)
+        notify(f"READY=1\nSTATUS={self.echo.where()}")
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop in good order; a second SIGINT or SIGTERM ends at once what is still open."""
+        notify("STOPPING=1")
+        restore = self._hurry_on_signal()
+        stopping: Deferred[Any] = super().stopService()
+        return stopping.addBoth(lambda result: (restore(), result)[1])
+
+    def _hurry_on_signal(self) -> Callable[[], None]:
+        """Handle signals ourselves until the end; Twisted's handlers would only say that the reactor stops already."""
+        if threading.current_thread() is not threading.main_thread():
+            return lambda: None
+
+        def hurry(number: int, frame: object) -> None:
+            self.echo.reactor.callFromThread(self._abort)
+
+        before = {number: signal.signal(number, hurry) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        return restore
+
+    def _abort(self) -> None:
+        log.warn("asked to stop a second time: connections that are still open are ended now")
+        self.echo.abort()
+
+
+def _or_fail(start: Callable[[], None]) -> None:
+    try:
+        start()
+    except (BindError, EngineError) as error:
+        log.critical("{why}", why=error)
+        raise StartupFailure(str(error)) from error

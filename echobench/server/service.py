@@ -1,0 +1,255 @@
+"""EchoService: sockets, engines, guard and counters as one Twisted service, to run alone or inside another program.
+
+Start and stop follow Twisted's order. Sockets are bound in ``privilegedStartService`` where the runner calls it (twistd
+does, before it gives up root), otherwise in ``startService``; engines are made in ``startService``, on the reactor's
+thread, in the process that will serve. Stopping takes no new connection, lets what was read go back, and aborts what
+is still there after ``close_timeout``.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import time
+from collections.abc import Generator, Sequence
+from importlib import import_module
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, succeed
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..counters import Counters, Snapshot
+from ..engines import DATAGRAM, STREAM, IEngine, Setting, choose
+from ..engines.portable import PortableStream
+from ..guard import Caps, Guard, RateLimit
+from ..sockets import BindError, Spot, bind_all, close_all
+
+log = Logger()
+
+
+def _option(default: Any = None) -> Any:
+    return attrs.field(default=default, kw_only=True)
+
+
+def _state(factory: Any) -> Any:
+    return attrs.field(factory=factory, init=False, repr=False)
+
+
+@attrs.define(eq=False, slots=False)
+class EchoService(Service):
+    """An echo server. Times are in seconds, sizes in bytes, and None is no limit.
+
+    Starting raises BindError or EngineError, whose message is one sentence for the user.
+    """
+
+    port: int | None = 7
+    """Bound for TCP and UDP on every address of ``interfaces``; 0 is one free number for both, None is no port."""
+    interfaces: Sequence[str] = ()
+    """Addresses of this machine; none stands for all of both families."""
+    tcp: bool = _option(True)
+    udp: bool = _option(True)
+    tls_port: int | None = _option()
+    tls_options: Any = _option()
+    """twisted.internet.ssl.CertificateOptions, which TLS needs."""
+    inherited: Sequence[socket.socket] = _option(())
+    """Sockets that somebody else has bound: UDP, or listening TCP or Unix ones. The service owns them from now on."""
+    inherited_tls: Sequence[socket.socket] = _option(())
+    """Listening sockets to speak TLS on."""
+    endpoints: Sequence[IStreamServerEndpoint] = _option(())
+    """Any Twisted stream endpoints; they are served by the portable engine."""
+    max_connections: int | None = _option()
+    max_connections_per_source: int | None = _option()
+    """For one IPv4 address, or one IPv6 /64."""
+    idle_timeout: float | None = _option()
+    """Ends a connection on which no byte was read or written for so long."""
+    close_timeout: float | None = _option(10.0)
+    """Ends a closing connection whose peer takes nothing for so long, and all of them so long after a stop."""
+    udp_rate: float | None = _option()
+    """Datagrams per second answered to one source, and as many at once."""
+    allow_low_source_ports: bool = _option(False)
+    receive_buffer: int | None = _option()
+    """Of each UDP socket; None is 4 MiB, or what the system gives."""
+    backlog: int = _option(4096)
+    engine: str = _option("auto")
+    udp_engine: str = _option("auto")
+    reactor: Any = _option()
+    """The global reactor if it is not given."""
+
+    counters: Counters = _state(Counters)
+    _sockets: list[tuple[str, socket.socket]] = _state(list)
+    """Bound, and not yet given to an engine."""
+    _engines: dict[str, IEngine] = _state(dict)
+    _ports: list[tuple[str, IListeningPort]] = _state(list)
+    _pending: list[Deferred[Any]] = _state(list)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what makes no sense before anything is bound."""
+        if self.tls_options is None and (self.tls_port is not None or self.inherited_tls):
+            raise ValueError("TLS needs tls_options, with a certificate and its private key")
+
+    def privilegedStartService(self) -> None:
+        """Bind, while the process may still bind port 7."""
+        super().privilegedStartService()
+        self._bind()
+
+    def startService(self) -> None:
+        """Bind, unless that is done, and serve."""
+        self._bind()
+        try:
+            self._serve()
+        except BaseException:
+            close_all(sock for _, sock in self._sockets)
+            self._sockets = []
+            for _, port in self._ports:
+                port.stopListening()
+            self._ports.clear()
+            raise
+        super().startService()
+        log.info("echobench ready {where}", where=self.where())
+
+    @inlineCallbacks
+    def stopService(self) -> Generator[Any, Any, None]:
+        """Stop; fires when every connection has ended."""
+        super().stopService()
+        for pending in list(self._pending):
+            pending.cancel()
+        yield gatherResults([_deferred(port.stopListening()) for _, port in self._ports])
+        self._ports.clear()
+        deadline = None
+        if self.close_timeout is not None:
+            deadline = self._clock.callLater(self.close_timeout, self.abort)
+        yield gatherResults([engine.drain() for engine in self._engines.values()])
+        if deadline is not None and deadline.active():
+            deadline.cancel()
+
+    def abort(self) -> None:
+        """End every connection now."""
+        for engine in self._engines.values():
+            engine.abort()
+
+    def addresses(self) -> list[tuple[str, Any]]:
+        """List what is listened on: pairs of ``tcp``, ``udp``, ``tls`` or ``endpoint``, and a Twisted address."""
+        return [(kind, port.getHost()) for kind, port in self._ports]
+
+    def where(self) -> str:
+        """Say what is listened on in one line: ``port=7 tcp=[::]:7 udp=[::]:7``."""
+        found: dict[str, list[str]] = {}
+        numbers = []
+        for kind, address in self.addresses():
+            found.setdefault(kind, []).append(_text(address))
+            numbers += [address.port] if kind in ("tcp", "udp") and hasattr(address, "port") else []
+        first = [f"port={numbers[0]}"] if numbers else []
+        return " ".join(first + [f"{kind}={','.join(texts)}" for kind, texts in found.items()])
+
+    def engines(self) -> dict[str, str]:
+        """Name the engines in use, for ``tcp``, ``udp``, and ``tls`` and ``endpoint`` where there are such ports."""
+        return {kind: engine.name for kind, engine in self._engines.items()}
+
+    def snapshot(self) -> Snapshot:
+        """Count what has been echoed, dropped and refused so far."""
+        return self.counters.snapshot(sum(engine.kernel_drops() for engine in set(self._engines.values())))
+
+    @property
+    def _clock(self) -> Any:
+        if self.reactor is None:
+            self.reactor = import_module("twisted.internet.reactor")
+        return self.reactor
+
+    def _bind(self) -> None:
+        """Bind everything, or nothing, unless that is done."""
+        if self._sockets:
+            return
+        bind = functools.partial(bind_all, backlog=self.backlog, receive_buffer=self.receive_buffer)
+        inherited = [(_kind_of(sock), sock) for sock in self.inherited if sock.fileno() >= 0]
+        inherited += [(_kind_of(sock, tls=True), sock) for sock in self.inherited_tls if sock.fileno() >= 0]
+        hosts = self.interfaces or (None,)
+        plain = [kind for kind, wanted in (("tcp", self.tcp), ("udp", self.udp)) if wanted and self.port is not None]
+        bound = bind([Spot(kind, host, self.port or 0) for host in hosts for kind in plain])
+        if self.tls_port is not None:
+            try:
+                bound += bind([Spot("tls", host, self.tls_port) for host in hosts])
+            except BindError:
+                close_all(sock for _, sock in bound)
+                raise
+        self._sockets = inherited + bound
+
+    def _serve(self) -> None:
+        """Make the engines and hand them their sockets."""
+        rate = None
+        if self.udp_rate is not None:
+            rate = RateLimit(self.udp_rate, max(1.0, self.udp_rate), time.monotonic)
+        setting = Setting(
+            reactor=self._clock,
+            counters=self.counters,
+            guard=Guard(allow_low_source_ports=self.allow_low_source_ports, rate=rate),
+            caps=Caps(self.max_connections, self.max_connections_per_source),
+            idle_timeout=self.idle_timeout,
+            close_timeout=self.close_timeout,
+            backlog=self.backlog,
+        )
+        kinds = {kind for kind, _ in self._sockets}
+        made: dict[str, IEngine] = {}
+        if "tcp" in kinds:
+            made["tcp"] = choose(STREAM, self.engine, setting)
+        if "udp" in kinds:
+            made["udp"] = choose(DATAGRAM, self.udp_engine, setting)
+        if "tls" in kinds or self.endpoints:
+            tcp = made.get("tcp")
+            portable = tcp if isinstance(tcp, PortableStream) else PortableStream(setting)
+            made |= {kind: portable for kind, used in (("tls", "tls" in kinds), ("endpoint", self.endpoints)) if used}
+        self._engines = made
+        while self._sockets:
+            kind, sock = self._sockets.pop(0)
+            port = portable.listen_tls(sock, self.tls_options) if kind == "tls" else made[kind].listen(sock)
+            self._ports.append((kind, port))
+        for endpoint in self.endpoints:
+            self._listen_on(portable, endpoint)
+
+    def _listen_on(self, engine: PortableStream, endpoint: IStreamServerEndpoint) -> None:
+        """Serve an endpoint, which may take its time; one that fails at once fails the start."""
+        failures: list[Failure] = []
+        pending = engine.listen_endpoint(endpoint)
+        pending.addCallbacks(lambda port: self._ports.append(("endpoint", port)), failures.append)
+        if failures:
+            raise BindError(f"endpoint {endpoint}: {failures[0].getErrorMessage()}") from failures[0].value
+        if not pending.called:
+            self._pending.append(pending)
+            pending.addCallback(lambda _: self._endpoint_settled(pending, endpoint, failures))
+
+    def _endpoint_settled(
+        self, pending: Deferred[Any], endpoint: IStreamServerEndpoint, failures: list[Failure]
+    ) -> None:
+        self._pending.remove(pending)
+        if failures:
+            log.critical("endpoint {endpoint}: {why}", endpoint=endpoint, why=failures[0].getErrorMessage())
+
+
+def _kind_of(sock: socket.socket, tls: bool = False) -> str:
+    """Say what an inherited socket is for, from what it is. Raises BindError if it cannot be served."""
+    type_ = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+    internet = sock.family in (socket.AF_INET, socket.AF_INET6)
+    if type_ == socket.SOCK_DGRAM and internet and not tls:
+        return "udp"
+    if type_ == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return "tls" if tls else "tcp"
+    wanted = "a listening stream socket" if tls else "a listening stream socket or a UDP socket"
+    raise BindError(
+        f"inherited descriptor {sock.fileno()}: {wanted} is needed, not {sock.family.name} {sock.type.name}"
+    )
+
+
+def _text(address: Any) -> str:
+    """Write a Twisted address as one would type it: ``[::]:7``, ``0.0.0.0:7``, or a path."""
+    if hasattr(address, "host"):
+        return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
+    name = getattr(address, "name", address)
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+
+def _deferred(result: Any) -> Deferred[Any]:
+    """Wait for what ``stopListening`` gives back: a Deferred, or nothing."""
+    return result if isinstance(result, Deferred) else succeed(result)

@@ -1,0 +1,49 @@
+"""A line now and then of what goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from ..counters import Snapshot
+
+log = Logger()
+
+
+def line(now: Snapshot, before: Snapshot, seconds: float) -> str:
+    """Write what happened between two snapshots, ``seconds`` apart, as ``name=value`` pairs.
+
+    Rates are per second; drops are the numbers of the interval, by reason, and what the kernel dropped before we saw
+    it among them.
+    """
+    new = now - before
+    drops = {reason.value: number for reason, number in new.drops.items()}
+    if new.kernel_drops:
+        drops["kernel"] = new.kernel_drops
+    return " ".join(
+        (
+            f"connections={now.open_connections}",
+            f"reads/s={new.reads / seconds:.0f}",
+            f"stream_bytes/s={new.stream_bytes / seconds:.0f}",
+            f"datagrams/s={new.datagrams / seconds:.0f}",
+            f"datagram_bytes/s={new.datagram_bytes / seconds:.0f}",
+            "drops=" + (",".join(f"{name}:{number}" for name, number in sorted(drops.items())) or "none"),
+        )
+    )
+
+
+class Reporter:
+    """Logs a line each time it is called, but the first, which only begins the interval."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot], seconds: Callable[[], float]) -> None:
+        self._snapshot = snapshot
+        self._seconds = seconds
+        self._last: tuple[float, Snapshot] | None = None
+
+    def __call__(self) -> None:
+        """Report what happened since the last call."""
+        now = self._seconds(), self._snapshot()
+        if self._last is not None and now[0] > self._last[0]:
+            log.info("stats {line}", line=line(now[1], self._last[1], now[0] - self._last[0]))
+        self._last = now

@@ -1,0 +1,65 @@
+"""What a service manager hands over and is told: sockets (sd_listen_fds(3)) and readiness (sd_notify(3))."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import MutableMapping
+
+import attrs
+
+FIRST = 3
+"""SD_LISTEN_FDS_START, systemd/sd-daemon.h."""
+
+
+@attrs.frozen
+class Inherited:
+    """Sockets that were bound for us; those whose FileDescriptorName is ``tls`` are to speak TLS."""
+
+    plain: tuple[socket.socket, ...] = ()
+    tls: tuple[socket.socket, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.plain or self.tls)
+
+
+def inherited_sockets(environ: MutableMapping[str, str] = os.environ, first: int = FIRST) -> Inherited:
+    """Take the sockets that the environment names, and the names out of it, so that no child takes them too.
+
+    Names may be absent, as they are under systemd-socket-activate (which is why this is not Twisted's ``ListenFDs``).
+    Raises ValueError, with a sentence, if the variables make no sense or a descriptor is no socket.
+    """
+    pid, count = environ.get("LISTEN_PID"), environ.get("LISTEN_FDS")
+    if count is None or pid != str(os.getpid()):
+        return Inherited()
+    names = environ.pop("LISTEN_FDNAMES", "")
+    del environ["LISTEN_PID"], environ["LISTEN_FDS"]
+    if not count.isdecimal():
+        raise ValueError(f"LISTEN_FDS is {count!r}, where the service manager puts a number of sockets")
+    plain: list[socket.socket] = []
+    tls: list[socket.socket] = []
+    for fd, name in zip(range(first, first + int(count)), [*names.split(":"), *[""] * int(count)], strict=False):
+        try:
+            os.set_inheritable(fd, False)
+            sock = socket.socket(fileno=fd)
+        except OSError as error:
+            raise ValueError(
+                f"descriptor {fd}, which LISTEN_FDS says was handed over, is no socket: {error.strerror}"
+            ) from error
+        sock.setblocking(False)
+        (tls if name == "tls" else plain).append(sock)
+    return Inherited(tuple(plain), tuple(tls))
+
+
+def notify(state: str, environ: MutableMapping[str, str] = os.environ) -> bool:
+    """Tell the service manager, such as ``READY=1``; False if there is none that wants to know."""
+    path = environ.get("NOTIFY_SOCKET", "")
+    if not path.startswith(("/", "@")):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.sendto(state.encode(), "\0" + path[1:] if path[0] == "@" else path)
+        except OSError:  # nobody listens there any more; that is no reason to end
+            return False
+    return True

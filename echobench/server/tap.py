@@ -1,0 +1,225 @@
+"""The options of ``twistd echobench`` and ``twist echobench``, and the service they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from ..engines import DATAGRAM, STREAM
+from ..reactors import install_best_reactor
+from .failure import StartupFailure
+from .program import Program
+from .service import EchoService
+from .systemd import Inherited, inherited_sockets
+
+DEFAULT_PORT = 7
+YEAR = 366 * 86400.0
+
+Parser = Callable[[str], Any]
+
+
+def whole(low: int, high: int) -> Parser:
+    """Make a parser for whole numbers from ``low`` to ``high``; ValueError says what it wanted."""
+
+    def parse(text: str) -> int:
+        if not (text.isdecimal() and len(text) <= 12 and low <= int(text) <= high):
+            raise ValueError(f"{text!r} is not a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def real(low: float, high: float, what: str) -> Parser:
+    """Make a parser for numbers from ``low`` to ``high``."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise ValueError(f"{text!r} is not {what} from {low:g} to {high:.0f}")
+        return value
+
+    return parse
+
+
+def size(text: str) -> int:
+    """Parse a number of bytes, with K or M for KiB or MiB."""
+    unit = {"K": 1 << 10, "M": 1 << 20}.get(text[-1:].upper(), 1)
+    digits = text[:-1] if unit > 1 else text
+    if not (digits.isdecimal() and len(digits) <= 12 and 1 <= int(digits) * unit < 1 << 31):
+        raise ValueError(f"{text!r} is not a size in bytes below 2 GiB, such as 262144, 256K or 8M")
+    return int(digits) * unit
+
+
+def one_of(names: Sequence[str]) -> Parser:
+    """Make a parser for one of some names."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"there is no {text!r} here: choose {' or '.join(names)}")
+        return text
+
+    return parse
+
+
+PORT, COUNT = whole(0, 65535), whole(1, 1 << 31)
+SECONDS = real(0.001, YEAR, "a number of seconds")
+STREAM_NAMES, DATAGRAM_NAMES = ["auto", *STREAM], ["auto", *DATAGRAM]
+
+
+def _parameter(name: str, default: Any, text: str, parse: Parser = str, short: str | None = None) -> list[Any]:
+    """Describe an option to twisted.python.usage, whose own complaint would not name it."""
+
+    def named(value: str) -> Any:
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise usage.UsageError(f"--{name}: {error}") from None
+
+    return [name, short, default, text, named]
+
+
+class Options(usage.Options):
+    """Options of the echo server."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Sends back what it is sent: the echo service of RFC 862, over TCP and UDP, IPv6 and IPv4. "
+        "Port 7 needs privilege; to try it out take another: --port 7007. "
+        "Times are in seconds. What has no default is without limit."
+    )
+
+    optParameters = [  # noqa: RUF012 (twisted.python.usage reads it from the class)
+        _parameter("port", None, "Port for TCP and UDP; 0 takes one free number for both. [default: 7]", PORT, "p"),
+        _parameter("tls-port", None, "Also serve TLS on this port; needs --certificate.", PORT),
+        _parameter("certificate", None, "PEM file with the server's certificate, then its chain."),
+        _parameter("private-key", None, "PEM file with the private key, if the certificate's file has none."),
+        _parameter("max-connections", None, "Refuse connections over this number.", COUNT),
+        _parameter("max-connections-per-source", None, "The same for one IPv4 address or IPv6 /64.", COUNT),
+        _parameter("idle-timeout", None, "End connections on which no byte moves for so long.", SECONDS),
+        _parameter(
+            "close-timeout",
+            10.0,
+            "End closing connections whose peer takes nothing for so long, and all of them so long after a stop.",
+            real(0, YEAR, "a number of seconds"),
+        ),
+        _parameter(
+            "udp-rate",
+            None,
+            "Answer one source this many datagrams per second, and as many at once.",
+            real(0.001, 1e9, "a number of datagrams per second"),
+        ),
+        _parameter("receive-buffer", None, "Bytes (256K, 8M) that a UDP socket may queue. [default: 4M or less]", size),
+        _parameter("backlog", 4096, "Connections that may wait to be accepted.", COUNT),
+        _parameter("engine", "auto", f"How TCP is served: {', '.join(STREAM_NAMES)}.", one_of(STREAM_NAMES)),
+        _parameter("udp-engine", "auto", f"How UDP is served: {', '.join(DATAGRAM_NAMES)}.", one_of(DATAGRAM_NAMES)),
+        _parameter("stats-interval", None, "Log the traffic, and what was dropped and why, this often.", SECONDS),
+    ]
+
+    optFlags = [  # noqa: RUF012
+        ["no-tcp", None, "Do not serve TCP."],
+        ["no-udp", None, "Do not serve UDP."],
+        ["allow-low-source-ports", None, "Answer datagrams from ports below 1024 too, where answers may be answered."],
+    ]
+
+    compData = usage.Completions(
+        optActions={
+            "certificate": usage.CompleteFiles("*.pem", descr="certificate"),
+            "private-key": usage.CompleteFiles("*.pem", descr="private key"),
+            "interface": usage.Completer(descr="address of this machine"),
+            "engine": usage.CompleteList(STREAM_NAMES),
+            "udp-engine": usage.CompleteList(DATAGRAM_NAMES),
+        },
+        multiUse=["interface"],
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["interface"] = []
+        self["tls-options"] = None
+
+    def opt_interface(self, address: str) -> None:
+        """Listen on this address only; may be given several times. :: stands for IPv6 and 0.0.0.0 for IPv4."""
+        self["interface"].append(address.removeprefix("[").removesuffix("]"))
+
+    def parseArgs(self, *rest: str) -> None:
+        """Refuse what is no option."""
+        if rest:
+            raise usage.UsageError(f"{rest[0]!r} is not an option: is -- or an option's name missing before it?")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse; what is wrong ends the program with one sentence, where twistd would print a page of help."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise StartupFailure(f"{error} (--help lists the options)") from None
+
+    def postOptions(self) -> None:
+        """Refuse what does not go together, and install the reactor while nothing has imported one."""
+        if self["no-tcp"] and self["no-udp"] and self["tls-port"] is None:
+            raise usage.UsageError("--no-tcp and --no-udp leave nothing to serve: drop one, or give a --tls-port")
+        if self["tls-port"] is not None and not self["certificate"]:
+            raise usage.UsageError("--tls-port needs a --certificate")
+        if self["private-key"] and not self["certificate"]:
+            raise usage.UsageError("--private-key needs a --certificate to go with it")
+        try:
+            install_best_reactor()
+        except ImportError as error:
+            raise usage.UsageError(str(error)) from error
+
+
+def makeService(options: Mapping[str, Any]) -> IService:
+    """Make the program that the options describe; sockets that systemd hands over take the place of the default port."""
+    try:
+        inherited = inherited_sockets()
+        tls_options = _tls_options(options, inherited)
+        port = options.get("port")
+        if port is None and not inherited:
+            port = DEFAULT_PORT
+        return Program(
+            EchoService(
+                port,
+                options.get("interface") or (),
+                tcp=not options.get("no-tcp"),
+                udp=not options.get("no-udp"),
+                tls_port=options.get("tls-port"),
+                tls_options=tls_options,
+                inherited=inherited.plain,
+                inherited_tls=inherited.tls,
+                max_connections=options.get("max-connections"),
+                max_connections_per_source=options.get("max-connections-per-source"),
+                idle_timeout=options.get("idle-timeout"),
+                close_timeout=options.get("close-timeout", 10.0),
+                udp_rate=options.get("udp-rate"),
+                allow_low_source_ports=bool(options.get("allow-low-source-ports")),
+                receive_buffer=options.get("receive-buffer"),
+                backlog=options.get("backlog", 4096),
+                engine=options.get("engine", "auto"),
+                udp_engine=options.get("udp-engine", "auto"),
+            ),
+            options.get("stats-interval"),
+        )
+    except ValueError as error:
+        raise StartupFailure(str(error)) from error
+
+
+def _tls_options(options: Mapping[str, Any], inherited: Inherited) -> Any:
+    """Load the certificate while its key may still be read, that is, before privilege is shed. None without TLS."""
+    certificate = options.get("certificate")
+    if certificate is None:
+        if inherited.tls:
+            raise StartupFailure("systemd hands over a socket named tls: give a --certificate to serve it with")
+        return None
+    if options.get("tls-port") is None and not inherited.tls:
+        raise StartupFailure("--certificate has no port to serve: give a --tls-port")
+    from .certificate import CertificateError, load_certificate
+
+    try:
+        return load_certificate(certificate, options.get("private-key"))
+    except CertificateError as error:
+        raise StartupFailure(str(error)) from error

@@ -1,0 +1,217 @@
+"""Sockets that say what they are: both families set explicitly, nothing shared by accident, errors that help.
+
+One rule for every address: a second server on the same port is refused by the kernel. So a stream socket has
+SO_REUSEADDR, which on POSIX systems only lets a port be taken again while old connections of ours are in TIME_WAIT
+(on Windows it would let anybody in, and SO_EXCLUSIVEADDRUSE is what forbids that); a datagram socket has neither that
+nor SO_REUSEPORT, since with either of them two servers would get half of the datagrams each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import attrs
+from twisted.logger import Logger
+
+log = Logger()
+
+SO_MEMINFO: Final = 55  # asm-generic/socket.h; nine u32, the last SK_MEMINFO_DROPS (linux/sock_diag.h)
+PORT_TRIES: Final = 64
+RECEIVE_BUFFER: Final = 4 << 20  # bytes; the usual default of 208 KiB holds some 250 small datagrams
+
+
+class BindError(Exception):
+    """An address that cannot be listened on; the message is one sentence that says why, and what to do."""
+
+
+@attrs.frozen
+class Spot:
+    """What to bind: ``kind`` is tcp, tls or udp, ``host`` an address or None for all of both families."""
+
+    kind: str
+    host: str | None
+    port: int
+
+    @property
+    def type(self) -> int:
+        """The type of socket."""
+        return socket.SOCK_DGRAM if self.kind == "udp" else socket.SOCK_STREAM
+
+    def __str__(self) -> str:
+        """Name it as an error message should."""
+        return f"{self.kind.upper()} port {self.port}" + (f" on {self.host}" if self.host else "")
+
+
+def bind(
+    spot: Spot, *, backlog: int = 4096, receive_buffer: int | None = None, dual_stack: bool | None = None
+) -> list[socket.socket]:
+    """Bind what was asked for: one non-blocking socket, or two where one cannot serve both families.
+
+    Stream sockets listen with ``backlog``. ``receive_buffer`` is in bytes and for datagram sockets; None is as much of
+    ``RECEIVE_BUFFER`` as the system gives. ``dual_stack`` says whether an IPv6 socket can serve IPv4; by default the
+    system is asked. Raises BindError.
+    """
+    if spot.host is not None:
+        family = socket.AF_INET6 if ":" in spot.host else socket.AF_INET
+        return [_bind_one(spot, family, v6_only=True, backlog=backlog, receive_buffer=receive_buffer)]
+    if dual_stack is None:
+        dual_stack = socket.has_dualstack_ipv6()
+    try:
+        first = _bind_one(spot, socket.AF_INET6, v6_only=not dual_stack, backlog=backlog, receive_buffer=receive_buffer)
+    except _NoIPv6:
+        log.info("{spot}: IPv4 alone, this system has no IPv6", spot=spot)
+        return [_bind_one(spot, socket.AF_INET, v6_only=False, backlog=backlog, receive_buffer=receive_buffer)]
+    if dual_stack:
+        log.info("{spot}: one socket for IPv6 and IPv4", spot=spot)
+        return [first]
+    log.info("{spot}: two sockets, since one cannot serve IPv6 and IPv4 on this system", spot=spot)
+    second = Spot(spot.kind, None, first.getsockname()[1])
+    try:
+        return [first, _bind_one(second, socket.AF_INET, v6_only=False, backlog=backlog, receive_buffer=receive_buffer)]
+    except BindError:
+        first.close()
+        raise
+
+
+def bind_all(
+    spots: Sequence[Spot], *, backlog: int = 4096, receive_buffer: int | None = None, dual_stack: bool | None = None
+) -> list[tuple[str, socket.socket]]:
+    """Bind several spots, or none of them; those with port 0 all get one and the same free number.
+
+    Returns each socket with its spot's kind.
+
+    A number that is free for the first may be taken for another, so port 0 is tried again, up to ``PORT_TRIES`` times.
+    """
+    for attempt in range(PORT_TRIES):
+        bound: list[tuple[str, socket.socket]] = []
+        number = 0
+        free_choice = False
+        try:
+            for spot in spots:
+                wanted = Spot(spot.kind, spot.host, spot.port or number)
+                free_choice = spot.port == 0
+                made = bind(wanted, backlog=backlog, receive_buffer=receive_buffer, dual_stack=dual_stack)
+                bound += [(spot.kind, sock) for sock in made]
+                if spot.port == 0:
+                    number = made[0].getsockname()[1]
+        except BindError as error:
+            close_all(sock for _, sock in bound)
+            in_use = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+            if not (in_use and free_choice) or attempt == PORT_TRIES - 1:
+                raise
+        else:
+            return bound
+    raise AssertionError("the last attempt raises or returns")
+
+
+def close_all(sockets: Iterable[socket.socket]) -> None:
+    """Close them all."""
+    for each in sockets:
+        each.close()
+
+
+def receive_drops(sock: socket.socket) -> int:
+    """Datagrams that the kernel dropped at this socket, its buffer being full; 0 where the system does not tell."""
+    if sys.platform != "linux":
+        return 0
+    try:
+        info = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+    except OSError:  # before Linux 4.12
+        return 0
+    return int(struct.unpack_from("=I", info, 32)[0]) if len(info) >= 36 else 0
+
+
+def is_broadcast(host: str) -> bool:
+    """Whether an IPv4 address is a broadcast address on this host: only those need SO_BROADCAST to be connected to."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, 9))
+    except PermissionError:  # EACCES, udp(7)
+        return True
+    except OSError:
+        return False
+    return False
+
+
+class _NoIPv6(Exception):  # noqa: N818 (it is caught where it is raised)
+    """There is no IPv6 here."""
+
+
+def _bind_one(spot: Spot, family: int, *, v6_only: bool, backlog: int, receive_buffer: int | None) -> socket.socket:
+    host = spot.host or ("::" if family == socket.AF_INET6 else "0.0.0.0")
+    try:
+        sock = socket.socket(family, spot.type)
+    except OSError as error:
+        if family == socket.AF_INET6 and spot.host is None and error.errno in _NO_FAMILY:
+            raise _NoIPv6 from error
+        raise BindError(f"{spot}: this system has no such sockets: {error.strerror}") from error
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(v6_only))
+        if spot.type == socket.SOCK_STREAM and sys.platform not in ("win32", "cygwin"):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        elif sys.platform == "win32":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        sock.bind(_address(host, spot.port, family))
+        if spot.type == socket.SOCK_STREAM:
+            sock.listen(backlog)
+        else:
+            _widen(sock, spot, receive_buffer)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        if family == socket.AF_INET6 and spot.host is None and error.errno in (*_NO_FAMILY, errno.EADDRNOTAVAIL):
+            raise _NoIPv6 from error
+        raise BindError(_sentence(spot, error)) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+_NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, getattr(errno, "EPFNOSUPPORT", errno.EAFNOSUPPORT))
+
+
+def _address(host: str, port: int, family: int) -> Any:
+    """The address to bind, with the scope of a link-local one (``fe80::1%eth0``); no name is looked up."""
+    found = socket.getaddrinfo(host, port, family, 0, 0, socket.AI_NUMERICHOST | socket.AI_PASSIVE)
+    return found[0][4]
+
+
+def _widen(sock: socket.socket, spot: Spot, asked: int | None) -> None:
+    """Widen the receive buffer; if the user asked for more than the system gives, say so."""
+    wanted = asked or RECEIVE_BUFFER
+    with contextlib.suppress(OSError):  # the BSDs refuse what is over kern.ipc.maxsockbuf, and change nothing
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)
+    # Linux doubles the number, for its own bookkeeping (socket(7)).
+    granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // (2 if sys.platform == "linux" else 1)
+    if asked and granted < asked:
+        log.warn(
+            "{spot}: asked for a receive buffer of {wanted} bytes, the system gives {granted}; on Linux, "
+            "'sysctl -w net.core.rmem_max={wanted}' allows more",
+            spot=spot,
+            wanted=wanted,
+            granted=granted,
+        )
+
+
+def _sentence(spot: Spot, error: OSError) -> str:
+    """Say what stood in the way and how to get round it, the gist in 80 characters (see server/failure.py)."""
+    if isinstance(error, socket.gaierror):
+        return f"{spot}: {spot.host} is not an address; 'ip address' lists those of this machine's interfaces"
+    if error.errno == errno.EACCES:
+        return (
+            f"{spot} needs privilege: start as root with --uid, use a systemd socket, or --port 7007; "
+            "docs/service.md shows all three"
+        )
+    if error.errno == errno.EADDRINUSE:
+        return f"{spot} is in use by another program: stop that one, or take another --port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{spot}: this machine has no such address; 'ip address' lists those it has"
+    return f"{spot} cannot be listened on: {error.strerror or error}"
