@@ -78,5 +78,4 @@ def _or_fail(start: Callable[[], None]) -> None:
     try:
         start()
     except (BindError, EngineError) as error:
-        log.critical("{why}", why=error)
         raise StartupFailure(str(error)) from error

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Generator, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from twisted.application.service import Service
@@ -199,8 +199,12 @@ class EchoService(Service):
             made["udp"] = choose(DATAGRAM, self.udp_engine, setting)
         if "tls" in kinds or self.endpoints:
             tcp = made.get("tcp")
-            portable = tcp if isinstance(tcp, PortableStream) else PortableStream(setting)
-            made |= {kind: portable for kind, used in (("tls", "tls" in kinds), ("endpoint", self.endpoints)) if used}
+            same = tcp is not None and tcp.name == PortableStream.name
+            portable = cast(PortableStream, tcp) if same else PortableStream(setting)
+            if "tls" in kinds:
+                made["tls"] = portable
+            if self.endpoints:
+                made["endpoint"] = portable
         self._engines = made
         while self._sockets:
             kind, sock = self._sockets.pop(0)

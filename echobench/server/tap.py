@@ -174,7 +174,7 @@ class Options(usage.Options):
 
 
 def makeService(options: Mapping[str, Any]) -> IService:
-    """Make the program that the options describe; sockets that systemd hands over take the place of the default port."""
+    """Make the program that the options describe; sockets from systemd take the place of the default port."""
     try:
         inherited = inherited_sockets()
         tls_options = _tls_options(options, inherited)
