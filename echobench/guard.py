@@ -67,7 +67,7 @@ class RateLimit:
         if rate <= 0 or burst < 1:
             raise ValueError(f"a rate limit needs a rate over 0 and a burst of 1 or more, not {rate:g} and {burst:g}")
         self._increment = 1 / rate
-        self._tolerance = (burst - 1) / rate
+        self._tolerance = (burst - 0.99) / rate  # a hundredth of an event, so that rounding takes none away
         self._seconds = seconds
         self._salt = secrets.token_hex(8)
         self._full_at = array("d", bytes(8 * self.SLOTS))

@@ -1,8 +1,8 @@
 """The echo service (RFC 862) as Twisted classes: read this file first, it is the lesson.
 
-``Echo`` and ``EchoUDP`` run over any Twisted transport and on any reactor. They do what the four-line echo of every
-tutorial leaves out: stop reading from a peer that does not read, answer after a half-close, end idle and stuck peers,
-count, and refuse. No event costs unbounded work, and nothing that a peer does ends in a traceback.
+Over any Twisted transport and on any reactor, they do what the four-line echo of every tutorial leaves out: stop
+reading from a peer that does not read, answer after a half-close, end idle and stuck peers, count, and refuse. No
+event costs unbounded work, and nothing that a peer does ends in a traceback.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .guard import Caps, Guard, source_of
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class Echo(Protocol):
-    """One connection. It is the producer of its own transport, which pauses it when its peer does not read."""
+    """One connection: the producer of its own transport, which pauses it when its peer does not read."""
 
     factory: EchoFactory
     transport: Any
@@ -67,7 +67,7 @@ class Echo(Protocol):
         self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
-        """Nothing to do: connectionLost follows."""
+        """Do nothing: connectionLost follows."""
 
     def readConnectionLost(self) -> None:
         """End of file from a peer that may still read: what it sent goes back whole, then our own end of file."""
@@ -79,8 +79,9 @@ class Echo(Protocol):
     def connectionLost(self, reason: Any = connectionDone) -> None:
         """Forget the connection, whatever ended it."""
         self._watch(None)
-        self.factory.connections.discard(self)
-        self.factory.counters.open_connections -= 1
+        if self in self.factory.connections:  # it is not if TLS could not even begin
+            self.factory.connections.remove(self)
+            self.factory.counters.open_connections -= 1
         self.factory.caps.release(self.source)
         if self._ended is not None:
             self._ended.callback(None)
@@ -152,8 +153,7 @@ class EchoFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Take a place for the peer; if there is none left, None, at which the transport closes."""
-        host = getattr(addr, "host", None)
-        source = source_of(host).key if host is not None else None
+        source = source_of(addr.host).key if hasattr(addr, "host") else None
         if (refused := self.caps.take(source)) is not None:
             self.counters.drop(refused)
             return None

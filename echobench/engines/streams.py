@@ -44,11 +44,7 @@ class StreamPort(tcp.Port):
     def doRead(self) -> None:
         """Take connections, up to a bound."""
         for sock, address in self._acceptor.accept(PER_WAKE_UP):
-            try:
-                self._serve(sock, address)
-            except Exception:  # noqa: BLE001 (one client must not end the service for all)
-                log.failure("a connection could not be served")
-                sock.close()
+            self._serve(sock, address)
         if self._acceptor.starved:
             self.stopReading()
             self._pause = self._clock.callLater(STARVED_FOR, self._resume)
@@ -74,4 +70,9 @@ class StreamPort(tcp.Port):
             sock.close()
             return
         self.sessionno += 1
-        protocol.makeConnection(self.transport(sock, protocol, address, self, self.sessionno, self.reactor))
+        transport = self.transport(sock, protocol, address, self, self.sessionno, self.reactor)
+        try:
+            protocol.makeConnection(transport)
+        except Exception:  # noqa: BLE001 (one client must not end the service for all)
+            log.failure("a connection could not be served")
+            transport.abortConnection()

@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from OpenSSL.crypto import X509, PKey
+from OpenSSL.SSL import Error as SSLError
 from twisted.internet.ssl import CertificateOptions
 
 
@@ -50,11 +50,12 @@ def load_certificate(certificate: str, private_key: str | None = None, now: date
             f"the certificate in {certificate} is not valid before {own.not_valid_before_utc:%Y-%m-%d %H:%M} UTC: "
             "is the clock right?"
         )
-    return CertificateOptions(
-        privateKey=PKey.from_cryptography_key(key),  # type: ignore[arg-type]
-        certificate=X509.from_cryptography(own),
-        extraCertChain=[X509.from_cryptography(each) for each in chain[1:]],
-    )
+    options = CertificateOptions(privateKey=key, certificate=own, extraCertChain=chain[1:])
+    try:
+        options.getContext()  # now, and not at the first client: OpenSSL may find the key too weak
+    except SSLError as error:
+        raise CertificateError(f"OpenSSL will not use the certificate in {certificate}: {error}") from error
+    return options
 
 
 def _read(what: str, name: str) -> bytes:

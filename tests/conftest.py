@@ -1,0 +1,170 @@
+"""What every test runs under: nothing may leak, and no error may be logged unseen."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import greenlet
+import pytest
+import pytest_twisted
+from helpers import ServerProcess, settle
+from hypothesis import HealthCheck, settings
+from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
+from twisted.python.failure import Failure
+
+from echobench import EchoService
+from echobench.engines import DATAGRAM, STREAM
+
+# Real sockets take as long as they take, and each example cleans up after itself.
+settings.register_profile(
+    "echobench",
+    deadline=None,
+    max_examples=int(os.environ.get("ECHOBENCH_EXAMPLES", "40")),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("echobench")
+
+
+def _in_own_greenlet(function: Callable[..., Any]) -> Callable[..., Deferred[Any]]:
+    """Let a plain test function wait for Deferreds (``blocking``, ``until``) while the reactor runs.
+
+    pytest-twisted calls test functions in the reactor's own greenlet, in which nothing can wait.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Deferred[Any]:
+        from twisted.internet import reactor
+
+        done: Deferred[Any] = Deferred()
+
+        def body() -> None:
+            try:
+                result = function(*args, **kwargs)
+            except BaseException:
+                reactor.callLater(0, done.errback, Failure())
+            else:
+                reactor.callLater(0, done.callback, result)
+
+        greenlet.greenlet(body).switch()
+        return done
+
+    return wrapper
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Run every test that is no coroutine in a greenlet of its own; pytest-twisted does the rest."""
+    hypothesis = getattr(pyfuncitem.obj, "hypothesis", None)
+    if hypothesis is not None:
+        if not hasattr(hypothesis.inner_test, "__wrapped_here__"):
+            hypothesis.inner_test = _in_own_greenlet(hypothesis.inner_test)
+            hypothesis.inner_test.__wrapped_here__ = True
+    elif not inspect.iscoroutinefunction(pyfuncitem.obj):
+        pyfuncitem.obj = _in_own_greenlet(pyfuncitem.obj)
+
+
+def _descriptors() -> set[tuple[str, str]]:
+    """Open descriptors with what they lead to; the event loop's own stay the same and cancel out."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found.add((name, os.readlink(f"/proc/self/fd/{name}")))
+        except OSError:  # the listing's own
+            continue
+    return found
+
+
+def _busy(reactor: Any) -> list[str]:
+    readers = [r for r in reactor.getReaders() if r not in reactor._internalReaders]
+    return [*map(repr, readers), *map(repr, reactor.getWriters()), *map(str, reactor.getDelayedCalls())]
+
+
+@pytest.fixture(autouse=True)
+def logged_errors() -> Iterator[list[Any]]:
+    """Collect errors that are logged; one that the test does not take out fails it."""
+    errors: list[Any] = []
+
+    def observe(event: Any) -> None:
+        if "log_failure" in event or event.get("isError"):
+            errors.append(event)
+
+    globalLogPublisher.addObserver(observe)
+    yield errors
+    gc.collect()  # a Deferred that failed unheard says so when it is collected
+    globalLogPublisher.removeObserver(observe)
+    assert not errors, [event.get("log_failure", event) for event in errors]
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks(logged_errors: list[Any]) -> Iterator[None]:
+    """Fail a test that leaves a port, a connection, a delayed call or a descriptor behind."""
+    from twisted.internet import reactor
+
+    gc.collect()
+    before = _descriptors() if sys.platform == "linux" else set()
+    yield
+    left: list[str] = []
+    for _ in range(100):
+        settle(0.01)
+        gc.collect()
+        after = _descriptors() if sys.platform == "linux" else set()
+        left = _busy(reactor) + [f"descriptor {fd}: {target}" for fd, target in sorted(after - before)]
+        # The reactor's threads and Hypothesis' database may open files of their own; they are not sockets.
+        left = [each for each in left if "socket:" in each or not each.startswith("descriptor")]
+        if not left:
+            return
+    pytest.fail(f"left behind: {left}")
+
+
+@pytest.fixture(params=[name for name in STREAM])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Name each engine for streams in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(params=[name for name in DATAGRAM])
+def udp_engine(request: pytest.FixtureRequest) -> str:
+    """Name each engine for datagrams in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., EchoService]]:
+    """Start services in this process, on free ports unless told otherwise, and stop them after the test."""
+    started: list[EchoService] = []
+
+    def start(port: int | None = 0, *args: Any, **options: Any) -> EchoService:
+        options.setdefault("close_timeout", 0.5)
+        service = EchoService(port, *args, **options)
+        service.startService()
+        started.append(service)
+        return service
+
+    yield start
+    for service in started:
+        if service.running:
+            pytest_twisted.blockon(service.stopService())
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Start ``twistd -n echobench`` in processes of their own, and end them after the test."""
+    started: list[ServerProcess] = []
+
+    def start(*options: str, **how: Any) -> ServerProcess:
+        process = ServerProcess(options, cwd=tmp_path, **how)
+        started.append(process)
+        process.wait_ready()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()

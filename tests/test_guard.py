@@ -1,0 +1,164 @@
+"""Who is answered, and how many."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echobench import Caps, Guard, Reason
+from echobench.guard import RateLimit, source_of
+
+PORTS = st.integers(0, 65535)
+
+
+def test_ports_that_are_not_answered():
+    guard = Guard({7007})
+    assert guard.refuses("127.0.0.1", 0) is Reason.SOURCE_PORT_ZERO
+    assert guard.refuses("127.0.0.1", 1023) is Reason.SOURCE_PORT_LOW
+    assert guard.refuses("::1", 7007) is Reason.SOURCE_PORT_OWN
+    assert guard.refuses("127.0.0.1", 1024) is None
+    guard.add_own_port(1024)
+    assert guard.refuses("127.0.0.1", 1024) is Reason.SOURCE_PORT_OWN
+
+
+def test_low_ports_can_be_allowed_but_never_0_nor_our_own():
+    guard = Guard({7}, allow_low_source_ports=True)
+    assert guard.refuses("127.0.0.1", 1) is None
+    assert guard.refuses("127.0.0.1", 0) is Reason.SOURCE_PORT_ZERO
+    assert guard.refuses("127.0.0.1", 7) is Reason.SOURCE_PORT_OWN
+
+
+@pytest.mark.parametrize(
+    "host", ["224.0.0.1", "239.255.255.255", "255.255.255.255", "0.0.0.0", "::", "ff02::1", "ff0e::1%2", "::ffff:224.0.0.1"]
+)
+def test_groups_are_not_answered(host):
+    assert Guard().refuses(host, 5000) is Reason.SOURCE_GROUP
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.255.0.1", "10.0.0.1", "::1", "fe80::1%3", "::ffff:10.0.0.1", "2001:db8::1"])
+def test_hosts_are_answered(host):
+    assert Guard().refuses(host, 5000) is None
+
+
+def test_what_counts_as_one_source():
+    assert source_of("::ffff:192.0.2.1") == source_of("192.0.2.1")
+    assert source_of("192.0.2.1").key != source_of("192.0.2.2").key
+    assert source_of("2001:db8::1").key == source_of("2001:db8::ffff:ffff:ffff:ffff").key
+    assert source_of("2001:db8::1").key != source_of("2001:db8:0:1::1").key
+    assert source_of("fe80::1%2").key == source_of("fe80::2%2").key
+
+
+@given(st.ip_addresses())
+def test_every_address_has_a_source(address):
+    source = source_of(str(address))
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    assert source.group == (mapped.is_multicast or mapped.is_unspecified or mapped == ipaddress.ip_address("255.255.255.255"))
+
+
+@given(ports=st.lists(PORTS, max_size=64), own=st.frozensets(PORTS, max_size=3), low=st.booleans())
+def test_the_batch_form_agrees_with_the_scalar_one(ports, own, low):
+    """True must mean that the scalar form refuses none; and plain batches must not fall back to it."""
+    guard = Guard(own, allow_low_source_ports=low)
+    highs = bytes(port >> 8 for port in ports)
+    if guard.passes_all(highs):
+        assert [guard.refuses("192.0.2.1", port) for port in ports] == [None] * len(ports)
+    elif all(port >= 1024 and all(port >> 8 != mine >> 8 for mine in own) for port in ports):
+        pytest.fail("a plain batch was not let pass")
+
+
+def test_with_a_rate_every_datagram_is_looked_at():
+    assert not Guard(rate=RateLimit(10, 10, lambda: 0.0)).passes_all(b"\xff")
+
+
+class Time:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_bucket_empties_and_fills():
+    time = Time()
+    limit = RateLimit(10, 5, time)
+    assert [limit.allows("a") for _ in range(7)] == [True] * 5 + [False] * 2
+    time.now += 0.1
+    assert [limit.allows("a"), limit.allows("a")] == [True, False]
+    time.now += 100
+    assert [limit.allows("a") for _ in range(6)] == [True] * 5 + [False]
+    assert limit.allows("somebody else")
+
+
+@given(
+    rate=st.floats(0.5, 1000),
+    burst=st.floats(1, 100),
+    gaps=st.lists(st.floats(0, 0.5), min_size=1, max_size=200),
+)
+def test_never_more_than_rate_times_time_and_a_burst(rate, burst, gaps):
+    time = Time()
+    limit = RateLimit(rate, burst, time)
+    allowed = 0
+    began = time.now
+    for gap in gaps:
+        time.now += gap
+        allowed += limit.allows("loop")
+        assert allowed <= rate * (time.now - began) + burst + 0.011
+
+
+def test_a_bucket_is_never_laxer_for_what_others_do():
+    """Forged sources that share its bucket can only make it stricter."""
+    time = Time()
+    limit = RateLimit(10, 5, time)
+    allowed = 0
+    for i in range(20_000):
+        limit.allows(f"forged {i}")
+        allowed += limit.allows("loop")
+        time.now += 0.0001
+    assert allowed <= 10 * 2.0 + 5
+
+
+def test_a_million_forged_sources_do_not_grow_the_tables():
+    guard = Guard(rate=RateLimit(10, 10, lambda: 0.0))
+    assert guard.rate is not None
+    before = sys.getsizeof(guard.rate._full_at)
+    for i in range(1_000_000):
+        guard.rate.allows(str(i))
+    for i in range(100_000):
+        guard.refuses(f"{i >> 16}.{i >> 8 & 255}.{i & 255}.1", 5000)
+    assert sys.getsizeof(guard.rate._full_at) == before
+    assert not [name for name, value in vars(guard).items() if hasattr(value, "__len__") and len(value) > 4]
+    assert source_of.cache_info().currsize <= 4096
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(0, 5), (-1, 5), (10, 0.5)])
+def test_a_rate_that_makes_no_sense_is_refused(rate, burst):
+    with pytest.raises(ValueError, match=f"{rate:g} and {burst:g}"):
+        RateLimit(rate, burst, lambda: 0.0)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=100))
+def test_caps_keep_count(steps):
+    caps = Caps(5, 2)
+    held: list[str] = []
+    for source, come in steps:
+        if come:
+            expected = (
+                Reason.MAX_CONNECTIONS
+                if len(held) >= 5
+                else Reason.MAX_CONNECTIONS_PER_SOURCE
+                if held.count(source) >= 2
+                else None
+            )
+            assert caps.take(source) is expected
+            if expected is None:
+                held.append(source)
+        elif source in held:
+            held.remove(source)
+            caps.release(source)
+    for source in held:
+        caps.release(source)
+    assert (caps._taken, caps._by_source) == (0, {})
