@@ -128,6 +128,7 @@ def test_idle(make, clock):
     echo = make(idle_timeout=10)
     clock.advance(9)
     echo.dataReceived(b"x")
+    echo.transport.take(1)
     clock.advance(9)
     assert not echo.transport.aborting
     clock.advance(1)

@@ -142,22 +142,16 @@ def test_what_came_together_with_the_goodbye_comes_back(serve_tls, pair, size):
                 tls.unwrap()
             sock.sendall(outgoing.read())
             incoming.write(read_to_end(sock))
-            # OpenSSL reads no more data once it has sent its goodbye and been asked to finish it; look at the records.
-            return incoming.read()
+            return b"".join(iter(lambda: read_or_nothing(tls), b""))
 
-    raw = blocking(client)
-    records = tls_records(raw)
-    data_bytes = sum(length - 17 for kind, length in records if kind == 23)  # AES-GCM or ChaCha20: 16 of tag, 1 of type
-    assert data_bytes >= size, "fewer bytes came back than were sent"
+    assert blocking(client) == pattern(size)
 
 
-def tls_records(raw):
-    records, at = [], 0
-    while at + 5 <= len(raw):
-        length = int.from_bytes(raw[at + 3 : at + 5], "big")
-        records.append((raw[at], length))
-        at += 5 + length
-    return records
+def read_or_nothing(tls):
+    try:
+        return tls.read(1 << 16)
+    except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+        return b""
 
 
 def test_a_goodbye_is_told_at_once_and_has_a_deadline(pair):
@@ -175,7 +169,8 @@ def test_a_goodbye_is_told_at_once_and_has_a_deadline(pair):
     for _ in range(3):
         with contextlib.suppress(ssl.SSLWantReadError):
             client.do_handshake()
-        protocol.dataReceived(outgoing.read())
+        if said := outgoing.read():
+            protocol.dataReceived(said)
         incoming.write(transport.value()[incoming_seen(transport) :])
     client.write(pattern(50_000))
     with contextlib.suppress(ssl.SSLWantReadError):

@@ -166,6 +166,8 @@ class EchoService(Service):
         bind = functools.partial(bind_all, backlog=self.backlog, receive_buffer=self.receive_buffer)
         inherited = [(_kind_of(sock), sock) for sock in self.inherited if sock.fileno() >= 0]
         inherited += [(_kind_of(sock, tls=True), sock) for sock in self.inherited_tls if sock.fileno() >= 0]
+        for _, sock in inherited:
+            sock.setblocking(False)
         hosts = self.interfaces or (None,)
         plain = [kind for kind, wanted in (("tcp", self.tcp), ("udp", self.udp)) if wanted and self.port is not None]
         bound = bind([Spot(kind, host, self.port or 0) for host in hosts for kind in plain])

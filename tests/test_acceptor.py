@@ -1,0 +1,121 @@
+"""Accepting when descriptors, or memory, run out."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import pytest
+from twisted.logger import capturedLogs
+
+from echobench import Counters, Reason
+from echobench.acceptor import Acceptor
+
+
+class Listener:
+    """Accepts what it is given: sockets and errors, then nothing."""
+
+    def __init__(self, *outcomes):
+        self.outcomes = list(outcomes)
+
+    def accept(self):
+        if not self.outcomes:
+            raise BlockingIOError
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, int):
+            raise OSError(outcome, os.strerror(outcome))
+        return outcome, ("127.0.0.1", 1)
+
+
+@pytest.fixture
+def client():
+    ends = []
+
+    def make():
+        ends.extend(socket.socketpair())
+        return ends[-1]
+
+    yield make
+    for end in ends:
+        end.close()
+
+
+@pytest.fixture
+def acceptor():
+    made = []
+
+    def make(*outcomes):
+        made.append(Acceptor(Listener(*outcomes), Counters()))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_takes_no_more_than_it_is_asked_for(acceptor, client):
+    each = acceptor(client(), client(), client())
+    assert len(list(each.accept(2))) == 2
+    assert len(list(each.accept(2))) == 1
+
+
+@pytest.mark.parametrize("error", [errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN])
+def test_a_connection_that_died_in_the_queue_is_passed_over(acceptor, client, error):
+    each = acceptor(error, client())
+    assert len(list(each.accept(10))) == 1
+    assert not each.starved
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE])
+def test_full_tables_refuse_and_count(acceptor, client, error):
+    over = [client(), client()]
+    each = acceptor(error, over[0], error, over[1], client())
+    with capturedLogs() as logs:
+        assert len(list(each.accept(10))) == 1
+    assert [sock.fileno() for sock in over] == [-1, -1], "closed, so that they know at once"
+    assert each._counters.drops == {Reason.OUT_OF_DESCRIPTORS: 2}
+    assert len(logs) == 1, "one line for all of them"
+
+
+def test_each_time_it_is_full_anew_it_is_said_anew(acceptor, client):
+    each = acceptor(errno.EMFILE, client(), client(), errno.EMFILE, client())
+    with capturedLogs() as logs:
+        list(each.accept(10))
+    assert len(logs) == 2
+
+
+def test_without_a_reserve_it_says_that_it_is_starved(acceptor):
+    each = acceptor(errno.EMFILE, errno.EMFILE)
+    assert list(each.accept(10)) == []
+    assert each.starved
+
+
+@pytest.mark.parametrize("error", [errno.ENOBUFS, errno.ENOMEM])
+def test_without_memory_it_is_starved_too(acceptor, client, error):
+    each = acceptor(error, client())
+    assert list(each.accept(10)) == []
+    assert each.starved
+    assert len(list(each.accept(10))) == 1
+    assert not each.starved
+
+
+def test_a_starved_port_pauses_and_resumes(serve, monkeypatch):
+    from helpers import blocking, exchange, port_of
+
+    monkeypatch.setattr("echobench.engines.streams.STARVED_FOR", 0.05)
+    service = serve(engine="portable")
+    ((_, port),) = [pair for pair in service._ports if pair[0] == "tcp"]
+    real = port._acceptor._listener
+    failures = [errno.ENOBUFS] * 3
+
+    class Scarce:
+        def accept(self):
+            if failures:
+                error = failures.pop()
+                raise OSError(error, os.strerror(error))
+            return real.accept()
+
+    port._acceptor._listener = Scarce()
+    assert blocking(exchange, port_of(service), [b"in the end"]) == b"in the end"
+    assert failures == []

@@ -1,0 +1,62 @@
+"""Snapshots add up."""
+
+from __future__ import annotations
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echobench import Counters, Reason, Snapshot
+from echobench.server.stats import Reporter, line
+
+NUMBERS = st.integers(0, 1 << 40)
+SNAPSHOTS = st.builds(
+    Snapshot,
+    **{field.name: NUMBERS for field in attrs.fields(Snapshot) if field.name != "drops"},
+    drops=st.dictionaries(st.sampled_from(Reason), st.integers(1, 1 << 40)),
+)
+
+
+@given(one=SNAPSHOTS, other=SNAPSHOTS)
+def test_addition_and_subtraction_undo_each_other(one, other):
+    assert one + other == other + one
+    assert (one + other) - other == one
+    assert one + Snapshot() == one
+
+
+def test_a_snapshot_stays_as_it_was():
+    counters = Counters()
+    counters.drop(Reason.IDLE)
+    before = counters.snapshot()
+    counters.drop(Reason.IDLE, 2)
+    counters.datagrams += 5
+    assert before.drops == {Reason.IDLE: 1}
+    assert (counters.snapshot() - before) == Snapshot(datagrams=5, drops={Reason.IDLE: 2})
+
+
+def test_kernel_drops_of_closed_and_of_open_sockets_add_up():
+    assert Counters(kernel_drops=3).snapshot(4).kernel_drops == 7
+
+
+def test_the_line():
+    before = Snapshot(connections=9, open_connections=9, reads=100, drops={Reason.IDLE: 5})
+    now = Snapshot(
+        connections=20, open_connections=2, reads=300, stream_bytes=5000, datagrams=10, datagram_bytes=640,
+        kernel_drops=7, drops={Reason.IDLE: 6, Reason.UDP_RATE: 2},
+    )  # fmt: skip
+    assert line(now, before, 2.0) == (
+        "connections=2 reads/s=100 stream_bytes/s=2500 datagrams/s=5 datagram_bytes/s=320 drops=idle:1,kernel:7,udp_rate:2"
+    )
+    assert line(now, now, 1.0).endswith("drops=none")
+
+
+def test_the_first_report_only_begins():
+    from twisted.logger import capturedLogs
+
+    times, shots = iter([0.0, 2.0]), iter([Snapshot(), Snapshot(datagrams=8)])
+    reporter = Reporter(lambda: next(shots), lambda: next(times))
+    with capturedLogs() as logs:
+        reporter()
+        reporter()
+    assert len(logs) == 1
+    assert "datagrams/s=4 " in logs[0]["line"]

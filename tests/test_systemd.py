@@ -1,0 +1,80 @@
+"""What a service manager hands over and is told."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from echobench.server.systemd import Inherited, inherited_sockets, notify
+
+
+def environ(**values):
+    return {"LISTEN_PID": str(os.getpid()), **values}
+
+
+@pytest.fixture
+def descriptors():
+    """Two adjacent descriptors, as systemd passes them: the first free number after the highest."""
+    high = 200
+    socks = [socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)]
+    for i, sock in enumerate(socks):
+        os.dup2(sock.fileno(), high + i)
+        sock.close()
+    yield high
+    for i in range(2):
+        try:
+            os.close(high + i)
+        except OSError:
+            continue
+
+
+def close(inherited):
+    for sock in (*inherited.plain, *inherited.tls):
+        sock.close()
+
+
+def test_nothing_without_the_variables():
+    assert not inherited_sockets({})
+    assert inherited_sockets({"LISTEN_FDS": "1", "LISTEN_PID": "1"}) == Inherited(), "they are for another process"
+
+
+def test_sockets_without_names(descriptors):
+    env = environ(LISTEN_FDS="2")
+    found = inherited_sockets(env, descriptors)
+    assert [sock.fileno() for sock in found.plain] == [descriptors, descriptors + 1]
+    assert [sock.type for sock in found.plain] == [socket.SOCK_STREAM, socket.SOCK_DGRAM]
+    assert not any(sock.getblocking() or sock.get_inheritable() for sock in found.plain)
+    assert env == {}, "no child shall take them too"
+    close(found)
+
+
+def test_names_tell_tls(descriptors):
+    found = inherited_sockets(environ(LISTEN_FDS="2", LISTEN_FDNAMES="tls:echo.socket"), descriptors)
+    assert [sock.fileno() for sock in found.tls] == [descriptors]
+    assert [sock.fileno() for sock in found.plain] == [descriptors + 1]
+    close(found)
+
+
+def test_nonsense():
+    with pytest.raises(ValueError, match="LISTEN_FDS is 'two'"):
+        inherited_sockets(environ(LISTEN_FDS="two"))
+    with pytest.raises(ValueError, match="descriptor 900, which LISTEN_FDS says was handed over, is no socket"):
+        inherited_sockets(environ(LISTEN_FDS="1"), 900)
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_notify(tmp_path, abstract):
+    name = f"@echobench-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("\0" + name[1:] if abstract else name)
+        manager.settimeout(5)
+        assert notify("READY=1", {"NOTIFY_SOCKET": name})
+        assert manager.recv(100) == b"READY=1"
+
+
+def test_nobody_to_notify(tmp_path):
+    assert not notify("READY=1", {})
+    assert not notify("READY=1", {"NOTIFY_SOCKET": "vsock:2:1"})
+    assert not notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "gone")})
