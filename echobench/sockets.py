@@ -129,6 +129,8 @@ def receive_drops(sock: socket.socket) -> int:
 
 def is_broadcast(host: str) -> bool:
     """Whether an IPv4 address is a broadcast address on this host: only those need SO_BROADCAST to be connected to."""
+    if host == "255.255.255.255":  # also where there is no route to ask about
+        return True
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((host, 9))

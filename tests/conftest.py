@@ -124,13 +124,13 @@ def nothing_leaks(logged_errors: list[Any]) -> Iterator[None]:
     pytest.fail(f"left behind: {left}")
 
 
-@pytest.fixture(params=[name for name in STREAM])
+@pytest.fixture(params=list(STREAM))
 def engine(request: pytest.FixtureRequest) -> str:
     """Name each engine for streams in turn."""
     return str(request.param)
 
 
-@pytest.fixture(params=[name for name in DATAGRAM])
+@pytest.fixture(params=list(DATAGRAM))
 def udp_engine(request: pytest.FixtureRequest) -> str:
     """Name each engine for datagrams in turn."""
     return str(request.param)

@@ -94,7 +94,9 @@ def port_of(service: Any, kind: str = "tcp") -> int:
     return next(int(address.port) for name, address in service.addresses() if name == kind)
 
 
-def dial(port: int, host: str = "127.0.0.1", source: str | None = None, receive_buffer: int | None = None) -> socket.socket:
+def dial(
+    port: int, host: str = "127.0.0.1", source: str | None = None, receive_buffer: int | None = None
+) -> socket.socket:
     """Connect over TCP."""
     sock = socket.socket(FAMILIES.get(host, socket.AF_INET), socket.SOCK_STREAM)
     try:
@@ -172,7 +174,9 @@ def reset(sock: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def datagram_client(port: int, host: str = "127.0.0.1", source: tuple[str, int] | None = None) -> Iterator[socket.socket]:
+def datagram_client(
+    port: int, host: str = "127.0.0.1", source: tuple[str, int] | None = None
+) -> Iterator[socket.socket]:
     """A connected UDP socket."""
     with socket.socket(FAMILIES.get(host, socket.AF_INET), socket.SOCK_DGRAM) as sock:
         sock.settimeout(LIMIT)

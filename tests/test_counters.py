@@ -45,7 +45,8 @@ def test_the_line():
         kernel_drops=7, drops={Reason.IDLE: 6, Reason.UDP_RATE: 2},
     )  # fmt: skip
     assert line(now, before, 2.0) == (
-        "connections=2 reads/s=100 stream_bytes/s=2500 datagrams/s=5 datagram_bytes/s=320 drops=idle:1,kernel:7,udp_rate:2"
+        "connections=2 reads/s=100 stream_bytes/s=2500 datagrams/s=5 datagram_bytes/s=320 "
+        "drops=idle:1,kernel:7,udp_rate:2"
     )
     assert line(now, now, 1.0).endswith("drops=none")
 

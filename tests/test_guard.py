@@ -33,13 +33,16 @@ def test_low_ports_can_be_allowed_but_never_0_nor_our_own():
 
 
 @pytest.mark.parametrize(
-    "host", ["224.0.0.1", "239.255.255.255", "255.255.255.255", "0.0.0.0", "::", "ff02::1", "ff0e::1%2", "::ffff:224.0.0.1"]
+    "host",
+    ["224.0.0.1", "239.255.255.255", "255.255.255.255", "0.0.0.0", "::", "ff02::1", "ff0e::1%2", "::ffff:224.0.0.1"],
 )
 def test_groups_are_not_answered(host):
     assert Guard().refuses(host, 5000) is Reason.SOURCE_GROUP
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.255.0.1", "10.0.0.1", "::1", "fe80::1%3", "::ffff:10.0.0.1", "2001:db8::1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.255.0.1", "10.0.0.1", "::1", "fe80::1%3", "::ffff:10.0.0.1", "2001:db8::1"]
+)
 def test_hosts_are_answered(host):
     assert Guard().refuses(host, 5000) is None
 
@@ -56,7 +59,9 @@ def test_what_counts_as_one_source():
 def test_every_address_has_a_source(address):
     source = source_of(str(address))
     mapped = getattr(address, "ipv4_mapped", None) or address
-    assert source.group == (mapped.is_multicast or mapped.is_unspecified or mapped == ipaddress.ip_address("255.255.255.255"))
+    assert source.group == (
+        mapped.is_multicast or mapped.is_unspecified or mapped == ipaddress.ip_address("255.255.255.255")
+    )
 
 
 @given(ports=st.lists(PORTS, max_size=64), own=st.frozensets(PORTS, max_size=3), low=st.booleans())

@@ -101,7 +101,9 @@ def test_peers_that_do_not_read_cost_a_bounded_amount(launch, engine):
         before = server.memory()
         socks = [stack.enter_context(dial(server.port())) for _ in range(40)]
         sent = []
-        threads = [threading.Thread(target=lambda sock=sock: sent.append((sock, fill(sock, 64 * MIB)))) for sock in socks]
+        threads = [
+            threading.Thread(target=lambda sock=sock: sent.append((sock, fill(sock, 64 * MIB)))) for sock in socks
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

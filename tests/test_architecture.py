@@ -1,0 +1,90 @@
+"""The house: which floor may import which, how long the lesson is, and what the package shows to the world."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+import echobench
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(echobench.__file__).parent
+
+GROUND = {"protocol", "guard", "counters", "reactors", "sockets", "acceptor"}
+MAY_IMPORT = {
+    **dict.fromkeys(GROUND, GROUND),
+    "kernel": {"kernel"},
+    "engines": {*GROUND, "kernel", "engines"},
+    "server": {*GROUND, "kernel", "engines", "server"},
+    "bench": {*GROUND, "kernel", "engines", "bench"},
+    "host": {*GROUND, "kernel", "host"},
+}
+
+
+def modules():
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def imports(path):
+    """Absolute names of all that a module imports, wherever it does so."""
+    package = ["echobench", *path.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *(node.module.split(".") if node.module else [])])
+            yield stem
+            yield from (f"{stem}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down_only(path):
+    floor = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    allowed = MAY_IMPORT.get(floor)
+    if allowed is None:
+        return  # the top: whatever it likes
+    for name in imports(path):
+        first, _, rest = name.partition(".")
+        if first == "echobench" and rest:
+            target = rest.split(".")[0]
+            if (PACKAGE / target).is_dir() or (PACKAGE / f"{target}.py").exists():
+                assert target in allowed, f"{floor} imports {name}"
+        if floor == "kernel":
+            assert first not in ("twisted", "zope"), "the kernel floor knows no Twisted"
+
+
+def test_the_lesson_knows_only_the_vocabulary():
+    ours = {name for name in imports(PACKAGE / "protocol.py") if name.startswith("echobench.")}
+    assert {name.split(".")[1] for name in ours} == {"counters", "guard"}
+
+
+def test_the_lesson_is_short():
+    assert len((PACKAGE / "protocol.py").read_text().splitlines()) <= 200
+
+
+def test_nothing_of_ours_shadows_twisted():
+    """A package file there would hide Twisted, or all other plugins."""
+    assert not (ROOT / "twisted/__init__.py").exists()
+    assert not (ROOT / "twisted/plugins/__init__.py").exists()
+
+
+def test_the_public_names():
+    assert set(echobench.__all__) == {
+        "BindError", "Caps", "Counters", "Echo", "EchoFactory", "EchoService", "EchoUDP", "Guard", "Reason", "Snapshot",
+        "__version__", "install_best_reactor",
+    }  # fmt: skip
+    for name in echobench.__all__:
+        assert getattr(echobench, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        importlib.import_module("echobench").nonsense  # noqa: B018
+
+
+def test_every_reason_is_explained():
+    """In the code, and where users read it."""
+    text = (ROOT / "docs/options.md").read_text()
+    for reason in echobench.Reason:
+        assert reason.value in text, f"docs/options.md says nothing of {reason.value}"
