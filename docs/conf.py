@@ -15,6 +15,7 @@ version = release
 
 extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 suppress_warnings: list[str] = []
 

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import MessageLengthError
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, INegotiated, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated, IPushProducer
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
 from zope.interface import implementer
 
@@ -151,7 +151,7 @@ class EchoFactory(Factory):
     reactor: Any = attrs.field(factory=lambda: import_module("twisted.internet.reactor"))
     connections: set[Echo] = attrs.field(factory=set, init=False)
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(self, addr: Any) -> Any:
         """Take a place for the peer; if there is none left, None, at which the transport closes."""
         source = source_of(addr.host).key if hasattr(addr, "host") else None
         if (refused := self.caps.take(source)) is not None:

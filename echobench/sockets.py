@@ -54,14 +54,15 @@ def bind(
     """Bind what was asked for: one non-blocking socket, or two where one cannot serve both families.
 
     Stream sockets listen with ``backlog``. ``receive_buffer`` is in bytes and for datagram sockets; None is as much of
-    ``RECEIVE_BUFFER`` as the system gives. ``dual_stack`` says whether an IPv6 socket can serve IPv4; by default the
-    system is asked. Raises BindError.
+    ``RECEIVE_BUFFER`` as the system gives. ``dual_stack`` says whether an IPv6 socket can serve IPv4. By default the
+    system is asked, but on Windows it is never used: there Twisted binds the address again, with a socket of its own
+    that keeps IPV6_V6ONLY as Windows sets it (see engines/portable.py). Raises BindError.
     """
     if spot.host is not None:
         family = socket.AF_INET6 if ":" in spot.host else socket.AF_INET
         return [_bind_one(spot, family, v6_only=True, backlog=backlog, receive_buffer=receive_buffer)]
     if dual_stack is None:
-        dual_stack = socket.has_dualstack_ipv6()
+        dual_stack = sys.platform != "win32" and socket.has_dualstack_ipv6()
     try:
         first = _bind_one(spot, socket.AF_INET6, v6_only=not dual_stack, backlog=backlog, receive_buffer=receive_buffer)
     except _NoIPv6:
@@ -116,6 +117,23 @@ def close_all(sockets: Iterable[socket.socket]) -> None:
         each.close()
 
 
+def widen(sock: socket.socket, spot: Spot, asked: int | None) -> None:
+    """Widen a socket's receive buffer to ``asked`` bytes (None: the default); say so if the system gives less."""
+    wanted = asked or RECEIVE_BUFFER
+    with contextlib.suppress(OSError):  # the BSDs refuse what is over kern.ipc.maxsockbuf, and change nothing
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)
+    # Linux doubles the number, for its own bookkeeping (socket(7)).
+    granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // (2 if sys.platform == "linux" else 1)
+    if asked and granted < asked:
+        log.warn(
+            "{spot}: asked for a receive buffer of {wanted} bytes, the system gives {granted}; on Linux, "
+            "'sysctl -w net.core.rmem_max={wanted}' allows more",
+            spot=spot,
+            wanted=wanted,
+            granted=granted,
+        )
+
+
 def receive_drops(sock: socket.socket) -> int:
     """Datagrams that the kernel dropped at this socket, its buffer being full; 0 where the system does not tell."""
     if sys.platform != "linux":
@@ -164,7 +182,7 @@ def _bind_one(spot: Spot, family: int, *, v6_only: bool, backlog: int, receive_b
         if spot.type == socket.SOCK_STREAM:
             sock.listen(backlog)
         else:
-            _widen(sock, spot, receive_buffer)
+            widen(sock, spot, receive_buffer)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
@@ -186,27 +204,10 @@ def _address(host: str, port: int, family: int) -> Any:
     return found[0][4]
 
 
-def _widen(sock: socket.socket, spot: Spot, asked: int | None) -> None:
-    """Widen the receive buffer; if the user asked for more than the system gives, say so."""
-    wanted = asked or RECEIVE_BUFFER
-    with contextlib.suppress(OSError):  # the BSDs refuse what is over kern.ipc.maxsockbuf, and change nothing
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)
-    # Linux doubles the number, for its own bookkeeping (socket(7)).
-    granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // (2 if sys.platform == "linux" else 1)
-    if asked and granted < asked:
-        log.warn(
-            "{spot}: asked for a receive buffer of {wanted} bytes, the system gives {granted}; on Linux, "
-            "'sysctl -w net.core.rmem_max={wanted}' allows more",
-            spot=spot,
-            wanted=wanted,
-            granted=granted,
-        )
-
-
 def _sentence(spot: Spot, error: OSError) -> str:
     """Say what stood in the way and how to get round it, the gist in 80 characters (see server/failure.py)."""
     if isinstance(error, socket.gaierror):
-        return f"{spot}: {spot.host} is not an address; 'ip address' lists those of this machine's interfaces"
+        return f"{spot}: that is not an address; 'ip address' lists those of this machine's interfaces"
     if error.errno == errno.EACCES:
         return f"{spot} needs privilege: root with --uid, a systemd socket, or --port 7007 (docs/service.md)"
     if error.errno == errno.EADDRINUSE:

@@ -150,7 +150,11 @@ def without_privilege():
         pytest.skip("everybody may bind port 7 here")
     if not is_root:
         return []
-    drop = "import ctypes, os, sys; assert ctypes.CDLL(None).prctl(24, 10, 0, 0, 0) == 0; os.execv(sys.argv[1], sys.argv[1:])"
+    drop = (
+        "import ctypes, os, sys\n"
+        "assert ctypes.CDLL(None).prctl(24, 10, 0, 0, 0) == 0\n"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
     return [sys.executable, "-c", drop]  # PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE (linux/prctl.h, linux/capability.h)
 
 

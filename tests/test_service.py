@@ -239,6 +239,18 @@ def test_an_inherited_datagram_socket(serve):
     assert blocking(ask, number, b"inherited") == b"inherited"
 
 
+def test_an_inherited_datagram_socket_gets_the_receive_buffer_that_was_asked_for(serve):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    usual = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    serve(None, inherited=[sock], receive_buffer=8192)
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < usual
+
+
+def test_an_address_given_twice_is_one(serve):
+    assert len(serve(0, ("127.0.0.1", "127.0.0.1")).addresses()) == 2
+
+
 def test_inherited_sockets_that_cannot_be_served():
     with socket.socket() as silent, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as local:
         for sock in (silent, local):

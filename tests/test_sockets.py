@@ -58,7 +58,7 @@ def test_one_socket_for_both_families(bound, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_sockets_where_one_cannot_do_both(bound, kind):
     with capturedLogs() as logs:
-        six, four = bound(bind(Spot(kind, None, 0), dual_stack=False))
+        six, four = bound([sock for _, sock in bind_all([Spot(kind, None, 0)], dual_stack=False)])
     assert six.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
     assert (six.family, four.family) == (socket.AF_INET6, socket.AF_INET)
     assert six.getsockname()[1] == four.getsockname()[1]
@@ -66,6 +66,15 @@ def test_two_sockets_where_one_cannot_do_both(bound, kind):
     assert not reaches(six, "127.0.0.1") or kind == "tcp"
     assert reaches(four, "127.0.0.1")
     assert "two sockets" in logs[0]["log_format"]
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+def test_two_sockets_on_windows(bound, monkeypatch):
+    """Where Twisted binds again, without knowing of both families."""
+    monkeypatch.setattr("echobench.sockets.sys.platform", "win32")
+    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_KEEPALIVE, raising=False)
+    made = bound([sock for _, sock in bind_all([Spot("tcp", None, 0)])])
+    assert [sock.family for sock in made] == [socket.AF_INET6, socket.AF_INET]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -159,10 +168,10 @@ def test_a_port_may_be_taken_again_at_once(bound):
     [
         ("192.0.2.77", "TCP port 7007 on 192.0.2.77: this machine has no such address"),
         ("2001:db8::77", "TCP port 7007 on 2001:db8::77: this machine has no such address"),
-        ("eth77", "eth77 is not an address"),
-        ("localhost", "localhost is not an address"),
-        ("fe80::1%nosuch", "is not an address"),
-        ("1.2.3.4.5", "1.2.3.4.5 is not an address"),
+        ("eth77", "on eth77: that is not an address"),
+        ("localhost", "on localhost: that is not an address"),
+        ("fe80::1%nosuch", "on fe80::1%nosuch: that is not an address"),
+        ("1.2.3.4.5", "on 1.2.3.4.5: that is not an address"),
     ],
 )
 def test_addresses_that_are_not_here(host, sentence):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import threading
 
 import certificates
 import pytest
 import pytest_twisted
 from fakes import Transport
-from helpers import LIMIT, blocking, dial, fill, pattern, port_of, read_to_end, settle, until
+from helpers import blocking, dial, fill, pattern, port_of, read_to_end, settle, until
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -45,17 +44,16 @@ def wrap(sock, pair, **how):
     return context.wrap_socket(sock, server_hostname="echo.example", **how)
 
 
-def exchange_tls(port, pair, data, unwrap=True):
-    """Send it all, say goodbye, and return what comes back before the other side's."""
+def exchange_tls(port, pair, data):
+    """Send it piece by piece, read each back, and say goodbye. (One thread: an SSL object must not be in two.)"""
     with wrap(dial(port), pair, suppress_ragged_eofs=False) as sock:
-        got = []
-        reader = threading.Thread(target=lambda: got.append(read_some(sock, len(data))))
-        reader.start()
-        sock.sendall(data)
-        reader.join(LIMIT)
-        if unwrap:
-            sock.unwrap().close()
-        return got[0]
+        got = b""
+        for at in range(0, len(data), 30_000):
+            piece = data[at : at + 30_000]
+            sock.sendall(piece)
+            got += read_some(sock, len(piece))
+        sock.unwrap().close()
+        return got
 
 
 def read_some(sock, size):

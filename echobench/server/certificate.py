@@ -50,9 +50,15 @@ def load_certificate(certificate: str, private_key: str | None = None, now: date
             f"the certificate in {certificate} is not valid before {own.not_valid_before_utc:%Y-%m-%d %H:%M} UTC: "
             "is the clock right?"
         )
-    options = CertificateOptions(privateKey=key, certificate=own, extraCertChain=chain[1:])
     try:
+        # pyOpenSSL takes the objects of cryptography since 24.3, which Twisted's annotations do not know yet.
+        material: dict[str, Any] = {"privateKey": key, "certificate": own, "extraCertChain": chain[1:]}
+        options = CertificateOptions(**material)
         options.getContext()  # now, and not at the first client: OpenSSL may find the key too weak
+    except MemoryError as error:
+        raise CertificateError(
+            f"TLS cannot be had here: {error} (systemd's MemoryDenyWriteExecute forbids it)"
+        ) from error
     except SSLError as error:
         raise CertificateError(f"OpenSSL will not use the certificate in {certificate}: {error}") from error
     return options

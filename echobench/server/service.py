@@ -26,7 +26,7 @@ from ..counters import Counters, Snapshot
 from ..engines import DATAGRAM, STREAM, IEngine, Setting, choose
 from ..engines.portable import PortableStream
 from ..guard import Caps, Guard, RateLimit
-from ..sockets import BindError, Spot, bind_all, close_all
+from ..sockets import BindError, Spot, bind_all, close_all, widen
 
 log = Logger()
 
@@ -166,9 +166,11 @@ class EchoService(Service):
         bind = functools.partial(bind_all, backlog=self.backlog, receive_buffer=self.receive_buffer)
         inherited = [(_kind_of(sock), sock) for sock in self.inherited if sock.fileno() >= 0]
         inherited += [(_kind_of(sock, tls=True), sock) for sock in self.inherited_tls if sock.fileno() >= 0]
-        for _, sock in inherited:
+        for kind, sock in inherited:
             sock.setblocking(False)
-        hosts = self.interfaces or (None,)
+            if kind == "udp" and self.receive_buffer is not None:
+                widen(sock, Spot(kind, *sock.getsockname()[:2]), self.receive_buffer)
+        hosts: list[str | None] = [*dict.fromkeys(self.interfaces)] or [None]
         plain = [kind for kind, wanted in (("tcp", self.tcp), ("udp", self.udp)) if wanted and self.port is not None]
         bound = bind([Spot(kind, host, self.port or 0) for host in hosts for kind in plain])
         if self.tls_port is not None:
