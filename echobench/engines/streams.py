@@ -2,7 +2,7 @@
 
 Twisted's ``tcp.Port`` looks up each IPv6 client's address once more (getnameinfo), lets the number of connections that
 it takes in one wake-up grow as it likes, and when descriptors run out writes a line for each client that it closes,
-and tells nobody how many. The connections' transports are Twisted's, unchanged.
+and tells nobody how many. Its connections' transports are used, but they send at once.
 """
 
 from __future__ import annotations
@@ -23,9 +23,29 @@ PER_WAKE_UP: Final = 64  # connections; a few milliseconds of work, then others 
 STARVED_FOR: Final = 0.1  # seconds to leave a queue alone that cannot be emptied
 
 
+class PromptTransport(tcp.Server):
+    """Twisted's transport, which sends what it is given at once if nothing is waiting to be sent.
+
+    Twisted's own ``write`` only appends: the reactor is asked to watch for writability (a system call), tells in its
+    next turn that the socket is writable (it nearly always is), and is asked to watch no more (another one). For a
+    small message that is half of the work. What the kernel does not take at once still goes that way.
+    """
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep what cannot be sent now; an error shows when the reactor next finds the socket ready."""
+        if data and self.connected and not self.dataBuffer and not self._tempDataBuffer and not self._writeDisconnected:
+            sent = self.writeSomeData(data)
+            if isinstance(sent, int) and sent > 0:
+                if sent == len(data):
+                    return
+                data = data[sent:]
+        super().write(data)
+
+
 class StreamPort(tcp.Port):
     """Serves one listening, non-blocking TCP socket."""
 
+    transport = PromptTransport
     factory: Any
     _acceptor: Acceptor
     _clock: Any
