@@ -49,7 +49,8 @@ class DatagramPort:
         self._protocol = protocol
         self._counters = counters
         self._reactor = reactor
-        self._answer_from: tuple[Control, ...] = ()
+        self._asked: list[Control] = []
+        self._answer_from: tuple[Control, ...] | None = ()
         self._stopped: Deferred[None] | None = None
         ask_for_destinations(sock)
 
@@ -91,26 +92,26 @@ class DatagramPort:
                 break
             except OSError:
                 continue  # the error of an earlier datagram, brought by ICMP; the next call reads on
-            answer_from = answering(control[0]) if control else ()
-            if answer_from is None:
+            if control != self._asked:  # seldom: most datagrams are sent to where the last one was
+                self._asked = control
+                self._answer_from = answering(control[0]) if control else ()
+            if self._answer_from is None:
                 self._counters.drop(Reason.DESTINATION_GROUP)
                 continue
-            self._answer_from = answer_from
             if len(address) == 4:  # IPv6: host, port, flow label, scope (not 0 for a link-local address)
                 address = (f"{address[0]}%{address[3]}", address[1]) if address[3] else address[:2]
             try:
                 self._protocol.datagramReceived(data, address)
             except Exception:  # noqa: BLE001 (one datagram must not end the service for all)
                 log.failure("a datagram could not be handled")
-        self._answer_from = ()
 
     def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """Send, from the address that the datagram in hand was sent to. Raises OSError if the kernel refuses."""
+        """Send, from the address that the last datagram was sent to. Raises OSError if the kernel refuses."""
         to: tuple[Any, ...] = addr
         if "%" in addr[0]:
             host, _, scope = addr[0].partition("%")
             to = (host, addr[1], 0, int(scope))
-        self.socket.sendmsg((datagram,), self._answer_from, 0, to)
+        self.socket.sendmsg((datagram,), self._answer_from or (), 0, to)
 
     def _close(self) -> None:
         if self.socket.fileno() >= 0:
@@ -120,8 +121,11 @@ class DatagramPort:
 
 
 def ask_for_destinations(sock: socket.socket) -> None:
-    """Have Linux tell with each datagram where it was sent to; elsewhere the system picks the source of an answer."""
-    if sys.platform == "linux":
+    """Have Linux tell with each datagram where it was sent to, unless the socket has but one address.
+
+    Elsewhere the system picks the source of an answer.
+    """
+    if sys.platform == "linux" and sock.getsockname()[0] in ("::", "0.0.0.0"):
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         else:
