@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -133,18 +134,12 @@ def read_to_end(sock: socket.socket) -> bytes:
 
 def exchange(port: int, chunks: Sequence[bytes], host: str = "127.0.0.1") -> bytes:
     """Send chunk by chunk, half-close, and return all that comes back, reading at the same time."""
-    with dial(port, host) as sock:
-        got: list[bytes] = []
-        reader = threading.Thread(target=lambda: got.append(read_to_end(sock)))
-        reader.start()
-        try:
-            for chunk in chunks:
-                sock.sendall(chunk)
-            sock.shutdown(socket.SHUT_WR)
-        finally:
-            reader.join(LIMIT)
-        assert got, "no end of file came"
-        return got[0]
+    with dial(port, host) as sock, ThreadPoolExecutor(1) as reader:
+        got = reader.submit(read_to_end, sock)
+        for chunk in chunks:
+            sock.sendall(chunk)
+        sock.shutdown(socket.SHUT_WR)
+        return got.result(LIMIT)
 
 
 def fill(sock: socket.socket, limit: int) -> int:

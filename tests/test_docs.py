@@ -26,7 +26,7 @@ def test_the_example_tac(launch):
     assert blocking(exchange, server.port(), [b"tac"]) == b"tac"
 
 
-@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*sorted(DOCS.glob("*.md")), DOCS.parent / "README.md"], ids=lambda path: path.name)
 def test_links_and_included_files_are_there(path):
     text = path.read_text()
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text):

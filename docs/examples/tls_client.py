@@ -88,6 +88,3 @@ async def main(reactor: object) -> None:
 if __name__ == "__main__":
     echobench.install_best_reactor()
     react(main)
-
-
-# ruff: noqa: N802 (Twisted names its methods in camelCase)
