@@ -52,6 +52,15 @@ needs_root = pytest.mark.skipif(not is_root, reason="needs root, for ports below
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
 
 
+def descriptors() -> int:
+    """How many this process may have open; each connection of a test within it takes two."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return 1 << 20
+    return int(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
 def program(name: str) -> str:
     """Find a program, or skip the test with the reason."""
     found = shutil.which(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 
 import pytest
 import pytest_twisted
@@ -21,6 +22,8 @@ from zope.interface.verify import verifyObject
 
 from echobench import BindError, EchoService, Reason
 from echobench.engines import EngineError
+
+needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets, and hands none on")
 
 
 def test_it_is_a_service():
@@ -104,6 +107,7 @@ def test_one_transport_alone(serve):
     assert serve(0, ("127.0.0.1",), udp=False).engines() == {"tcp": "portable"}
 
 
+@needs_posix
 def test_a_unix_endpoint(serve, tmp_path):
     from twisted.internet import reactor
 
@@ -126,6 +130,7 @@ def test_a_unix_endpoint(serve, tmp_path):
     until(lambda: service.snapshot().open_connections == 0)
 
 
+@needs_posix
 def test_half_close_over_a_unix_socket(serve, tmp_path):
     """More than any buffer holds, all sent before anything is read."""
     from helpers import pattern, read_to_end
@@ -211,8 +216,10 @@ def test_an_endpoint_that_never_answers_is_given_up_at_the_stop(serve):
     assert given_up == [later]
 
 
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
-def test_an_inherited_listener(serve, tmp_path, family):
+@needs_posix
+@pytest.mark.parametrize("name", ["AF_INET", "AF_INET6", "AF_UNIX"])
+def test_an_inherited_listener(serve, tmp_path, name):
+    family = getattr(socket, name)
     listener = socket.socket(family)
     path = str(tmp_path / "s")
     listener.bind({socket.AF_INET: ("127.0.0.1", 0), socket.AF_INET6: ("::1", 0), socket.AF_UNIX: path}[family])
@@ -251,6 +258,7 @@ def test_an_address_given_twice_is_one(serve):
     assert len(serve(0, ("127.0.0.1", "127.0.0.1")).addresses()) == 2
 
 
+@needs_posix
 def test_inherited_sockets_that_cannot_be_served():
     with socket.socket() as silent, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as local:
         for sock in (silent, local):

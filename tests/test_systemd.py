@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 
 import pytest
 
 from echobench.server.systemd import Inherited, inherited_sockets, notify
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no systemd on Windows, nor Unix sockets")
 
 
 def environ(**values):
