@@ -1,8 +1,7 @@
 """The echo service (RFC 862) as Twisted classes: read this file first, it is the lesson.
 
 Over any Twisted transport and on any reactor, they do what the four-line echo of every tutorial leaves out: stop
-reading from a peer that does not read, answer after a half-close, end idle and stuck peers, count, and refuse. No
-event costs unbounded work, and nothing that a peer does ends in a traceback.
+reading from a peer that does not read, answer after a half-close, end idle and stuck peers, count, and refuse.
 """
 
 from __future__ import annotations
@@ -66,15 +65,14 @@ class Echo(Protocol):
         self.transport.registerProducer(self, True)
         self.transport.resumeProducing()
 
-    def stopProducing(self) -> None:
-        """Do nothing: connectionLost follows."""
-
     def readConnectionLost(self) -> None:
         """End of file from a peer that may still read: what it sent goes back whole, then our own end of file."""
         self._close(self.transport.loseConnection)
 
     def writeConnectionLost(self) -> None:
-        """Our end of file is out; nothing to do."""
+        """Do nothing: our end of file is out."""
+
+    stopProducing = writeConnectionLost  # as little: connectionLost follows
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
         """Forget the connection, whatever ended it."""
@@ -89,17 +87,16 @@ class Echo(Protocol):
     def drain(self) -> Deferred[None]:
         """End the connection from our side, without losing what was read; fires when it has ended.
 
-        Closing a TCP socket on which the peer's bytes still arrive resets it, and the reset overtakes the last echoes
-        (RFC 1122, 4.2.2.13). So we send our end of file, discard what comes, and wait for the peer's. One that has
-        been quiet for a second needs no such care. TLS has its own goodbye, and none for one direction.
+        Closing a TCP socket while the peer's bytes arrive resets it, and the reset overtakes the last echoes (RFC 1122,
+        4.2.2.13). So we send our end of file, discard what comes, and wait for the peer's; not if it has been quiet
+        for a second, nor over TLS, which has its own goodbye, and none for one direction.
         """
         self._ended = self._ended or Deferred()
-        quiet = not self._held() and self.factory.reactor.seconds() - self._moved_at >= 1
-        if quiet or self.closing or INegotiated.providedBy(self.transport):
-            self._close(self.transport.loseConnection)
-        else:
-            self._close(getattr(self.transport, "loseWriteConnection", self.transport.loseConnection))
-            self.transport.resumeProducing()
+        if not self.closing:
+            quiet = not self._held() and self.factory.reactor.seconds() - self._moved_at >= 1
+            whole = quiet or INegotiated.providedBy(self.transport)
+            self.transport.resumeProducing()  # to see the peer's end
+            self._close(self.transport.loseConnection if whole else self.transport.loseWriteConnection)
         return self._ended
 
     def _close(self, lose: Any) -> None:
@@ -113,14 +110,16 @@ class Echo(Protocol):
         """Give the peer ``limit`` seconds from now, and as long again after each byte that moves."""
         if self._timer is not None:
             self._timer.cancel()
-        self._moved_at, self._unsent = self.factory.reactor.seconds(), self._held()
-        self._timer = None if limit is None else self.factory.reactor.callLater(limit, self._check, limit)
+        self._timer, self._moved_at = None, self.factory.reactor.seconds()
+        if limit is not None:
+            self._unsent = self._held()
+            self._timer = self.factory.reactor.callLater(limit, self._check, limit)
 
     def _check(self, limit: float) -> None:
         """End the connection if no byte has moved for ``limit`` seconds, or look again when that can be so."""
-        now, unsent = self.factory.reactor.seconds(), self._held()
-        if unsent != self._unsent:
-            self._unsent, self._moved_at = unsent, now
+        now, before, self._unsent = self.factory.reactor.seconds(), self._unsent, self._held()
+        if before != self._unsent:
+            self._moved_at = now
         wait = self._moved_at + limit - now
         if wait > 0:
             self._timer = self.factory.reactor.callLater(wait, self._check, limit)
@@ -130,7 +129,9 @@ class Echo(Protocol):
             self.transport.abortConnection()
 
     def _held(self) -> int:
-        """Bytes that the transport still holds for the peer; 0 for a transport that does not say."""
+        """Bytes that the peer has yet to take, as far as the transport says (ours asks the kernel too)."""
+        if hasattr(self.transport, "unsent"):
+            return int(self.transport.unsent())
         return len(getattr(self.transport, "dataBuffer", b"")) - getattr(self.transport, "offset", 0)
 
 

@@ -134,6 +134,19 @@ def widen(sock: socket.socket, spot: Spot, asked: int | None) -> None:
         )
 
 
+def send_queue(sock: socket.socket) -> int:
+    """Bytes that the peer of a TCP socket has not acknowledged (SIOCOUTQ, tcp(7)); 0 where the system does not tell."""
+    if sys.platform != "linux":
+        return 0
+    import fcntl
+    import termios
+
+    try:
+        return int(struct.unpack("=i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
+    except (OSError, ValueError):  # it is closed
+        return 0
+
+
 def receive_drops(sock: socket.socket) -> int:
     """Datagrams that the kernel dropped at this socket, its buffer being full; 0 where the system does not tell."""
     if sys.platform != "linux":
@@ -146,16 +159,19 @@ def receive_drops(sock: socket.socket) -> int:
 
 
 def is_broadcast(host: str) -> bool:
-    """Whether an IPv4 address is a broadcast address on this host: only those need SO_BROADCAST to be connected to."""
+    """Whether an IPv4 address is a broadcast address on this host: only those need SO_BROADCAST to be connected to.
+
+    Raises OSError if there is no descriptor left to find out with.
+    """
     if host == "255.255.255.255":  # also where there is no route to ask about
         return True
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
             probe.connect((host, 9))
-    except PermissionError:  # EACCES, udp(7)
-        return True
-    except OSError:
-        return False
+        except PermissionError:  # EACCES, udp(7)
+            return True
+        except OSError:
+            return False
     return False
 
 

@@ -226,11 +226,59 @@ def test_drain_closes_a_quiet_connection_at_once(make, clock):
 
 
 def test_drain_never_half_closes_tls(make):
+    """But reads on, also from a peer that was paused, or its goodbye would never be seen."""
     echo = make()
+    echo.dataReceived(b"x" * 70_000)
     directlyProvides(echo.transport, INegotiated)
     echo.drain()
     assert echo.transport.disconnecting
+    assert echo.transport.producerState == "producing"
     assert not echo.transport.half_closed
+    lose(echo)
+
+
+def test_drain_of_a_closing_connection_only_waits(make):
+    echo = make()
+    echo.readConnectionLost()
+    (timer,) = echo.factory.reactor.getDelayedCalls()
+    ended = []
+    echo.drain().addCallback(ended.append)
+    assert echo.factory.reactor.getDelayedCalls() == [timer]
+    lose(echo)
+    assert ended
+
+
+def test_drain_does_not_take_a_stuck_peer_for_a_quiet_one(make, clock):
+    echo = make()
+    echo.dataReceived(b"x" * 70_000)
+    clock.advance(100)
+    echo.drain()
+    assert echo.transport.half_closed
+    assert not echo.transport.disconnecting
+    lose(echo)
+
+
+def test_drain_takes_a_peer_that_spoke_just_now_for_a_busy_one(make, clock):
+    echo = make()
+    clock.advance(100)
+    echo.dataReceived(b"x")
+    echo.transport.take(1)
+    clock.advance(0.5)
+    echo.drain()
+    assert echo.transport.half_closed
+    lose(echo)
+
+
+def test_a_resumed_producer_comes_back_as_a_new_one(make):
+    """See resumeProducing: a transport that was told to close meanwhile would wait for ever."""
+    echo = make()
+    calls = []
+    echo.transport.unregisterProducer = lambda: calls.append("unregister")
+    echo.transport.registerProducer = lambda producer, streaming: calls.append(
+        ("register", producer is echo, streaming)
+    )
+    echo.resumeProducing()
+    assert calls == ["unregister", ("register", True, True)]
     lose(echo)
 
 

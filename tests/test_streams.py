@@ -410,3 +410,42 @@ def test_fast_reuse_of_descriptors_mixes_nothing_up(serve, engine):
         return failures
 
     assert blocking(clients) == []
+
+
+def test_stop_lets_a_peer_that_has_not_read_for_long_have_what_was_read(serve, engine):
+    """It looks quiet, but its own bytes wait unread: to close at once would reset it, and lose the echoes."""
+    service = serve(engine=engine, close_timeout=10)
+
+    def fill_and_wait():
+        sock = dial(port_of(service), receive_buffer=1 << 16)
+        fill(sock, 64 * MIB)
+        threading.Event().wait(1.2)
+        return sock
+
+    sock = blocking(fill_and_wait)
+    stopping = service.stopService()
+    with sock:
+        got = blocking(read_to_end, sock)
+    pytest_twisted.blockon(stopping)
+    assert len(got) == service.snapshot().stream_bytes
+    assert got == pattern(len(got))
+
+
+@needs_linux
+def test_a_closing_peer_that_takes_little_at_a_time_is_not_stuck(serve, engine):
+    """What leaves the kernel's buffer counts too: for a long time nothing else moves."""
+    service = serve(engine=engine, close_timeout=0.7)
+
+    def client():
+        with dial(port_of(service), receive_buffer=1 << 16) as sock:
+            sent = fill(sock, 3 * MIB)
+            sock.shutdown(socket.SHUT_WR)
+            got = bytearray()
+            while data := sock.recv(20_000):
+                got += data
+                threading.Event().wait(0.01)
+            return sent, bytes(got)
+
+    sent, got = blocking(client)
+    assert len(got) == sent
+    assert service.snapshot().drops == {}

@@ -81,3 +81,11 @@ def test_nobody_to_notify(tmp_path):
     assert not notify("READY=1", {})
     assert not notify("READY=1", {"NOTIFY_SOCKET": "vsock:2:1"})
     assert not notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "gone")})
+
+
+def test_no_descriptor_left_to_notify_with(tmp_path, monkeypatch):
+    def none_left(*args):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("echobench.server.systemd.socket.socket", none_left)
+    assert not notify("STOPPING=1", {"NOTIFY_SOCKET": str(tmp_path / "n")})

@@ -32,13 +32,13 @@ def test_defaults():
 def test_every_option_arrives():
     echo = service(
         "--port", "7007", "--interface", "127.0.0.1", "--interface", "[::1]", "--no-udp", "--max-connections", "10",
-        "--max-connections-per-source", "2", "--idle-timeout", "60", "--close-timeout", "0", "--udp-rate", "0.5",
+        "--max-connections-per-source", "2", "--idle-timeout", "60", "--close-timeout", "0.5", "--udp-rate", "0.5",
         "--allow-low-source-ports", "--receive-buffer", "8M", "--backlog", "5", "--engine", "portable", "--udp-engine",
         "portable",
     )  # fmt: skip
     assert (echo.port, echo.interfaces, echo.tcp, echo.udp) == (7007, ["127.0.0.1", "::1"], True, False)
     assert (echo.max_connections, echo.max_connections_per_source) == (10, 2)
-    assert (echo.idle_timeout, echo.close_timeout, echo.udp_rate) == (60.0, 0.0, 0.5)
+    assert (echo.idle_timeout, echo.close_timeout, echo.udp_rate) == (60.0, 0.5, 0.5)
     assert (echo.allow_low_source_ports, echo.receive_buffer, echo.backlog) == (True, 8 << 20, 5)
     assert (echo.engine, echo.udp_engine) == ("portable", "portable")
 
@@ -76,6 +76,7 @@ def test_sizes(text, number):
         (["--max-connections", "0"], "--max-connections: '0' is not a whole number from 1"),
         (["--idle-timeout", "nan"], "--idle-timeout: 'nan' is not a number of seconds"),
         (["--idle-timeout", "inf"], "--idle-timeout: 'inf' is not a number of seconds"),
+        (["--close-timeout", "0"], "--close-timeout: '0' is not a number of seconds"),
         (["--idle-timeout", "0"], "--idle-timeout: '0' is not a number of seconds"),
         (["--udp-rate", "fast"], "--udp-rate: 'fast' is not a number of datagrams per second"),
         (["--receive-buffer", "8G"], "--receive-buffer: '8G' is not a size in bytes"),

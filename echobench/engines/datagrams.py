@@ -52,6 +52,8 @@ class DatagramPort:
         self._asked: list[Control] = []
         self._answer_from: tuple[Control, ...] | None = ()
         self._stopped: Deferred[None] | None = None
+        # One that was inherited might have it; without it the kernel refuses to answer a forged broadcast source.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 0)
         ask_for_destinations(sock)
 
     def startListening(self) -> None:
@@ -93,8 +95,7 @@ class DatagramPort:
             except OSError:
                 continue  # the error of an earlier datagram, brought by ICMP; the next call reads on
             if control != self._asked:  # seldom: most datagrams are sent to where the last one was
-                self._asked = control
-                self._answer_from = answering(control[0]) if control else ()
+                self._turn_to(control)
             if self._answer_from is None:
                 self._counters.drop(Reason.DESTINATION_GROUP)
                 continue
@@ -112,6 +113,14 @@ class DatagramPort:
             host, _, scope = addr[0].partition("%")
             to = (host, addr[1], 0, int(scope))
         self.socket.sendmsg((datagram,), self._answer_from or (), 0, to)
+
+    def _turn_to(self, control: list[Control]) -> None:
+        """Answer from where these datagrams are sent to."""
+        try:
+            self._answer_from = answering(control[0]) if control else ()
+            self._asked = control
+        except OSError:  # no descriptor left to find out what kind of address it is: do not answer, and ask again
+            self._answer_from, self._asked = None, []
 
     def _close(self) -> None:
         if self.socket.fileno() >= 0:

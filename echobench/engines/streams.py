@@ -13,9 +13,11 @@ from typing import Any, Final
 from twisted.internet import tcp
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ..acceptor import Acceptor
 from ..counters import Counters
+from ..sockets import send_queue
 
 log = Logger()
 
@@ -33,13 +35,21 @@ class PromptTransport(tcp.Server):
 
     def write(self, data: bytes) -> None:
         """Send, or keep what cannot be sent now; an error shows when the reactor next finds the socket ready."""
-        if data and self.connected and not self.dataBuffer and not self._tempDataBuffer and not self._writeDisconnected:
+        waiting = self.dataBuffer or self._tempDataBuffer
+        open_ = self.connected and not self._writeDisconnected and not self._aborting
+        # TLS begun with startTLS writes elsewhere; a pull producer is asked for more only by the reactor's next turn.
+        plain = not self.TLS and (self.producer is None or self.streamingProducer)
+        if data and open_ and plain and not waiting:
             sent = self.writeSomeData(data)
             if isinstance(sent, int) and sent > 0:
                 if sent == len(data):
                     return
                 data = data[sent:]
         super().write(data)
+
+    def unsent(self) -> int:
+        """Bytes that the peer has not acknowledged yet: those that wait here, and those that the kernel holds."""
+        return len(self.dataBuffer) - self.offset + self._tempDataLen + send_queue(self.socket)
 
 
 class StreamPort(tcp.Port):
@@ -83,16 +93,23 @@ class StreamPort(tcp.Port):
             self.startReading()
 
     def _serve(self, sock: socket.socket, address: Any) -> None:
-        if len(address) == 4 and address[3]:  # a link-local address means nothing without its scope
-            address = (f"{address[0]}%{address[3]}", *address[1:])
-        protocol = self.factory.buildProtocol(self._buildAddr(address))
-        if protocol is None:
-            sock.close()
-            return
-        self.sessionno += 1
-        transport = self.transport(sock, protocol, address, self, self.sessionno, self.reactor)
+        """Make a connection; whatever goes wrong with one client must not end the service for all."""
+        protocol = transport = None
         try:
+            if len(address) == 4 and address[3]:  # a link-local address means nothing without its scope
+                address = (f"{address[0]}%{address[3]}", *address[1:])
+            protocol = self.factory.buildProtocol(self._buildAddr(address))
+            if protocol is None:
+                sock.close()
+                return
+            self.sessionno += 1
+            transport = self.transport(sock, protocol, address, self, self.sessionno, self.reactor)
             protocol.makeConnection(transport)
-        except Exception:  # noqa: BLE001 (one client must not end the service for all)
+        except Exception:  # noqa: BLE001
             log.failure("a connection could not be served")
-            transport.abortConnection()
+            if transport is not None:
+                transport.abortConnection()
+                return
+            sock.close()
+            if protocol is not None:
+                protocol.connectionLost(Failure())  # it gives back the place that it took

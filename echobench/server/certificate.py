@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from OpenSSL.SSL import Error as SSLError
 from twisted.internet.ssl import CertificateOptions
@@ -35,10 +36,16 @@ def load_certificate(certificate: str, private_key: str | None = None, now: date
         raise CertificateError(
             f"the private key in {key_file} is encrypted: 'openssl pkey -in {key_file}' writes it without a passphrase"
         ) from error
-    except ValueError as error:
-        raise CertificateError(f"{key_file} holds no private key in PEM form: give one with --private-key") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(
+            f"{key_file} holds no private key in PEM form that can be used: give one with --private-key"
+        ) from error
     own = chain[0]
-    if _public(own.public_key()) != _public(key.public_key()):
+    try:
+        same = _public(own.public_key()) == _public(key.public_key())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"the certificate in {certificate} has a key that cannot be used: {error}") from error
+    if not same:
         raise CertificateError(f"the private key in {key_file} does not belong to the certificate in {certificate}")
     now = now or datetime.datetime.now(datetime.timezone.utc)
     if own.not_valid_after_utc < now:

@@ -28,9 +28,15 @@ class Program(MultiService):
     def __init__(self, echo: EchoService, stats_interval: float | None = None) -> None:
         super().__init__()
         self.echo = echo
-        self._stats_interval = stats_interval
-        self._stopping: Deferred[Any] | None = None
         echo.setServiceParent(self)
+        self._timer: TimerService | None = None
+        if stats_interval is not None:
+            reporter = Reporter(echo.snapshot, self._seconds)
+            self._timer = TimerService(stats_interval, reporter)
+            self._timer.setServiceParent(self)
+
+    def _seconds(self) -> float:
+        return float(self.echo.clock.seconds())
 
     def privilegedStartService(self) -> None:
         """Bind."""
@@ -38,12 +44,9 @@ class Program(MultiService):
 
     def startService(self) -> None:
         """Serve, and tell the service manager."""
+        if self._timer is not None:
+            self._timer.clock = self.echo.clock
         _or_fail(super().startService)
-        if self._stats_interval is not None:
-            reporter = Reporter(self.echo.snapshot, self.echo.reactor.seconds)
-            timer = TimerService(self._stats_interval, reporter)
-            timer.clock = self.echo.reactor
-            timer.setServiceParent(self)
         notify(f"READY=1\nSTATUS={self.echo.where()}")
 
     def stopService(self) -> Deferred[Any]:
@@ -59,13 +62,13 @@ class Program(MultiService):
             return lambda: None
 
         def hurry(number: int, frame: object) -> None:
-            self.echo.reactor.callFromThread(self._abort)
+            self.echo.clock.callFromThread(self._abort)
 
         before = {number: signal.signal(number, hurry) for number in (signal.SIGINT, signal.SIGTERM)}
 
         def restore() -> None:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
         return restore
 
@@ -79,3 +82,5 @@ def _or_fail(start: Callable[[], None]) -> None:
         start()
     except (BindError, EngineError) as error:
         raise StartupFailure(str(error)) from error
+    except OSError as error:  # above all, no descriptor left
+        raise StartupFailure(f"the server cannot be started: {error}") from error

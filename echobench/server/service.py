@@ -11,13 +11,13 @@ from __future__ import annotations
 import functools
 import socket
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from importlib import import_module
 from typing import Any, cast
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, succeed
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -85,6 +85,8 @@ class EchoService(Service):
     _engines: dict[str, IEngine] = _state(dict)
     _ports: list[tuple[str, IListeningPort]] = _state(list)
     _pending: list[Deferred[Any]] = _state(list)
+    _run: object = _state(lambda: None)
+    """What tells one start from the next."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse what makes no sense before anything is bound."""
@@ -98,15 +100,15 @@ class EchoService(Service):
 
     def startService(self) -> None:
         """Bind, unless that is done, and serve."""
+        if self.running:
+            return
         self._bind()
+        self._run = object()
         try:
             self._serve()
         except BaseException:
-            close_all(sock for _, sock in self._sockets)
-            self._sockets = []
-            for _, port in self._ports:
+            for port in self._give_up():
                 port.stopListening()
-            self._ports.clear()
             raise
         super().startService()
         log.info("echobench ready {where}", where=self.where())
@@ -115,21 +117,20 @@ class EchoService(Service):
     def stopService(self) -> Generator[Any, Any, None]:
         """Stop; fires when every connection has ended."""
         super().stopService()
-        for pending in list(self._pending):
-            pending.cancel()
-        yield gatherResults([_deferred(port.stopListening()) for _, port in self._ports])
-        self._ports.clear()
+        ports, engines = self._give_up(), set(self._engines.values())
+        results = yield DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
+        for _, failure in [result for result in results if not result[0]]:
+            log.failure("a port could not be closed in good order", failure)
         deadline = None
         if self.close_timeout is not None:
-            deadline = self._clock.callLater(self.close_timeout, self.abort)
-        yield gatherResults([engine.drain() for engine in self._engines.values()])
+            deadline = self.clock.callLater(self.close_timeout, _abort, engines)
+        yield gatherResults([engine.drain() for engine in engines])
         if deadline is not None and deadline.active():
             deadline.cancel()
 
     def abort(self) -> None:
         """End every connection now."""
-        for engine in self._engines.values():
-            engine.abort()
+        _abort(set(self._engines.values()))
 
     def addresses(self) -> list[tuple[str, Any]]:
         """List what is listened on: pairs of ``tcp``, ``udp``, ``tls`` or ``endpoint``, and a Twisted address."""
@@ -154,7 +155,8 @@ class EchoService(Service):
         return self.counters.snapshot(sum(engine.kernel_drops() for engine in set(self._engines.values())))
 
     @property
-    def _clock(self) -> Any:
+    def clock(self) -> Any:
+        """The reactor; from the first use on, the global one if none was given."""
         if self.reactor is None:
             self.reactor = import_module("twisted.internet.reactor")
         return self.reactor
@@ -164,8 +166,10 @@ class EchoService(Service):
         if self._sockets:
             return
         bind = functools.partial(bind_all, backlog=self.backlog, receive_buffer=self.receive_buffer)
-        inherited = [(_kind_of(sock), sock) for sock in self.inherited if sock.fileno() >= 0]
-        inherited += [(_kind_of(sock, tls=True), sock) for sock in self.inherited_tls if sock.fileno() >= 0]
+        if any(sock.fileno() < 0 for sock in (*self.inherited, *self.inherited_tls)):
+            raise BindError("the inherited sockets were closed when the service stopped: it cannot be started again")
+        inherited = [(_kind_of(sock), sock) for sock in self.inherited]
+        inherited += [(_kind_of(sock, tls=True), sock) for sock in self.inherited_tls]
         for kind, sock in inherited:
             sock.setblocking(False)
             if kind == "udp" and self.receive_buffer is not None:
@@ -187,7 +191,7 @@ class EchoService(Service):
         if self.udp_rate is not None:
             rate = RateLimit(self.udp_rate, max(1.0, self.udp_rate), time.monotonic)
         setting = Setting(
-            reactor=self._clock,
+            reactor=self.clock,
             counters=self.counters,
             guard=Guard(allow_low_source_ports=self.allow_low_source_ports, rate=rate),
             caps=Caps(self.max_connections, self.max_connections_per_source),
@@ -211,29 +215,51 @@ class EchoService(Service):
                 made["endpoint"] = portable
         self._engines = made
         while self._sockets:
-            kind, sock = self._sockets.pop(0)
+            kind, sock = self._sockets[0]
             port = portable.listen_tls(sock, self.tls_options) if kind == "tls" else made[kind].listen(sock)
             self._ports.append((kind, port))
+            del self._sockets[0]
         for endpoint in self.endpoints:
             self._listen_on(portable, endpoint)
 
     def _listen_on(self, engine: PortableStream, endpoint: IStreamServerEndpoint) -> None:
         """Serve an endpoint, which may take its time; one that fails at once fails the start."""
+        run = self._run
         failures: list[Failure] = []
         pending = engine.listen_endpoint(endpoint)
-        pending.addCallbacks(lambda port: self._ports.append(("endpoint", port)), failures.append)
+
+        def listening(port: IListeningPort) -> None:
+            if self._run is run:
+                self._ports.append(("endpoint", port))
+            else:  # it comes too late
+                port.stopListening()
+
+        def failed(failure: Failure) -> None:
+            failures.append(failure)
+            if self.running and self._run is run:
+                log.critical("endpoint {endpoint}: {why}", endpoint=endpoint, why=failure.getErrorMessage())
+
+        self._pending.append(pending)
+        pending.addCallbacks(listening, failed)
+        pending.addCallback(lambda _: self._pending.remove(pending) if pending in self._pending else None)
         if failures:
             raise BindError(f"endpoint {endpoint}: {failures[0].getErrorMessage()}") from failures[0].value
-        if not pending.called:
-            self._pending.append(pending)
-            pending.addCallback(lambda _: self._endpoint_settled(pending, endpoint, failures))
 
-    def _endpoint_settled(
-        self, pending: Deferred[Any], endpoint: IStreamServerEndpoint, failures: list[Failure]
-    ) -> None:
-        self._pending.remove(pending)
-        if failures:
-            log.critical("endpoint {endpoint}: {why}", endpoint=endpoint, why=failures[0].getErrorMessage())
+    def _give_up(self) -> list[IListeningPort]:
+        """Forget what is bound or about to be; the ports that are served are returned, to be stopped."""
+        self._run = None
+        close_all(sock for _, sock in self._sockets)
+        self._sockets = []
+        pending, self._pending = self._pending, []
+        for each in pending:
+            each.cancel()
+        ports, self._ports = self._ports, []
+        return [port for _, port in ports]
+
+
+def _abort(engines: Iterable[IEngine]) -> None:
+    for engine in engines:
+        engine.abort()
 
 
 def _kind_of(sock: socket.socket, tls: bool = False) -> str:
@@ -256,8 +282,3 @@ def _text(address: Any) -> str:
         return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
     name = getattr(address, "name", address)
     return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
-
-
-def _deferred(result: Any) -> Deferred[Any]:
-    """Wait for what ``stopListening`` gives back: a Deferred, or nothing."""
-    return result if isinstance(result, Deferred) else succeed(result)

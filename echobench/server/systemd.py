@@ -57,9 +57,9 @@ def notify(state: str, environ: MutableMapping[str, str] = os.environ) -> bool:
     path = environ.get("NOTIFY_SOCKET", "")
     if not path.startswith(("/", "@")):
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.sendto(state.encode(), "\0" + path[1:] if path[0] == "@" else path)
-        except OSError:  # nobody listens there any more; that is no reason to end
-            return False
+    except OSError:  # nobody listens there any more, or there is no descriptor left; that is no reason to end
+        return False
     return True

@@ -106,7 +106,7 @@ class Options(usage.Options):
             "close-timeout",
             10.0,
             "End closing connections whose peer takes nothing for so long, and all of them so long after a stop.",
-            real(0, YEAR, "a number of seconds"),
+            SECONDS,
         ),
         _parameter(
             "udp-rate",
