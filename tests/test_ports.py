@@ -14,8 +14,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Server
 
 from echobench import Counters, EchoFactory, EchoUDP, Reason
-from echobench.engines import datagrams
+from echobench.engines import Setting, datagrams
 from echobench.engines.datagrams import DatagramPort, answering
+from echobench.engines.portable import PortableDatagram, PortableStream
 from echobench.engines.streams import PromptTransport, StreamPort
 from echobench.sockets import Spot, bind, close_all
 
@@ -273,3 +274,30 @@ def test_one_turn_of_accepting_is_bounded(serve, monkeypatch):
     assert service.snapshot().connections == 2
     until(lambda: service.snapshot().connections == 5)
     close_all(socks)
+
+
+class NoDescriptors:
+    """A reactor like IOCP's, which takes no descriptor of ours, and notes what it is asked to listen on."""
+
+    def __init__(self):
+        self.asked = []
+
+    def listenTCP(self, port, factory, backlog, interface):
+        self.asked.append(("tcp", interface, port, backlog))
+        return f"port {port}"
+
+    def listenUDP(self, port, protocol, interface, maxPacketSize):
+        self.asked.append(("udp", interface, port, maxPacketSize))
+        return f"port {port}"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_reactor_that_takes_no_sockets_binds_the_address_again(host):
+    reactor = NoDescriptors()
+    setting = Setting(reactor, backlog=17)
+    (stream,), (datagram,) = bind(Spot("tcp", host, 0)), bind(Spot("udp", host, 0))
+    numbers = stream.getsockname()[1], datagram.getsockname()[1]
+    assert PortableStream(setting).listen(stream) == f"port {numbers[0]}"
+    assert PortableDatagram(setting).listen(datagram) == f"port {numbers[1]}"
+    assert reactor.asked == [("tcp", host, numbers[0], 17), ("udp", host, numbers[1], 65536)]
+    assert (stream.fileno(), datagram.fileno()) == (-1, -1), "closed, or the address would be in use"
