@@ -1,8 +1,11 @@
-"""Transports that do nothing by themselves."""
+"""Transports, endpoints and ports that do nothing by themselves."""
 
 from __future__ import annotations
 
+from twisted.internet.address import UNIXAddress
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.testing import StringTransport
+from zope.interface import implementer
 
 
 class Transport(StringTransport):
@@ -39,3 +42,28 @@ class Transport(StringTransport):
 
     def abortConnection(self):
         self.aborting = True
+
+
+@implementer(IStreamServerEndpoint)
+class Endpoint:
+    """Listens when it is told to, or never."""
+
+    def __init__(self, result):
+        self.result = result
+
+    def listen(self, factory):
+        return self.result
+
+
+@implementer(IListeningPort)
+class Port:
+    stopped = False
+
+    def startListening(self):
+        pass
+
+    def getHost(self):
+        return UNIXAddress(b"/late")
+
+    def stopListening(self):
+        self.stopped = True
