@@ -1,11 +1,11 @@
 """A UDP transport for reactors that watch descriptors, with what Twisted's own leaves out.
 
-Twisted's ``udp.Port`` bounds one wake-up by the bytes that it reads, so that a flood of empty datagrams holds it
-as long as it lasts; it drops the scope of a link-local address, so that no answer gets back to one; and it cannot answer from the
-address that was asked, so that a host with several answers from another one (RFC 1122, 4.1.3.5). This one bounds the
-number of datagrams, keeps the scope, and on Linux receives with each datagram the address that it was sent to
-(IPV6_PKTINFO, RFC 3542; IP_PKTINFO, ip(7)), answers from there, and refuses what was sent to a multicast or broadcast
-address. Elsewhere neither is known: the system picks the answer's source, and a broadcast cannot be told.
+Twisted's ``udp.Port`` bounds one wake-up by the bytes that it reads, so that a flood of empty datagrams holds it as
+long as it lasts; it drops the scope of a link-local address, so that no answer gets back to one; and it cannot answer
+from the address that was asked, so that a host with several answers from another one (RFC 1122, 4.1.3.5). This one
+bounds the number of datagrams, keeps the scope, and on Linux receives with each datagram the address that it was sent
+to (IPV6_PKTINFO, RFC 3542; IP_PKTINFO, ip(7)), answers from there, and refuses what was sent to a multicast or
+broadcast address. Elsewhere neither is known: the system picks the answer's source, and a broadcast cannot be told.
 """
 
 from __future__ import annotations
