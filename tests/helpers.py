@@ -52,6 +52,16 @@ needs_root = pytest.mark.skipif(not is_root, reason="needs root, for ports below
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
 
 
+def can_bind(number: int) -> bool:
+    """Whether nobody holds this TCP port on 127.0.0.1."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", number))
+        except OSError:
+            return False
+    return True
+
+
 def descriptors() -> int:
     """How many this process may have open; each connection of a test within it takes two."""
     try:

@@ -8,7 +8,7 @@ import socket
 import pytest
 import pytest_twisted
 from fakes import Endpoint, Port
-from helpers import blocking, dial, exchange, port_of, until
+from helpers import blocking, can_bind, dial, exchange, port_of, until
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -94,15 +94,6 @@ def test_a_start_that_fails_closes_what_was_served_already(monkeypatch):
         service.startService()
     monkeypatch.undo()
     until(lambda: can_bind(number))
-
-
-def can_bind(number):
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", number))
-        except OSError:
-            return False
-    return True
 
 
 def test_stopping_what_was_only_bound_gives_it_back():

@@ -7,17 +7,20 @@ import os
 import socket
 import struct
 
+import certificates
 import pytest
 import pytest_twisted
 from helpers import blocking, dial, exchange, needs_linux, port_of, until
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Server
 
-from echobench import Counters, EchoFactory, EchoUDP, Reason
+from echobench import Caps, Counters, EchoFactory, EchoUDP, Reason
 from echobench.engines import Setting, datagrams
 from echobench.engines.datagrams import DatagramPort, answering
 from echobench.engines.portable import PortableDatagram, PortableStream
 from echobench.engines.streams import PromptTransport, StreamPort
+from echobench.engines.tls import EchoTLSFactory
+from echobench.server.certificate import load_certificate
 from echobench.sockets import Spot, bind, close_all
 
 
@@ -237,17 +240,26 @@ def test_a_factory_that_fails_costs_one_client(adopt, logged_errors):
     assert "a bad day" in str(logged_errors.pop())
 
 
-def test_a_transport_that_fails_gives_its_place_back(adopt, logged_errors, monkeypatch):
-    from echobench import Caps
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_transport_that_fails_gives_its_place_back(adopt, logged_errors, monkeypatch, tmp_path, tls):
+    from twisted.internet import reactor
 
     factory = EchoFactory(caps=Caps(1))
-    port = adopt(factory)
+    pair = certificates.make(tmp_path)
+    options = load_certificate(str(pair.certificate), str(pair.key))
+    port = adopt(EchoTLSFactory(options, factory, reactor) if tls else factory)
     monkeypatch.setattr(StreamPort, "transport", lambda *args: 1 / 0)
     with blocking(dial, port.getHost().port) as sock:
         assert blocking(sock.recv, 10) == b""
     monkeypatch.undo()
-    assert blocking(exchange, port.getHost().port, [b"room"]) == b"room"
+    assert len(logged_errors) == 1
     logged_errors.clear()
+    assert factory.caps.take("next") is None, "there is room again"
+    factory.caps.release("next")
+    if not tls:
+        assert blocking(exchange, port.getHost().port, [b"room"]) == b"room"
+    blocking(dial, port.getHost().port).close()  # the port still listens
+    until(lambda: not factory.connections)
     assert factory.counters.open_connections == 0
 
 

@@ -17,6 +17,7 @@ from helpers import (
     ServerProcess,
     ask,
     both_families,
+    can_bind,
     dial,
     exchange,
     fill,
@@ -177,7 +178,7 @@ def test_a_daemon_serves_and_ends(tmp_path):
 def test_privilege_is_given_up_after_the_sockets_are_bound(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        number = next(n for n in range(600, 1024) if free(n))
+        number = next(n for n in range(600, 1024) if can_bind(n))
     command = [*ServerProcess.TWISTD, "-n", "--pidfile=", "--uid", "65534", "--gid", "65534"]
     server = ServerProcess(command=[*command, "echobench", "-p", str(number), "--interface", "127.0.0.1"], cwd=tmp_path)
     try:
@@ -187,15 +188,6 @@ def test_privilege_is_given_up_after_the_sockets_are_bound(tmp_path):
         assert exchange(number, [b"nobody"]) == b"nobody"
     finally:
         server.kill()
-
-
-def free(number):
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", number))
-        except OSError:
-            return False
-    return True
 
 
 @needs_linux
@@ -260,7 +252,7 @@ def test_statistics_live(launch):
 def test_drops_show_in_the_statistics(launch):
     server = launch("--interface", "127.0.0.1", "--stats-interval", "0.1")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as low:
-        low.bind(("127.0.0.1", next(n for n in range(1, 1024) if free(n))))
+        low.bind(("127.0.0.1", next(n for n in range(1, 1024) if can_bind(n))))
         low.sendto(b"loop?", ("127.0.0.1", server.port()))
         wait_for(lambda: "drops=source_port_low:1" in server.output)
 

@@ -30,7 +30,7 @@ class PromptTransport(tcp.Server):
 
     Twisted's own ``write`` only appends: the reactor is asked to watch for writability (a system call), tells in its
     next turn that the socket is writable (it nearly always is), and is asked to watch no more (another one). For a
-    small message that is half of the work. What the kernel does not take at once still goes that way.
+    small message that is three system calls of six. What the kernel does not take at once still goes that way.
     """
 
     def write(self, data: bytes) -> None:
@@ -111,5 +111,5 @@ class StreamPort(tcp.Port):
                 transport.abortConnection()
                 return
             sock.close()
-            if protocol is not None:
-                protocol.connectionLost(Failure())  # it gives back the place that it took
+            if protocol is not None:  # it gives back the place that it took; TLS around it has not begun
+                getattr(protocol, "wrappedProtocol", protocol).connectionLost(Failure())

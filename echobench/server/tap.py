@@ -141,7 +141,6 @@ class Options(usage.Options):
     def __init__(self) -> None:
         super().__init__()
         self["interface"] = []
-        self["tls-options"] = None
 
     def opt_interface(self, address: str) -> None:
         """Listen on this address only; may be given several times. :: stands for IPv6 and 0.0.0.0 for IPv4."""
