@@ -5,6 +5,7 @@ from __future__ import annotations
 import certificates
 import pytest
 
+from echobench.engines import STREAM
 from echobench.server.failure import StartupFailure
 from echobench.server.program import Program
 from echobench.server.tap import Options, makeService, size
@@ -27,6 +28,7 @@ def test_defaults():
     assert (echo.port, tuple(echo.interfaces), echo.tcp, echo.udp, echo.tls_port) == (7, (), True, True, None)
     assert (echo.idle_timeout, echo.close_timeout, echo.udp_rate, echo.backlog) == (None, 10.0, None, 4096)
     assert (echo.engine, echo.udp_engine, echo.allow_low_source_ports) == ("auto", "auto", False)
+    assert echo.spin == "auto"
 
 
 def test_every_option_arrives():
@@ -34,13 +36,14 @@ def test_every_option_arrives():
         "--port", "7007", "--interface", "127.0.0.1", "--interface", "[::1]", "--no-udp", "--max-connections", "10",
         "--max-connections-per-source", "2", "--idle-timeout", "60", "--close-timeout", "0.5", "--udp-rate", "0.5",
         "--allow-low-source-ports", "--receive-buffer", "8M", "--backlog", "5", "--engine", "portable", "--udp-engine",
-        "portable",
+        "portable", "--spin", "12.5",
     )  # fmt: skip
     assert (echo.port, echo.interfaces, echo.tcp, echo.udp) == (7007, ["127.0.0.1", "::1"], True, False)
     assert (echo.max_connections, echo.max_connections_per_source) == (10, 2)
     assert (echo.idle_timeout, echo.close_timeout, echo.udp_rate) == (60.0, 0.5, 0.5)
     assert (echo.allow_low_source_ports, echo.receive_buffer, echo.backlog) == (True, 8 << 20, 5)
-    assert (echo.engine, echo.udp_engine) == ("portable", "portable")
+    assert (echo.engine, echo.udp_engine, echo.spin) == ("portable", "portable", 12.5)
+    assert (service("--spin", "off").spin, service("--spin", "auto").spin) == ("off", "auto")
 
 
 def test_tls(tmp_path):
@@ -81,7 +84,9 @@ def test_sizes(text, number):
         (["--udp-rate", "fast"], "--udp-rate: 'fast' is not a number of datagrams per second"),
         (["--receive-buffer", "8G"], "--receive-buffer: '8G' is not a size in bytes"),
         (["--receive-buffer", "0"], "--receive-buffer: '0' is not a size in bytes"),
-        (["--engine", "warp"], "--engine: there is no 'warp' here: choose auto or portable"),
+        (["--spin", "-1"], "--spin: '-1' is not a number of microseconds from 0 to 1000, nor auto or off"),
+        (["--spin", "on"], "--spin: 'on' is not"),
+        (["--engine", "warp"], "--engine: there is no 'warp' here: choose auto or"),
         (["--udp-engine", "warp"], "--udp-engine: there is no 'warp' here"),
         (["--no-tcp", "--no-udp"], "leave nothing to serve"),
         (["--prot", "7007"], "option --prot not recognized"),
@@ -123,5 +128,5 @@ def test_zsh_completion(capsys, monkeypatch):
         options.parseOptions(["", "--_shell-completion", "zsh:1"])
     script = options._shellCompFile.getvalue().decode()
     assert "--interface" in script
-    assert "(auto portable)" in script
+    assert f"(auto {' '.join(STREAM)})" in script
     assert "_files -g" in script

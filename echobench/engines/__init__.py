@@ -39,6 +39,8 @@ class Setting:
     close_timeout: float | None = 10.0
     backlog: int = 4096
     """Connections that may wait to be accepted; for an engine that has to listen anew on what it is given."""
+    spin: float = 0.0
+    """Microseconds for which an engine may look for more before it goes back to the reactor (see engines/spin.py)."""
 
 
 class IEngine(Interface):

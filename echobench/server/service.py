@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from ..counters import Counters, Snapshot
 from ..engines import DATAGRAM, STREAM, IEngine, Setting, choose
 from ..engines.portable import PortableStream
+from ..engines.spin import microseconds
 from ..guard import Caps, Guard, RateLimit
 from ..sockets import BindError, Spot, bind_all, close_all, widen
 
@@ -76,6 +77,8 @@ class EchoService(Service):
     backlog: int = _option(4096)
     engine: str = _option("auto")
     udp_engine: str = _option("auto")
+    spin: str | float = _option("auto")
+    """``auto``, ``off``, or the microseconds for which the fast engines may look for more before they wait for it."""
     reactor: Any = _option()
     """The global reactor if it is not given."""
 
@@ -92,6 +95,7 @@ class EchoService(Service):
         """Refuse what makes no sense before anything is bound."""
         if self.tls_options is None and (self.tls_port is not None or self.inherited_tls):
             raise ValueError("TLS needs tls_options, with a certificate and its private key")
+        microseconds(self.spin)
 
     def privilegedStartService(self) -> None:
         """Bind, while the process may still bind port 7."""
@@ -198,6 +202,7 @@ class EchoService(Service):
             idle_timeout=self.idle_timeout,
             close_timeout=self.close_timeout,
             backlog=self.backlog,
+            spin=microseconds(self.spin),
         )
         kinds = {kind for kind, _ in self._sockets}
         made: dict[str, IEngine] = {}

@@ -67,6 +67,17 @@ def one_of(names: Sequence[str]) -> Parser:
     return parse
 
 
+def spin(text: str) -> str | float:
+    """Parse auto, off, or a number of microseconds of up to a millisecond."""
+    if text in ("auto", "off"):
+        return text
+    try:
+        microseconds: float = real(0, 1000, "a number of microseconds")(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, nor auto or off") from None
+    return microseconds
+
+
 PORT, COUNT = whole(0, 65535), whole(1, 1 << 31)
 SECONDS = real(0.001, YEAR, "a number of seconds")
 STREAM_NAMES, DATAGRAM_NAMES = ["auto", *STREAM], ["auto", *DATAGRAM]
@@ -118,6 +129,9 @@ class Options(usage.Options):
         _parameter("backlog", 4096, "Connections that may wait to be accepted.", COUNT),
         _parameter("engine", "auto", f"How TCP is served: {', '.join(STREAM_NAMES)}.", one_of(STREAM_NAMES)),
         _parameter("udp-engine", "auto", f"How UDP is served: {', '.join(DATAGRAM_NAMES)}.", one_of(DATAGRAM_NAMES)),
+        _parameter(
+            "spin", "auto", "How long the fast engines look for more before they wait: auto, off, microseconds.", spin
+        ),
         _parameter("stats-interval", None, "Log the traffic, and what was dropped and why, this often.", SECONDS),
     ]
 
@@ -200,6 +214,7 @@ def makeService(options: Mapping[str, Any]) -> IService:
                 backlog=options.get("backlog", 4096),
                 engine=options.get("engine", "auto"),
                 udp_engine=options.get("udp-engine", "auto"),
+                spin=options.get("spin", "auto"),
             ),
             options.get("stats-interval"),
         )

@@ -1,0 +1,82 @@
+"""Looking again for a while before going back to the reactor, when that has been paying.
+
+A process that waits in the kernel has to be woken when something comes, and to wake it takes longer than to echo a
+message. With few connections that is what a client waits for most. So an engine whose work has run out may look again
+for some microseconds first. Done without measure it would burn a core to save nothing; so the time it looks for grows
+while it would have been, or was, enough, and shrinks to nothing while it was not. That is how KVM decides whether to
+poll before it halts a virtual processor (Documentation/virt/kvm/halt-polling.rst in Linux).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+Found = TypeVar("Found")
+
+AUTO: Final = 50.0  # microseconds; about what it takes to be put to sleep and woken, twice over
+FIRST: Final = 5_000  # nanoseconds that growing begins with
+MOST_SKIPPED: Final = 1024
+
+
+def microseconds(asked: str | float) -> float:
+    """Translate ``auto``, ``off`` or a number of microseconds into the longest time to look for.
+
+    ``auto`` is nothing on a machine with one processor: whoever could send us something would have to wait for us.
+    Raises ValueError for any other word.
+    """
+    if asked == "auto":
+        return AUTO if (os.cpu_count() or 1) > 1 else 0.0
+    if asked == "off":
+        return 0.0
+    if isinstance(asked, str):
+        raise ValueError(f"spin is auto, off or a number of microseconds, not {asked!r}")
+    return asked
+
+
+class Spin:
+    """Decides, for one engine, for how long to look. ``limit`` is in microseconds; 0 never looks."""
+
+    def __init__(self, limit: float, nanoseconds: Callable[[], int] = time.perf_counter_ns) -> None:
+        self._limit = int(limit * 1000)
+        self._now = nanoseconds
+        self._window = 0
+        self._idle_since = 0
+        self._misses = 0
+        self._skip = 0
+
+    def woken(self) -> None:
+        """Learn from how long there was nothing to do. Call it first when the reactor wakes the engine."""
+        if not self._idle_since:
+            return
+        waited, self._idle_since = self._now() - self._idle_since, 0
+        if waited <= self._limit:
+            self._window = min(self._limit, max(FIRST, 2 * self._window))
+        else:
+            self._window = self._window // 2 if self._window > FIRST else 0
+
+    def wait(self, look: Callable[[], Found]) -> Found | None:
+        """Call ``look`` until it finds something (returns what is true) or time is up; call it when work runs out."""
+        if not self._limit:
+            return None
+        now = self._now
+        self._idle_since = began = now()
+        if not self._window:
+            return None
+        if self._skip:
+            self._skip -= 1
+            return None
+        end = began + self._window
+        while now() < end:
+            if found := look():
+                self._idle_since = self._misses = 0
+                if 2 * (now() - began) > self._window:  # it was near to too short
+                    self._window = min(self._limit, 2 * self._window)
+                return found
+        # Each miss in a row makes it hold off for twice as long: a peer that shares our processor never answers while
+        # we look, but always soon after.
+        self._skip = min(MOST_SKIPPED, 1 << self._misses) - 1
+        self._misses = min(self._misses + 1, 10)
+        return None

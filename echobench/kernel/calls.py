@@ -1,0 +1,47 @@
+"""System calls by their numbers: Python has no functions for these, and not every C library has proper ones.
+
+(musl's ``sendmmsg`` is a loop over ``sendmsg``.) None of them may block: they are called with the interpreter's lock
+held, since to give it up and take it back for every batch costs more than the call.
+
+A call takes ints, which must fit into 32 bits, and ctypes objects for what is wider; these are best made once, for to
+convert an argument costs nearly as much as to pass it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import platform
+from collections.abc import Callable
+
+# asm/unistd_64.h for x86-64, asm-generic/unistd.h for the newer ones, powerpc's syscall.tbl.
+_GENERIC = {"recvmmsg": 243, "sendmmsg": 269}
+_NUMBERS = {
+    "x86_64": {"recvmmsg": 299, "sendmmsg": 307},
+    "aarch64": _GENERIC,
+    "riscv64": _GENERIC,
+    "loongarch64": _GENERIC,
+    "ppc64le": {"recvmmsg": 343, "sendmmsg": 349},
+}
+_EVERYWHERE = {"io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427}  # asm-generic/unistd.h
+
+
+def system_call(name: str) -> Callable[..., int]:
+    """Give a function that makes a system call and returns what it returned, or -1; :func:`failure` says why.
+
+    Raises OSError where its number is not known.
+    """
+    number = _EVERYWHERE.get(name) or _NUMBERS.get(platform.machine(), {}).get(name)
+    if number is None:
+        raise OSError(f"the number of the system call {name} is not known for {platform.machine()} machines")
+    library = ctypes.PyDLL(None, use_errno=True)
+    function = library["syscall"]  # by subscript: an object of its own, not the one that the attribute is
+    function.restype = ctypes.c_long
+    return functools.partial(function, ctypes.c_long(number))
+
+
+def failure(name: str) -> OSError:
+    """Make the exception for the system call that has just failed."""
+    error = ctypes.get_errno()
+    return OSError(error, f"{name}: {os.strerror(error)}")

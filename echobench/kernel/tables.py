@@ -1,0 +1,68 @@
+"""Tables that Python and the kernel share, and their columns.
+
+Many system calls take an array of C structures and work on all of it at once. A :class:`Table` is such an array. To go
+through it record by record would be slow in Python; but one field of all the records is a *column*, a strided
+``memoryview``, and a column is read, filled or copied into another table by one statement, which runs in C::
+
+    lengths = iovecs.column("Q", 8)  # struct iovec: u64 base, u64 len
+    bases = iovecs.column("Q", 0)
+    lengths[:64] = constant("Q", 1500, 64)  # 64 lengths at once
+
+That is the whole secret: the interpreter works once for a batch, however many messages are in it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import struct
+from collections.abc import Mapping
+from typing import Literal
+
+Code = Literal["B", "H", "I", "i", "Q"]
+"""The type of a field, as in the struct module: u8, u16, u32, s32 or u64."""
+
+_WIDTHS: Mapping[Code, int] = {"B": 1, "H": 2, "I": 4, "i": 4, "Q": 8}
+
+
+class Table:
+    """``count`` records of ``size`` bytes each, at an address that does not change.
+
+    ``memory`` is what to lay the table over, such as a mapping that the kernel made, from its byte ``offset`` on; by
+    default the table gets zeroed, page-aligned memory of its own. Raises ValueError if the memory is too small.
+    """
+
+    def __init__(self, size: int, count: int, memory: mmap.mmap | bytearray | None = None, offset: int = 0) -> None:
+        self.size = size
+        self.count = count
+        whole = mmap.mmap(-1, max(1, size * count)) if memory is None else memory
+        self.bytes = memoryview(whole)[offset : offset + size * count]
+        """All of it, byte by byte."""
+        if len(self.bytes) != size * count:
+            raise ValueError(f"{count} records of {size} bytes do not fit into {len(self.bytes)} bytes")
+        self.address = address_of(whole) + offset
+
+    def column(self, code: Code, offset: int) -> memoryview:
+        """View one field of every record.
+
+        ``offset`` is its place in the record, in bytes. Raises ValueError if such a field would not be aligned, or not
+        be inside.
+        """
+        width = _WIDTHS[code]
+        if offset % width or self.size % width or not 0 <= offset <= self.size - width:
+            raise ValueError(f"no field of {width} bytes can be at byte {offset} of a record of {self.size}")
+        return self.bytes.cast(code)[offset // width :: self.size // width]
+
+    def address_at(self, record: int) -> int:
+        """Where in memory a record begins."""
+        return self.address + record * self.size
+
+
+def constant(code: Code, value: int, count: int) -> memoryview:
+    """Make a column of its own that holds ``count`` times the same value, to fill others from."""
+    return memoryview(struct.pack(f"={code}", value) * count).cast(code)
+
+
+def address_of(buffer: mmap.mmap | bytearray) -> int:
+    """Where in memory a writable buffer begins. It must neither be resized nor go away while the kernel uses it."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))

@@ -1,0 +1,97 @@
+"""When an engine looks again before it goes back to the reactor: a clock that the test moves."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from echobench.engines.spin import AUTO, Spin, microseconds
+
+
+class World:
+    """Time in nanoseconds; each look takes one microsecond of it, and finds something from ``comes`` on."""
+
+    def __init__(self, limit):
+        self.now = 1_000_000
+        self.comes = 0
+        self.looks = 0
+        self.spin = Spin(limit, lambda: self.now)
+
+    def look(self):
+        self.looks += 1
+        self.now += 1000
+        return self.now >= self.comes
+
+    def turn(self, gap):
+        """Run out of work, and have more come ``gap`` microseconds later; says whether looking found it."""
+        self.comes = self.now + gap * 1000
+        if self.spin.wait(self.look):
+            return True
+        self.now = max(self.now, self.comes) + 3000  # to be woken takes a while
+        self.spin.woken()
+        return False
+
+
+def test_it_learns_to_look_when_that_pays_and_then_finds():
+    world = World(50)
+    assert not world.turn(20), "at first it does not look"
+    found = [world.turn(20) for _ in range(20)]
+    assert all(found[4:])
+
+
+def test_at_low_rates_it_does_not_look():
+    world = World(50)
+    for _ in range(100):
+        assert not world.turn(1000)
+    assert world.looks == 0
+
+
+def test_when_it_stops_paying_it_stops():
+    world = World(50)
+    for _ in range(20):
+        world.turn(20)
+    world.looks = 0
+    for _ in range(100):
+        world.turn(1000)
+    assert 0 < world.looks < 200, "about one last window, halved each time"
+
+
+def test_a_peer_that_cannot_answer_while_we_look_costs_next_to_nothing():
+    """It shares our processor: what it sends comes only after we have gone to sleep, but soon after."""
+    world = World(50)
+    turns = 5000
+    for _ in range(turns):
+        world.comes = 1 << 60
+        assert not world.spin.wait(world.look)
+        world.now += 8000
+        world.spin.woken()
+    assert world.looks / turns < 1, "microseconds of looking for each wake-up"
+
+
+def test_off_never_looks_nor_asks_for_the_time():
+    def clock():
+        raise AssertionError("it asked")
+
+    spin = Spin(0, clock)
+    assert spin.wait(lambda: True) is None
+    spin.woken()
+
+
+def test_it_never_looks_for_longer_than_it_may():
+    world = World(30)
+    for _ in range(50):
+        world.turn(25)
+    began, world.comes = world.now, 1 << 60
+    world.spin.wait(world.look)
+    assert world.now - began <= 32_000
+
+
+def test_words(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert microseconds("auto") == AUTO
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert microseconds("auto") == 0
+    assert (microseconds("off"), microseconds(12.5)) == (0, 12.5)
+    with pytest.raises(ValueError, match="not 'sometimes'"):
+        microseconds("sometimes")
