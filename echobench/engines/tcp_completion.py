@@ -118,11 +118,15 @@ class CompletionStream(Pump):
         rx, tx = self._rx, self._tx
         head = rx.index[rx.chead]
         at = head & rx.cmask
-        # No column goes over the edge of a ring. Sends and their completions keep step: one place is that of both.
-        to = tx.index[tx.tail] & tx.mask
-        n = min(found, rx.completions - at, tx.size - to)
-        if n < SMALL or not self._columns(at, to, n):
+        n = min(found, rx.completions - at)
+        if found < SMALL:
             self._one_by_one(at, n)
+        else:
+            # No column goes over the edge of a ring. Sends and their completions keep step: one place is that of both.
+            to = tx.index[tx.tail] & tx.mask
+            n = min(n, tx.size - to)
+            if not self._columns(at, to, n):
+                self._one_by_one(at, n)
         rx.index[rx.chead] = (head + n) & k.U32
 
     def _columns(self, at: int, to: int, n: int) -> bool:
