@@ -7,6 +7,7 @@ sockets, and whatever is not as it should be is the reason not to use it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -70,9 +71,10 @@ def _reason(error: OSError) -> str:
 def _echoes(limit: int) -> bool:
     """Pass one message and an end of file through rings; False if anything is out of order."""
     message = os.urandom(100)
-    ours, theirs = socket.socketpair()
-    rx, tx = k.Ring(4, 8), k.Ring(4, 4)
-    try:
+    with contextlib.ExitStack() as stack:
+        ours, theirs = map(stack.enter_context, socket.socketpair())
+        rx = stack.enter_context(contextlib.closing(k.Ring(4, 8)))
+        tx = stack.enter_context(contextlib.closing(k.Ring(4, 4)))
         ours.setblocking(False)
         theirs.settimeout(1.0)
         buffers = LentBuffers(rx, 4, 4096)
@@ -97,8 +99,3 @@ def _echoes(limit: int) -> bool:
         theirs.shutdown(socket.SHUT_WR)
         rx.enter()
         return rx.ready() == 1 and rx.who[1] == fd and rx.result[1] == 0 and rx.cqe_flags[1] == 0
-    finally:
-        rx.close()
-        tx.close()
-        ours.close()
-        theirs.close()
