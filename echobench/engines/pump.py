@@ -38,6 +38,7 @@ class Pump:
         """Whether there is anything to watch."""
         self.working = False
         """Whether this is inside :meth:`doRead`."""
+        self._something_closed = False
         self._gone: Deferred[None] | None = None
 
     @staticmethod
@@ -137,18 +138,19 @@ class Pump:
         self.working = True
         try:
             self._spin.woken()
-            look, wait = self.look, self._spin.wait
+            look, work, wait = self.look, self.work, self._spin.wait
             end = perf_counter_ns() + SLICE
             found = look()
             while found:
-                self.work(found)
+                work(found)
                 if perf_counter_ns() > end:
                     break
                 found = look() or wait(look)
             self.rest()
         finally:
             self.working = False
-        self.check_finished()
+        if self._something_closed:
+            self.check_finished()
 
     def connectionLost(self, reason: Any) -> None:
         """End with the reactor, which waits for nobody."""
@@ -159,6 +161,7 @@ class Pump:
 
     def check_finished(self) -> None:
         """Stop if nothing is left to serve; to be called when a descriptor was closed."""
+        self._something_closed = self.working
         if self.running and not self.working and not self.busy():
             self.setting.reactor.removeReader(self)
             self._stop()

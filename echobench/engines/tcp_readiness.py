@@ -7,9 +7,9 @@ watched once stays watched. It works with any reactor that can watch a descripto
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.logger import Logger
@@ -36,6 +36,10 @@ class ReadinessStream(Pump):
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self._poller: Poller
+        self._watched: set[int] = set()
+        """Connections that the poller watches."""
+        self._others: dict[int, Callable[[], None]] = {}
+        """What to do for descriptors that are no connections."""
 
     @staticmethod
     def unavailable(reactor: Any) -> str | None:
@@ -49,23 +53,24 @@ class ReadinessStream(Pump):
     def start(self) -> int:
         """Make the poller."""
         self._poller = poller()
+        self._poll = self._poller.poll
         return self._poller.fileno()
 
     def finish(self) -> None:
         """Close it."""
         self._poller.close()
 
-    def look(self) -> Events:
+    def look(self) -> Any:
         """Ask what is ready, without waiting."""
-        return self._poller.poll(0, BATCH)
+        return self._poll(0, BATCH)
 
-    def work(self, found: Events) -> None:
+    def work(self, found: Any) -> None:
         """Echo once for each connection that is ready, which is fair whatever each of them has sent."""
-        connections, ports = self.connections, self.ports
+        connections, others = self.connections, self._others
         odd, read, write = connections.odd, os.read, os.write
         reads = echoed = 0
         for fd, mask in found:
-            if mask != READ or fd in odd or fd in ports:
+            if mask != READ or fd in odd or fd in others:
                 self._one(fd, mask)
                 continue
             try:
@@ -100,39 +105,55 @@ class ReadinessStream(Pump):
         """Watch a port as the connections are watched."""
         if wanted:
             self._poller.register(port.fd, READ)
+            self._others[port.fd] = port.accept
         else:
             self._poller.unregister(port.fd)
+            del self._others[port.fd]
 
     def begin(self, fd: int) -> None:
         """Watch a new connection for something to read."""
+        self._set_watch(fd, READ)
+
+    def read(self, fd: int) -> None:
+        """Watch for something to read."""
+        self._set_watch(fd, READ)
+
+    def write(self, fd: int) -> None:
+        """Watch for room to write, and for the peer's end of file, which may lie behind what is not read yet."""
+        self._set_watch(fd, WRITE | ENDED)
+
+    def close(self, fd: int) -> None:
+        """Close a connection."""
+        self._unwatch(fd)
+        os.close(fd)
+        self.check_finished()
+
+    def _set_watch(self, fd: int, mask: int) -> None:
         try:
-            self._poller.register(fd, READ)
+            if fd in self._watched:
+                self._poller.modify(fd, mask)
+            else:
+                self._poller.register(fd, mask)
+                self._watched.add(fd)
         except OSError as error:  # ENOSPC, ENOMEM: epoll_ctl(2)
             log.warn("a connection could not be watched: {error}", error=error)
             self.connections.abort(fd)
 
-    def read(self, fd: int) -> None:
-        """Watch for something to read."""
-        self._poller.modify(fd, READ)
+    def _unwatch(self, fd: int) -> None:
+        """Watch a connection no more.
 
-    def write(self, fd: int) -> None:
-        """Watch for room to write, and for the peer's end of file, which may lie behind what is not read yet."""
-        self._poller.modify(fd, WRITE | ENDED)
-
-    def close(self, fd: int) -> None:
-        """Close a connection."""
-        # Closing alone would do, unless a process that was forked in between still holds the socket: then the poller
-        # would go on reporting it, under a number that is no longer ours.
-        with contextlib.suppress(OSError):
+        For one that is being closed that would happen by itself, unless a process that was forked in between still
+        holds the socket: then the poller would go on reporting it, under a number that is no longer ours.
+        """
+        if fd in self._watched:
+            self._watched.remove(fd)
             self._poller.unregister(fd)
-        os.close(fd)
-        self.check_finished()
 
     def _one(self, fd: int, mask: int) -> None:
         """Do what is to be done for a port, an odd connection, or one that was reset."""
         connections = self.connections
-        if (port := self.ports.get(fd)) is not None:
-            port.accept()
+        if (handle := self._others.get(fd)) is not None:
+            handle()
             return
         odd = connections.odd.get(fd)
         if odd is not None and odd.rest:

@@ -44,7 +44,7 @@ class LentBuffers:
         self._lends = Table(_ENTRY, count)
         self._bid, self._addr_high = self._lends.column("H", 12), self._lends.column("H", 2)
         self._tail = self._lends.column("H", 14)
-        self._at = 0
+        self._at, self._mask = 0, count - 1
         self.lent = 0
         """How many there are in turn, whoever has them now."""
         addr, length = self._lends.column("Q", 0), self._lends.column("I", 8)
@@ -68,19 +68,20 @@ class LentBuffers:
 
     def give_back(self, number: int) -> None:
         """Lend a buffer again, when what was in it is not needed any more."""
-        at = self._at & (self.count - 1)
+        at = self._at & self._mask
         self._bid[at] = self._addr_high[at] = number
         self._at += 1
         self._tail[0] = self._at & 0xFFFF
 
     def give_back_all(self, numbers: memoryview) -> None:
         """Lend buffers again whose numbers are a column of u16."""
-        n, at = len(numbers), self._at & (self.count - 1)
-        first = min(n, self.count - at)
-        self._bid[at : at + first] = numbers[:first]
-        self._addr_high[at : at + first] = numbers[:first]
-        if first < n:
-            self._bid[: n - first] = numbers[first:]
-            self._addr_high[: n - first] = numbers[first:]
+        n, at = len(numbers), self._at & self._mask
+        first = self.count - at
+        if n <= first:
+            self._bid[at : at + n] = numbers
+            self._addr_high[at : at + n] = numbers
+        else:
+            self._bid[at:] = self._addr_high[at:] = numbers[:first]
+            self._bid[: n - first] = self._addr_high[: n - first] = numbers[first:]
         self._at += n
         self._tail[0] = self._at & 0xFFFF

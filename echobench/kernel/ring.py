@@ -29,7 +29,6 @@ FEAT_NODROP: Final = 1 << 1
 OFF_SQES: Final = 0x10000000
 ENTER_GETEVENTS: Final = 1 << 0
 REGISTER_PBUF_RING: Final = 22
-OP_POLL_ADD: Final = 6
 OP_ASYNC_CANCEL: Final = 14
 OP_SEND: Final = 26
 OP_RECV: Final = 27
@@ -96,7 +95,7 @@ class Ring:
         """Bytes 2 and 3 of ``addr``, which are a lent buffer's number (see buffers.py)."""
         self.op_flags, self.user_data = requests.column("I", 28), requests.column("Q", 32)
         self.optlen = requests.column("I", 44)
-        cqes = Table(CQE, self.completions, rings, cq[5])
+        cqes = self.cqes = Table(CQE, self.completions, rings, cq[5])
         self.who, self.kind = cqes.column("I", 0), cqes.column("I", 4)
         """The low and the high half of ``user_data``."""
         self.result, self.size_ = cqes.column("i", 8), cqes.column("I", 8)
