@@ -71,9 +71,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
     """Run every test that is no coroutine in a greenlet of its own; pytest-twisted does the rest."""
     hypothesis = getattr(pyfuncitem.obj, "hypothesis", None)
     if hypothesis is not None:
-        if not hasattr(hypothesis.inner_test, "__wrapped_here__"):
-            hypothesis.inner_test = _in_own_greenlet(hypothesis.inner_test)
-            hypothesis.inner_test.__wrapped_here__ = True
+        # One function serves all parameters of a fixture, and pytest-twisted ties it to the first that it meets.
+        original = vars(pyfuncitem.obj).setdefault("original_inner_test", hypothesis.inner_test)
+        hypothesis.inner_test = _in_own_greenlet(original)
     elif not inspect.iscoroutinefunction(pyfuncitem.obj):
         pyfuncitem.obj = _in_own_greenlet(pyfuncitem.obj)
 

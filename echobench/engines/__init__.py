@@ -67,7 +67,7 @@ class IEngine(Interface):
 STREAM: Mapping[str, str] = {"portable": "portable:PortableStream"}
 """Engines for TCP, the fastest first: the name, and where its class is."""
 
-DATAGRAM: Mapping[str, str] = {"portable": "portable:PortableDatagram"}
+DATAGRAM: Mapping[str, str] = {"batched": "udp_batched:BatchedDatagram", "portable": "portable:PortableDatagram"}
 """Engines for UDP, the fastest first."""
 
 
