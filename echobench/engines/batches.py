@@ -36,6 +36,7 @@ from ..kernel.layouts import Layout, layouts
 from ..kernel.messages import CONTROL, HEADER, Messages
 from ..kernel.tables import constant
 from .datagrams import Control, answering
+from .joining import Joining
 from .sending import Sending, Unfinished
 
 COUNT: Final = 64  # messages; more bring nothing, fewer make the calls dearer for each
@@ -53,11 +54,15 @@ class Turned(NamedTuple):
 
 
 class Batch:
-    """Receives up to ``count`` messages from a socket, and answers those that may be."""
+    """Receives up to ``count`` messages from a socket, and answers those that may be.
 
-    def __init__(self, guard: Guard, counters: Counters, count: int = COUNT) -> None:
+    ``trains`` says whether datagrams may be sent as trains that did not come as one.
+    """
+
+    def __init__(self, guard: Guard, counters: Counters, *, trains: bool = False, count: int = COUNT) -> None:
         self.messages = Messages(count)
         self.sending = Sending(self.messages, counters)
+        self._joining = Joining(self.messages, self.sending) if trains else None
         self.most = count
         """How many messages to receive at once: fewer when they are long."""
         self.counters = counters
@@ -73,6 +78,7 @@ class Batch:
         self._size: int | None = None
         self._groups: list[int] = []
         self._number = self._datagrams = self._bytes = 0
+        self._alike = self._uniform = self._trains = False
         self._sure = True
         """Whether every destination could be judged."""
 
@@ -93,14 +99,21 @@ class Batch:
             self._learn(number, headers, controls)
         elif number != self._number:
             self._add_up(number)
-        if self._groups or self.sending.refused or not self._guard.passes_all(messages.high_bytes(number)):
+        if (
+            self._groups
+            or (self._trains and self.sending.refused)
+            or not self._guard.passes_all(messages.high_bytes(number))
+        ):
             return _begin(self.sending.send(sock, self._choose(number)))
-        sent = messages.outgoing.send(sock.fileno(), 0, number)
+        sent = 0
+        if self._alike and number >= FEW and self._joining is not None:
+            sent = self._joining.send(sock, number)
+        if sent < number:
+            sent += max(0, messages.outgoing.send(sock.fileno(), sent, number - sent))
         if sent == number:
             self.counters.datagrams += self._datagrams
             self.counters.datagram_bytes += self._bytes
             return None
-        sent = max(0, sent)
         self.sending.count(0, sent)
         return _begin(self.sending.send(sock, [(sent, number)]))
 
@@ -110,9 +123,10 @@ class Batch:
         lengths: list[int] = incoming.length[:number].tolist()
         sizes: list[int] = incoming.controllen[:number].tolist()
         outgoing.size[:number] = incoming.length[:number]
-        self._headers = b""
-        if sizes.count(self._size) != number or not self._controls.startswith(controls):
+        self._headers, self._alike = b"", False
+        if self._size is None or sizes.count(self._size) != number or not self._controls.startswith(controls):
             self._turn(number, sizes, controls)
+            self._trains = any(self.sending.segments)
         if not self._sure:
             self._controls, self._sure = b"", True
         elif number >= FEW and lengths.count(lengths[0]) == number == sizes.count(sizes[0]):
@@ -120,6 +134,9 @@ class Batch:
             lengths = lengths[:1] * self._count
             outgoing.size[:] = constant("Q", lengths[0], self._count)
             self._headers = incoming.alike(incoming.namelen[0], sizes[0], lengths[0])
+            self._alike = self._joining is not None and self._uniform and not self._trains
+            if self._alike and self._joining is not None:
+                self._joining.prepare(lengths[0], outgoing.controls.bytes[: outgoing.controllen[0]].tobytes())
         else:
             self._headers = headers
         self.sending.lengths = lengths
@@ -131,13 +148,13 @@ class Batch:
         """Count the datagrams in so many messages, and their bytes."""
         sending = self.sending
         self._number, self._bytes, self._datagrams = number, sum(sending.lengths[:number]), number
-        if any(sending.segments[:number]):
+        if self._trains:
             self._datagrams = sum(map(sending.datagrams, range(number)))
 
     def _turn(self, number: int, sizes: list[int], controls: bytes) -> None:
         """Turn the control data round, in the quickest of the ways that will do."""
         outgoing, sending, size, first = self.messages.outgoing, self.sending, sizes[0], controls[:CONTROL]
-        self._controls, self._groups = controls, []
+        self._controls, self._groups, self._uniform = controls, [], False
         self._size = size if sizes.count(size) == number else None
         if self._size is not None and controls == first * number:
             turned = self._judge(first[:size])
@@ -146,7 +163,7 @@ class Batch:
             outgoing.control_memory[:] = control.ljust(CONTROL, b"\0") * self._count
             outgoing.controllen[:] = constant("Q", len(control), self._count)
             sending.segments = [segment] * self._count
-            self._controls = first * self._count
+            self._controls, self._uniform = first * self._count, True
             return
         layout = None if self._size is None else self._layouts.get(self._size)
         if layout is not None and layout.holds(number) and self._know(layout, number):

@@ -65,7 +65,7 @@ class Sending:
         self._left = sum(self.datagrams(i) for first, end in runs for i in range(first, end))
         try:
             for first, end in runs:
-                if self.refused and self._is_refused(first):
+                if self.refused and self.refuses(first, self.segments[first]):
                     yield from self._cut_up(sock, first)
                 else:
                     yield from self._run(sock, first, end)
@@ -77,16 +77,28 @@ class Sending:
         """Count messages that were sent."""
         self._count(sum(map(self.datagrams, range(first, end))), sum(self.lengths[first:end]))
 
+    def remember(self, i: int, segment: int) -> None:
+        """Learn that datagrams of this size, to where message ``i`` goes, do not go in trains."""
+        address = self._messages.address(i)
+        segment = min(segment, self.refused.pop(address, segment))
+        if len(self.refused) >= REMEMBERED:  # forget the oldest
+            del self.refused[next(iter(self.refused))]
+        self.refused[address] = segment
+
+    def refuses(self, i: int, segment: int) -> bool:
+        """Whether trains of datagrams of this size are known to be refused to where message ``i`` goes."""
+        return segment > 0 and segment >= self.refused.get(self._messages.address(i), segment + 1)
+
     def _run(self, sock: socket.socket, at: int, end: int) -> Unfinished:
         while at < end:
-            sent, error = _attempt(sock, self._outgoing, at, end - at)
+            sent, error = attempt(sock, self._outgoing, at, end - at)
             self.count(at, at + sent)
             at += sent
             if error == errno.EAGAIN:
                 yield
             elif error:
                 if self.segments[at] and error in NO_TRAIN:
-                    self._remember(at)
+                    self.remember(at, self.segments[at])
                     yield from self._cut_up(sock, at)
                 else:
                     self._fail(self.datagrams(at))
@@ -108,7 +120,7 @@ class Sending:
                 pieces.base[k], pieces.size[k] = outgoing.base[i] + (start + k) * segment, size
             at = 0
             while at < len(some):
-                sent, error = _attempt(sock, pieces, at, len(some) - at)
+                sent, error = attempt(sock, pieces, at, len(some) - at)
                 self._count(sent, sum(some[at : at + sent]))
                 at += sent
                 if error == errno.EAGAIN:
@@ -126,25 +138,12 @@ class Sending:
         self._left -= datagrams
         self._counters.drop(Reason.SEND_FAILED, datagrams)
 
-    def _remember(self, i: int) -> None:
-        """Learn that trains like this one need not be tried there again."""
-        address, segment = self._messages.address(i), self.segments[i]
-        segment = min(segment, self.refused.pop(address, segment))
-        if len(self.refused) >= REMEMBERED:  # forget the oldest
-            del self.refused[next(iter(self.refused))]
-        self.refused[address] = segment
-
-    def _is_refused(self, i: int) -> bool:
-        """Whether a message is a train that would be refused."""
-        segment = self.segments[i]
-        return segment > 0 and segment >= self.refused.get(self._messages.address(i), segment + 1)
-
     def _apart(self, runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         """Part the runs so that each message that would be refused is a run of its own."""
         for first, end in runs:
             start = first
             for i in range(first, end):
-                if self._is_refused(i):
+                if self.refuses(i, self.segments[i]):
                     if start < i:
                         yield start, i
                     yield i, i + 1
@@ -153,7 +152,7 @@ class Sending:
                 yield start, end
 
 
-def _attempt(sock: socket.socket, headers: Headers, first: int, number: int) -> tuple[int, int]:
+def attempt(sock: socket.socket, headers: Headers, first: int, number: int) -> tuple[int, int]:
     """Send, and return how many were taken, and the number of the error if none was.
 
     EAGAIN is a full buffer, and so is ENOBUFS, which a datagram in several fragments meets, as long as anything is in

@@ -145,7 +145,10 @@ class BatchedDatagram:
 
     def lend(self) -> Batch:
         """Lend the memory for a batch. One does for all ports, unless some keep theirs until a buffer has room."""
-        return self._idle.pop() if self._idle else Batch(self._setting.guard, self._setting.counters)
+        return self._idle.pop() if self._idle else self._make()
+
+    def _make(self) -> Batch:
+        return Batch(self._setting.guard, self._setting.counters, trains=joins())
 
     def take_back(self, batch: Batch) -> None:
         """Take it back; but one is enough."""

@@ -46,7 +46,7 @@ def trial() -> str | None:
 def joins() -> bool:
     """Whether the kernel joins datagrams into trains (UDP_GRO, Linux 5.0) and cuts up what we send (UDP_SEGMENT)."""
     try:
-        batch = Batch(Guard(), Counters())
+        batch = Batch(Guard(), Counters(), trains=True)
         for family, bound, asked in _ways():
             _pass(batch, family, bound, asked, train=True)
     except (OSError, _Failed):
