@@ -238,7 +238,7 @@ def test_tls_needs_options():
 @pytest.mark.parametrize("options", [{"engine": "warp"}, {"udp_engine": "warp"}])
 def test_an_engine_that_is_not_there(options):
     service = EchoService(0, ("127.0.0.1",), **options)
-    with pytest.raises(EngineError, match="no engine 'warp' here: choose auto or .*portable"):
+    with pytest.raises(EngineError, match=r"no engine 'warp' here: choose auto or .*portable"):
         service.startService()
     assert not service.running
     assert service.addresses() == []

@@ -106,7 +106,7 @@ class Batch:
         ):
             return _begin(self.sending.send(sock, self._choose(number)))
         sent = 0
-        if self._alike and number >= FEW and self._joining is not None:
+        if self._joining is not None and self._alike and not self._trains and number >= FEW:
             sent = self._joining.send(sock, number)
         if sent < number:
             sent += max(0, messages.outgoing.send(sock.fileno(), sent, number - sent))
@@ -134,8 +134,8 @@ class Batch:
             lengths = lengths[:1] * self._count
             outgoing.size[:] = constant("Q", lengths[0], self._count)
             self._headers = incoming.alike(incoming.namelen[0], sizes[0], lengths[0])
-            self._alike = self._joining is not None and self._uniform and not self._trains
-            if self._alike and self._joining is not None:
+            self._alike = self._uniform
+            if self._joining is not None and self._alike and not self._trains:
                 self._joining.prepare(lengths[0], outgoing.controls.bytes[: outgoing.controllen[0]].tobytes())
         else:
             self._headers = headers
@@ -147,9 +147,12 @@ class Batch:
     def _add_up(self, number: int) -> None:
         """Count the datagrams in so many messages, and their bytes."""
         sending = self.sending
-        self._number, self._bytes, self._datagrams = number, sum(sending.lengths[:number]), number
-        if self._trains:
-            self._datagrams = sum(map(sending.datagrams, range(number)))
+        self._number = number
+        if self._alike:
+            self._bytes, self._datagrams = number * sending.lengths[0], number * sending.datagrams(0)
+        else:
+            self._bytes = sum(sending.lengths[:number])
+            self._datagrams = sum(map(sending.datagrams, range(number))) if self._trains else number
 
     def _turn(self, number: int, sizes: list[int], controls: bytes) -> None:
         """Turn the control data round, in the quickest of the ways that will do."""

@@ -11,19 +11,19 @@ lie one behind the other in their table. So a run of messages becomes one by thr
 
 from __future__ import annotations
 
-import re
 import socket
+import struct
 from typing import Final
 
 from ..kernel.control import SOL_UDP, UDP_SEGMENT, join
-from ..kernel.messages import CONTROL, NAME, Headers, Messages
+from ..kernel.messages import CONTROL, HEADER, NAME, NAME_ROOM, Headers, Messages
 from ..kernel.tables import constant
 from .sending import NO_TRAIN, Sending, attempt
 
-RUNS: Final = re.compile(rb"(..)\1*", re.DOTALL)  # equal ports, of two bytes each, one after the other
 LONGEST: Final = 1452  # bytes of payload in an Ethernet frame with IPv6; longer ones would be refused there
 MOST_BYTES: Final = 65_000  # in one message; UDP takes 65,507
 MOST_SKIPPED: Final = 64
+_SET: Final = struct.Struct("=QQQQ").pack_into  # of a header: name, namelen, iov, iovlen (kernel/messages.py)
 
 
 class Joining:
@@ -34,7 +34,6 @@ class Joining:
         self._messages, self._sending = messages, sending
         self._headers = Headers(count)
         self._headers.namelen[:] = messages.outgoing.namelen
-        self._ports = messages.names.column("H", 2)
         self._names: list[int] = messages.outgoing.name.tolist()
         self._iovecs: list[int] = messages.outgoing.iov.tolist()
         self._length = self._most = 0
@@ -77,20 +76,25 @@ class Joining:
 
         A run that would be refused is the end: it and what comes after it have to go one by one.
         """
-        headers, names = self._headers, self._messages.name_memory[: NAME * number]
+        names, headers = self._messages.name_memory[: NAME * number], self._headers.memory
+        refused = self._sending.refused
         starts: list[int] = []
-        done = 0
-        for run in RUNS.finditer(self._ports[:number].tobytes()):
-            first, end = run.start() // 2, run.end() // 2
-            if self._sending.refused and self._sending.refuses(first, self._length):
+        start = 0
+        # The low bytes of the ports, as many as are left. Those that are equal to the first one, which are taken off in
+        # one step, are a run; if they are all of one name, which takes one more.
+        ports = names[3::NAME]
+        while ports:
+            left = ports.lstrip(ports[:1])
+            length = len(ports) - len(left)
+            at = NAME * start
+            if length > 1 and not names.startswith(names[at : at + NAME] * length, at):
+                length, left = 1, ports[1:]
+            if length > self._most:
+                length, left = self._most, ports[self._most :]
+            if refused and self._sending.refuses(start, self._length):
                 break
-            # Of one port, but are they of one address too?
-            alike = names[NAME * first : NAME * end] == names[NAME * first : NAME * (first + 1)] * (end - first)
-            step = self._most if alike else 1
-            for start in range(first, end, step):
-                k = len(starts)
-                headers.name[k], headers.iov[k] = self._names[start], self._iovecs[start]
-                headers.iovlen[k] = min(step, end - start)
-                starts.append(start)
-            done = end
-        return [*starts, done]
+            _SET(headers, HEADER * len(starts), self._names[start], NAME_ROOM, self._iovecs[start], length)
+            starts.append(start)
+            start += length
+            ports = left
+        return [*starts, start]
