@@ -67,7 +67,9 @@ def ends(number=1, family=socket.AF_INET, bound="127.0.0.1", asked="127.0.0.1"):
         server.setblocking(False)
         clients = []
         for _ in range(number):
-            client = stack.enter_context(socket.socket(socket.AF_INET6 if ":" in asked else socket.AF_INET, server.type))
+            client = stack.enter_context(
+                socket.socket(socket.AF_INET6 if ":" in asked else socket.AF_INET, server.type)
+            )
             client.settimeout(10)
             client.connect((asked, server.getsockname()[1]))
             clients.append(client)
@@ -209,7 +211,9 @@ addresses = st.binary(min_size=16, max_size=16)
 sizes = st.integers(1, 0xFFFF)
 
 
-@given(st.lists(st.tuples(addresses, sizes, st.integers(0, 1000)), min_size=1, max_size=8), st.booleans(), st.booleans())
+@given(
+    st.lists(st.tuples(addresses, sizes, st.integers(0, 1000)), min_size=1, max_size=8), st.booleans(), st.booleans()
+)
 def test_a_layout_turned_in_columns_is_each_message_turned(given_, six, train):
     batch = Messages(8)
     expected, come = [], []

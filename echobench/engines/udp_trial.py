@@ -35,8 +35,8 @@ def trial() -> str | None:
     """Say what goes wrong with batches here, or None. It is tried once in a process."""
     try:
         batch = Batch(Guard(), Counters())
-        for family, bound, asked in _ways():
-            _pass(batch, family, bound, asked)
+        for bound, asked in _ways():
+            _pass(batch, bound, asked)
     except (OSError, _Failed) as error:
         return f"a trial over loopback failed: {error}"
     return None
@@ -47,26 +47,33 @@ def joins() -> bool:
     """Whether the kernel joins datagrams into trains (UDP_GRO, Linux 5.0) and cuts up what we send (UDP_SEGMENT)."""
     try:
         batch = Batch(Guard(), Counters(), trains=True)
-        for family, bound, asked in _ways():
-            _pass(batch, family, bound, asked, train=True)
+        for bound, asked in _ways():
+            _pass(batch, bound, asked, train=True)
     except (OSError, _Failed):
         return False
     return True
 
 
-def _ways() -> list[tuple[socket.AddressFamily, str, str]]:
-    """List families, addresses to bind, and addresses to ask: with destinations and without."""
-    ways = [(socket.AF_INET, "0.0.0.0", "127.0.0.1"), (socket.AF_INET, "127.0.0.1", "127.0.0.1")]
+def _ways() -> list[tuple[str, str]]:
+    """List addresses to bind and to ask, so that both kinds of destinations have to be turned round, and none."""
+    ways = [("0.0.0.0", "127.0.0.2"), ("127.0.0.1", "127.0.0.1")]
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
         probe.bind(("::1", 0))
-        ways += [(socket.AF_INET6, "::", "::1"), (socket.AF_INET6, "::1", "::1")]
+        ways += [("::", "::1"), ("::", "127.0.0.2"), ("::1", "::1")]
     return ways
 
 
-def _pass(batch: Batch, family: socket.AddressFamily, bound: str, asked: str, train: bool = False) -> None:
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _pass(batch: Batch, bound: str, asked: str, train: bool = False) -> None:
     """Pass some datagrams through, or a train and one that is none. Raises OSError, or _Failed."""
     with contextlib.ExitStack() as stack:
-        server, one, other = (stack.enter_context(socket.socket(family, socket.SOCK_DGRAM)) for _ in range(3))
+        server = stack.enter_context(socket.socket(_family(bound), socket.SOCK_DGRAM))
+        one, other = (stack.enter_context(socket.socket(_family(asked), socket.SOCK_DGRAM)) for _ in range(2))
+        if bound == "::":
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         server.bind((bound, 0))
         server.setblocking(False)
         ask_for_destinations(server)
