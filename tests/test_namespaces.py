@@ -220,7 +220,7 @@ def test_a_way_back_by_another_wire(server):
         ip("-n", name, "addr", "add", address, "dev", wire)
         ip("-n", name, "link", "set", wire, "up")
         for scope in ("all", "default", wire, wire.replace("back", "wire")):
-            settings = [f"net.ipv4.conf.{scope}.{key}" for key in ("rp_filter=0", "arp_ignore=1")]
+            settings = [f"net.ipv4.conf.{scope}.{key}" for key in ("rp_filter=0", "arp_ignore=1", "arp_announce=2")]
             subprocess.run(["ip", "netns", "exec", name, "sysctl", "-qw", *settings], check=True)
     ip("-n", CLIENT, "addr", "add", "10.97.0.9/32", "dev", "lo")
     ip("-n", SERVER, "route", "add", "10.97.0.9/32", "via", "10.98.0.9", "dev", "back-s")
