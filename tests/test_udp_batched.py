@@ -502,6 +502,18 @@ def test_control_data_that_nobody_asked_for_are_not_taken_for_others(rig):
     assert here.counters.datagrams == 2
 
 
+def test_control_data_that_are_cut_short_are_left_out(rig):
+    """So many that there is no room for ours; then the system picks the address to answer from."""
+    here = rig()
+    here.server.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS
+    client = here.client()
+    for _ in range(2):
+        for size in (1, 2):
+            client.send(bytes(size))
+        assert here.serve() == 2
+        assert received(client, 2) == [b"\0", b"\0\0"]
+
+
 def test_zero_length_datagrams_among_others(rig):
     here = rig()
     client = here.client()
@@ -535,6 +547,10 @@ def test_only_messages_to_groups_are_left_out(rig, monkeypatch):
     monkeypatch.setattr("echobench.engines.datagrams.is_broadcast", lambda host: host == "127.9.8.7")
     here = rig()
     good, bad = here.client(), here.client("127.9.8.7")
+    if TRAINS:
+        send_train(bad, bytes(1000), 100)
+        here.serve()
+        assert here.counters.drops.pop(Reason.DESTINATION_GROUP) == 10
     for _ in range(2):
         for i in range(10):
             good.send(b"%d" % i)

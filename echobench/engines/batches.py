@@ -21,18 +21,8 @@ from typing import Final, NamedTuple
 
 from ..counters import Counters, Reason
 from ..guard import Guard
-from ..kernel.control import (
-    IP_PKTINFO,
-    IPPROTO_IP,
-    IPPROTO_IPV6,
-    IPV6_PKTINFO,
-    SOL_UDP,
-    UDP_GRO,
-    UDP_SEGMENT,
-    join,
-    split,
-)
-from ..kernel.layouts import Layout, layouts
+from ..kernel.control import IPPROTO_IPV6, SOL_UDP, UDP_GRO, UDP_SEGMENT, join, split
+from ..kernel.layouts import PARTS, Layout, layouts
 from ..kernel.messages import CONTROL, HEADER, Messages
 from ..kernel.tables import constant
 from .datagrams import Control, answering
@@ -72,15 +62,22 @@ class Batch:
         self._layouts = layouts(incoming, self.messages.outgoing)
         self._plain: set[tuple[int, ...]] = set()
         """Destinations that are no groups and not link-local, as layouts.py gives them."""
-        # What the outgoing headers are made for: headers and control data as received, and the size of the latter if
-        # all have the same; which messages went to groups; the number of messages, and of datagrams and bytes in them.
         self._headers = self._controls = b""
+        """The headers and control data that the outgoing ones are made for, as they were received."""
         self._size: int | None = None
+        """Bytes of control data in each, if all have as many."""
         self._groups: list[int] = []
-        self._number = self._datagrams = self._bytes = 0
-        self._alike = self._uniform = self._trains = False
+        """Messages that were sent to a group."""
+        self._trains = False
+        """Whether any is a train."""
+        self._uniform = False
+        """Whether all control data are the same."""
+        self._alike = False
+        """Whether all lengths are the same as well, and the outgoing headers are made for as many as there can be."""
         self._sure = True
         """Whether every destination could be judged."""
+        self._number = self._datagrams = self._bytes = 0
+        """How many messages were added up last, and what is in them."""
 
     def receive(self, descriptor: int) -> int:
         """Receive what waits, and return how many messages; 0 if none does. Raises OSError (see Headers.receive)."""
@@ -162,7 +159,7 @@ class Batch:
         if self._size is not None and controls == first * number:
             turned = self._judge(first[:size])
             self._groups = [] if turned else list(range(self._count))
-            control, segment = turned or Turned(b"", 0)
+            control, segment = turned or Turned(b"", segment_of(first[:size]))
             outgoing.control_memory[:] = control.ljust(CONTROL, b"\0") * self._count
             outgoing.controllen[:] = constant("Q", len(control), self._count)
             sending.segments = [segment] * self._count
@@ -256,9 +253,11 @@ def turn(control: bytes) -> Turned | None:
     train: list[Control] = []
     source: list[Control] = []
     for level, kind, data in split(control):
-        if (level, kind) == (SOL_UDP, UDP_GRO):
+        if PARTS.get((level, kind)) != len(data):  # not one of ours, or cut short, there being so many others
+            continue
+        if level == SOL_UDP:
             train = [(SOL_UDP, UDP_SEGMENT, data[:2])]  # the lower half of an s32
-        elif (level, kind) in ((IPPROTO_IP, IP_PKTINFO), (IPPROTO_IPV6, IPV6_PKTINFO)):
+        else:
             answer = answering((level, kind, data))
             if answer is None:
                 return None
