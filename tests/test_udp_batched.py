@@ -785,6 +785,14 @@ def test_where_it_does_not_work_auto_says_why_and_takes_another(monkeypatch):
     )
 
 
+def test_a_python_without_the_modules_that_it_needs_does_without_it(monkeypatch):
+    monkeypatch.delitem(sys.modules, "echobench.engines.udp_batched")
+    monkeypatch.setitem(sys.modules, "echobench.engines.batches", None)
+    with capturedLogs() as logs:
+        assert choose(DATAGRAM, "auto", setting()).name == "portable"
+    assert "batched cannot be had: import of echobench.engines.batches" in logs[0]["log_format"].format(**logs[0])
+
+
 def test_asked_for_by_name_it_is_an_error(monkeypatch):
     monkeypatch.setattr("echobench.kernel.missing", lambda: "it needs Linux, and this is plan9")
     with pytest.raises(EngineError, match="engine batched cannot be had: it needs Linux, and this is plan9"):

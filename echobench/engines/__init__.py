@@ -82,8 +82,11 @@ def choose(kind: Mapping[str, str], asked: str, setting: Setting) -> IEngine:
         if name not in kind:
             raise EngineError(f"there is no engine {name!r} here: choose auto or {', '.join(kind)}")
         module, _, attribute = kind[name].partition(":")
-        engine = getattr(importlib.import_module(f".{module}", __name__), attribute)
-        reason = engine.unavailable(setting.reactor)
+        try:
+            engine = getattr(importlib.import_module(f".{module}", __name__), attribute)
+            reason = engine.unavailable(setting.reactor)
+        except ImportError as error:  # a Python built without ctypes, or one that the shed user may not read
+            reason = str(error)
         if reason is None:
             what = "streams" if kind is STREAM else "datagrams"
             log.info(
