@@ -13,11 +13,15 @@ import errno
 import socket
 import struct
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import attrs
 from twisted.logger import Logger
+
+if sys.platform == "linux":  # now, for a service that has given up its privilege may not be able to read Python's files
+    import fcntl
+    import termios
 
 log = Logger()
 
@@ -134,17 +138,25 @@ def widen(sock: socket.socket, spot: Spot, asked: int | None) -> None:
         )
 
 
-def send_queue(sock: socket.socket) -> int:
+def send_queue(fd: int) -> int:
     """Bytes that the peer of a TCP socket has not acknowledged (SIOCOUTQ, tcp(7)); 0 where the system does not tell."""
     if sys.platform != "linux":
         return 0
-    import fcntl
-    import termios
-
     try:
-        return int(struct.unpack("=i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
+        return int(struct.unpack("=i", fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)))[0])
     except (OSError, ValueError):  # it is closed
         return 0
+
+
+@contextlib.contextmanager
+def borrowed(fd: int) -> Iterator[socket.socket]:
+    """Call socket methods on a bare descriptor of a stream socket, which stays open and the caller's."""
+    # To name a family, whichever, spares the system calls that would find it out; no method used here depends on it.
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=fd)
+    try:
+        yield sock
+    finally:
+        sock.detach()
 
 
 def receive_drops(sock: socket.socket) -> int:

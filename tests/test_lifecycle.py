@@ -144,7 +144,7 @@ def test_a_port_that_cannot_be_closed_does_not_keep_the_rest_from_it(serve, logg
 
 def test_the_deadline_of_a_stop_is_the_services_own(serve, monkeypatch):
     """Also for connections that have no deadline themselves."""
-    service = serve(0, ("127.0.0.1",), close_timeout=0.3)
+    service = serve(0, ("127.0.0.1",), close_timeout=0.3, engine="portable")
     sock = blocking(dial, port_of(service))
     until(lambda: service.snapshot().open_connections)
     service._engines["tcp"].factory.close_timeout = None

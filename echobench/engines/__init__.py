@@ -6,6 +6,7 @@ it is made on the reactor's thread after the process has become what it will be 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Mapping, Sequence
 from socket import socket
@@ -64,11 +65,23 @@ class IEngine(Interface):
         """End every connection now."""
 
 
-STREAM: Mapping[str, str] = {"portable": "portable:PortableStream"}
+STREAM: Mapping[str, str] = {
+    "completion": "tcp_completion:CompletionStream",
+    "readiness": "tcp_readiness:ReadinessStream",
+    "portable": "portable:PortableStream",
+}
 """Engines for TCP, the fastest first: the name, and where its class is."""
 
 DATAGRAM: Mapping[str, str] = {"batched": "udp_batched:BatchedDatagram", "portable": "portable:PortableDatagram"}
 """Engines for UDP, the fastest first."""
+
+
+def load(kind: Mapping[str, str], asked: str) -> None:
+    """Import what :func:`choose` may come to need, while the process may still read the files."""
+    for name in kind:
+        if asked in ("auto", name):
+            with contextlib.suppress(ImportError):  # choose() will say so
+                _engine(kind, name)
 
 
 def choose(kind: Mapping[str, str], asked: str, setting: Setting) -> IEngine:
@@ -76,16 +89,12 @@ def choose(kind: Mapping[str, str], asked: str, setting: Setting) -> IEngine:
 
     Logs one line that says which, and why not a faster one. Raises EngineError if the one asked for cannot be had.
     """
-    names: Sequence[str] = tuple(kind) if asked == "auto" else (asked,)
     passed_over: list[str] = []
-    for name in names:
-        if name not in kind:
-            raise EngineError(f"there is no engine {name!r} here: choose auto or {', '.join(kind)}")
-        module, _, attribute = kind[name].partition(":")
+    for name in _candidates(kind, asked):
         try:
-            engine = getattr(importlib.import_module(f".{module}", __name__), attribute)
+            engine = _engine(kind, name)
             reason = engine.unavailable(setting.reactor)
-        except ImportError as error:  # a Python built without ctypes, or one that the shed user may not read
+        except ImportError as error:  # a Python that was built without ctypes, say
             reason = str(error)
         if reason is None:
             what = "streams" if kind is STREAM else "datagrams"
@@ -98,3 +107,14 @@ def choose(kind: Mapping[str, str], asked: str, setting: Setting) -> IEngine:
     raise EngineError(
         f"engine {passed_over[0]}" if asked != "auto" else f"no engine works here: {'; '.join(passed_over)}"
     )
+
+
+def _candidates(kind: Mapping[str, str], asked: str) -> Sequence[str]:
+    if asked != "auto" and asked not in kind:
+        raise EngineError(f"there is no engine {asked!r} here: choose auto or {', '.join(kind)}")
+    return tuple(kind) if asked == "auto" else (asked,)
+
+
+def _engine(kind: Mapping[str, str], name: str) -> Any:
+    module, _, attribute = kind[name].partition(":")
+    return getattr(importlib.import_module(f".{module}", __name__), attribute)

@@ -164,6 +164,6 @@ def attempt(sock: socket.socket, headers: Headers, first: int, number: int) -> t
         if sent > 0:
             return sent, 0
         error = ctypes.get_errno()
-        if error == errno.EAGAIN or (error == errno.ENOBUFS and send_queue(sock)):
+        if error == errno.EAGAIN or (error == errno.ENOBUFS and send_queue(sock.fileno())):
             return 0, errno.EAGAIN
     return 0, error

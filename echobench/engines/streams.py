@@ -49,7 +49,7 @@ class PromptTransport(tcp.Server):
 
     def unsent(self) -> int:
         """Bytes that the peer has not acknowledged yet: those that wait here, and those that the kernel holds."""
-        return len(self.dataBuffer) - self.offset + self._tempDataLen + send_queue(self.socket)
+        return len(self.dataBuffer) - self.offset + self._tempDataLen + send_queue(self.socket.fileno())
 
 
 class StreamPort(tcp.Port):

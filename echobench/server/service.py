@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..counters import Counters, Snapshot
-from ..engines import DATAGRAM, STREAM, IEngine, Setting, choose
+from ..engines import DATAGRAM, STREAM, IEngine, Setting, choose, load
 from ..engines.portable import PortableStream
 from ..engines.spin import microseconds
 from ..guard import Caps, Guard, RateLimit
@@ -98,8 +98,10 @@ class EchoService(Service):
         microseconds(self.spin)
 
     def privilegedStartService(self) -> None:
-        """Bind, while the process may still bind port 7."""
+        """Bind, while the process may still bind port 7, and load the code that it may not be able to read later."""
         super().privilegedStartService()
+        load(STREAM, self.engine)
+        load(DATAGRAM, self.udp_engine)
         self._bind()
 
     def startService(self) -> None:

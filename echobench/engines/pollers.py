@@ -1,0 +1,105 @@
+"""The platform's own way to watch many descriptors, as one descriptor that any reactor can watch: nested polling.
+
+Both epoll (Linux) and kqueue (macOS, the BSDs) are descriptors themselves, readable while one of those they watch is
+ready. A reactor that watches such a descriptor is woken once, however many connections have something.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any, Final, Protocol
+
+READ: Final = 0x001  # EPOLLIN and EPOLLOUT, sys/epoll.h; the kqueue below speaks the same
+WRITE: Final = 0x004
+ENDED: Final = 0x2000  # EPOLLRDHUP: the peer has sent its end of file, though what came before is not read yet
+
+
+class Poller(Protocol):
+    """What the engines use of ``select.epoll``, level-triggered."""
+
+    def fileno(self) -> int:
+        """Give the descriptor that is readable while anything watched is ready."""
+        ...
+
+    def register(self, fd: int, eventmask: int) -> None:
+        """Watch a descriptor. Raises OSError."""
+        ...
+
+    def modify(self, fd: int, eventmask: int) -> None:
+        """Watch it for something else. Raises OSError."""
+        ...
+
+    def unregister(self, fd: int) -> None:
+        """Watch it no more. Raises OSError."""
+        ...
+
+    def poll(self, timeout: float, maxevents: int) -> list[tuple[int, int]]:
+        """List what is ready: pairs of a descriptor and a mask. The engines pass 0 for the time-out: do not wait."""
+        ...
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        ...
+
+
+class KqueuePoller:
+    """kqueue(2) with the face of epoll. ``module`` is the select module, or what a test puts in its place."""
+
+    def __init__(self, module: Any = select) -> None:
+        self._module = module
+        self._queue = module.kqueue()
+        self._masks: dict[int, int] = {}
+
+    def fileno(self) -> int:
+        """Give the queue's own descriptor."""
+        return int(self._queue.fileno())
+
+    def register(self, fd: int, eventmask: int) -> None:
+        """Watch a descriptor."""
+        self._change(fd, 0, eventmask)
+
+    def modify(self, fd: int, eventmask: int) -> None:
+        """Watch it for something else."""
+        self._change(fd, self._masks[fd], eventmask)
+
+    def unregister(self, fd: int) -> None:
+        """Watch it no more."""
+        self._change(fd, self._masks[fd], 0)
+
+    def poll(self, timeout: float, maxevents: int) -> list[tuple[int, int]]:
+        """List what is ready; a descriptor that is ready for both is there twice."""
+        writing = self._module.KQ_FILTER_WRITE
+        return [
+            (event.ident, WRITE if event.filter == writing else READ)
+            for event in self._queue.control(None, maxevents, timeout)
+        ]
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._queue.close()
+
+    def _change(self, fd: int, before: int, after: int) -> None:
+        """Filters are added and deleted one by one. An end of file is seen by reading only: kqueue needs no ENDED."""
+        changes = []
+        for mask, filter_ in ((READ, self._module.KQ_FILTER_READ), (WRITE, self._module.KQ_FILTER_WRITE)):
+            if (before ^ after) & mask:
+                flag = self._module.KQ_EV_ADD if after & mask else self._module.KQ_EV_DELETE
+                changes.append(self._module.kevent(fd, filter_, flag))
+        if changes:
+            self._queue.control(changes, 0, 0)
+        if after:
+            self._masks[fd] = after
+        else:
+            self._masks.pop(fd, None)
+
+
+def poller(module: Any = select) -> Poller:
+    """Make the platform's own: epoll, else kqueue. Raises OSError, where there is neither too."""
+    made: Poller
+    if hasattr(module, "epoll"):
+        made = module.epoll()
+    elif hasattr(module, "kqueue"):
+        made = KqueuePoller(module)
+    else:
+        raise OSError("this system has neither epoll nor kqueue")
+    return made

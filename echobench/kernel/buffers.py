@@ -1,0 +1,87 @@
+"""Buffers that are lent to the kernel, which takes one for each receive that has something (io_uring_register(2)).
+
+A receive that waits with a buffer of its own would cost a buffer for every idle connection. Lent ones are taken when
+there are bytes to put into them, and lent again when those have been sent on.
+
+Each buffer has 64 KiB of addresses to itself, and its number is the second half of the low four bytes of its address.
+So to turn a completion's buffer number into a request's address is to copy two bytes: one column into another.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from typing import Final
+
+from .ring import REGISTER_PBUF_RING, Ring
+from .tables import Table, address_of
+
+SPACING: Final = 1 << 16  # bytes from one buffer to the next
+_ENTRY: Final = 16  # struct io_uring_buf: u64 addr, u32 len, u16 bid, u16 resv; the ring's tail is the first's resv
+
+
+class LentBuffers:
+    """Up to ``count`` buffers (a power of two, 32,768 at most) of ``size`` bytes (64 KiB at most) in group 0 of a ring.
+
+    None is lent at first. Raises OSError if the kernel has no such rings (before Linux 5.19).
+    """
+
+    def __init__(self, ring: Ring, count: int, size: int) -> None:
+        self.count, self.size = count, size
+        span = count * SPACING
+        # Twice as much, and one more for alignment: then one half of it does not cross a multiple of 4 GiB, and the
+        # upper halves of all addresses are the same. Pages that are never touched cost nothing.
+        self._memory = mmap.mmap(-1, 2 * span + SPACING)
+        start = address_of(self._memory)
+        first = -(-start // SPACING) * SPACING
+        if first >> 32 != (first + span - 1) >> 32:
+            first += span
+        self.base = first & ~0xFFFFFFFF
+        """The part that all addresses share; a buffer's number goes into bytes 2 and 3."""
+        self._first = (first >> 16) & 0xFFFF
+        self._whole = memoryview(self._memory)[first - start : first - start + span]
+        self._views: list[memoryview] = []
+        self._lends = Table(_ENTRY, count)
+        self._bid, self._addr_high = self._lends.column("H", 12), self._lends.column("H", 2)
+        self._tail = self._lends.column("H", 14)
+        self._at, self._mask = 0, count - 1
+        self.lent = 0
+        """How many there are in turn, whoever has them now."""
+        addr, length = self._lends.column("Q", 0), self._lends.column("I", 8)
+        for i in range(count):
+            addr[i], length[i] = self.base, size
+        # struct io_uring_buf_reg: u64 ring_addr, u32 ring_entries, u16 bgid, u16 flags, u64 resv[3]
+        ring.register(
+            REGISTER_PBUF_RING, bytearray(struct.pack("=QIHHQQQ", self._lends.address, count, 0, 0, 0, 0, 0)), 1
+        )
+
+    def lend(self, more: int) -> None:
+        """Lend more buffers, as far as there are."""
+        for i in range(self.lent, min(self.lent + more, self.count)):
+            self._views.append(self._whole[i * SPACING : i * SPACING + self.size])
+            self.give_back(self._first + i)
+        self.lent = len(self._views)
+
+    def view(self, number: int) -> memoryview:
+        """The bytes of a buffer, by its number."""
+        return self._views[number - self._first]
+
+    def give_back(self, number: int) -> None:
+        """Lend a buffer again, when what was in it is not needed any more."""
+        at = self._at & self._mask
+        self._bid[at] = self._addr_high[at] = number
+        self._at += 1
+        self._tail[0] = self._at & 0xFFFF
+
+    def give_back_all(self, numbers: memoryview) -> None:
+        """Lend buffers again whose numbers are a column of u16."""
+        n, at = len(numbers), self._at & self._mask
+        first = self.count - at
+        if n <= first:
+            self._bid[at : at + n] = numbers
+            self._addr_high[at : at + n] = numbers
+        else:
+            self._bid[at:] = self._addr_high[at:] = numbers[:first]
+            self._bid[: n - first] = self._addr_high[: n - first] = numbers[first:]
+        self._at += n
+        self._tail[0] = self._at & 0xFFFF

@@ -1,0 +1,165 @@
+"""io_uring: two rings that are shared with the kernel, one of requests and one of completions, as Tables.
+
+A request (SQE) says what to do, a completion (CQE) says how it went. Any number of requests is handed over by one
+system call, ``io_uring_enter``, and completions are simply there to be read. See io_uring(7) and linux/io_uring.h, from
+which the names and layouts here are.
+
+Neither memory barriers nor locks are needed: without SQPOLL the kernel reads requests only inside our own
+``io_uring_enter``, and with COOP_TASKRUN it writes completions only while this very thread is in the kernel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import struct
+from typing import Final
+
+from .calls import failure, system_call
+from .tables import Table, address_of
+
+# Values of linux/io_uring.h.
+SETUP_CQSIZE: Final = 1 << 3
+SETUP_COOP_TASKRUN: Final = 1 << 8
+SETUP_SINGLE_ISSUER: Final = 1 << 12
+FEAT_SINGLE_MMAP: Final = 1 << 0
+FEAT_NODROP: Final = 1 << 1
+OFF_SQES: Final = 0x10000000
+ENTER_GETEVENTS: Final = 1 << 0
+REGISTER_PBUF_RING: Final = 22
+OP_ASYNC_CANCEL: Final = 14
+OP_SEND: Final = 26
+OP_RECV: Final = 27
+SQE_BUFFER_SELECT: Final = 1 << 5
+RECV_MULTISHOT: Final = 1 << 1
+CQE_F_BUFFER: Final = 1 << 0
+CQE_F_MORE: Final = 1 << 1
+CQE_F_SOCK_NONEMPTY: Final = 1 << 2
+CQE_BUFFER_SHIFT: Final = 16
+
+U32: Final = 0xFFFFFFFF
+MSG_DONTWAIT: Final = 0x40  # linux/socket.h
+MSG_NOSIGNAL: Final = 0x4000
+
+SQE: Final = 64  # bytes
+CQE: Final = 16
+_PARAMS: Final = 120  # struct io_uring_params: ten u32, then struct io_sqring_offsets and io_cqring_offsets of 40 each
+
+
+class Ring:
+    """One pair of rings. It belongs to the thread that makes it; in another, or after a fork, the kernel refuses it.
+
+    ``entries`` and ``completions`` are the sizes, which the kernel rounds up to powers of two. Raises OSError: EPERM if
+    io_uring is forbidden (sysctl kernel.io_uring_disabled, a container's seccomp filter), ENOSYS if the kernel has
+    none, EINVAL if it is too old (before Linux 6.0).
+    """
+
+    def __init__(self, entries: int, completions: int) -> None:
+        self.fd = -1
+        params = bytearray(_PARAMS)
+        flags = SETUP_CQSIZE | SETUP_COOP_TASKRUN | SETUP_SINGLE_ISSUER
+        struct.pack_into("=III", params, 0, entries, completions, flags)
+        fd = system_call("io_uring_setup")(entries, ctypes.c_void_p(address_of(params)))
+        if fd < 0:
+            raise failure("io_uring_setup")
+        self.fd = fd
+        try:
+            self._map(params)
+        except BaseException:
+            self.close()
+            raise
+
+    def _map(self, params: bytearray) -> None:
+        features = struct.unpack_from("=I", params, 20)[0]
+        if not features & FEAT_SINGLE_MMAP or not features & FEAT_NODROP:
+            raise OSError(errno.EINVAL, "this io_uring is too old")
+        self.size, self.completions = struct.unpack_from("=II", params, 0)
+        self.mask, self.cmask = self.size - 1, self.completions - 1
+        # head, tail, ring_mask, ring_entries, flags, dropped, array; and head, tail, mask, entries, overflow, cqes
+        sq, cq = struct.unpack_from("=7I", params, 40), struct.unpack_from("=6I", params, 80)
+        length = max(sq[6] + 4 * self.size, cq[5] + CQE * self.completions)
+        rings = mmap.mmap(self.fd, -(-length // mmap.PAGESIZE) * mmap.PAGESIZE)
+        self.index = memoryview(rings).cast("I")
+        """The rings' heads and tails, at the places that follow; they count up modulo 2**32, and are masked for use."""
+        self.head, self.tail, self.chead, self.ctail = sq[0] // 4, sq[1] // 4, cq[0] // 4, cq[1] // 4
+        Table(4, self.size, rings, sq[6]).column("I", 0)[:] = memoryview(
+            struct.pack(f"={self.size}I", *range(self.size))
+        ).cast("I")
+        requests = self.requests = Table(SQE, self.size, mmap.mmap(self.fd, SQE * self.size, offset=OFF_SQES))
+        self.opcode, self.sqe_flags = requests.column("B", 0), requests.column("B", 1)
+        self.ioprio, self.sqe_fd = requests.column("H", 2), requests.column("I", 4)
+        self.addr, self.length = requests.column("Q", 16), requests.column("I", 24)
+        self.addr_high = requests.column("H", 18)
+        """Bytes 2 and 3 of ``addr``, which are a lent buffer's number (see buffers.py)."""
+        self.op_flags, self.user_data = requests.column("I", 28), requests.column("Q", 32)
+        self.optlen = requests.column("I", 44)
+        cqes = self.cqes = Table(CQE, self.completions, rings, cq[5])
+        self.who, self.kind = cqes.column("I", 0), cqes.column("I", 4)
+        """The low and the high half of ``user_data``."""
+        self.result, self.size_ = cqes.column("i", 8), cqes.column("I", 8)
+        """The same field, signed and unsigned: what was moved, or minus an errno."""
+        self.cqe_flags, self.buffer = cqes.column("H", 12), cqes.column("H", 14)
+        self.queued = 0
+        """Requests that the next :meth:`enter` hands over."""
+        self._enter = system_call("io_uring_enter")
+        self._register = system_call("io_uring_register")
+
+    def push(
+        self,
+        opcode: int,
+        fd: int,
+        user_data: int,
+        *,
+        addr: int = 0,
+        length: int = 0,
+        sqe_flags: int = 0,
+        ioprio: int = 0,
+        op_flags: int = 0,
+        optlen: int = 0,
+    ) -> None:
+        """Write one request. It is handed over by :meth:`enter`, which this calls itself when the ring is full."""
+        while self.queued == self.size:
+            self.enter()
+        index = self.index
+        tail = index[self.tail]
+        at = tail & self.mask
+        self.requests.bytes[SQE * at : SQE * at + SQE] = _EMPTY
+        self.opcode[at], self.sqe_fd[at], self.user_data[at] = opcode, fd & U32, user_data
+        self.addr[at], self.length[at], self.sqe_flags[at] = addr, length, sqe_flags
+        self.ioprio[at], self.op_flags[at], self.optlen[at] = ioprio, op_flags, optlen
+        index[self.tail] = (tail + 1) & U32
+        self.queued += 1
+
+    def enter(self) -> None:
+        """Hand over what is queued, and let the kernel write the completions that are due, without waiting.
+
+        What it cannot take now, for want of memory or of room for completions, stays queued. Raises OSError.
+        """
+        submitted: int = self._enter(self.fd, self.queued, 0, ENTER_GETEVENTS, None, 0)
+        if submitted >= 0:
+            self.queued -= submitted
+        elif ctypes.get_errno() not in (errno.EAGAIN, errno.EBUSY, errno.EINTR):
+            raise failure("io_uring_enter")
+
+    def ready(self) -> int:
+        """Count the completions that are there to be read."""
+        index = self.index
+        return int(index[self.ctail] - index[self.chead]) & U32
+
+    def register(self, what: int, argument: bytearray, count: int) -> None:
+        """Call io_uring_register(2). Raises OSError."""
+        if self._register(self.fd, what, ctypes.c_void_p(address_of(argument)), count) < 0:
+            raise failure("io_uring_register")
+
+    def close(self) -> None:
+        """Give everything back; the kernel cancels what is under way. The ring cannot be used any more."""
+        if self.fd >= 0:
+            os.close(self.fd)
+        # Python's mmap holds a copy of the descriptor, and ends with the last view of it: so no view may stay.
+        self.__dict__.clear()
+        self.fd = -1
+
+
+_EMPTY: Final = bytes(SQE)
