@@ -103,12 +103,12 @@ class Guard:
         self.own_ports = frozenset(own_ports)
         self.allow_low_source_ports = allow_low_source_ports
         self.rate = rate
-        self._own_high_bytes = frozenset(port >> 8 for port in self.own_ports)
+        self._telling = self._tell()
 
     def add_own_port(self, port: int) -> None:
         """Also refuse datagrams whose source port is ``port``."""
         self.own_ports |= {port}
-        self._own_high_bytes |= {port >> 8}
+        self._telling = self._tell()
 
     def refuses(self, host: str, port: int) -> Reason | None:
         """Say why a datagram from ``host`` and ``port`` must not be answered; None if it may be."""
@@ -134,11 +134,15 @@ class Guard:
         have to be looked at one by one. Group addresses need no look here: the kernel takes no datagram from one
         (ip_route_input_slow in net/ipv4/route.c, ip6_rcv_core in net/ipv6/ip6_input.c).
         """
-        return (
-            self.rate is None
-            and min(port_high_bytes, default=4) >= 4
-            and self._own_high_bytes.isdisjoint(port_high_bytes)
-        )
+        return self.rate is None and _LOOK not in port_high_bytes.translate(self._telling)
+
+    def _tell(self) -> bytes:
+        """Make the table that translates the high byte of a port: to _LOOK if ports with it have to be looked at."""
+        own = {port >> 8 for port in self.own_ports}
+        return bytes(_LOOK if high < 4 or high in own else 0 for high in range(256))
+
+
+_LOOK = 1
 
 
 class Caps:
