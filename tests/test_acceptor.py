@@ -46,7 +46,8 @@ def acceptor():
     made = []
 
     def make(*outcomes):
-        made.append(Acceptor(Listener(*outcomes), Counters()))
+        listener = Listener(*outcomes)
+        made.append(Acceptor(listener.accept, listener, Counters()))
         return made[-1]
 
     yield make
