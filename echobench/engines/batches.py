@@ -99,7 +99,7 @@ class Batch:
         if (
             self._groups
             or (self._trains and self.sending.refused)
-            or not self._guard.passes_all(messages.high_bytes(number))
+            or not self._guard.passes_all(*messages.ports(number))
         ):
             return _begin(self.sending.send(sock, self._choose(number)))
         sent = 0

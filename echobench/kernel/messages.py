@@ -127,9 +127,10 @@ class Messages:
         self.outgoing = Headers(count, self.names, self.payload)
         self.outgoing.controllen[:] = constant("Q", 0, count)
 
-    def high_bytes(self, number: int) -> bytes:
-        """Copy the high bytes of the ports of the first ``number`` names."""
-        return self.name_memory[2 : NAME * number : NAME]
+    def ports(self, number: int) -> tuple[bytes, bytes]:
+        """Copy the high bytes and the low bytes of the ports of the first ``number`` names."""
+        end = NAME * number
+        return self.name_memory[2:end:NAME], self.name_memory[3:end:NAME]
 
     def address(self, i: int) -> bytes:
         """Give the address in a name, packed: 16 bytes, or 4."""
