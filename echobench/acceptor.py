@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
 
 from twisted.logger import Logger
 
@@ -19,14 +19,17 @@ from .counters import Counters, Reason
 
 log = Logger()
 
+Accepted = TypeVar("Accepted")
+
 _FULL = frozenset((errno.EMFILE, errno.ENFILE))
 _SCARCE = frozenset((errno.ENOBUFS, errno.ENOMEM))
 
 
-class Acceptor:
-    """Takes connections from one listening, non-blocking socket."""
+class Acceptor(Generic[Accepted]):
+    """Takes connections from one listening, non-blocking socket with ``accept``, which raises OSError as accept(2)."""
 
-    def __init__(self, listener: socket.socket, counters: Counters) -> None:
+    def __init__(self, accept: Callable[[], Accepted], listener: socket.socket, counters: Counters) -> None:
+        self._accept = accept
         self._listener = listener
         self._counters = counters
         self._spare: int | None = None
@@ -35,15 +38,15 @@ class Acceptor:
         self.starved = False
         """Whether the last call left connections waiting that it had no means to take: look again, but later."""
 
-    def accept(self, limit: int) -> Iterator[tuple[socket.socket, Any]]:
-        """Yield up to ``limit`` new connections and their addresses, until none waits.
+    def accept(self, limit: int) -> Iterator[Accepted]:
+        """Yield up to ``limit`` new connections, until none waits.
 
         Those for which there is no descriptor are closed and counted.
         """
         self.starved = False
         for _ in range(limit):
             try:
-                accepted = self._listener.accept()
+                accepted = self._accept()
             except BlockingIOError:
                 return
             except OSError as error:

@@ -103,12 +103,12 @@ class Guard:
         self.own_ports = frozenset(own_ports)
         self.allow_low_source_ports = allow_low_source_ports
         self.rate = rate
-        self._own_high_bytes = frozenset(port >> 8 for port in self.own_ports)
+        self._telling, self._own_pairs = self._tell()
 
     def add_own_port(self, port: int) -> None:
         """Also refuse datagrams whose source port is ``port``."""
         self.own_ports |= {port}
-        self._own_high_bytes |= {port >> 8}
+        self._telling, self._own_pairs = self._tell()
 
     def refuses(self, host: str, port: int) -> Reason | None:
         """Say why a datagram from ``host`` and ``port`` must not be answered; None if it may be."""
@@ -126,19 +126,28 @@ class Guard:
             return Reason.UDP_RATE
         return None
 
-    def passes_all(self, port_high_bytes: bytes) -> bool:
-        """Whether a whole batch may be answered, from the high bytes of its source ports alone.
+    def passes_all(self, high: bytes, low: bytes) -> bool:
+        """Whether a whole batch may be answered, from the high bytes and the low bytes of its source ports.
 
-        True means that :meth:`refuses` would refuse none of them on account of its port: a port is 1024 or more if and
-        only if its high byte is 4 or more, and none can be ours if its high byte is not. False means only that they
-        have to be looked at one by one. Group addresses need no look here: the kernel takes no datagram from one
-        (ip_route_input_slow in net/ipv4/route.c, ip6_rcv_core in net/ipv6/ip6_input.c).
+        True means that :meth:`refuses` would refuse none of them on account of its port; False only that they have to
+        be looked at one by one. A port is 1024 or more if and only if its high byte is 4 or more, and none can be ours
+        if its high byte is not: the high bytes alone nearly always tell. Group addresses need no look here: the kernel
+        takes no datagram from one (ip_route_input_slow in net/ipv4/route.c, ip6_rcv_core in net/ipv6/ip6_input.c).
         """
-        return (
-            self.rate is None
-            and min(port_high_bytes, default=4) >= 4
-            and self._own_high_bytes.isdisjoint(port_high_bytes)
-        )
+        if self.rate is not None:
+            return False
+        if _LOOK not in high.translate(self._telling):
+            return True
+        return min(high) >= 4 and self._own_pairs.isdisjoint(zip(high, low, strict=True))
+
+    def _tell(self) -> tuple[bytes, frozenset[tuple[int, int]]]:
+        """Make a table that translates high bytes of ports to _LOOK if more has to be known; and our ports' bytes."""
+        own = frozenset(divmod(port, 256) for port in self.own_ports)
+        highs = {high for high, _ in own}
+        return bytes(_LOOK if high < 4 or high in highs else 0 for high in range(256)), own
+
+
+_LOOK = 1
 
 
 class Caps:

@@ -46,7 +46,8 @@ def acceptor():
     made = []
 
     def make(*outcomes):
-        made.append(Acceptor(Listener(*outcomes), Counters()))
+        listener = Listener(*outcomes)
+        made.append(Acceptor(listener.accept, listener, Counters()))
         return made[-1]
 
     yield make
@@ -116,6 +117,6 @@ def test_a_starved_port_pauses_and_resumes(serve, monkeypatch):
                 raise OSError(error, os.strerror(error))
             return real.accept()
 
-    port._acceptor._listener = Scarce()
+    port._acceptor._accept = Scarce().accept
     assert blocking(exchange, port_of(service), [b"in the end"]) == b"in the end"
     assert failures == []

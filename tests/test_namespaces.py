@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import ServerProcess, is_root, wait_for
+from helpers import ServerProcess, is_root, program, wait_for
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not is_root or shutil.which("ip") is None,
@@ -48,8 +48,8 @@ def network():
 
 
 @pytest.fixture
-def server(network, launch):
-    return launch(prefix=["ip", "netns", "exec", SERVER])
+def server(network, launch, udp_engine):
+    return launch("--udp-engine", udp_engine, "--stats-interval", "0.1", prefix=["ip", "netns", "exec", SERVER])
 
 
 CLIENT_CODE = """
@@ -97,10 +97,11 @@ def test_link_local_addresses_are_answered(server):
         ("ff02::1", None),
     ],
 )
-def test_groups_are_not_answered(network, launch, host, interface):
+def test_groups_are_not_answered(network, launch, udp_engine, host, interface):
     """Else one packet to all would have all of them answer its forged source."""
     only = ["--interface", interface] if interface else []
-    server = launch("--stats-interval", "0.1", *only, prefix=["ip", "netns", "exec", SERVER])
+    options = ["--udp-engine", udp_engine, "--stats-interval", "0.1", *only]
+    server = launch(*options, prefix=["ip", "netns", "exec", SERVER])
     if host.startswith("255"):
         ip("-n", CLIENT, "route", "add", "255.255.255.255", "dev", "wire-c")
     if host.startswith("224"):
@@ -142,3 +143,96 @@ def test_an_interface_that_went_away_is_a_sentence(network, tmp_path):
         assert server.wait() == 1
     assert "this machine has no such address" in server.output
     assert "Traceback" not in server.output
+
+
+BURST_CODE = """
+import socket, struct, sys
+host, port, source, segment, number = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+for option in (33, 32):  # SO_RCVBUFFORCE, SO_SNDBUFFORCE
+    sock.setsockopt(socket.SOL_SOCKET, option, 8 << 20)
+if source:
+    sock.bind((source, 0))
+sock.connect((host, port))
+sock.settimeout(5)
+data = [struct.pack("=I", i) + bytes(k % 251 for k in range(segment - 4)) for i in range(3 * number)]
+control = [(socket.IPPROTO_UDP, 103, struct.pack("=H", segment))]  # UDP_SEGMENT
+try:
+    if segment * number <= 65000:  # two trains, and as many alone as in one of them
+        sock.sendmsg(data[:number], control)
+        sock.sendmsg(data[number : 2 * number], control)
+    for each in data[2 * number :] if segment * number <= 65000 else data:
+        sock.send(each)
+    print([sock.recv(1 << 16) for _ in data] == data)
+except TimeoutError:
+    print("some are missing")
+"""
+
+
+def burst_from_client(host, port, segment, number, source=""):
+    """Send three times as many datagrams, two thirds in trains if they fit, and say whether they come back in order."""
+    arguments = [host, str(port), source, str(segment), str(number)]
+    command = ["ip", "netns", "exec", CLIENT, sys.executable, "-c", BURST_CODE, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def nothing_was_dropped(server):
+    """Say so when the server has reported on all that went before."""
+    reports = server.output.count("drops=")
+    wait_for(lambda: server.output.count("drops=") > reports + 1)
+    assert server.output.count("drops=") == server.output.count("drops=none")
+
+
+@pytest.mark.parametrize("host", ["10.99.0.2", "fd99::2"])
+def test_trains_over_ethernet(server, host):
+    assert burst_from_client(host, server.port(), 1400, 40) == "True"
+    nothing_was_dropped(server)
+
+
+@pytest.mark.parametrize(
+    ("host", "peer", "mtu", "segment"),
+    [("10.99.0.2", "10.99.0.9/32", "1000", 1200), ("fd99::2", "fd99::9/128", "1280", 1400)],
+)
+def test_a_way_back_with_a_smaller_mtu(server, host, peer, mtu, segment):
+    """What came in whole has to be fragmented, of which a train is not capable."""
+    ip("-n", SERVER, "route", "replace", peer, "dev", "wire-s", "mtu", mtu)
+    for _ in range(2):
+        assert burst_from_client(host, server.port(), segment, 40) == "True"
+    nothing_was_dropped(server)
+
+
+def test_a_device_that_computes_no_checksums(server):
+    subprocess.run(
+        ["ip", "netns", "exec", SERVER, program("ethtool"), "-K", "wire-s", "tx", "off"],
+        check=True,
+        capture_output=True,
+    )
+    assert burst_from_client("10.99.0.1", server.port(), 1200, 40) == "True"
+    nothing_was_dropped(server)
+
+
+def test_a_way_back_by_another_wire(server):
+    """The client is asked for by its address on no wire, and the way there is not the one that it came."""
+    ip("link", "add", "back-s", "netns", SERVER, "type", "veth", "peer", "name", "back-c", "netns", CLIENT)
+    for name, wire, address in ((SERVER, "back-s", "10.98.0.1/24"), (CLIENT, "back-c", "10.98.0.9/24")):
+        ip("-n", name, "addr", "add", address, "dev", wire)
+        ip("-n", name, "link", "set", wire, "up")
+        for scope in ("all", "default", wire, wire.replace("back", "wire")):
+            settings = [f"net.ipv4.conf.{scope}.{key}" for key in ("rp_filter=0", "arp_ignore=1", "arp_announce=2")]
+            subprocess.run(["ip", "netns", "exec", name, "sysctl", "-qw", *settings], check=True)
+    ip("-n", CLIENT, "addr", "add", "10.97.0.9/32", "dev", "lo")
+    ip("-n", SERVER, "route", "add", "10.97.0.9/32", "via", "10.98.0.9", "dev", "back-s")
+    assert burst_from_client("10.99.0.2", server.port(), 500, 20, "10.97.0.9") == "True"
+
+
+def test_a_send_buffer_that_is_really_full(network, launch):
+    """A slow wire: what waits for it fills the buffer, and the batch has to wait too."""
+    command = f"{program('tc')} -n {SERVER} qdisc add dev wire-s root tbf rate 30mbit burst 20k limit 20m"
+    subprocess.run(command.split(), check=True, capture_output=True)
+    options = ["--udp-engine", "batched", "--stats-interval", "0.1"]
+    server = launch(*options, prefix=["ip", "netns", "exec", SERVER])
+    assert burst_from_client("10.99.0.1", server.port(), 1200, 50) == "True"
+    assert burst_from_client("10.99.0.1", server.port(), 60_000, 15) == "True"
+    nothing_was_dropped(server)

@@ -1,10 +1,11 @@
-"""Resident memory for an idle TCP connection: echobench beside Twisted's own Echo, both fresh, interleaved.
+"""Resident memory for an idle TCP connection: echobench's engines beside Twisted's own Echo, all fresh, interleaved.
 
     python docs/measures/memory.py [CONNECTIONS [ROUNDS]]
 
 The connections come from 1,000 addresses in 127/8, so that what is kept for each source counts too. What is counted
 is the growth of the process's anonymous memory (RssAnon in /proc/PID/status); the kernel's part of a socket is not in
-it. Linux only, with enough descriptors (ulimit -n) for one end of them all.
+it. It is read when nobody has sent anything yet, and again when everybody has sent one byte. Linux only, with enough
+descriptors (ulimit -n) for one end of them all.
 """
 
 from __future__ import annotations
@@ -31,15 +32,13 @@ port = reactor.listenTCP(0, factory, backlog=4096)
 print("ready port=%d" % port.getHost().port, flush=True)
 reactor.run()
 """
-OURS = ["-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "echobench", "--port", "0"]
-SERVERS = {
-    "stock Twisted": [sys.executable, "-c", STOCK],
-    "echobench": [sys.executable, *OURS],
-    "echobench, all limits on": [
-        sys.executable, *OURS, "--idle-timeout", "3600", "--max-connections", "100000",
-        "--max-connections-per-source", "1000",
-    ],
-}  # fmt: skip
+OURS = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "echobench"]
+OURS += ["--port", "0", "--no-udp", "--engine"]
+LIMITS = ["--idle-timeout", "3600", "--max-connections", "100000", "--max-connections-per-source", "1000"]
+SERVERS = {"stock Twisted": [sys.executable, "-c", STOCK]}
+for engine in ("portable", "readiness", "completion"):
+    SERVERS[engine] = [*OURS, engine]
+    SERVERS[f"{engine}, all limits on"] = [*OURS, engine, *LIMITS]
 
 
 def anonymous(pid: int) -> int:
@@ -48,7 +47,7 @@ def anonymous(pid: int) -> int:
     return int(found[1]) * 1024
 
 
-def measure(command: list[str]) -> float:
+def measure(command: list[str]) -> tuple[float, float]:
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout
     try:
@@ -68,25 +67,30 @@ def measure(command: list[str]) -> float:
         connect(20)
         before = anonymous(server.pid)
         connect(CONNECTIONS)
-        grown = anonymous(server.pid) - before
+        idle = anonymous(server.pid) - before
+        for sock in socks:
+            sock.sendall(b"x")
+            assert sock.recv(1) == b"x"
+        used = anonymous(server.pid) - before
         for sock in socks:
             sock.close()
-        return grown / CONNECTIONS
+        return idle / CONNECTIONS, used / CONNECTIONS
     finally:
         server.kill()
         server.wait()
         server.stdout.close()
 
 
-results: dict[str, list[float]] = {name: [] for name in SERVERS}
+results: dict[str, list[tuple[float, float]]] = {name: [] for name in SERVERS}
 for _ in range(ROUNDS):
     for name, command in SERVERS.items():
         results[name].append(measure(command))
-reference = results["stock Twisted"]
+reference = [idle for idle, _ in results["stock Twisted"]]
 print(f"bytes for an idle connection, {CONNECTIONS} of them, {ROUNDS} rounds; ratios are round by round")
 for name, values in results.items():
-    ratios = [value / other for value, other in zip(values, reference, strict=True)]
+    idle, used = (statistics.median(column) for column in zip(*values, strict=True))
+    ratios = [value / other for (value, _), other in zip(values, reference, strict=True)]
     print(
-        f"{name:26} median {statistics.median(values):7,.0f}  ratio {statistics.median(ratios):.3f}"
-        f" ({min(ratios):.3f} to {max(ratios):.3f})"
+        f"{name:26} median {idle:7,.0f}  ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
+        f"  after one byte {used:7,.0f}"
     )

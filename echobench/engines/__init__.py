@@ -72,7 +72,7 @@ STREAM: Mapping[str, str] = {
 }
 """Engines for TCP, the fastest first: the name, and where its class is."""
 
-DATAGRAM: Mapping[str, str] = {"portable": "portable:PortableDatagram"}
+DATAGRAM: Mapping[str, str] = {"batched": "udp_batched:BatchedDatagram", "portable": "portable:PortableDatagram"}
 """Engines for UDP, the fastest first."""
 
 

@@ -68,17 +68,15 @@ class Connections:
         self._sources: dict[int, str] = {}
         """Only if there is a cap for each source."""
 
-    def admit(self, sock: socket.socket, address: Any) -> None:
-        """Take in a new connection if the caps allow it, or close it."""
+    def admit(self, fd: int, address: Any) -> None:
+        """Take in a new connection if the caps allow it, or close it; only a cap for each source needs the address."""
         setting, source = self._setting, None
         if setting.caps.per_source is not None and isinstance(address, tuple):
             source = source_of(address[0]).key
         if (refused := setting.caps.take(source)) is not None:
             setting.counters.drop(refused)
-            sock.close()
+            os.close(fd)
             return
-        sock.setblocking(False)
-        fd = sock.detach()
         if source is not None:
             self._sources[fd] = source
         setting.counters.connections += 1

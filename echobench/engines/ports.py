@@ -13,8 +13,15 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
+from .. import kernel
 from ..acceptor import Acceptor
 from ..counters import Counters
+
+accepter: Callable[[int], Callable[[], int]] | None
+try:
+    from ..kernel.accept import accepter
+except ImportError:  # a Python without ctypes
+    accepter = None
 
 PER_WAKE_UP: Final = 64  # connections; a millisecond of work or less, then those that are in have their turn
 STARVED_FOR: Final = 0.1  # seconds to leave a queue alone that cannot be emptied
@@ -24,8 +31,9 @@ STARVED_FOR: Final = 0.1  # seconds to leave a queue alone that cannot be emptie
 class Port:
     """One listening, non-blocking socket. The engine calls :meth:`accept` when somebody waits there.
 
-    ``serve`` is called with each new connection and its address, ``watch`` with the port and whether to watch it, and
-    ``closed`` with the port when it is.
+    ``serve`` is called with each new connection, a non-blocking descriptor, and its address, or None if ``addresses``
+    are not wanted, which is faster. ``watch`` is called with the port and whether to watch it, and ``closed`` with the
+    port when it is.
     """
 
     def __init__(
@@ -34,13 +42,18 @@ class Port:
         counters: Counters,
         reactor: Any,
         *,
-        serve: Callable[[socket.socket, Any], None],
+        addresses: bool,
+        serve: Callable[[int, Any], None],
         watch: Callable[[Port, bool], None],
         closed: Callable[[Port], None],
     ) -> None:
         self.socket = sock
         self.fd = sock.fileno()
-        self._acceptor = Acceptor(sock, counters)
+        self._bare = not addresses and accepter is not None and kernel.missing() is None
+        accept: Callable[[], Any] = self._with_address
+        if self._bare and accepter is not None:
+            accept = accepter(self.fd)
+        self._acceptor = Acceptor[Any](accept, sock, counters)
         self._reactor = reactor
         self._serve, self._watch, self._closed = serve, watch, closed
         self._pause: Any = None
@@ -84,11 +97,17 @@ class Port:
 
     def accept(self) -> None:
         """Take connections, up to a bound; if some wait that cannot be taken, look again only in a while."""
-        for sock, address in self._acceptor.accept(PER_WAKE_UP):
-            self._serve(sock, address)
+        for each in self._acceptor.accept(PER_WAKE_UP):
+            fd, address = (each, None) if self._bare else each
+            self._serve(fd, address)
         if self._acceptor.starved:
             self._watch(self, False)
             self._pause = self._reactor.callLater(STARVED_FOR, self._resume)
+
+    def _with_address(self) -> tuple[int, Any]:
+        sock, address = self.socket.accept()
+        sock.setblocking(False)
+        return sock.detach(), address
 
     def _resume(self) -> None:
         self._pause = None

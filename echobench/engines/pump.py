@@ -99,6 +99,7 @@ class Pump:
             sock,
             self.setting.counters,
             self.setting.reactor,
+            addresses=self.setting.caps.per_source is not None,
             serve=self.connections.admit,
             watch=self.watch,
             closed=self._port_closed,
@@ -161,8 +162,10 @@ class Pump:
 
     def check_finished(self) -> None:
         """Stop if nothing is left to serve; to be called when a descriptor was closed."""
-        self._something_closed = self.working
-        if self.running and not self.working and not self.busy():
+        if self.working:
+            self._something_closed = True
+        elif self.running and not self.busy():
+            self._something_closed = False
             self.setting.reactor.removeReader(self)
             self._stop()
 

@@ -57,7 +57,7 @@ class StreamPort(tcp.Port):
 
     transport = PromptTransport
     factory: Any
-    _acceptor: Acceptor
+    _acceptor: Acceptor[tuple[socket.socket, Any]]
     _clock: Any
     _pause: Any = None
 
@@ -68,7 +68,7 @@ class StreamPort(tcp.Port):
         port: StreamPort = cls._fromListeningDescriptor(reactor, sock.fileno(), sock.family, factory)
         sock.close()
         port.startListening()
-        port._acceptor, port._clock = Acceptor(port.socket, counters), reactor
+        port._acceptor, port._clock = Acceptor(port.socket.accept, port.socket, counters), reactor
         return port
 
     def doRead(self) -> None:

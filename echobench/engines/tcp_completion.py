@@ -7,7 +7,7 @@ table into the other column by column. Python runs once for a batch.
 
 That pays when batches are large. With a few connections they cannot be, and a read and a write cost less than what is
 around a batch. So this engine is the one by readiness with a ring in its poller: connections begin there, and as soon
-as there are more than a few, each goes over to the ring at its next message. Whatever is not plain traffic, ports,
+as there are more than a few, they go over to the ring. Whatever is not plain traffic, ports,
 writability and peers that do not read, stays with the poller.
 
 Two rings: receives complete on one, at any time; sends on the other, which is empty but while a batch is being sent.
@@ -30,6 +30,7 @@ from .tcp_readiness import Events, ReadinessStream
 from .trial import try_ring
 
 FEW: Final = 16  # connections that are served by readiness alone
+GO_OVER: Final = 4  # connections that go over to the ring with each batch when there are more
 BUFFERS: Final = 1024
 FEW_BUFFERS: Final = 16
 BATCH: Final = 512  # messages
@@ -253,19 +254,18 @@ class CompletionStream(ReadinessStream):
             self._fell_short(fd, data, sent)
 
     def _go_over(self, events: Events) -> None:
-        """Have the ring receive for ordinary connections that the poller has watched."""
+        """Have the ring receive for a few of the ordinary connections that the poller has watched.
+
+        Those that stay get there soon, a few with each batch; those that come and go are mostly spared the way.
+        """
+        left = GO_OVER
         for fd, _ in events:
-            if fd in self._watched and fd in self.connections.open and fd not in self.connections.odd:
+            if fd in self._watched and fd not in self.connections.odd:
                 self._unwatch(fd)
                 self._receive(fd)
-
-    def begin(self, fd: int) -> None:
-        """Watch a new connection, or receive on it if there are many."""
-        if len(self.connections.open) <= FEW:
-            super().begin(fd)
-        else:
-            self._receive(fd)
-            self._outside()
+                left -= 1
+                if not left:
+                    return
 
     def read(self, fd: int) -> None:
         """Read again, by the poller if it watches the connection, else by the ring."""

@@ -155,6 +155,8 @@ class ReadinessStream(Pump):
         if (handle := self._others.get(fd)) is not None:
             handle()
             return
+        if fd not in connections.open:
+            return  # something else that was ready with it has just ended it
         odd = connections.odd.get(fd)
         if odd is not None and odd.rest:
             if mask & ENDED:

@@ -1,0 +1,144 @@
+"""Datagrams in batches: recvmmsg(2) and sendmmsg(2) over tables.
+
+:class:`Headers` is what both calls take, an array of ``struct mmsghdr``. :class:`Messages` is two of them that share
+names and payload: what the one has received, from whomever, the other can send back there without a byte being copied.
+What is left is to move the lengths, one column, and to turn the control messages (kernel/control.py) round.
+
+All of it is memory that is touched only where messages come to lie.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import socket
+from typing import Final
+
+from .calls import failure, system_call
+from .tables import Table, constant
+
+MSG_CTRUNC: Final = 0x08  # linux/socket.h: there was more control data than room for it
+MSG_DONTWAIT: Final = 0x40  # linux/socket.h
+
+# struct mmsghdr (linux/socket.h, struct user_msghdr and what recvmmsg appends; 64 bytes):
+#   u64 name | u32 namelen, 4 unused | u64 iov | u64 iovlen | u64 control | u64 controllen | u32 flags, 4 unused |
+#   u32 length, 4 unused
+HEADER: Final = 64
+# struct iovec (linux/uio.h, 16 bytes): u64 base | u64 length
+IOVEC: Final = 16
+# struct sockaddr_in6 (linux/in6.h, 28 bytes): u16 family | u16 port | u32 flow label | u8 address[16] | u32 scope
+# struct sockaddr_in (linux/in.h, 16 bytes): u16 family | u16 port | u8 address[4] | 8 unused
+# Port and address are in network order, and the port is at the same place in both.
+NAME: Final = 32
+NAME_ROOM: Final = 28
+CONTROL: Final = 64  # UDP_GRO and IPV6_PKTINFO take 24 + 40 (kernel/control.py)
+ROOM: Final = 65536  # bytes; a datagram has at most 65,527 (IPv6), a train of them in one message at most 65,535
+SKEW: Final = 192  # bytes; were the distance a power of two, all payloads would compete for the same lines of the cache
+
+
+class Headers:
+    """An array of ``struct mmsghdr``, of which each has a name, control data and one stretch of payload.
+
+    ``names`` and ``payload`` are tables of as many records, or None for headers that are to be pointed elsewhere.
+    Each column is there with all its records; to slice one costs as much as to copy it, so slices that are needed often
+    are made once.
+    """
+
+    def __init__(self, count: int, names: Table | None = None, payload: Table | None = None) -> None:
+        self.count = count
+        self.memory = mmap.mmap(-1, HEADER * count)
+        """The headers as bytes, of which a slice is a copy."""
+        self.table = Table(HEADER, count, self.memory)
+        self.iovecs = Table(IOVEC, count)
+        self.control_memory = mmap.mmap(-1, CONTROL * count)
+        self.controls = Table(CONTROL, count, self.control_memory)
+        self.name = self.table.column("Q", 0)
+        self.namelen = self.table.column("I", 8)
+        self.iov = self.table.column("Q", 16)
+        self.iovlen = self.table.column("Q", 24)
+        self.control = self.table.column("Q", 32)
+        self.controllen = self.table.column("Q", 40)
+        self.flags = self.table.column("I", 48)
+        # The kernel writes a u32; read with the four unused bytes after it, which stay 0, it fits an iovec's length.
+        self.length = self.table.column("Q", 56)
+        self.base = self.iovecs.column("Q", 0)
+        self.size = self.iovecs.column("Q", 8)
+        self._at = [ctypes.c_void_p(self.table.address_at(i)) for i in range(count)]
+        self._receive, self._send = system_call("recvmmsg"), system_call("sendmmsg")
+        self._received = 0
+        for i in range(count):
+            self.name[i] = names.address_at(i) if names else 0
+            self.base[i] = payload.address_at(i) if payload else 0
+            self.iov[i] = self.iovecs.address_at(i)
+            self.control[i] = self.controls.address_at(i)
+        self.iovlen[:] = constant("Q", 1, count)
+        # As long as the longest name. The kernel takes a sockaddr_in that is followed by something, and ignores that.
+        self.namelen[:] = constant("I", NAME_ROOM, count)
+        self.controllen[:] = constant("Q", CONTROL, count)
+        if payload:
+            self.size[:] = constant("Q", payload.size - SKEW, count)
+        new = memoryview(bytes(self.memory))
+        self._new = [new[: HEADER * n] for n in range(count + 1)]
+
+    def receive(self, descriptor: int, most: int) -> int:
+        """Receive up to ``most`` messages that wait, and return how many; 0 if none does.
+
+        Raises OSError, which may be the error of a datagram sent before (recvmmsg(2), BUGS): nothing is lost by it.
+        """
+        if self._received:  # the kernel has written into as many headers: make them as they were
+            self.table.bytes[: HEADER * self._received] = self._new[self._received]
+            self._received = 0
+        received = self._receive(descriptor, self._at[0], most, MSG_DONTWAIT, None)
+        if received > 0:
+            self._received = received
+            return received
+        if received == 0 or ctypes.get_errno() == errno.EAGAIN:
+            return 0
+        raise failure("recvmmsg")
+
+    def alike(self, namelen: int, controllen: int, length: int) -> bytes:
+        """Give the bytes that the headers have if every message that was received has these three, and no flags."""
+        memory = bytearray(self._new[-1])
+        table = Table(HEADER, self.count, memory)
+        table.column("I", 8)[:] = constant("I", namelen, self.count)
+        table.column("Q", 40)[:] = constant("Q", controllen, self.count)
+        table.column("Q", 56)[:] = constant("Q", length, self.count)
+        return bytes(memory)
+
+    def send(self, descriptor: int, first: int, number: int) -> int:
+        """Send ``number`` messages from ``first`` on, and return how many the kernel took.
+
+        If it took none, -1, and ctypes.get_errno() says what became of the first; if it took some, the next call will
+        say it of the next one.
+        """
+        return self._send(descriptor, self._at[first], number, MSG_DONTWAIT)
+
+
+class Messages:
+    """``count`` messages of up to ``room`` bytes each, to be received and to be sent back where they came from."""
+
+    def __init__(self, count: int = 64, room: int = ROOM) -> None:
+        self.count = count
+        self.name_memory = mmap.mmap(-1, NAME * count)
+        self.names = Table(NAME, count, self.name_memory)
+        self.payload = Table(room + SKEW, count)
+        self.incoming = Headers(count, self.names, self.payload)
+        self.outgoing = Headers(count, self.names, self.payload)
+        self.outgoing.controllen[:] = constant("Q", 0, count)
+
+    def ports(self, number: int) -> tuple[bytes, bytes]:
+        """Copy the high bytes and the low bytes of the ports of the first ``number`` names."""
+        end = NAME * number
+        return self.name_memory[2:end:NAME], self.name_memory[3:end:NAME]
+
+    def address(self, i: int) -> bytes:
+        """Give the address in a name, packed: 16 bytes, or 4."""
+        name = self.name_memory[NAME * i : NAME * (i + 1)]
+        return name[8:24] if name[0] == socket.AF_INET6 else name[4:8]  # the lower byte of the family
+
+    def source(self, i: int) -> tuple[str, int]:
+        """Give the address in a name, without its scope, and the port."""
+        address = self.address(i)
+        port = int.from_bytes(self.name_memory[NAME * i + 2 : NAME * i + 4], "big")
+        return socket.inet_ntop(socket.AF_INET6 if len(address) == 16 else socket.AF_INET, address), port
