@@ -22,19 +22,6 @@ STEP = 0.125
 FIRST = 1 << 20  # no descriptor of this process is as high
 
 
-class Accepted:
-    """A new socket that is only a number."""
-
-    def __init__(self, fd):
-        self.fd = fd
-
-    def setblocking(self, flag):
-        assert not flag
-
-    def detach(self):
-        return self.fd
-
-
 class World:
     """Connections without sockets; ``ended`` says when each was closed, ``unsent`` what its peer has yet to take."""
 
@@ -58,7 +45,7 @@ class World:
         self.ended[fd] = self.clock.seconds()
 
     def open(self, fd=FIRST):
-        self.connections.admit(Accepted(fd), ("127.0.0.1", 1))
+        self.connections.admit(fd, None)
         return fd
 
     def stuck(self, fd=FIRST, size=5):
