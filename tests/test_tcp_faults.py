@@ -370,6 +370,25 @@ def small_rings(monkeypatch, completions):
 
 
 @needs_ring
+def test_completions_for_which_there_is_no_room(serve, ring_engine, connect, monkeypatch):
+    small_rings(monkeypatch, 8)
+    service = serve(engine="completion")
+    socks = connect(service, 100)
+    in_the_ring(service, socks)
+    assert engine_of(service)._rx.completions == 8
+    for turn in range(5):
+        contents = [b"%02d%04d" % (turn, i) for i in range(len(socks))]
+        for sock, content in zip(socks, contents, strict=True):
+            sock.sendall(content)
+        assert blocking(lambda: [read_exactly(sock, 6) for sock in socks]) == contents
+    data = pattern(4 * MIB)
+    assert blocking(exchange, port_of(service), [data]) == data
+    for sock in socks:
+        sock.close()  # a hundred ends of file, all at once
+    until(lambda: service.snapshot().open_connections == 0)
+
+
+@needs_ring
 @pytest.mark.parametrize("entries", [10, 512])
 def test_the_edges_of_the_rings(serve, ring_engine, connect, monkeypatch, entries):
     """Batches that divide neither the ring of sends nor that of completions."""
