@@ -442,6 +442,31 @@ def test_a_listener_closed_with_traffic_in_flight(serve, fast):
     assert kernel_objects().count("anon_inode:[io_uring]") == 0, "with the last of them the engine ended"
 
 
+def test_an_engine_that_has_ended_can_serve_again(serve, fast):
+    """With other descriptors: what it knew of those before must not matter."""
+    service = serve(engine=fast, udp=False)
+    assert blocking(exchange, port_of(service), [b"once"]) == b"once"
+    engine = engine_of(service)
+    until(lambda: service.snapshot().open_connections == 0)
+    pytest_twisted.blockon(service._ports[0][1].stopListening())
+    assert not engine.running
+    assert engine._others == {}
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):  # so that the numbers are others
+            stack.enter_context(socket.socket())
+        port = engine.listen(tight(1 << 16))
+    port.socket.setblocking(False)
+    socks = []
+    for i in range(12):
+        socks.append(blocking(dial, port.getHost().port))
+        socks[-1].sendall(b"again %02d" % i)
+    assert blocking(lambda: [read_exactly(sock, 8) for sock in socks]) == [b"again %02d" % i for i in range(12)]
+    for sock in socks:
+        sock.close()
+    pytest_twisted.blockon(port.stopListening())
+    until(lambda: not engine.running)
+
+
 @pytest.mark.parametrize("engine", ["readiness", pytest.param("completion", marks=needs_ring)])
 def test_stopped_by_a_signal_while_a_slow_reader_is_held(launch, engine):
     server = launch("--interface", "127.0.0.1", "--engine", engine, "--close-timeout", "0.5")

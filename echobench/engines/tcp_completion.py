@@ -86,6 +86,7 @@ class CompletionStream(ReadinessStream):
     def finish(self) -> None:
         """Close everything."""
         super().finish()
+        del self._others[self._rx.fd]  # the number may be a connection of ours when the engine serves again
         self._rx.close()
         self._tx.close()
         del self._buffers
