@@ -39,6 +39,7 @@ from twisted.logger import capturedLogs
 
 from echobench import Reason
 from echobench.engines import pump, tcp_completion
+from echobench.engines.trial import SMALL_BUFFER, RingFeatures
 from echobench.kernel.ring import Ring
 
 pytestmark = needs_linux
@@ -409,6 +410,38 @@ def test_the_edges_of_the_rings(serve, ring_engine, connect, monkeypatch, entrie
     assert any(n not in (size, number) for _, _, n in sent)
     if entries == 512:
         assert any(at + n == 1024 for at, _, n in sent)
+
+
+@needs_ring
+def test_a_kernel_without_a_limit_for_receives(serve, monkeypatch):
+    """Smaller buffers bound what one peer can send before it has to read."""
+    by_ring_alone(monkeypatch)
+    monkeypatch.setattr(tcp_completion, "try_ring", lambda: RingFeatures(0, SMALL_BUFFER))
+    service = serve(None, inherited=[tight(FIXED, FIXED)], engine="completion")
+    most = [0]
+
+    def client():
+        with contextlib.ExitStack() as stack:
+            socks = [stack.enter_context(dial(port_of(service), receive_buffer=FIXED)) for _ in range(6)]
+            for _ in range(2):
+                for sock in socks:
+                    sock.sendall(pattern(1000))
+                assert [read_exactly(sock, 1000) for sock in socks] == [pattern(1000)] * 6
+            sent = [0] * 6
+            threads = [
+                threading.Thread(target=lambda i=i: sent.__setitem__(i, fill(socks[i], 64 * MIB))) for i in range(6)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert exchange(port_of(service), [b"a neighbour"]) == b"a neighbour"
+            most[0] = max(held(service))
+            return [read_exactly(sock, n) == pattern(n) for sock, n in zip(socks, sent, strict=True)]
+
+    assert blocking(client) == [True] * 6
+    assert 0 < most[0] <= HELD
+    print("MOST", most)
 
 
 def test_a_listener_closed_with_traffic_in_flight(serve, fast):

@@ -20,7 +20,7 @@ from ..kernel import ring as k
 from ..kernel.buffers import LentBuffers
 
 BUFFER: Final = 1 << 16  # bytes
-SMALL_BUFFER: Final = 1 << 13
+SMALL_BUFFER: Final = 1 << 11
 LIMIT: Final = 1 << 16
 
 
@@ -28,8 +28,9 @@ LIMIT: Final = 1 << 16
 class RingFeatures:
     """How to bound what one peer can send us before it has to read.
 
-    From Linux 6.17 on a receive can be told to end after so many bytes. Before, it takes up to 32 buffers at a time
-    (MULTISHOT_MAX_RETRY, io_uring/net.c), and only smaller buffers make that less.
+    From Linux 6.17 on a receive can be told to end after so many bytes. Before, it takes a buffer after another while
+    there are bytes and buffers (after 32 only others have their turn: MULTISHOT_MAX_RETRY, io_uring/net.c), and only
+    fewer and smaller buffers make that less.
     """
 
     limit: int
