@@ -199,19 +199,99 @@ def test_messages_that_end_on_the_edge_of_a_small_send_buffer(serve, fast, messa
     assert blocking(client) == [True] * number
 
 
-def test_two_messages_of_one_connection_in_one_batch(serve, fast, connect):
-    """They must not become two sends of which the first is cut short and the second is not."""
+@pytest.fixture
+def ring_engine(monkeypatch):
+    """Note what the engine by completion gets to see, and what of it goes by columns that must not."""
+    by_ring_alone(monkeypatch)
+    seen = {"results": [], "columns": [], "special": set(), "wrong": []}
+    received, columns = tcp_completion.CompletionStream._received, tcp_completion.CompletionStream._columns
+
+    def note_received(self, fd, result, flags, number):
+        seen["results"].append(result)
+        return received(self, fd, result, flags, number)
+
+    def note_columns(self, at, to, n):
+        rx = self._rx
+        fds, special = rx.who[at : at + n].tolist(), set()
+        if tcp_completion.PLAIN.issuperset(rx.cqe_flags[at : at + n]):
+            special |= {"twice"} if len(set(fds)) != len(fds) else set()
+            special |= {"odd"} if not self.connections.odd.keys().isdisjoint(fds) else set()
+            special |= {"dying"} if not self._dying.isdisjoint(fds) else set()
+        done = columns(self, at, to, n)
+        seen["columns"].append((at, to, n, done))
+        seen["special"] |= special
+        seen["wrong"] += special if done else ()
+        return done
+
+    monkeypatch.setattr(tcp_completion.CompletionStream, "_received", note_received)
+    monkeypatch.setattr(tcp_completion.CompletionStream, "_columns", note_columns)
+    return seen
+
+
+def test_send_buffers_that_fill_up_in_mid_batch(serve, fast, connect):
+    """One message of each in a batch; from some round on none fits whole."""
     service = serve(None, inherited=[tight()], engine=fast)
-    socks = connect(service, 20, receive_buffer=2304)
+    socks = connect(service, 40, receive_buffer=2304)
     in_the_ring(service, socks)
-    # From the reactor's thread: the server cannot send anything before all have arrived.
-    contents = [random.Random(i).randbytes(40_000) for i in range(len(socks))]
-    for at in range(0, 40_000, 1000):
+    contents = [random.Random(i).randbytes(20_000) for i in range(len(socks))]
+    for sock in socks:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for at in range(0, 20_000, 1000):
         for sock, content in zip(socks, contents, strict=True):
             sock.sendall(content[at : at + 1000])
-    settle(0.1)
-    got = blocking(lambda: [read_exactly(sock, 40_000) for sock in socks])
+        settle(0.005)
+    assert len(held(service)) == len(socks)
+    got = blocking(lambda: [read_exactly(sock, 20_000) for sock in socks])
     assert [a == b for a, b in zip(got, contents, strict=True)] == [True] * len(socks)
+
+
+@pytest.mark.parametrize("batch", [512, 16])
+def test_two_messages_of_one_connection_at_once(serve, fast, ring_engine, monkeypatch, batch):
+    """In one batch, or in two: the second must not be sent before what is left of the first."""
+    monkeypatch.setattr(tcp_completion, "BATCH", batch)
+    monkeypatch.setattr(tcp_completion, "FEW_BUFFERS", 256)  # all that is sent can come in at once
+    service = serve(None, inherited=[tight()], engine=fast)
+    first, second = 20_000, 1000
+    for turn in range(3):
+        socks = [dial(port_of(service), receive_buffer=2304) for _ in range(20)]
+        until(lambda: service.snapshot().open_connections == 20)
+        in_the_ring(service, socks)
+        contents = [random.Random(1000 * turn + i).randbytes(first + second) for i in range(len(socks))]
+        for part in (slice(first), slice(first, None)):  # from the reactor's thread: nothing is sent in between
+            for sock, content in zip(socks, contents, strict=True):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.sendall(content[part])
+        got = blocking(lambda: [read_exactly(sock, first + second) for sock in socks])
+        assert [a == b for a, b in zip(got, contents, strict=True)] == [True] * len(socks)
+        for sock in socks:
+            sock.close()
+        until(lambda: service.snapshot().open_connections == 0)
+    assert ring_engine["wrong"] == []
+    if fast == "completion":
+        assert ("twice" if batch == 512 else "odd") in ring_engine["special"]
+
+
+def test_reset_with_two_messages_under_way(serve, fast, ring_engine, connect, monkeypatch):
+    """The one is in the batch in which the reset is noticed, the other in a later one."""
+    monkeypatch.setattr(tcp_completion, "BATCH", 16)
+    monkeypatch.setattr(tcp_completion, "FEW_BUFFERS", 256)  # all that is sent can come in at once
+    service = serve(engine=fast)
+    neighbour = connect(service, 1)
+    for _ in range(5):
+        socks = [dial(port_of(service)) for _ in range(40)]
+        until(lambda: service.snapshot().open_connections == 41)
+        in_the_ring(service, socks)
+        for message in (b"first", b"second"):
+            for sock in socks:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.sendall(message)
+        for sock in socks:
+            reset(sock)
+        until(lambda: service.snapshot().open_connections == 1)
+    in_the_ring(service, neighbour)
+    assert ring_engine["wrong"] == []
+    if fast == "completion":
+        assert "dying" in ring_engine["special"]
 
 
 def test_a_thousand_reset_in_mid_batch(serve, fast, connect):
@@ -320,27 +400,6 @@ def test_descriptor_numbers_used_again_at_once(serve, fast):
     until(lambda: service.snapshot().open_connections == 0)
 
 
-@pytest.fixture
-def ring_engine(monkeypatch):
-    """Note what the engine by completion gets to see."""
-    by_ring_alone(monkeypatch)
-    seen = {"results": [], "columns": []}
-    received, columns = tcp_completion.CompletionStream._received, tcp_completion.CompletionStream._columns
-
-    def note_received(self, fd, result, flags, number):
-        seen["results"].append(result)
-        return received(self, fd, result, flags, number)
-
-    def note_columns(self, at, to, n):
-        done = columns(self, at, to, n)
-        seen["columns"].append((at, to, n, done))
-        return done
-
-    monkeypatch.setattr(tcp_completion.CompletionStream, "_received", note_received)
-    monkeypatch.setattr(tcp_completion.CompletionStream, "_columns", note_columns)
-    return seen
-
-
 @needs_ring
 def test_lent_buffers_run_out(serve, ring_engine, connect, monkeypatch):
     monkeypatch.setattr(tcp_completion, "BUFFERS", 4)
@@ -357,6 +416,20 @@ def test_lent_buffers_run_out(serve, ring_engine, connect, monkeypatch):
     assert blocking(exchange, port_of(service), [data]) == data
     assert -errno.ENOBUFS in ring_engine["results"]
     assert engine_of(service)._buffers.lent == 4
+
+
+@needs_ring
+def test_more_buffers_are_lent_when_they_run_out(serve, ring_engine, connect, monkeypatch):
+    monkeypatch.setattr(tcp_completion, "FEW_BUFFERS", 1)
+    service = serve(engine="completion")
+    (sock,) = connect(service, 1)
+    in_the_ring(service, [sock])
+    assert engine_of(service)._buffers.lent == 1
+    for _ in range(3):
+        sock.sendall(b"one")
+        sock.sendall(b"two")
+        assert blocking(read_exactly, sock, 6) == b"onetwo"
+    assert engine_of(service)._buffers.lent > 1
 
 
 def small_rings(monkeypatch, completions):
@@ -399,6 +472,9 @@ def test_the_edges_of_the_rings(serve, ring_engine, connect, monkeypatch, entrie
     service = serve(engine="completion")
     socks = connect(service, number)
     in_the_ring(service, socks)
+    for i in range(5):  # one by one, and not by the ring of sends: so the two rings do not end together
+        socks[i].sendall(b"x")
+        assert blocking(socks[i].recv, 10) == b"x"
     for turn in range(12):
         contents = [b"%03d%05d" % (turn, i) for i in range(len(socks))]
         for sock, content in zip(socks, contents, strict=True):
@@ -498,6 +574,22 @@ def test_an_engine_that_has_ended_can_serve_again(serve, fast):
         sock.close()
     pytest_twisted.blockon(port.stopListening())
     until(lambda: not engine.running)
+
+
+def test_an_engine_that_the_reactor_gives_up_closes_everything(serve, fast, connect):
+    service = serve(engine=fast, udp=False)
+    socks = connect(service, 20)
+    in_the_ring(service, socks)
+    engine = engine_of(service)
+    before = len(os.listdir("/proc/self/fd"))
+    engine.setting.reactor.removeReader(engine)
+    engine.connectionLost(None)
+    assert not engine.running
+    assert before - len(os.listdir("/proc/self/fd")) > 20
+    assert service.snapshot().open_connections == 0
+    for sock in socks:
+        with contextlib.suppress(ConnectionResetError):
+            assert sock.recv(10) == b""
 
 
 @pytest.mark.parametrize("engine", ["readiness", pytest.param("completion", marks=needs_ring)])
