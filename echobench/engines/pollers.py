@@ -6,6 +6,8 @@ ready. A reactor that watches such a descriptor is woken once, however many conn
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 from typing import Any, Final, Protocol
 
@@ -60,11 +62,11 @@ class KqueuePoller:
 
     def modify(self, fd: int, eventmask: int) -> None:
         """Watch it for something else."""
-        self._change(fd, self._masks[fd], eventmask)
+        self._change(fd, self._watched(fd), eventmask)
 
     def unregister(self, fd: int) -> None:
         """Watch it no more."""
-        self._change(fd, self._masks[fd], 0)
+        self._change(fd, self._watched(fd), 0)
 
     def poll(self, timeout: float, maxevents: int) -> list[tuple[int, int]]:
         """List what is ready; a descriptor that is ready for both is there twice."""
@@ -77,6 +79,12 @@ class KqueuePoller:
     def close(self) -> None:
         """Give the descriptor back."""
         self._queue.close()
+
+    def _watched(self, fd: int) -> int:
+        """For what a descriptor is watched; one that is not is the error that it is with epoll."""
+        if (mask := self._masks.get(fd)) is None:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return mask
 
     def _change(self, fd: int, before: int, after: int) -> None:
         """Filters are added and deleted one by one. An end of file is seen by reading only: kqueue needs no ENDED."""

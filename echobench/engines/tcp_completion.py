@@ -33,6 +33,7 @@ FEW: Final = 16  # connections that are served by readiness alone
 GO_OVER: Final = 4  # connections that go over to the ring with each slice of time when there are more
 BUFFERS: Final = 1024
 FEW_BUFFERS: Final = 16
+UNLIMITED: Final = 1 << 17  # bytes in all buffers, where one receive may take them all
 BATCH: Final = 512  # messages
 SMALL: Final = 8  # messages; below it, columns cost more than they save
 CANCEL: Final = 1 << 32  # the upper half of a request's user_data, if it is no receive; the lower is a descriptor
@@ -71,7 +72,8 @@ class CompletionStream(ReadinessStream):
             raise OSError(verdict)
         self._limit = verdict.limit
         rx, tx = self._rx, self._tx = k.Ring(1024, 8192), k.Ring(BATCH, BATCH)
-        self._buffers = LentBuffers(rx, BUFFERS, verdict.buffer)
+        count = BUFFERS if self._limit else min(BUFFERS, UNLIMITED // verdict.buffer)
+        self._buffers = LentBuffers(rx, count, verdict.buffer)
         self._buffers.lend(FEW_BUFFERS)
         # What is the same in every send is written once. MSG_DONTWAIT: O_NONBLOCK is not enough for io_uring, which
         # would wait for room by itself, and sends that wait overtake one another. So each ends inside the call.
@@ -87,6 +89,7 @@ class CompletionStream(ReadinessStream):
     def finish(self) -> None:
         """Close everything."""
         super().finish()
+        del self._others[self._rx.fd]  # the number may be a connection of ours when the engine serves again
         self._rx.close()
         self._tx.close()
         del self._buffers
@@ -134,6 +137,9 @@ class CompletionStream(ReadinessStream):
         head = rx.index[rx.chead]
         at = head & rx.cmask
         found = (rx.index[rx.ctail] - head) & k.U32
+        if not found:  # there were more than the ring has room for: the kernel kept them, and brings them when called
+            rx.enter()
+            return
         n = min(found, rx.completions - at)
         if found < SMALL:
             self._one_by_one(at, n)
@@ -289,6 +295,8 @@ class CompletionStream(ReadinessStream):
         """Receive no more, and have the poller wait for room."""
         if fd in self._receiving:
             self._cancel(fd)
+            if not self._limit:  # at once, or it goes on with what is given back
+                self._rx.enter()
         super().write(fd)
 
     def close(self, fd: int) -> None:

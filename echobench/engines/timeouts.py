@@ -89,7 +89,8 @@ class Timeouts:
         if not more:
             self._quarters.append(set())
             self.moved = self._quarters[-1].update
-        self._idle_call = self._setting.reactor.callLater(0 if more else limit / PARTS, self._sweep_idle)
+        if connections.open:  # else the engine may just have ended, with its last connection
+            self._idle_call = self._setting.reactor.callLater(0 if more else limit / PARTS, self._sweep_idle)
 
     def _sweep_closing(self) -> None:
         connections, limit = self._connections, self._setting.close_timeout

@@ -7,6 +7,7 @@ sockets, and whatever is not as it should be is the reason not to use it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -19,7 +20,7 @@ from ..kernel import ring as k
 from ..kernel.buffers import LentBuffers
 
 BUFFER: Final = 1 << 16  # bytes
-SMALL_BUFFER: Final = 1 << 13
+SMALL_BUFFER: Final = 1 << 11
 LIMIT: Final = 1 << 16
 
 
@@ -27,8 +28,9 @@ LIMIT: Final = 1 << 16
 class RingFeatures:
     """How to bound what one peer can send us before it has to read.
 
-    From Linux 6.17 on a receive can be told to end after so many bytes. Before, it takes up to 32 buffers at a time
-    (MULTISHOT_MAX_RETRY, io_uring/net.c), and only smaller buffers make that less.
+    From Linux 6.17 on a receive can be told to end after so many bytes. Before, it takes a buffer after another while
+    there are bytes and buffers (after 32 only others have their turn: MULTISHOT_MAX_RETRY, io_uring/net.c), and only
+    fewer and smaller buffers make that less.
     """
 
     limit: int
@@ -70,9 +72,10 @@ def _reason(error: OSError) -> str:
 def _echoes(limit: int) -> bool:
     """Pass one message and an end of file through rings; False if anything is out of order."""
     message = os.urandom(100)
-    ours, theirs = socket.socketpair()
-    rx, tx = k.Ring(4, 8), k.Ring(4, 4)
-    try:
+    with contextlib.ExitStack() as stack:
+        ours, theirs = map(stack.enter_context, socket.socketpair())
+        rx = stack.enter_context(contextlib.closing(k.Ring(4, 8)))
+        tx = stack.enter_context(contextlib.closing(k.Ring(4, 4)))
         ours.setblocking(False)
         theirs.settimeout(1.0)
         buffers = LentBuffers(rx, 4, 4096)
@@ -97,8 +100,3 @@ def _echoes(limit: int) -> bool:
         theirs.shutdown(socket.SHUT_WR)
         rx.enter()
         return rx.ready() == 1 and rx.who[1] == fd and rx.result[1] == 0 and rx.cqe_flags[1] == 0
-    finally:
-        rx.close()
-        tx.close()
-        ours.close()
-        theirs.close()
