@@ -347,7 +347,7 @@ def test_the_ring_ends_a_connection_of_which_the_poller_speaks_too(serve, connec
 
     engine._others[engine._rx.fd] = reset_first
     engine.working = True
-    engine.work([(engine._rx.fd, 1), (fd, 0x2019)])
+    engine.serve([(engine._rx.fd, 1), (fd, 0x2019)], 0)
     engine.working = False
     engine.rest()
     assert fd not in engine.connections.open

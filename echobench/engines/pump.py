@@ -8,6 +8,7 @@ back.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any, Final, cast
 
@@ -33,7 +34,9 @@ class Pump:
         self.setting = setting
         self.connections = Connections(setting, self)
         self.ports: dict[int, Port] = {}
-        self._spin = Spin(setting.spin)
+        self.spin = Spin(setting.spin)
+        self.look: Callable[[], Any] = list
+        """Returns what is to be done, something false if there is nothing; :meth:`start` sets it."""
         self.running = False
         """Whether there is anything to watch."""
         self.working = False
@@ -54,12 +57,8 @@ class Pump:
         """Give that back: no port and no connection is left, or the reactor ends."""
         raise NotImplementedError
 
-    def look(self) -> Any:
-        """Return what is to be done, something false if there is nothing."""
-        raise NotImplementedError
-
-    def work(self, found: Any) -> None:
-        """Do it."""
+    def serve(self, found: Any, end: int) -> None:
+        """Do what was found, and look for more, until there is none or the performance counter has reached ``end``."""
         raise NotImplementedError
 
     def rest(self) -> None:
@@ -138,15 +137,8 @@ class Pump:
         """Work for a slice of time, or until there is nothing more to do."""
         self.working = True
         try:
-            self._spin.woken()
-            look, work, wait = self.look, self.work, self._spin.wait
-            end = perf_counter_ns() + SLICE
-            found = look()
-            while found:
-                work(found)
-                if perf_counter_ns() > end:
-                    break
-                found = look() or wait(look)
+            self.spin.woken()
+            self.serve(self.look(), perf_counter_ns() + SLICE)
             self.rest()
         finally:
             self.working = False

@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from time import perf_counter_ns
 from typing import Any, Final
 
 from .. import kernel
@@ -25,12 +26,11 @@ from ..kernel import ring as k
 from ..kernel.buffers import LentBuffers
 from . import Setting
 from .pollers import READ
-from .tcp_readiness import BATCH as EVENTS
 from .tcp_readiness import Events, ReadinessStream
 from .trial import try_ring
 
 FEW: Final = 16  # connections that are served by readiness alone
-GO_OVER: Final = 4  # connections that go over to the ring with each batch when there are more
+GO_OVER: Final = 4  # connections that go over to the ring with each slice of time when there are more
 BUFFERS: Final = 1024
 FEW_BUFFERS: Final = 16
 UNLIMITED: Final = 1 << 17  # bytes in all buffers, where one receive may take them all
@@ -81,6 +81,7 @@ class CompletionStream(ReadinessStream):
             tx.opcode[at], tx.addr[at] = k.OP_SEND, self._buffers.base
             tx.op_flags[at] = k.MSG_NOSIGNAL | k.MSG_DONTWAIT
         fd = super().start()
+        self._poll, self.look = self.look, self._look
         self._poller.register(rx.fd, READ)
         self._others[rx.fd] = self._complete
         return fd
@@ -100,30 +101,35 @@ class CompletionStream(ReadinessStream):
         """Whether any descriptor is still in use."""
         return super().busy() or bool(self._dying)
 
-    def look(self) -> Events | int:
+    def _look(self) -> Any:
         """Hand over what is queued; ask what is ready, or else count the completions."""
         if not self._receiving:
-            return self._poll(0, EVENTS)
+            return self._poll()
         rx = self._rx
         if rx.queued:
             rx.enter()
         # Leaving a system call, whichever, a thread does what has come up for its rings meanwhile: so the poller may
         # not have seen yet what is there.
-        return self._poll(0, EVENTS) or rx.ready()
+        return self._poll() or rx.ready()
+
+    def serve(self, found: Any, end: int) -> None:
+        """Serve who is ready, among whom may be the ring with a batch of completions, and look again."""
+        look, wait = self.look, self.spin.wait
+        while found:
+            if found.__class__ is list:
+                found = super().serve(found, end)
+                continue
+            self._complete()
+            if perf_counter_ns() > end:
+                return
+            found = look() or wait(look)
 
     def rest(self) -> None:
-        """Hand over what is queued still: nothing may wait here while the reactor waits."""
+        """Let some go over to the ring; hand over what is queued: nothing may wait here while the reactor waits."""
+        if self._watched and len(self.connections.open) > FEW:
+            self._go_over(self._latest)
         if self._rx.queued:
             self._rx.enter()
-
-    def work(self, found: Events | int) -> None:
-        """Serve who is ready, which may be the ring with a batch of completions."""
-        if isinstance(found, int):
-            self._complete()
-            return
-        super().work(found)
-        if self._watched and len(self.connections.open) > FEW:
-            self._go_over(found)
 
     def _complete(self) -> None:
         """Handle a batch of completions: as columns if they are many and plain, else one by one."""
@@ -262,7 +268,7 @@ class CompletionStream(ReadinessStream):
     def _go_over(self, events: Events) -> None:
         """Have the ring receive for a few of the ordinary connections that the poller has watched.
 
-        Those that stay get there soon, a few with each batch; those that come and go are mostly spared the way.
+        Those that stay get there soon, a few with each slice; those that come and go are mostly spared the way.
         """
         left = GO_OVER
         for fd, _ in events:

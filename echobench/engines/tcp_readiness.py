@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
+from functools import partial
+from time import perf_counter_ns
 from typing import Any, Final
 
 from twisted.logger import Logger
@@ -40,6 +42,7 @@ class ReadinessStream(Pump):
         """Connections that the poller watches."""
         self._others: dict[int, Callable[[], None]] = {}
         """What to do for descriptors that are no connections."""
+        self._latest: Events = []
 
     @staticmethod
     def unavailable(reactor: Any) -> str | None:
@@ -53,53 +56,59 @@ class ReadinessStream(Pump):
     def start(self) -> int:
         """Make the poller."""
         self._poller = poller()
-        self._poll = self._poller.poll
+        self.look = partial(self._poller.poll, 0, BATCH)
         return self._poller.fileno()
 
     def finish(self) -> None:
         """Close it."""
         self._poller.close()
 
-    def look(self) -> Any:
-        """Ask what is ready, without waiting."""
-        return self._poll(0, BATCH)
+    def serve(self, found: Any, end: int) -> Any:
+        """Echo once for each connection that is ready, which is fair whatever each of them has sent, and look again.
 
-    def work(self, found: Any) -> None:
-        """Echo once for each connection that is ready, which is fair whatever each of them has sent."""
-        connections, others = self.connections, self._others
+        Returns what was found that is no list of events; see tcp_completion.py.
+        """
+        look, wait, now = self.look, self.spin.wait, perf_counter_ns
+        connections, others, timeouts = self.connections, self._others, self.connections.timeouts
         odd, read, write = connections.odd, os.read, os.write
         reads = echoed = 0
-        for fd, mask in found:
-            if mask != READ or fd in odd or fd in others:
-                self._one(fd, mask)
-                continue
-            try:
-                data = read(fd, CHUNK)
-            except BlockingIOError:
-                continue
-            except OSError:  # it was reset
-                connections.close(fd)
-                continue
-            if not data:
-                connections.end_of_file(fd)
-                continue
-            size = len(data)
-            reads += 1
-            echoed += size
-            try:
-                sent = write(fd, data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                connections.close(fd)
-                continue
-            if sent != size:
-                connections.hold(fd, data[sent:])
+        while found.__class__ is list:
+            for fd, mask in found:
+                if (mask != READ or fd in odd or fd in others) and not self._one(fd, mask):
+                    continue
+                try:
+                    data = read(fd, CHUNK)
+                except BlockingIOError:
+                    continue
+                except OSError:  # it was reset
+                    connections.close(fd)
+                    continue
+                if not data:
+                    connections.end_of_file(fd)
+                    continue
+                size = len(data)
+                reads += 1
+                echoed += size
+                try:
+                    sent = write(fd, data)
+                except BlockingIOError:
+                    sent = 0
+                except OSError:
+                    connections.close(fd)
+                    continue
+                if sent != size:
+                    connections.hold(fd, data[sent:])
+            if timeouts.watches_idle:
+                timeouts.moved([fd for fd, _ in found])
+            self._latest = found
+            if now() > end:
+                found = None
+                break
+            found = look() or wait(look)
         counters = self.setting.counters
         counters.reads += reads
         counters.stream_bytes += echoed
-        if connections.timeouts.watches_idle:
-            connections.timeouts.moved([fd for fd, _ in found])
+        return found
 
     def watch(self, port: Port, wanted: bool) -> None:
         """Watch a port as the connections are watched."""
@@ -149,14 +158,14 @@ class ReadinessStream(Pump):
             self._watched.remove(fd)
             self._poller.unregister(fd)
 
-    def _one(self, fd: int, mask: int) -> None:
-        """Do what is to be done for a port, an odd connection, or one that was reset."""
+    def _one(self, fd: int, mask: int) -> bool:
+        """Do what is to be done for a port or an odd connection; True if it is neither, and is to be read from."""
         connections = self.connections
         if (handle := self._others.get(fd)) is not None:
             handle()
-            return
+            return False
         if fd not in connections.open:
-            return  # something else that was ready with it has just ended it
+            return False  # something else that was ready with it has just ended it
         odd = connections.odd.get(fd)
         if odd is not None and odd.rest:
             if mask & ENDED:
@@ -166,8 +175,7 @@ class ReadinessStream(Pump):
                 connections.writable(fd)
         elif odd is not None:
             self._discard(fd)
-        else:
-            self.work([(fd, READ)])
+        return odd is None
 
     def _discard(self, fd: int) -> None:
         """Throw away what comes on a connection that we are leaving."""

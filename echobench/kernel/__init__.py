@@ -14,7 +14,7 @@ def missing() -> str | None:
 
     The layouts in here are those of 64-bit little-endian Linux, which x86-64, arm64, riscv64, loongarch64 and ppc64le
     share. Whether they hold on a given kernel is found out by the engines, which pass an echo through before they
-    serve (engines/trial.py).
+    serve (engines/trial.py, engines/udp_trial.py).
     """
     if sys.platform != "linux":
         return f"it needs Linux, and this is {sys.platform}"
