@@ -309,9 +309,9 @@ class ServerProcess:
         self.process.stdout.close()
 
     def memory(self) -> int:
-        """Resident bytes that are its own: not the pages of files, nor what the kernel holds for its sockets."""
+        """Resident bytes of its own, or shared with the kernel: not the pages of files, nor its sockets' buffers."""
         text = Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.search(r"RssAnon:\s+(\d+) kB", text)[1]) * 1024  # type: ignore[index]
+        return sum(map(int, re.findall(r"Rss(?:Anon|Shmem):\s+(\d+) kB", text))) * 1024
 
 
 def run(command: Sequence[str], cwd: Path, **how: Any) -> subprocess.CompletedProcess[str]:

@@ -466,7 +466,7 @@ def test_completions_for_which_there_is_no_room(serve, ring_engine, connect, mon
 @pytest.mark.parametrize("entries", [10, 512])
 def test_the_edges_of_the_rings(serve, ring_engine, connect, monkeypatch, entries):
     """Batches that divide neither the ring of sends nor that of completions."""
-    monkeypatch.setattr(tcp_completion, "BATCH", entries)
+    monkeypatch.setattr(tcp_completion, "SENDS", entries)
     small_rings(monkeypatch, 1024)
     number = 43 if entries == 10 else 150
     service = serve(engine="completion")

@@ -26,11 +26,11 @@ OUT_OF_ORDER = "an echo through io_uring did not come back as it should"
 @pytest.fixture(autouse=True)
 def tried_anew():
     """The verdict is kept for the life of a process; here each test has its own."""
-    try_ring.cache_clear()
+    trial._verdict.cache_clear()
     before = kernel_objects()
     yield
     assert kernel_objects() == before, "the trial leaves nothing"
-    try_ring.cache_clear()
+    trial._verdict.cache_clear()
 
 
 def refused_with(error):

@@ -3,9 +3,9 @@
     python docs/measures/memory.py [CONNECTIONS [ROUNDS]]
 
 The connections come from 1,000 addresses in 127/8, so that what is kept for each source counts too. What is counted
-is the growth of the process's anonymous memory (RssAnon in /proc/PID/status); the kernel's part of a socket is not in
-it. It is read when nobody has sent anything yet, and again when everybody has sent one byte. Linux only, with enough
-descriptors (ulimit -n) for one end of them all.
+is the growth of the process's own memory (RssAnon and RssShmem in /proc/PID/status, the latter for what is shared with
+the kernel); the kernel's part of a socket is not in it. It is read when nobody has sent anything yet, and again when
+everybody has sent one byte. Linux only, with enough descriptors (ulimit -n) for one end of them all.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ for engine in ("portable", "readiness", "completion"):
     SERVERS[f"{engine}, all limits on"] = [*OURS, engine, *LIMITS]
 
 
-def anonymous(pid: int) -> int:
-    found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert found
-    return int(found[1]) * 1024
+def own_memory(pid: int) -> int:
+    found = re.findall(r"Rss(?:Anon|Shmem):\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert len(found) == 2
+    return sum(map(int, found)) * 1024
 
 
 def measure(command: list[str]) -> tuple[float, float]:
@@ -65,13 +65,13 @@ def measure(command: list[str]) -> tuple[float, float]:
             time.sleep(0.2)
 
         connect(20)
-        before = anonymous(server.pid)
+        before = own_memory(server.pid)
         connect(CONNECTIONS)
-        idle = anonymous(server.pid) - before
+        idle = own_memory(server.pid) - before
         for sock in socks:
             sock.sendall(b"x")
             assert sock.recv(1) == b"x"
-        used = anonymous(server.pid) - before
+        used = own_memory(server.pid) - before
         for sock in socks:
             sock.close()
         return idle / CONNECTIONS, used / CONNECTIONS

@@ -104,7 +104,12 @@ class Pump:
             closed=self._port_closed,
         )
         self.ports[port.fd] = port
-        port.startListening()
+        try:
+            port.startListening()
+        except OSError:  # it cannot be watched
+            del self.ports[port.fd]
+            self.check_finished()
+            raise
         return cast(IListeningPort, port)
 
     def kernel_drops(self) -> int:

@@ -15,6 +15,7 @@ Two rings: receives complete on one, at any time; sends on the other, which is e
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
@@ -30,14 +31,17 @@ from .tcp_readiness import Events, ReadinessStream
 from .trial import try_ring
 
 FEW: Final = 16  # connections that are served by readiness alone
-GO_OVER: Final = 4  # connections that go over to the ring with each slice of time when there are more
-BUFFERS: Final = 1024
+GO_OVER: Final = 4  # connections at least that go over to the ring with each slice of time when there are more
+BUFFERS: Final = 2048  # at most
 FEW_BUFFERS: Final = 16
 UNLIMITED: Final = 1 << 17  # bytes in all buffers, where one receive may take them all
-BATCH: Final = 512  # messages
+SENDS: Final = 512
+BATCH: Final = 128  # messages; some hundred microseconds of work
 SMALL: Final = 8  # messages; below it, columns cost more than they save
 CANCEL: Final = 1 << 32  # the upper half of a request's user_data, if it is no receive; the lower is a descriptor
 PLAIN: Final = frozenset((k.CQE_F_BUFFER | k.CQE_F_MORE, k.CQE_F_BUFFER | k.CQE_F_MORE | k.CQE_F_SOCK_NONEMPTY))
+LAST: Final = frozenset(flags & ~k.CQE_F_MORE for flags in PLAIN)  # a receive that has had all it may
+BYTES: Final = PLAIN | LAST
 AGAIN: Final = frozenset((-errno.ENOBUFS, -errno.ECANCELED, -errno.EINTR, -errno.EAGAIN))
 completions = struct.Struct("=IIiHH").iter_unpack  # struct io_uring_cqe: user_data in two halves, res, flags in two
 
@@ -71,16 +75,19 @@ class CompletionStream(ReadinessStream):
         if isinstance(verdict, str):
             raise OSError(verdict)
         self._limit = verdict.limit
-        rx, tx = self._rx, self._tx = k.Ring(1024, 8192), k.Ring(BATCH, BATCH)
         count = BUFFERS if self._limit else min(BUFFERS, UNLIMITED // verdict.buffer)
-        self._buffers = LentBuffers(rx, count, verdict.buffer)
+        with contextlib.ExitStack() as made:  # all of it, or nothing
+            rx = self._rx = made.enter_context(contextlib.closing(k.Ring(1024, 8192)))
+            tx = self._tx = made.enter_context(contextlib.closing(k.Ring(SENDS, SENDS)))
+            self._buffers = LentBuffers(rx, count, verdict.buffer)
+            fd = super().start()
+            made.pop_all()
         self._buffers.lend(FEW_BUFFERS)
         # What is the same in every send is written once. MSG_DONTWAIT: O_NONBLOCK is not enough for io_uring, which
         # would wait for room by itself, and sends that wait overtake one another. So each ends inside the call.
         for at in range(tx.size):
             tx.opcode[at], tx.addr[at] = k.OP_SEND, self._buffers.base
             tx.op_flags[at] = k.MSG_NOSIGNAL | k.MSG_DONTWAIT
-        fd = super().start()
         self._poll, self.look = self.look, self._look
         self._poller.register(rx.fd, READ)
         self._others[rx.fd] = self._complete
@@ -146,9 +153,12 @@ class CompletionStream(ReadinessStream):
         else:
             # No column goes over the edge of a ring. Sends and their completions keep step: one place is that of both.
             to = tx.index[tx.tail] & tx.mask
-            n = min(n, tx.size - to)
+            n = min(n, tx.size - to, BATCH)
             if not self._columns(at, to, n):
-                self._one_by_one(at, n)
+                n = self._plain(at, n)
+                if n < SMALL or not self._columns(at, to, n):
+                    n = min(found, rx.completions - at, SMALL)
+                    self._one_by_one(at, n)
         rx.index[rx.chead] = (head + n) & k.U32
 
     def _columns(self, at: int, to: int, n: int) -> bool:
@@ -157,11 +167,15 @@ class CompletionStream(ReadinessStream):
         came, goes = slice(at, at + n), slice(to, to + n)
         sizes, who = rx.result[came].tolist(), rx.who[came]
         fds = who.tolist()
-        if min(sizes) <= 0 or not PLAIN.issuperset(rx.cqe_flags[came]):
+        flags = rx.cqe_flags[came]
+        plain = PLAIN.issuperset(flags)
+        if min(sizes) <= 0 or not (plain or BYTES.issuperset(flags)):
             return False
         # Two messages of one connection must not become two sends, of which the first may be cut short.
         if len(set(fds)) != n or not connections.odd.keys().isdisjoint(fds) or not self._dying.isdisjoint(fds):
             return False
+        ended = [] if plain else [fd for fd, flag in zip(fds, flags.tolist(), strict=True) if flag in LAST]
+        self._receiving.difference_update(ended)
         buffers = rx.buffer[came]
         tx.sqe_fd[goes] = who
         tx.length[goes] = rx.size_[came]
@@ -178,12 +192,25 @@ class CompletionStream(ReadinessStream):
                 if done != size:
                     self._fell_short(fd, self._buffers.view(buffer)[:size], done)
         self._buffers.give_back_all(buffers)
+        for fd in ended:
+            if fd in connections.open and fd not in connections.odd:
+                self._receive(fd)
         counters = self.setting.counters
         counters.reads += n
         counters.stream_bytes += sum(sizes)
         if connections.timeouts.watches_idle:
             connections.timeouts.moved(fds)
         return True
+
+    def _plain(self, at: int, n: int) -> int:
+        """Count the messages for different, ordinary connections that a batch begins with."""
+        odd, dying = self.connections.odd, self._dying
+        fds: set[int] = set()
+        for fd, _, _, flags, _ in completions(self._rx.cqes.bytes[k.CQE * at : k.CQE * (at + n)]):
+            if flags not in BYTES or fd in fds or fd in odd or fd in dying:
+                break
+            fds.add(fd)
+        return len(fds)
 
     def _one_by_one(self, at: int, n: int) -> None:
         """Handle ``n`` completions each in its turn: plain messages here, the rest where it belongs."""
@@ -270,7 +297,7 @@ class CompletionStream(ReadinessStream):
 
         Those that stay get there soon, a few with each slice; those that come and go are mostly spared the way.
         """
-        left = GO_OVER
+        left = max(GO_OVER, len(events) // 4)
         for fd, _ in events:
             if fd in self._watched and fd not in self.connections.odd:
                 self._unwatch(fd)
@@ -309,7 +336,9 @@ class CompletionStream(ReadinessStream):
         self._cancel(fd)
 
     def _receive(self, fd: int) -> None:
-        if self._buffers.lent < len(self._receiving):
+        # One for each connection, and as many as are being sent from while the peers already answer.
+        receiving = len(self._receiving)
+        if self._buffers.lent < receiving + min(receiving, BATCH):
             self._buffers.lend(FEW_BUFFERS)
         self._receiving.add(fd)
         self._rx.push(k.OP_RECV, fd, fd, sqe_flags=k.SQE_BUFFER_SELECT, ioprio=k.RECV_MULTISHOT, optlen=self._limit)

@@ -22,6 +22,7 @@ from ..kernel.buffers import LentBuffers
 BUFFER: Final = 1 << 16  # bytes
 SMALL_BUFFER: Final = 1 << 11
 LIMIT: Final = 1 << 16
+SCARCE: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 
 
 @attrs.frozen
@@ -39,15 +40,25 @@ class RingFeatures:
     """Bytes in a lent buffer."""
 
 
-@functools.cache
 def try_ring() -> RingFeatures | str:
-    """Echo through io_uring; what it can do, or one sentence that says why it cannot be used. Done once a process."""
+    """Echo through io_uring; what it can do, or one sentence that says why it cannot be used."""
+    try:
+        return _verdict()
+    except OSError as error:  # no descriptor or no memory: it may be otherwise next time
+        return _reason(error)
+
+
+@functools.cache
+def _verdict() -> RingFeatures | str:
+    """Find it out, once in a process unless something is scarce: then OSError."""
     try:
         if _echoes(LIMIT):
             return RingFeatures(LIMIT, BUFFER)
         if _echoes(0):
             return RingFeatures(0, SMALL_BUFFER)
     except OSError as error:
+        if error.errno in SCARCE:
+            raise
         return _reason(error)
     return "an echo through io_uring did not come back as it should"
 

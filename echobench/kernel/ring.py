@@ -40,6 +40,7 @@ CQE_F_SOCK_NONEMPTY: Final = 1 << 2
 CQE_BUFFER_SHIFT: Final = 16
 
 U32: Final = 0xFFFFFFFF
+TRIES: Final = 100
 MSG_DONTWAIT: Final = 0x40  # linux/socket.h
 MSG_NOSIGNAL: Final = 0x4000
 
@@ -119,9 +120,16 @@ class Ring:
         op_flags: int = 0,
         optlen: int = 0,
     ) -> None:
-        """Write one request. It is handed over by :meth:`enter`, which this calls itself when the ring is full."""
-        while self.queued == self.size:
+        """Write one request. It is handed over by :meth:`enter`, which this calls itself when the ring is full.
+
+        Raises OSError if the kernel takes none of those that are queued, however often it is asked.
+        """
+        for _ in range(TRIES):
+            if self.queued < self.size:
+                break
             self.enter()
+        else:
+            raise OSError(errno.EBUSY, "io_uring_enter takes no requests")
         index = self.index
         tail = index[self.tail]
         at = tail & self.mask

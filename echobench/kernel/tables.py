@@ -30,6 +30,9 @@ class Table:
 
     ``memory`` is what to lay the table over, such as a mapping that the kernel made, from its byte ``offset`` on; by
     default the table gets zeroed, page-aligned memory of its own. Raises ValueError if the memory is too small.
+
+    Memory of its own is mapped as shared: the kernel may hold on to its pages, and after a fork a private page that is
+    written to is another page.
     """
 
     def __init__(self, size: int, count: int, memory: mmap.mmap | bytearray | None = None, offset: int = 0) -> None:
