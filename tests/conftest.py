@@ -7,7 +7,7 @@ import gc
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
 from echobench import EchoService
-from echobench.engines import DATAGRAM, STREAM
+from echobench.engines import DATAGRAM, STREAM, EngineError, Setting, choose
 
 # Real sockets take as long as they take, and each example cleans up after itself.
 settings.register_profile(
@@ -133,14 +133,24 @@ def nothing_leaks(logged_errors: list[Any]) -> Iterator[None]:
 
 @pytest.fixture(params=list(STREAM))
 def engine(request: pytest.FixtureRequest) -> str:
-    """Name each engine for streams in turn."""
-    return str(request.param)
+    """Name each engine for streams in turn, if it can be had here."""
+    return _available(STREAM, str(request.param))
 
 
 @pytest.fixture(params=list(DATAGRAM))
 def udp_engine(request: pytest.FixtureRequest) -> str:
-    """Name each engine for datagrams in turn."""
-    return str(request.param)
+    """Name each engine for datagrams in turn, if it can be had here."""
+    return _available(DATAGRAM, str(request.param))
+
+
+def _available(kind: Mapping[str, str], name: str) -> str:
+    from twisted.internet import reactor
+
+    try:
+        choose(kind, name, Setting(reactor))
+    except EngineError as error:
+        pytest.skip(str(error))
+    return name
 
 
 @pytest.fixture

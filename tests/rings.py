@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from echobench.engines.trial import try_ring
 from echobench.kernel import missing
 from echobench.kernel.ring import Ring
 
@@ -22,6 +23,7 @@ def _works() -> bool:
 
 
 needs_ring = pytest.mark.skipif(not _works(), reason="needs io_uring")
+needs_completion = pytest.mark.skipif(not _works() or try_ring() is not None, reason="needs io_uring of Linux 6.17")
 
 
 def kernel_objects() -> list[str]:

@@ -12,6 +12,7 @@ import time
 import pytest
 import pytest_twisted
 from helpers import blocking, dial, exchange, has_ipv6, hosts, needs_linux, port_of, settle, until
+from rings import needs_completion
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock
 
@@ -190,7 +191,7 @@ def test_one_turn_takes_a_bounded_number(around):
         assert len(each.served) == PER_WAKE_UP + 10
 
 
-FAST = pytest.mark.parametrize("fast", ["readiness", "completion"])
+FAST = pytest.mark.parametrize("fast", ["readiness", pytest.param("completion", marks=needs_completion)])
 
 
 def listener(service):

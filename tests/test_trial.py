@@ -11,12 +11,12 @@ import sys
 
 import pytest
 from helpers import ServerProcess, exchange, needs_linux
-from rings import kernel_objects, needs_ring
+from rings import kernel_objects, needs_completion, needs_ring
 from twisted.logger import capturedLogs
 
 from echobench.engines import STREAM, EngineError, Setting, choose, trial
 from echobench.engines.tcp_completion import CompletionStream
-from echobench.engines.trial import LIMIT, SMALL_BUFFER, RingFeatures, try_ring
+from echobench.engines.trial import try_ring
 from echobench.kernel import calls
 from echobench.kernel import ring as k
 
@@ -125,7 +125,7 @@ def refuse(monkeypatch, error):
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (errno.EINVAL, "this kernel's io_uring is too old: Linux 6.0 is needed"),
+        (errno.EINVAL, "this kernel's io_uring is too old: Linux 6.17 is needed"),
         (errno.ENOSYS, FORBIDDEN[1][1]),
         (errno.ENOMEM, "io_uring does not work here: io_uring_setup: Cannot allocate memory"),
     ],
@@ -179,12 +179,11 @@ def test_it_is_tried_once(monkeypatch):
     assert CompletionStream.unavailable(reactor) == verdict
 
 
-@needs_ring
+@needs_completion
 def test_where_it_works():
     from twisted.internet import reactor
 
-    verdict = try_ring()
-    assert verdict in (RingFeatures(LIMIT, 1 << 16), RingFeatures(0, SMALL_BUFFER))
+    assert try_ring() is None
     assert CompletionStream.unavailable(reactor) is None
     assert choose(STREAM, "auto", Setting(reactor)).name == "completion"
 
@@ -219,9 +218,9 @@ class OneShot(k.Ring):
 
 
 @needs_ring
-def test_without_a_limit_for_a_receive_the_buffers_are_small(monkeypatch):
+def test_without_a_limit_for_a_receive_it_is_not_used(monkeypatch):
     monkeypatch.setattr(k, "Ring", NoLimit)
-    assert try_ring() == RingFeatures(0, SMALL_BUFFER)
+    assert try_ring() == "this kernel's io_uring cannot bound what one peer may send: Linux 6.17 is needed"
 
 
 @needs_ring
@@ -258,7 +257,7 @@ def test_a_system_without_such_buffers(monkeypatch):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     monkeypatch.setattr(k.Ring, "register", register)
-    assert try_ring() == "this kernel's io_uring is too old: Linux 6.0 is needed"
+    assert try_ring() == "this kernel's io_uring is too old: Linux 6.17 is needed"
 
 
 @needs_ring

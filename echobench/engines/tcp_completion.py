@@ -5,10 +5,11 @@ arrive. So there is no system call for a read at all, and one for the writes of 
 the receives say, who, how much and in which buffer, is what the requests to send have to say, and goes from the one
 table into the other column by column. Python runs once for a batch.
 
-That pays when batches are large. With a few connections they cannot be, and a read and a write cost less than what is
-around a batch. So this engine is the one by readiness with a ring in its poller: connections begin there, and as soon
-as there are more than a few, they go over to the ring. Whatever is not plain traffic, ports,
-writability and peers that do not read, stays with the poller.
+That pays when batches are large and messages are not. With a few connections a read and a write cost less than what is
+around a batch, and bytes in great number are better read into one buffer that stays in the cache. So this engine is the
+one by readiness with a ring in its poller: connections begin there, and if there are more than a few, those with small
+messages go over to the ring. Whatever is not plain traffic, ports, writability and peers that do not read, stays with
+the poller.
 
 Two rings: receives complete on one, at any time; sends on the other, which is empty but while a batch is being sent.
 """
@@ -28,13 +29,14 @@ from ..kernel.buffers import LentBuffers
 from . import Setting
 from .pollers import READ
 from .tcp_readiness import Events, ReadinessStream
-from .trial import try_ring
+from .trial import LIMIT, try_ring
 
 FEW: Final = 16  # connections that are served by readiness alone
 GO_OVER: Final = 4  # connections at least that go over to the ring with each slice of time when there are more
 BUFFERS: Final = 2048  # at most
 FEW_BUFFERS: Final = 16
-UNLIMITED: Final = 1 << 17  # bytes in all buffers, where one receive may take them all
+BUFFER: Final = 1 << 16  # bytes
+LARGE: Final = 1 << 14  # bytes in a message; for large ones it is dearer to find a buffer than to make a call
 SENDS: Final = 512
 BATCH: Final = 128  # messages; some hundred microseconds of work
 SMALL: Final = 8  # messages; below it, columns cost more than they save
@@ -66,20 +68,14 @@ class CompletionStream(ReadinessStream):
         """Say what is missing."""
         if (missing := kernel.missing() or ReadinessStream.unavailable(reactor)) is not None:
             return missing
-        verdict = try_ring()
-        return verdict if isinstance(verdict, str) else None
+        return try_ring()
 
     def start(self) -> int:
         """Make the rings, and lend the first buffers."""
-        verdict = try_ring()
-        if isinstance(verdict, str):
-            raise OSError(verdict)
-        self._limit = verdict.limit
-        count = BUFFERS if self._limit else min(BUFFERS, UNLIMITED // verdict.buffer)
         with contextlib.ExitStack() as made:  # all of it, or nothing
             rx = self._rx = made.enter_context(contextlib.closing(k.Ring(1024, 8192)))
             tx = self._tx = made.enter_context(contextlib.closing(k.Ring(SENDS, SENDS)))
-            self._buffers = LentBuffers(rx, count, verdict.buffer)
+            self._buffers = LentBuffers(rx, BUFFERS, BUFFER)
             fd = super().start()
             made.pop_all()
         self._buffers.lend(FEW_BUFFERS)
@@ -133,7 +129,7 @@ class CompletionStream(ReadinessStream):
 
     def rest(self) -> None:
         """Let some go over to the ring; hand over what is queued: nothing may wait here while the reactor waits."""
-        if self._watched and len(self.connections.open) > FEW:
+        if self._watched and len(self.connections.open) > FEW and self._mean < LARGE:
             self._go_over(self._latest)
         if self._rx.queued:
             self._rx.enter()
@@ -194,7 +190,7 @@ class CompletionStream(ReadinessStream):
         self._buffers.give_back_all(buffers)
         for fd in ended:
             if fd in connections.open and fd not in connections.odd:
-                self._receive(fd)
+                self._receive_on(fd, sizes[fds.index(fd)])
         counters = self.setting.counters
         counters.reads += n
         counters.stream_bytes += sum(sizes)
@@ -268,7 +264,7 @@ class CompletionStream(ReadinessStream):
                 self._buffers.lend(self._buffers.lent)
             odd = self.connections.odd.get(fd)
             if odd is None or (odd.leaving and not odd.rest):
-                self.read(fd)
+                self._receive_on(fd, result)
         elif result == 0:
             self.connections.end_of_file(fd)
         else:
@@ -291,6 +287,13 @@ class CompletionStream(ReadinessStream):
             sent = -(error.errno or errno.EIO)
         if sent != len(data):
             self._fell_short(fd, data, sent)
+
+    def _receive_on(self, fd: int, size: int) -> None:
+        """Go on with a connection whose receive has ended: by the poller if its messages are large."""
+        if size < LARGE or fd in self._watched:
+            self.read(fd)
+        else:
+            super().read(fd)
 
     def _go_over(self, events: Events) -> None:
         """Have the ring receive for a few of the ordinary connections that the poller has watched.
@@ -322,8 +325,6 @@ class CompletionStream(ReadinessStream):
         """Receive no more, and have the poller wait for room."""
         if fd in self._receiving:
             self._cancel(fd)
-            if not self._limit:  # at once, or it goes on with what is given back
-                self._rx.enter()
         super().write(fd)
 
     def close(self, fd: int) -> None:
@@ -341,7 +342,7 @@ class CompletionStream(ReadinessStream):
         if self._buffers.lent < receiving + min(receiving, BATCH):
             self._buffers.lend(FEW_BUFFERS)
         self._receiving.add(fd)
-        self._rx.push(k.OP_RECV, fd, fd, sqe_flags=k.SQE_BUFFER_SELECT, ioprio=k.RECV_MULTISHOT, optlen=self._limit)
+        self._rx.push(k.OP_RECV, fd, fd, sqe_flags=k.SQE_BUFFER_SELECT, ioprio=k.RECV_MULTISHOT, optlen=LIMIT)
 
     def _cancel(self, fd: int) -> None:
         self._rx.push(k.OP_ASYNC_CANCEL, -1, CANCEL | fd, addr=fd)

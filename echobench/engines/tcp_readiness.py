@@ -43,6 +43,8 @@ class ReadinessStream(Pump):
         self._others: dict[int, Callable[[], None]] = {}
         """What to do for descriptors that are no connections."""
         self._latest: Events = []
+        self._mean = 0.0
+        """Bytes in a read, lately."""
 
     @staticmethod
     def unavailable(reactor: Any) -> str | None:
@@ -109,6 +111,7 @@ class ReadinessStream(Pump):
         counters = self.setting.counters
         counters.reads += reads
         counters.stream_bytes += echoed
+        self._mean = echoed / reads if reads else self._mean
         return found
 
     def watch(self, port: Port, wanted: bool) -> None:
