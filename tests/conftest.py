@@ -23,6 +23,8 @@ from twisted.python.failure import Failure
 from echobench import EchoService
 from echobench.engines import DATAGRAM, STREAM, EngineError, Setting, choose
 
+pytest_plugins = ["udp_rig"]
+
 # Real sockets take as long as they take, and each example cleans up after itself.
 settings.register_profile(
     "echobench",
