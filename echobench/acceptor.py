@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from twisted.logger import Logger
 
@@ -20,6 +20,9 @@ from .counters import Counters, Reason
 log = Logger()
 
 Accepted = TypeVar("Accepted")
+
+PER_WAKE_UP: Final = 64  # connections; a few milliseconds of work, then others on the reactor have their turn
+STARVED_FOR: Final = 0.1  # seconds to leave a queue alone that cannot be emptied
 
 _FULL = frozenset((errno.EMFILE, errno.ENFILE))
 _SCARCE = frozenset((errno.ENOBUFS, errno.ENOMEM))

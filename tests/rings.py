@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 import pytest
 
 from echobench.engines.trial import try_ring
 from echobench.kernel import missing
+from echobench.kernel import ring as k
 from echobench.kernel.ring import Ring
+
+PLAIN = k.CQE_F_BUFFER | k.CQE_F_MORE
 
 
 def _works() -> bool:
@@ -43,3 +47,43 @@ def mapped_rings() -> int:
     """How many pieces of rings are mapped into this process."""
     with open("/proc/self/maps") as file:
         return sum("io_uring" in line for line in file)
+
+
+@pytest.fixture
+def ring():
+    """Make rings, and close them after the test."""
+    made = []
+
+    def make(entries=4, completions=8):
+        made.append(Ring(entries, completions))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def pair():
+    """Two ends of a connection; the first does not block."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.settimeout(5)
+        yield ours, theirs
+
+
+def take(ring):
+    """The completions that are there: tuples of user_data, result, flags and buffer."""
+    found = []
+    for place in range(ring.ready()):
+        at = (ring.index[ring.chead] + place) & ring.cmask
+        who = ring.kind[at] << 32 | ring.who[at]
+        found.append((who, ring.result[at], ring.cqe_flags[at], ring.buffer[at]))
+    ring.index[ring.chead] = (ring.index[ring.chead] + len(found)) & k.U32
+    return found
+
+
+def receive(ring, sock, who=1):
+    ring.push(k.OP_RECV, sock.fileno(), who, sqe_flags=k.SQE_BUFFER_SELECT, ioprio=k.RECV_MULTISHOT)
+    ring.enter()

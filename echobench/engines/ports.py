@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from .. import kernel
-from ..acceptor import Acceptor
+from ..acceptor import PER_WAKE_UP, STARVED_FOR, Acceptor
 from ..counters import Counters
 
 accepter: Callable[[int], Callable[[], int]] | None
@@ -22,9 +22,6 @@ try:
     from ..kernel.accept import accepter
 except ImportError:  # a Python without ctypes
     accepter = None
-
-PER_WAKE_UP: Final = 64  # connections; a millisecond of work or less, then those that are in have their turn
-STARVED_FOR: Final = 0.1  # seconds to leave a queue alone that cannot be emptied
 
 
 @implementer(IListeningPort)

@@ -8,21 +8,18 @@ and tells nobody how many. Its connections' transports are used, but they send a
 from __future__ import annotations
 
 import socket
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..acceptor import Acceptor
+from ..acceptor import PER_WAKE_UP, STARVED_FOR, Acceptor
 from ..counters import Counters
 from ..sockets import send_queue
 
 log = Logger()
-
-PER_WAKE_UP: Final = 64  # connections; a few milliseconds of work, then others on the reactor have their turn
-STARVED_FOR: Final = 0.1  # seconds to leave a queue alone that cannot be emptied
 
 
 class PromptTransport(tcp.Server):

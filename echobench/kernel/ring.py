@@ -37,7 +37,6 @@ RECV_MULTISHOT: Final = 1 << 1
 CQE_F_BUFFER: Final = 1 << 0
 CQE_F_MORE: Final = 1 << 1
 CQE_F_SOCK_NONEMPTY: Final = 1 << 2
-CQE_BUFFER_SHIFT: Final = 16
 
 U32: Final = 0xFFFFFFFF
 TRIES: Final = 100
