@@ -1,0 +1,206 @@
+"""Latencies by the hundred million in a fixed 270 KiB: HdrHistogram's buckets, filled by columns.
+
+The layout is HdrHistogram's own (Gil Tene, hdrhistogram.org) with three significant digits: a value is known to within
+a thousandth of itself, whatever its size. Histograms add up, which percentiles do not; so histograms are what is kept,
+stored and merged, and :meth:`Histogram.encode` writes them so that every HdrHistogram library reads them.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+SIGNIFICANT: Final = 3  # digits
+HALF: Final = 1024  # half of the 2,048 steps that it takes to tell 1,000 from 1,001, and 1,999 from 2,000
+HALF_BITS: Final = 10
+HIGHEST: Final = (1 << 42) - 1  # nanoseconds, some 73 minutes; what is longer counts as that
+BUCKETS: Final = 42 - HALF_BITS
+BEYOND: Final = 10  # observations that have to lie beyond a percentile for it to mean something
+DEPTHS: Final = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
+
+_COOKIE: Final = 0x1C849303 | 0x10  # V2, counts as ZigZag LEB128
+_COMPRESSED: Final = 0x1C849304 | 0x10
+_HEAD: Final = struct.Struct(">iiiiqqd")  # cookie, length, normalizing offset, digits, lowest, highest, ratio
+
+Array = npt.NDArray[np.int64]
+
+
+class Histogram:
+    """Counts of values in nanoseconds. ``counts`` is one number for each of the 33,792 steps."""
+
+    def __init__(self) -> None:
+        self.counts: Array = np.zeros((BUCKETS + 1) * HALF, np.int64)
+        self.least = HIGHEST
+        self.greatest = 0
+        self.sum = 0
+
+    def record(self, values: npt.ArrayLike, times: int = 1) -> None:
+        """Count values, in nanoseconds; one below 0 counts as 0, one above ``HIGHEST`` as that."""
+        array = np.clip(np.atleast_1d(np.asarray(values, np.int64)), 0, HIGHEST)
+        if not len(array):
+            return
+        index = steps(array)
+        self.counts[: int(index.max()) + 1] += times * np.bincount(index)
+        self.least = min(self.least, int(array.min()))
+        self.greatest = max(self.greatest, int(array.max()))
+        self.sum += times * int(array.sum())
+
+    def add(self, other: Histogram) -> None:
+        """Count all that another one has counted."""
+        self.counts += other.counts
+        self.least, self.greatest = min(self.least, other.least), max(self.greatest, other.greatest)
+        self.sum += other.sum
+
+    @property
+    def total(self) -> int:
+        """How many values were counted."""
+        return int(self.counts.sum())
+
+    @property
+    def mean(self) -> float:
+        """The mean in nanoseconds; nan of nothing."""
+        total = self.total
+        return self.sum / total if total else float("nan")
+
+    def percentile(self, percent: float) -> float:
+        """The least step that ``percent`` of the values do not exceed, in nanoseconds; nan of nothing."""
+        total = self.total
+        if not total:
+            return float("nan")
+        wanted = max(1, int(np.ceil(total * percent / 100 - 1e-9)))
+        at = int(np.searchsorted(np.cumsum(self.counts), wanted))
+        return float(min(middle(at), self.greatest)) if percent < 100 else float(self.greatest)
+
+    def supports(self, percent: float) -> bool:
+        """Whether enough values lie beyond a percentile for it not to be a matter of one or two of them."""
+        return round(self.total * (100 - percent) / 100, 6) >= BEYOND
+
+    def percentiles(self, depths: Sequence[float] = DEPTHS) -> dict[float, float]:
+        """Give those of the percentiles that the number of values supports."""
+        return {depth: self.percentile(depth) for depth in depths if self.supports(depth)}
+
+    def curve(self) -> list[tuple[float, float]]:
+        """Give (percent, nanoseconds) of each step that has values, for a plot."""
+        total = self.total
+        used = np.flatnonzero(self.counts)
+        upto = np.cumsum(self.counts[used])
+        return [(100.0 * int(n) / total, float(middle(int(i)))) for i, n in zip(used, upto, strict=True)]
+
+    def encode(self) -> str:
+        """Write it as HdrHistogram's compressed V2 encoding, in base64, as in the lines of a .hlog file."""
+        payload = bytearray()
+        end = int(np.flatnonzero(self.counts)[-1]) + 1 if self.counts.any() else 0
+        zeros = 0
+        for count in self.counts[:end].tolist():
+            if not count:
+                zeros += 1
+                continue
+            if zeros:
+                _write(payload, -zeros)
+                zeros = 0
+            _write(payload, count)
+        head = _HEAD.pack(_COOKIE, len(payload), 0, SIGNIFICANT, 1, HIGHEST, 1.0)
+        packed = zlib.compress(head + bytes(payload))
+        return base64.b64encode(struct.pack(">ii", _COMPRESSED, len(packed)) + packed).decode()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what :meth:`from_dict` takes: the encoded counts, and what these cannot tell exactly."""
+        if not self.total:
+            return {"count": 0, "hdr": self.encode()}
+        return {
+            "count": self.total,
+            "least": self.least,
+            "greatest": self.greatest,
+            "sum": self.sum,
+            "hdr": self.encode(),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Histogram:
+        """Read a stored one. Raises ValueError, KeyError or TypeError if it is not what :meth:`as_dict` gave."""
+        made = cls.decode(stored["hdr"])
+        if made.total != stored["count"]:
+            raise ValueError(f"a histogram of {stored['count']} values holds {made.total}")
+        if made.total:
+            made.least, made.greatest, made.sum = int(stored["least"]), int(stored["greatest"]), int(stored["sum"])
+        return made
+
+    @classmethod
+    def decode(cls, text: str) -> Histogram:
+        """Read what :meth:`encode` wrote. Raises ValueError if it is not that."""
+        try:
+            whole = base64.b64decode(text, validate=True)
+            cookie, length = struct.unpack_from(">ii", whole)
+            data = zlib.decompress(whole[8 : 8 + length])
+            inner, size, _, digits, lowest, highest, _ = _HEAD.unpack_from(data)
+        except (ValueError, struct.error, zlib.error) as error:
+            raise ValueError(f"this is no compressed HdrHistogram: {error}") from None
+        if (cookie, inner, digits, lowest, highest) != (_COMPRESSED, _COOKIE, SIGNIFICANT, 1, HIGHEST):
+            raise ValueError("this HdrHistogram has other bounds or another encoding than echobench's")
+        made = cls()
+        at = 0
+        for value in _read(data[_HEAD.size : _HEAD.size + size]):
+            if value < 0:
+                at -= value
+            else:
+                if at >= len(made.counts):
+                    raise ValueError("this HdrHistogram has more steps than its bounds allow")
+                made.counts[at] = value
+                at += 1
+        used = np.flatnonzero(made.counts)
+        if len(used):
+            made.least, made.greatest = middle(int(used[0])), middle(int(used[-1]))
+            made.sum = sum(middle(int(i)) * int(made.counts[i]) for i in used)
+        return made
+
+
+def steps(values: Array) -> Array:
+    """Give the step that each value, from 0 to ``HIGHEST``, belongs to."""
+    # frexp's exponent is the number of bits; floats hold integers of up to 53 bits exactly.
+    shift = np.maximum(np.frexp(values.astype(np.float64))[1].astype(np.int64) - (HALF_BITS + 1), 0)
+    return (shift << HALF_BITS) + (values >> shift)
+
+
+def middle(step: int) -> int:
+    """Give the value in the middle of a step."""
+    shift = max((step >> HALF_BITS) - 1, 0)
+    low = (step - (shift << HALF_BITS)) << shift
+    return low + ((1 << shift) >> 1)
+
+
+def _write(into: bytearray, value: int) -> None:
+    """Append a number as ZigZag LEB128: at most nine bytes, of which the ninth is whole."""
+    rest = (value << 1 ^ value >> 63) & 0xFFFFFFFFFFFFFFFF
+    for _ in range(8):
+        if rest < 0x80:
+            break
+        into.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    into.append(rest)
+
+
+def _read(data: bytes) -> list[int]:
+    values = []
+    at = 0
+    while at < len(data):
+        value = shift = 0
+        while True:
+            if at >= len(data):
+                raise ValueError("this HdrHistogram is cut short")
+            byte = data[at]
+            at += 1
+            if shift == 56:
+                value |= byte << shift
+                break
+            value |= (byte & 0x7F) << shift
+            if not byte & 0x80:
+                break
+            shift += 7
+        values.append(value >> 1 ^ -(value & 1))
+    return values

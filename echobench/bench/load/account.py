@@ -1,0 +1,122 @@
+"""A run's bookkeeping: which messages count, and into which histogram they go; for columns, and for single ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from ..plan import Plan
+from ..tally import Tally
+from . import Tick
+from .recorder import Recorder
+from .window import SECOND, Window
+
+Times = npt.NDArray[np.int64]
+
+
+class Account:
+    """Counts what becomes of messages, into ``tally``, if they were due within the window."""
+
+    def __init__(
+        self, plan: Plan, tally: Tally, window: Window, tick: Tick, now: Callable[[], int] = time.perf_counter_ns
+    ) -> None:
+        self.tally, self.window = tally, window
+        self.now = now
+        self._tick = tick
+        self._every = int(plan.interval * SECOND)
+        self._next_tick = window.begin + self._every
+        self._intended = Recorder(tally.from_intended)
+        self._sent = Recorder(tally.from_send)
+        self._late = Recorder(tally.lateness)
+        self._batches = Recorder(tally.batches)
+        self._cpu: float | None = None
+        self._cpu_since = 0
+
+    def counts(self, intended: int) -> bool:
+        """Whether a message that was due then counts."""
+        return self.window.first <= intended < self.window.end
+
+    def began(self, intended: int) -> bool:
+        """Count a message that is due; says whether it counts."""
+        if self.counts(intended):
+            self.tally.intended += 1
+            return True
+        return False
+
+    def sent(self, intended: int, now: int) -> None:
+        """Count a message that the kernel has taken."""
+        if self.counts(intended):
+            self.tally.sent += 1
+            self._late.one(now - intended)
+
+    def answered(self, intended: int, sent: int, now: int, size: int) -> None:
+        """Count a message that has come back as it should."""
+        if self.counts(intended):
+            self.tally.answered += 1
+            self.tally.answered_bytes += size
+            self._intended.one(now - intended)
+            self._sent.one(now - sent)
+
+    def ended(self, intended: int, how: str) -> None:
+        """Count a message that ended otherwise; ``how`` is the name of one of the tally's fields."""
+        if self.counts(intended):
+            setattr(self.tally, how, getattr(self.tally, how) + 1)
+
+    def all_sent(self, intended: Times, now: int) -> None:
+        """Count a column of messages that were due and taken by the kernel, ``ROOM`` of them at most."""
+        window = self.window
+        if not len(intended):
+            return
+        if not (window.first <= intended.min() and intended.max() < window.end):
+            intended = intended[(intended >= window.first) & (intended < window.end)]
+        self.tally.intended += len(intended)
+        self.tally.sent += len(intended)
+        self._late.record(now - intended)
+
+    def all_answered(self, intended: Times, sent: Times, now: int, size: int) -> None:
+        """Count a column of messages of ``size`` bytes that have come back as they should, ``ROOM`` at most."""
+        window = self.window
+        if not len(intended):
+            return
+        if not (window.first <= intended.min() and intended.max() < window.end):
+            these = (intended >= window.first) & (intended < window.end)
+            intended, sent = intended[these], sent[these]
+        self.tally.answered += len(intended)
+        self.tally.answered_bytes += len(intended) * size
+        self._intended.record(now - intended)
+        self._sent.record(now - sent)
+
+    def worked(self, messages: int, began: int, now: int) -> None:
+        """Count a batch that took from ``began`` to ``now``. With 0 messages it is only told what time it is."""
+        if self.window.first <= now < self.window.end:
+            if self._cpu is None:
+                self._cpu, self._cpu_since = time.process_time(), now
+            if messages:
+                self._batches.one(messages)
+                self.tally.busy += (now - began) / SECOND
+        elif self._cpu is not None and now >= self.window.end:
+            self._close_window(now)
+        if now >= self._next_tick:
+            self._next_tick += self._every * (1 + (now - self._next_tick) // self._every)
+            self.flush()
+            self._tick(now, self.tally)
+
+    def finish(self) -> None:
+        """Close the books: all that is on its way into a histogram gets there."""
+        if self._cpu is not None:
+            self._close_window(self.now())
+        self.flush()
+
+    def flush(self) -> None:
+        """Bring the histograms up to date."""
+        for each in (self._intended, self._sent, self._late, self._batches):
+            each.flush()
+
+    def _close_window(self, now: int) -> None:
+        assert self._cpu is not None
+        self.tally.cpu += time.process_time() - self._cpu
+        self.tally.window = (now - self._cpu_since) / SECOND
+        self._cpu = None

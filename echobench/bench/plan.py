@@ -1,0 +1,202 @@
+"""What a run of ``blast`` is to do: all that the command line says, in one value that can be stored and run again."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any, Final, Literal
+
+import attrs
+import numpy as np
+
+Transport = Literal["tcp", "udp", "tls"]
+MODELS: Final = ("closed", "open", "flood", "connect")
+TRANSPORTS: Final = ("tcp", "udp", "tls")
+ARRIVALS: Final = ("constant", "poisson")
+ENGINES: Final = ("auto", "columns", "portable")
+HEADER: Final = 16  # bytes that every message begins with: flow, sequence and time (load/payload.py)
+LARGEST: Final = {"tcp": 1 << 24, "tls": 1 << 24, "udp": 65507}
+MIX: Final = 1024  # sizes that are drawn from a range or a list before they repeat
+
+
+Sizes = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class PlanError(Exception):
+    """A run that cannot be; the message is one sentence that says what was wrong, and what to do."""
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """A run. Times are in seconds, sizes in bytes, the rate is in messages a second over all processes.
+
+    ``flows`` is the number of source ports: connections for TCP and TLS, sockets for UDP. In the closed model each flow
+    keeps ``window`` messages under way. Raises PlanError for what contradicts itself.
+    """
+
+    host: str
+    port: int = 7
+    transport: str = "tcp"
+    model: str = "closed"
+    flows: int = 1
+    window: int = 1
+    rate: float | None = None
+    arrivals: str = "constant"
+    size: str = "64"
+    gso: bool = False
+    sources: tuple[str, ...] = ()
+    source_ports: tuple[int, int] | None = None
+    duration: float = 10.0
+    warmup: float = 1.0
+    cooldown: float = 0.5
+    count: int | None = None
+    """Messages in all; then there is no warm-up, and ``duration`` is the longest that it may take."""
+    timeout: float = 1.0
+    """After which a message counts as lost for a while, and its flow goes on; and how long is waited at the end."""
+    interval: float = 1.0
+    seed: int = 1
+    cpus: tuple[int, ...] = ()
+    processes: int = 1
+    engine: str = "auto"
+    ca: str | None = None
+    insecure: bool = False
+    server_name: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self._check_values()
+        self._check_together()
+        self._check_sources()
+
+    def _check_values(self) -> None:
+        for name, known in (("transport", TRANSPORTS), ("model", MODELS), ("arrivals", ARRIVALS), ("engine", ENGINES)):
+            if getattr(self, name) not in known:
+                raise PlanError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
+        for name in ("flows", "window", "processes", "port", "count"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise PlanError(f"{name} is at least 1, not {getattr(self, name)}")
+        if self.port > 65535:
+            raise PlanError(f"a port is at most 65535, not {self.port}")
+        for name in ("duration", "interval", "timeout"):
+            if not 0 < getattr(self, name) < 1e6:
+                raise PlanError(f"{name} is a number of seconds above 0, not {getattr(self, name):g}")
+        for name in ("warmup", "cooldown"):
+            if not 0 <= getattr(self, name) < 1e6:
+                raise PlanError(f"{name} is a number of seconds, not {getattr(self, name):g}")
+        if self.rate is not None and not 0 < self.rate <= 1e9:
+            raise PlanError(f"a rate is a number of messages a second above 0, not {self.rate:g}")
+
+    def _check_together(self) -> None:
+        sizes = self.sizes()
+        udp = self.transport == "udp"
+        for wrong, sentence in (
+            ((self.rate is not None) != (self.model == "open"), "the open model needs a --rate, and no other has one"),
+            (self.model == "flood" and not udp, "a flood is one-way, which only UDP can be: add --udp"),
+            (self.model == "connect" and udp, "--connect opens connections, and UDP has none: leave out --udp"),
+            (self.gso and not udp, "--gso is for UDP: add --udp"),
+            (self.gso and len(sizes) > 1, "--gso sends trains of equal datagrams: give one --size"),
+            (
+                bool(self.ca or self.insecure or self.server_name) and self.transport != "tls",
+                "--ca, --insecure and --server-name are for TLS: add --tls",
+            ),
+            (
+                self.processes > self.flows,
+                f"{self.processes} processes need a flow each at least, and there are {self.flows}: add --flows",
+            ),
+        ):
+            if wrong:
+                raise PlanError(sentence)
+
+    def _check_sources(self) -> None:
+        for source in self.sources:
+            try:
+                ipaddress.ip_address(source.partition("%")[0])
+            except ValueError:
+                raise PlanError(f"a source is an address of this machine, not {source!r}") from None
+        if self.source_ports is None:
+            return
+        first, last = self.source_ports
+        if not 1 <= first <= last <= 65535:
+            raise PlanError(f"source ports are from 1 to 65535 in rising order, not {first}-{last}")
+        have = (last - first + 1) * max(1, len(self.sources))
+        if have < self.flows:
+            raise PlanError(f"{self.flows} flows need as many source ports, and {first}-{last} gives {have}")
+
+    def sizes(self) -> Sizes:
+        """Give the sizes of a flow's messages in order, one if all are equal, else ``MIX`` that repeat."""
+        if not re.fullmatch(r"\d+(-\d+|(,\d+)*)", self.size):
+            raise PlanError(
+                f"a size is a number of bytes, a range like 64-1500 or a list like 64,512: not {self.size!r}"
+            )
+        numbers = [int(n) for n in re.findall(r"\d+", self.size)]
+        least = HEADER if self.transport == "udp" else 1
+        largest = LARGEST[self.transport]
+        for number in numbers:
+            if not least <= number <= largest:
+                why = "; flow, sequence and time need that much" if number < least and least > 1 else ""
+                raise PlanError(f"a {self.transport.upper()} message has {least} to {largest} bytes, not {number}{why}")
+        if len(set(numbers)) == 1:
+            return np.array(numbers[:1], np.int64)
+        random = np.random.default_rng(self.seed)
+        if "-" not in self.size:
+            return random.choice(np.array(numbers, np.int64), MIX)
+        if numbers[0] > numbers[1]:
+            raise PlanError(f"a range of sizes rises, and {self.size} does not")
+        return random.integers(numbers[0], numbers[1] + 1, MIX, np.int64)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what :meth:`from_dict` takes."""
+        return attrs.asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Plan:
+        """Read a stored one. Raises PlanError."""
+        if unknown := sorted(set(stored) - {field.name for field in attrs.fields(cls)}):
+            raise PlanError(f"the stored run has settings that this version does not know: {', '.join(unknown)}")
+        lists = ("sources", "cpus", "source_ports")
+        settings: dict[str, Any] = {k: tuple(v) if k in lists and v is not None else v for k, v in stored.items()}
+        try:
+            return cls(**settings)
+        except TypeError as error:
+            raise PlanError(f"the stored run's settings cannot be read: {error}") from None
+
+
+@attrs.frozen(kw_only=True)
+class Share:
+    """What one of a run's processes does: its flows and its part of the rate and of the count."""
+
+    plan: Plan
+    index: int
+    first_flow: int
+    flows: int
+    rate: float | None
+    count: int | None
+    cpu: int | None
+
+    @property
+    def phase(self) -> float:
+        """How far into the interval between two messages of its own this process sends its first: 0 up to 1."""
+        return self.index / self.plan.processes
+
+
+def shares(plan: Plan) -> list[Share]:
+    """Divide a run among its processes, as evenly as it goes."""
+
+    def part(whole: int, index: int) -> int:
+        return whole // plan.processes + (index < whole % plan.processes)
+
+    made, first = [], 0
+    for index in range(plan.processes):
+        flows = part(plan.flows, index)
+        made.append(
+            Share(
+                plan=plan,
+                index=index,
+                first_flow=first,
+                flows=flows,
+                rate=plan.rate / plan.processes if plan.rate else None,
+                count=part(plan.count, index) if plan.count is not None else None,
+                cpu=plan.cpus[index % len(plan.cpus)] if plan.cpus else None,
+            )
+        )
+        first += flows
+    return made
