@@ -20,7 +20,7 @@ MOST_PLACES = 1 << 22
 
 
 class Flows:
-    """The last ``places`` datagrams of each of ``count`` flows, of which the first has the number ``first`` in the run."""
+    """The last ``places`` datagrams of each of ``count`` flows; ``first`` is the first one's number in the run."""
 
     def __init__(self, plan: Plan, account: Account, first: int, count: int) -> None:
         self.account = account
