@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import echobench
 
+from ..reactors import preferred
+
 IP_MTU: Final = 14  # linux/in.h
 IPV6_MTU: Final = 24  # linux/in6.h
 
@@ -39,6 +41,7 @@ def describe(address: str, ours: bool, root: Path = Path("/")) -> dict[str, Any]
         "clock": time.get_clock_info("perf_counter").implementation,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "twisted": _version("twisted"),
+        "reactor": preferred(sys.platform)[0],
         "numpy": _version("numpy"),
         "echobench": echobench.__version__,
         "command": list(sys.argv),
