@@ -16,6 +16,7 @@ ARRIVALS: Final = ("constant", "poisson")
 ENGINES: Final = ("auto", "columns", "portable")
 HEADER: Final = 16  # bytes that every message begins with: flow, sequence and time (load/payload.py)
 LARGEST: Final = {"tcp": 1 << 24, "tls": 1 << 24, "udp": 65507}
+WHOLE: Final = ("port", "flows", "window", "processes", "seed", "count")  # settings that are whole numbers
 MIX: Final = 1024  # sizes that are drawn from a range or a list before they repeat
 
 
@@ -153,10 +154,13 @@ class Plan:
         if unknown := sorted(set(stored) - {field.name for field in attrs.fields(cls)}):
             raise PlanError(f"the stored run has settings that this version does not know: {', '.join(unknown)}")
         lists = ("sources", "cpus", "source_ports")
-        settings: dict[str, Any] = {k: tuple(v) if k in lists and v is not None else v for k, v in stored.items()}
         try:
+            for name, kind in {**dict.fromkeys(WHOLE, int), "host": str, "size": str}.items():
+                if not isinstance(stored.get(name, kind()), kind) and (name != "count" or stored[name] is not None):
+                    raise TypeError(f"{name} is {stored[name]!r}")
+            settings: dict[str, Any] = {k: tuple(v) if k in lists and v is not None else v for k, v in stored.items()}
             return cls(**settings)
-        except TypeError as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"the stored run's settings cannot be read: {error}") from None
 
 

@@ -1,0 +1,98 @@
+"""Files of results. They are written beside their place and moved there whole; what cannot be is found out before."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+from typing import Protocol
+
+from .figures import NAMES, figures
+from .results import Result
+
+
+class Target(Protocol):
+    """Where a result is going to be stored."""
+
+    path: Path
+
+    def write(self, result: Result) -> None:
+        """Store it. Raises OSError."""
+
+
+def json_target(path: str) -> Target:
+    """Give a file for a result as JSON; one that is there is replaced. Raises OSError if it cannot be written."""
+    return _Json(path)
+
+
+def csv_target(path: str) -> Target:
+    """Give a file for main figures; a line is added to one that is there. Raises OSError if it cannot be."""
+    return _Csv(path)
+
+
+class _Json:
+    def __init__(self, path: str) -> None:
+        self.path = _probe(path)
+
+    def write(self, result: Result) -> None:
+        _replace(self.path, json.dumps(result.as_dict(), indent=1, allow_nan=False) + "\n")
+
+
+class _Csv:
+    def __init__(self, path: str) -> None:
+        self.path = _probe(path)
+        self._before()
+
+    def _before(self) -> str:
+        """Read what is there: lines with our names, or nothing."""
+        before = self.path.read_text(encoding="utf-8", errors="replace") if self.path.is_file() else ""
+        if before and before.splitlines()[0] != _line(list(NAMES)).rstrip():
+            raise OSError("it has other columns than these results: choose another file")
+        return before if before.endswith("\n") or not before else before + "\n"
+
+    def write(self, result: Result) -> None:
+        before = self._before()
+        _replace(self.path, (before or _line(list(NAMES))) + _line(list(figures(result).values())))
+
+
+def _line(values: list[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue()
+
+
+def _probe(path: str) -> Path:
+    """Find the place that a path leads to, and whether it can be written."""
+    place = Path(path).resolve()
+    if place.is_dir():
+        raise IsADirectoryError(21, "it is a directory")
+    if place.exists() and not os.access(place, os.W_OK):
+        raise PermissionError(13, "it may not be written")
+    if not place.exists() or place.is_file():
+        beside = _beside(place)
+        beside.open("x").close()
+        beside.unlink()
+    return place
+
+
+def _beside(place: Path) -> Path:
+    return place.with_name(f".{place.name}.{os.getpid()}.tmp")
+
+
+def _replace(place: Path, text: str) -> None:
+    """Put a text in a file's place, or write it to what is no file: /dev/stdout, a pipe."""
+    if place.exists() and not place.is_file():
+        place.write_text(text, encoding="utf-8")
+        return
+    beside = _beside(place)
+    try:
+        with beside.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(place)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

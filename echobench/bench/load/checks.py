@@ -1,0 +1,91 @@
+"""What can be known before a run: whom the host's name means, and whether this machine has enough for it."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from pathlib import Path
+
+from ..plan import Plan, shares
+from . import LoadError
+from .worker import SPARE
+
+
+def resolve(plan: Plan) -> tuple[str, int]:
+    """Give the address and port that a plan's host and port mean. Raises LoadError."""
+    host = plan.host.removeprefix("[").removesuffix("]")
+    if not host:
+        raise LoadError("the host is empty: give the name or the address of a server")
+    kind = socket.SOCK_DGRAM if plan.transport == "udp" else socket.SOCK_STREAM
+    family = _family(plan)
+    try:
+        found = socket.getaddrinfo(host, plan.port, family, kind)
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        of = {socket.AF_INET: "IPv4 ", socket.AF_INET6: "IPv6 "}.get(family, "")
+        raise LoadError(f"{plan.host!r} has no {of}address: {why}; give an address, or a name known here") from None
+    address = found[0][4]
+    text = str(address[0])
+    scope = address[3] if len(address) == 4 else 0
+    if scope and "%" not in text:
+        text = f"{text}%{socket.if_indextoname(int(scope))}"
+    return text, plan.port
+
+
+def _family(plan: Plan) -> socket.AddressFamily:
+    """Give the family that the sources have, if there are any. Raises LoadError."""
+    versions = {ipaddress.ip_address(source.partition("%")[0]).version for source in plan.sources}
+    if len(versions) > 1:
+        raise LoadError("the --source addresses are of both families, and the server's is of one: leave out the others")
+    return {4: socket.AF_INET, 6: socket.AF_INET6}[versions.pop()] if versions else socket.AF_UNSPEC
+
+
+def check(plan: Plan) -> None:
+    """Find out what this machine has too little of. Raises LoadError with the number and the way out."""
+    hard = descriptor_limit()
+    most = max(share.flows for share in shares(plan)) + SPARE
+    if hard is not None and most > hard:
+        raise LoadError(
+            f"{most} files would be open in one process, and the hard limit is {hard}: "
+            f"raise it (ulimit -Hn {most}), or take more --processes or fewer flows"
+        )
+    ports = ephemeral_ports()
+    if plan.source_ports is None and ports is not None:
+        have = (ports[1] - ports[0] + 1) * max(1, len(plan.sources))
+        if plan.flows > have:
+            raise LoadError(
+                f"{plan.flows} flows to one destination need as many source ports, and net.ipv4.ip_local_port_range "
+                f"gives {have}: add a --source, give --source-ports 1024-65535, or widen the range"
+            )
+
+
+def descriptor_limit() -> int | None:
+    """How many files a process may have open at the very most; None where there is no such limit."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return None if hard == resource.RLIM_INFINITY else int(hard)
+
+
+def ephemeral_ports(path: Path = Path("/proc/sys/net/ipv4/ip_local_port_range")) -> tuple[int, int] | None:
+    """Give the range that source ports are taken from (ip(7)), for IPv6 too; None where it is not known."""
+    try:
+        first, last = map(int, path.read_text().split())
+    except (OSError, ValueError):
+        return None
+    return first, last
+
+
+def is_ours(address: str) -> bool:
+    """Whether an address belongs to this machine, so that nothing sent to it meets a wire."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    if ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        return True
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind(socket.getaddrinfo(address, 0, family, socket.SOCK_DGRAM)[0][4])
+    except OSError:
+        return False
+    return not ipaddress.ip_address(address.partition("%")[0]).is_multicast

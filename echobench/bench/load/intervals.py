@@ -1,0 +1,73 @@
+"""What happened since the last tick: the differences between the tallies that an engine's ticks show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from ..plan import Plan
+from ..tally import ENDS, Tally
+from .window import SECOND, Window
+
+LOST: Final = tuple(name for name in ENDS if name not in ("answered", "one_way"))
+
+
+def lost(tally: Tally) -> int:
+    """How many messages did not come back whole, right and in time."""
+    return sum(int(getattr(tally, name)) for name in LOST)
+
+
+class Intervals:
+    """An engine's tick: it gives small numbers for each interval to ``say``.
+
+    These are ``n`` (how many intervals of the plan had passed), ``seconds`` (how much of this one lay in the measured
+    window), ``answered``, ``sent``, ``lost``, and the round-trip times from the intended time as ``steps`` of the
+    histogram and ``counts``: percentiles of several processes come from merged histograms or not at all.
+    """
+
+    def __init__(self, plan: Plan, say: Callable[[dict[str, Any]], None]) -> None:
+        self._plan, self._say = plan, say
+        self._every = int(plan.interval * SECOND)
+        self._before = {"answered": 0, "sent": 0, "lost": 0}
+        self._counts = Tally().from_intended.counts
+        self._window: Window | None = None
+        self._stopped: int | None = None
+        self._last = 0
+
+    def begin(self, begin: int) -> None:
+        """Tell when the run begins."""
+        self._window = Window(self._plan, begin)
+        self._last = begin
+
+    def cut(self, now: int) -> None:
+        """Tell that the window ends now; from another thread."""
+        self._stopped = now
+
+    def __call__(self, now: int, tally: Tally) -> None:
+        """Say what has happened since the last call."""
+        window = self._window
+        if window is None:
+            return
+        n = (now - window.begin) // self._every
+        end = window.end if self._stopped is None else min(window.end, self._stopped)
+        seconds = max(0, min(now, end) - max(self._last, window.first)) / SECOND
+        if 0 < seconds < self._plan.interval / 20:
+            # The first moments of the window, in the last interval before it: a rate of so little is noise.
+            self._say({"n": n, "seconds": 0.0, **dict.fromkeys(self._before, 0), "steps": [], "counts": []})
+            return
+        counted = {"answered": tally.answered, "sent": tally.sent, "lost": lost(tally)}
+        difference = tally.from_intended.counts - self._counts
+        steps = np.flatnonzero(difference)
+        self._say(
+            {
+                "n": n,
+                "seconds": seconds,
+                **{name: value - self._before[name] for name, value in counted.items()},
+                "steps": steps.tolist(),
+                "counts": difference[steps].tolist(),
+            }
+        )
+        self._before, self._last = counted, now
+        self._counts = tally.from_intended.counts.copy()

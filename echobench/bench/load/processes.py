@@ -1,0 +1,94 @@
+"""A run's processes as their parent sees them: started, heard, told, and ended in any case."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+import echobench
+
+WORKER: Final = (sys.executable, "-m", "echobench.bench.load.worker")
+
+Event = tuple[int, str, Any]
+"""The process's index, a word (one of the worker's, or ``junk`` or ``end``), and what it says."""
+
+
+class WorkerProcess:
+    """One worker. What it says goes into ``events``; after ``end`` it says nothing more."""
+
+    def __init__(self, index: int, command: Sequence[str], events: queue.SimpleQueue[Event]) -> None:
+        self.index = index
+        self._events = events
+        self._complaints: deque[str] = deque(maxlen=20)
+        # The package that runs here is the one that is to run there, wherever that process looks first.
+        ours = str(Path(echobench.__file__).parent.parent)
+        path = os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._process = subprocess.Popen(  # noqa: S603 (a command of ours)
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._stdin: IO[str] = self._process.stdin
+        self._threads = [
+            threading.Thread(target=self._hear, args=(self._process.stdout, self._process.stderr), daemon=True),
+            threading.Thread(target=self._keep, args=(self._process.stderr,), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def tell(self, line: str) -> None:
+        """Write a line to it; if it is gone, its end says so."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stdin.write(line + "\n")
+            self._stdin.flush()
+
+    def end(self, patience: float = 0.0) -> None:
+        """End it: by closing its standard input if it has ``patience`` seconds, and then by force."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stdin.close()
+        if patience:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience)
+        self._process.kill()
+        self._process.wait()
+        for thread in self._threads:
+            thread.join()
+
+    def _keep(self, stderr: IO[str]) -> None:
+        with stderr:
+            self._complaints.extend(line.strip() for line in stderr if line.strip())
+
+    def _hear(self, stdout: IO[str], stderr: IO[str]) -> None:
+        with stdout:
+            for line in stdout:
+                self._events.put((self.index, *_understood(line)))
+        status = self._process.wait()
+        self._threads[1].join()
+        last = f": {self._complaints[-1]}" if self._complaints else ""
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        self._events.put((self.index, "end", how + last))
+
+
+def _understood(line: str) -> tuple[str, Any]:
+    try:
+        [(word, said)] = json.loads(line).items()
+    except (ValueError, AttributeError):
+        return "junk", line.strip()[:100]
+    return word, said

@@ -1,0 +1,213 @@
+"""Runs a plan: starts its processes, begins them together, and adds up what they counted."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import queue
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+
+from .. import environment, hostcounters, verdicts
+from ..figures import per_second
+from ..plan import Plan
+from ..results import Process, Result
+from ..tally import Tally
+from . import LoadError
+from .checks import check, is_ours, resolve
+from .interrupts import Interrupts, interrupting
+from .moments import Moments
+from .processes import WORKER, Event, WorkerProcess
+from .progress import Progress, Silent
+from .window import SECOND, Window
+
+LEAD: Final = SECOND // 20  # from the word to the beginning, so that all have heard it
+PATIENCE: Final = 10.0  # seconds that a process may be silent for after its end before it is ended by force
+
+
+def run(
+    plan: Plan, progress: Progress | None = None, command: Sequence[str] = WORKER, patience: float = PATIENCE
+) -> Result:
+    """Run a plan, and return when all its processes are gone. Raises LoadError.
+
+    Ctrl-C ends the run early, and what was counted until then is the result; a second one raises KeyboardInterrupt, as
+    does one before the run has begun. ``command`` starts a worker.
+    """
+    progress = progress or Silent()
+    host, port = resolve(plan)
+    check(plan)
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    workers: list[WorkerProcess] = []
+    orderly = False
+    try:
+        with interrupting(events) as interrupts:
+            for index in range(plan.processes):
+                workers.append(WorkerProcess(index, command, events))
+                order = {"plan": plan.as_dict(), "index": index, "address": [host, port]}
+                workers[-1].tell(json.dumps(order))
+            under_way = _Run(
+                plan=plan, address=host, workers=workers, events=events, progress=progress, patience=patience
+            )
+            result = under_way.result(interrupts)
+        orderly = True
+        return result
+    finally:
+        _end(workers, 2.0 if orderly else 0.0)
+        progress.over()
+
+
+def _end(workers: list[WorkerProcess], patience: float) -> None:
+    """End all workers; a Ctrl-C meanwhile ends them by force, and is raised when they are gone."""
+    interrupted = None
+    for worker in workers:
+        try:
+            worker.end(patience)
+        except KeyboardInterrupt as interrupt:
+            interrupted, patience = interrupt, 0.0
+            worker.end()
+    if interrupted is not None:
+        raise interrupted
+
+
+class _Run:
+    """A run under way."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        address: str,
+        workers: list[WorkerProcess],
+        events: queue.SimpleQueue[Event],
+        progress: Progress,
+        patience: float,
+    ) -> None:
+        self._plan, self._address = plan, address
+        self._workers, self._events = workers, events
+        self._progress, self._patience = progress, patience
+        self._ready: dict[int, dict[str, str]] = {}
+        self._tallies: dict[int, Tally] = {}
+        self._failed: dict[int, str] = {}
+        self._begun = False
+        self._cut_short = False
+        self._moments = Moments(plan)
+
+    def result(self, interrupts: Interrupts) -> Result:
+        """Wait until all are ready, begin, collect, and judge. Raises LoadError."""
+        self._start()
+        ours = is_ours(self._address)
+        before = hostcounters.read() if ours else None
+        started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        begin = time.perf_counter_ns() + LEAD
+        self._begun = interrupts.welcome = True
+        self._tell(f"go {begin}")
+        self._progress.began(self._plan, begin)
+        self._collect(begin)
+        interrupts.welcome = False
+        if not self._tallies:
+            raise LoadError(self._sentence())
+        tally = Tally()
+        for each in self._tallies.values():
+            tally.add(each)
+        result = Result(
+            started=started,
+            plan=self._plan,
+            address=self._address,
+            environment=environment.describe(self._address, ours),
+            tally=tally,
+            processes=tuple(self._process(index, each) for index, each in sorted(self._tallies.items())),
+            moments=tuple(self._moments.all),
+            counters=hostcounters.since(before),
+            failures=tuple(f"process {index}: {sentence}" for index, sentence in sorted(self._failed.items())),
+            cut_short=self._cut_short,
+        )
+        return attrs.evolve(result, verdicts=verdicts.judge(result))
+
+    def _tell(self, line: str) -> None:
+        for worker in self._workers:
+            worker.tell(line)
+
+    def _sentence(self) -> str:
+        """Say what failed; several processes mostly fail of the same."""
+        return "; ".join(dict.fromkeys(self._failed.values()))
+
+    def _start(self) -> None:
+        # Connections open at a few thousand a second where all is well, TLS at a few hundred.
+        deadline = time.monotonic() + 20 * self._patience / PATIENCE + self._plan.flows / 100
+        while self._wanted():
+            self._wait(deadline, "it was not ready in time: is the server accepting connections?")
+            if self._failed:
+                raise LoadError(self._sentence())
+        for why in dict.fromkeys(f"engine {each['engine']}: {each['why']}" for each in self._ready.values()):
+            self._progress.note(why)
+
+    def _collect(self, begin: int) -> None:
+        window = Window(self._plan, begin)
+        deadline = window.give_up / SECOND + self._patience
+        while self._wanted():
+            failed = len(self._failed)
+            # perf_counter and monotonic need not agree: it is the time that is left that counts.
+            event = self._wait(
+                time.monotonic() + deadline - time.perf_counter(), "it said nothing for long after its end"
+            )
+            if event == "interrupt" or len(self._failed) > failed:
+                self._cut_short = self._cut_short or event == "interrupt"
+                self._tell("stop")
+                window.cut(time.perf_counter_ns())
+                deadline = min(deadline, window.give_up / SECOND + self._patience)
+            for moment in self._moments.complete(self._wanted()):
+                self._progress.moment(moment)
+        for moment in self._moments.complete(set()):
+            self._progress.moment(moment)
+
+    def _wanted(self) -> set[int]:
+        """Give the processes from which more has to come."""
+        done = self._tallies if self._begun else self._ready
+        return set(range(len(self._workers))).difference(done, self._failed)
+
+    def _wait(self, deadline: float, too_late: str) -> str:
+        """Wait for one event; after the deadline, all from whom more is wanted have failed, and are ended."""
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                event = self._events.get(timeout=min(left, 0.2))  # not longer: on Windows, Ctrl-C waits for it
+            except queue.Empty:
+                continue
+            return self._heard(*event)
+        for index in self._wanted():
+            self._failed[index] = too_late
+            self._workers[index].end()
+        return "late"
+
+    def _heard(self, index: int, word: str, said: Any) -> str:
+        try:
+            if word == "ready":
+                self._ready[index] = {"engine": str(said["engine"]), "why": str(said["why"])}
+            elif word == "tick":
+                self._moments.add(index, said)
+            elif word == "result":
+                self._tallies[index] = Tally.from_dict(said)
+            elif word == "failed":
+                self._failed.setdefault(index, str(said))
+            elif word == "end" and index not in self._tallies:
+                self._failed.setdefault(index, f"it {said}")
+            elif word not in ("end", "interrupt"):
+                raise ValueError(f"{said!r}")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._failed.setdefault(index, f"it said what is not understood: {error}")
+            self._workers[index].end()
+        return word
+
+    def _process(self, index: int, tally: Tally) -> Process:
+        cpus = self._plan.cpus
+        return Process(
+            index=index,
+            engine=self._ready[index]["engine"],
+            why=self._ready[index]["why"],
+            cpu=cpus[index % len(cpus)] if cpus else None,
+            rate=per_second(tally.sent if self._plan.model == "flood" else tally.answered, tally),
+            cpu_share=per_second(tally.cpu, tally),
+            busy_share=per_second(tally.busy, tally),
+        )

@@ -1,0 +1,33 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+
+
+def duration(nanoseconds: float | None) -> str:
+    """Write a time with three digits and the unit that suits it; a dash for None."""
+    if nanoseconds is None or math.isnan(nanoseconds):
+        return "-"
+    for unit, size in (("ns", 1.0), ("µs", 1e3), ("ms", 1e6)):
+        value = nanoseconds / size
+        if value < 999.5:
+            return f"{value:.0f} ns" if unit == "ns" else f"{_three(value)} {unit}"
+    return f"{_three(nanoseconds / 1e9)} s"
+
+
+def _three(value: float) -> str:
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:,.{digits}f}"
+
+
+def quantity(number: float) -> str:
+    """Write a count or a rate: 12, 3,456, 1.23 M."""
+    if number >= 9_999_500:
+        return f"{_three(number / 1e6)} M"
+    return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"
+
+
+def percent(depth: float) -> str:
+    """Name a percentile: p50, p99.9."""
+    return f"p{depth:g}"
