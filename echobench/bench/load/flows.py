@@ -7,6 +7,8 @@ forgotten when its place is needed again.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..plan import HEADER, Plan
@@ -17,6 +19,8 @@ FREE, OUT, GIVEN_UP, ANSWERED, SPOILT = range(5)
 """States of a place: nothing, under way, unanswered for too long, answered right, answered wrong or refused."""
 
 MOST_PLACES = 1 << 22
+
+Places = np.ndarray[Any, np.dtype[np.intp]]
 
 
 class Flows:
@@ -89,15 +93,15 @@ class Flows:
         intended, sent = int(self.intended[flow, place]), int(self.sent[flow, place])
         size = self.size(sequence)
         expected = HEAD.pack((self.first + flow) ^ TAG, sequence & 0xFFFFFFFF, sent) + pattern(size)[HEADER:]
-        if state in (ANSWERED, SPOILT, FREE):
-            tally.duplicates += 1
+        if state in (ANSWERED, SPOILT):
+            tally.duplicates += self.account.counts(intended)
             return False
         if state == OUT:
             self.under_way -= 1
         if data == expected:
             self.state[flow, place] = ANSWERED
             if sequence < self.newest[flow]:
-                tally.reordered += 1
+                tally.reordered += self.account.counts(intended)
             self.newest[flow] = max(int(self.newest[flow]), sequence)
             if state == OUT:
                 self.account.answered(intended, sent, now, size)
@@ -110,21 +114,30 @@ class Flows:
         return state == OUT
 
     def _place(self, flow: int, data: bytes) -> int | None:
-        """Find whose answer this is: by its number, or if that is spoilt by its time, or else the oldest under way."""
-        if len(data) >= 8:
-            low = int.from_bytes(data[4:8], "little")
-            place = low & self.mask
-            if self.state[flow, place] != FREE and int(self.sequence[flow, place]) & 0xFFFFFFFF == low:
-                return place
-        out = np.flatnonzero(self.state[flow] == OUT)
-        if len(data) >= HEADER:
-            time = int.from_bytes(data[8:16], "little")
-            same = out[self.sent[flow, out].astype(np.uint64) == np.uint64(time)]
-            tagged = int.from_bytes(data[:4], "little") == (self.first + flow) ^ TAG
-            if not len(same) or not tagged:
-                return None
-            out = same
-        return int(out[np.argmin(self.sequence[flow, out])]) if len(out) else None
+        """Find whose answer this is: its number and its time say so, or if one is spoilt the other.
+
+        Of one that is too short for a number, the oldest that is under way.
+        """
+        if len(data) < 8:
+            return self._oldest(flow, np.flatnonzero(self.state[flow] == OUT))
+        number = int.from_bytes(data[4:8], "little")
+        place: int | None = number & self.mask
+        if self.state[flow, place] == FREE or int(self.sequence[flow, place]) & 0xFFFFFFFF != number:
+            place = None
+        if len(data) < HEADER:
+            return place
+        time = int.from_bytes(data[8:16], "little")
+        if place is not None and int(self.sent[flow, place]) == time:
+            return place
+        # Where the number is that of another message, that one's answer may have come, or be still to come.
+        state = self.state[flow]
+        same = (self.sent[flow].astype(np.uint64) == np.uint64(time)) & (state != FREE)
+        waiting = same & ((state == OUT) | (state == GIVEN_UP))
+        found = self._oldest(flow, np.flatnonzero(waiting if waiting.any() else same))
+        return place if found is None else found
+
+    def _oldest(self, flow: int, places: Places) -> int | None:
+        return int(places[np.argmin(self.sequence[flow, places])]) if len(places) else None
 
     def give_up(self, before: int) -> list[int]:
         """Give up what was sent before then and is under way; returns the flow of each."""
