@@ -9,9 +9,12 @@ import socket
 import time
 from typing import Any, Final
 
+from twisted.internet.error import getConnectError
+
 from ..plan import Plan
 from . import LoadError
-from .sources import source
+from .failures import connect_failure
+from .sources import bind_failure, binding, check_family
 
 CONNECTING: Final = 5.0  # seconds that a connection may take
 AT_ONCE: Final = 256  # connections that are being made at a time; more would overflow the other side's backlog
@@ -26,7 +29,7 @@ def open_datagram(plan: Plan, flow: int, address: tuple[str, int]) -> socket.soc
         sock.connect(where)
     except OSError as error:
         sock.close()
-        raise _sentence(error, address) from error
+        raise _failure(plan, flow, error) from error
     return sock
 
 
@@ -58,7 +61,7 @@ def open_streams(plan: Plan, first: int, count: int, address: tuple[str, int]) -
         except OSError as error:
             for sock in made:
                 sock.close()
-            raise _sentence(error, address) from error
+            raise _failure(plan, first, error) from error
         except LoadError:
             for sock in made:
                 sock.close()
@@ -67,35 +70,26 @@ def open_streams(plan: Plan, first: int, count: int, address: tuple[str, int]) -
 
 
 def _bound(plan: Plan, flow: int, address: tuple[str, int], kind: int) -> tuple[socket.socket, Any]:
+    """Make a flow's socket, and give it where to connect it to."""
+    check_family(plan, address[0])
     family, _, _, _, where = socket.getaddrinfo(*address, type=kind, flags=socket.AI_NUMERICHOST)[0]
-    own, port = source(plan, flow)
+    bound = binding(plan, flow)
     try:
         sock = socket.socket(family, kind)
     except OSError as error:
-        raise LoadError(f"flow {flow} gets no socket: {error.strerror}") from error
+        raise bind_failure(bound, error.errno, str(error)) from error
     sock.setblocking(False)
-    if own or port:
+    if bound != ("", 0):
+        host = bound[0] or ("::" if family == socket.AF_INET6 else "0.0.0.0")
         try:
             if kind == socket.SOCK_STREAM:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # earlier runs' ports are in TIME_WAIT
-            host = own or ("::" if family == socket.AF_INET6 else "0.0.0.0")
-            sock.bind(socket.getaddrinfo(host, port, family, kind, flags=socket.AI_NUMERICHOST)[0][4])
+            sock.bind(socket.getaddrinfo(host, bound[1], family, kind, flags=socket.AI_NUMERICHOST)[0][4])
         except OSError as error:
             sock.close()
-            raise LoadError(
-                f"flow {flow} cannot be sent from {own or 'port'} {port or ''}: {error.strerror}"
-            ) from error
+            raise bind_failure(bound, error.errno, str(error)) from error
     return sock, where
 
 
-def _sentence(error: OSError, address: tuple[str, int]) -> LoadError:
-    host, port = address
-    where = f"{host} port {port}"
-    said = {
-        errno.ECONNREFUSED: f"{where} refuses connections: is the server running, and is the port right?",
-        errno.ETIMEDOUT: f"{where} does not answer: a firewall may drop what is sent there, or its backlog is full",
-        errno.EMFILE: f"there are not enough descriptors for the connections to {where}: raise 'ulimit -n'",
-        errno.EADDRNOTAVAIL: f"there is no free source port for another flow to {where}: add a --source, or use fewer",
-        errno.EADDRINUSE: f"there is no free source port for another flow to {where}: add a --source, or use fewer",
-    }.get(error.errno or 0, f"{where} cannot be reached: {error.strerror}")
-    return LoadError(said)
+def _failure(plan: Plan, flow: int, error: OSError) -> LoadError:
+    return connect_failure(plan, flow, getConnectError(error), CONNECTING)

@@ -116,7 +116,7 @@ class Flows:
             return False
         state = int(self.state[place])
         if state not in (OUT, GIVEN_UP):
-            tally.duplicates += 1
+            tally.duplicates += self.account.counts(int(self.intended[place]))
             return False
         if state == OUT:
             self.under_way -= 1
@@ -126,7 +126,7 @@ class Flows:
         if data == expected:
             self.state[place] = ANSWERED
             if number < awaited:
-                tally.reordered += 1
+                tally.reordered += self.account.counts(intended)
             if state == OUT:
                 self.account.answered(intended, self.sent(place), now, size)
             else:
