@@ -33,7 +33,7 @@ def test_messages_of_any_size_come_back(sizes):
 
 
 def test_a_message_has_its_time_when_its_last_byte_is_there():
-    books, connection = stream()
+    books, connection = stream(model="open", rate=1.0)
     data = connection.begin(books.clock - 500, books.later())
     assert connection.arrived(data[:-1], books.later(5000)) == 0
     assert connection.arrived(data[-1:], books.later(5000)) == 1

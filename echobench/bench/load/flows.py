@@ -102,7 +102,7 @@ class Flows:
 
     def refuse(self, flow: int) -> int:
         """End all that is under way on a flow, since the other side has said no; returns how many that were."""
-        places = self._under_way(flow)
+        places = self._places(flow, OUT)
         for place in places:
             self.end(flow, self.sequence(place), "refused")
         return len(places)
@@ -127,37 +127,44 @@ class Flows:
             self.state[place] = ANSWERED
             if number < awaited:
                 tally.reordered += self.account.counts(intended)
+            if number != awaited:
+                self.gaps = True
+            self.table[AWAITED, flow] = max(awaited, number + 1)
             if state == OUT:
                 self.account.answered(intended, self.sent(place), now, size)
             else:
                 self.account.ended(intended, "late")
         else:
             self.state[place] = SPOILT
+            self.gaps = True
             cut = len(data) < size and expected.startswith(data)
             self.account.ended(intended, "truncated" if cut else "corrupted")
-        if number != awaited:
-            self.gaps = True
-        self.table[AWAITED, flow] = max(awaited, number + 1)
         return state == OUT
 
-    def _under_way(self, flow: int) -> list[int]:
-        """List the places of what is under way on a flow, oldest first."""
+    def _places(self, flow: int, states: int) -> list[int]:
+        """List a flow's places in some states, oldest first."""
         begin = flow * self.places
-        places = begin + np.flatnonzero(self.state[begin : begin + self.places] == OUT)
+        places = begin + np.flatnonzero(self.state[begin : begin + self.places] & states)
         return sorted(places.tolist(), key=self.sequence)
 
     def _asked(self, flow: int, data: bytes) -> int | None:
-        """Find whose answer this is: by its number, or if that is spoilt by its time, or else the oldest under way."""
-        if len(data) >= 8:
-            number = sequence(self.first + flow, int.from_bytes(data[:8], "little"))
-            place = self.place(flow, number)
-            if self.state[place] != FREE and self.sequence(place) == number:
-                return place
-        out = self._under_way(flow)
-        if len(data) >= HEADER:
-            time = int.from_bytes(data[8:HEADER], "little")
-            out = [place for place in out if self.sent(place) == time]
-        return out[0] if out else None
+        """Find whose answer this is: by its number, or if that is spoilt by its time.
+
+        Of one that is too short for a number, it is the oldest that is under way.
+        """
+        if len(data) < 8:
+            found = self._places(flow, OUT)
+            return found[0] if found else None
+        number = sequence(self.first + flow, int.from_bytes(data[:8], "little"))
+        place = self.place(flow, number)
+        if self.state[place] != FREE and self.sequence(place) == number:
+            return place
+        time = int.from_bytes(data[8:HEADER], "little")
+        for states in (OUT | GIVEN_UP, ANSWERED | SPOILT):
+            for place in self._places(flow, states):
+                if self.sent(place) == time:
+                    return place
+        return None
 
     def give_up(self, before: int) -> list[int]:
         """Give up what was sent before then and is under way; returns the flow of each."""

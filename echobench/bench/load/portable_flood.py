@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from .offer import MILLISECOND, PAUSE
 from .payload import message
 from .portable_sockets import Endpoint, UDPOffer
@@ -60,9 +58,7 @@ class Flood(UDPOffer):
             if how == "send_buffer_full":
                 break
         if went:
-            self.account.all_sent(np.full(went, now), now)
-            if self.account.counts(now):
-                self.tally.unanswered += went
+            self.account.flooded(now, went, went)
         return went
 
     def _send(self, endpoint: Endpoint, now: int) -> str:

@@ -51,6 +51,9 @@ class Turn:
         # Answers that are longer than what was sent are cut off, and the header's flags say so.
         self._room = 1 << 16 if trains else largest
         self.count = TRAINS if trains else min(RECORDS, MEMORY // largest)
+        self._table: Any = None
+        self._places: Any = None
+        self._where: Any = None
         self.heads: Any = None
         """The heads of what :meth:`check` has taken, as sent."""
         self._payload = Table(self._room, self.count)
