@@ -21,6 +21,7 @@ from .columns_sockets import open_datagram
 from .flows import NEXT, Flows
 from .schedule import Schedule, Times
 from .udp_tables import Part, Questions, Turn
+from .udp_trains import Trains
 from .window import SECOND, Window
 
 PATIENCE: Final = 0.01  # seconds that the closed model sleeps at most when nothing comes
@@ -71,7 +72,7 @@ class UdpColumns:
         window = self._window = Window(self._plan, begin)
         self._account = Account(self._plan, self.tally, window, self._tick)
         self._flows = Flows(self._plan, self._account, self._share.first_flow, self._share.flows)
-        self._questions = Questions(self._flows, self._plan.gso)
+        self._questions = Trains(self._flows) if self._plan.gso else Questions(self._flows)
         if (early := begin - time.perf_counter_ns()) > 0:
             time.sleep(early / SECOND)
         {"closed": self._closed, "open": self._open, "flood": self._flood}[self._plan.model]()
@@ -86,9 +87,12 @@ class UdpColumns:
             self._window.cut(now + 1)
         return now >= self._window.last
 
+    def _table_of_answers(self) -> Turn | Trains:
+        return self._questions if isinstance(self._questions, Trains) else Turn(self._flows)
+
     def _closed(self) -> None:
         """Keep a window of datagrams under way on each flow."""
-        self._answers = Turn(self._flows, self._plan.gso)
+        self._answers = self._table_of_answers()
         self._owed = np.full(self._share.flows, self._plan.window, np.int64)
         self._pause = np.zeros(self._share.flows, np.int64)
         clock, timeout = time.perf_counter_ns, int(self._plan.timeout * SECOND)
@@ -114,6 +118,8 @@ class UdpColumns:
     def _receive(self, events: list[tuple[int, int]], over: bool) -> int:
         """Take what has come, check it, and send as much again; returns how many datagrams came."""
         answers = self._answers
+        if isinstance(answers, Trains):
+            return self._receive_trains(answers, events, over)
         parts: list[Part] = []
         number = 0
         receive, most = answers.incoming.receive, answers.count
@@ -132,15 +138,45 @@ class UdpColumns:
         if not number:
             return 0
         if answers.check(parts):
-            return self._take(parts, over)
+            return self._take(answers, parts, over)
         handled = 0
         for part in parts:  # whoever has nothing wrong is not to pay for it
-            handled += self._take([part], over) if answers.check([part]) else self._one_by_one(part)
+            handled += self._take(answers, [part], over) if answers.check([part]) else self._one_by_one(part)
         return handled
 
-    def _take(self, parts: list[Part], over: bool) -> int:
+    def _receive_trains(self, trains: Trains, events: list[tuple[int, int]], over: bool) -> int:
+        """The same for trains, flow by flow, so that each finds its bytes in the processor's cache."""
+        handled = 0
+        for fd, _ in events:
+            flow = self._flow_of[fd]
+            try:
+                came = trains.incoming.receive(fd, trains.count)
+            except OSError as error:
+                self._refused(flow, error)
+                continue
+            if came:
+                handled += self._take_trains(trains, (flow, 0, came), over)
+        return handled
+
+    def _take_trains(self, trains: Trains, part: Part, over: bool) -> int:
         """Count right answers, and send as many questions; returns how many those were."""
-        answers, account = self._answers, self._account
+        flow, first, end = part
+        handled = trains.check(flow, first, end)
+        if not handled:
+            return self._one_by_one(part)
+        due = trains.intended() if self._plan.model == "open" else None
+        self._account.all_answered(due, trains.sent(), time.perf_counter_ns(), trains.size)
+        if not over:
+            self._owed[flow] += handled
+            if not self._pause[flow]:
+                self._owed[flow] -= (number := min(int(self._owed[flow]), self._left, trains.most))
+                if number:
+                    self._ask(flow, number, None)
+        return handled
+
+    def _take(self, answers: Turn, parts: list[Part], over: bool) -> int:
+        """The same, for datagrams of many flows at once."""
+        account = self._account
         now = time.perf_counter_ns()
         sent = answers.sent()
         handled = len(sent)
@@ -207,7 +243,7 @@ class UdpColumns:
                 else:
                     self._refused(flow, error)
 
-    def _send(self, turn: Turn, flow: int, first: int, number: int) -> None:
+    def _send(self, turn: Turn | Trains, flow: int, first: int, number: int) -> None:
         """Hand records to the kernel, all of them, or say what became of them."""
         fd, done = self._fds[flow], 0
         while done < number:
@@ -255,7 +291,7 @@ class UdpColumns:
 
     def _open(self) -> None:
         """Send each datagram when it is due, whatever has become of the others."""
-        self._answers = Turn(self._flows, self._plan.gso)
+        self._answers = self._table_of_answers()
         self._owed = np.zeros(self._share.flows, np.int64)  # nothing is owed for an answer here
         schedule = Schedule(self._share, self._window.begin)
         clock, timeout = time.perf_counter_ns, int(self._plan.timeout * SECOND)
@@ -298,9 +334,9 @@ class UdpColumns:
     def _flood(self) -> None:
         """Send as fast as it goes, and hear nothing."""
         clock, questions, account = time.perf_counter_ns, self._questions, self._account
-        fits = questions.fits(64)
+        fits = questions.fits(BATCH)
         sequences = [0] * self._share.flows
-        most = BATCH * fits if self._plan.gso else BATCH
+        most = questions.most if self._plan.gso else BATCH
         while not self._over(now := clock()):
             number = min(most, self._left)
             self._left -= number

@@ -37,9 +37,9 @@ class Flows:
         self.first, self.count = first, count
         self.sizes = plan.sizes()
         self.window = plan.window if plan.model == "closed" else 0
-        most = max(64, min(1 << 16, MOST_PLACES // count))
-        wanted = max(64, 4 * self.window) if self.window else most
-        self.places = 1 << (max(min(wanted, most), 2 * self.window) - 1).bit_length()
+        # Twice the window, so that a place is not needed again as soon as its datagram is given up.
+        wanted = max(64, 2 * self.window if self.window else min(1 << 16, MOST_PLACES // count))
+        self.places = 1 << (wanted - 1).bit_length()
         self.mask = self.places - 1
         number = count * self.places
         self.table = np.zeros((4, count), np.int64)

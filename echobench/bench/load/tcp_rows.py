@@ -23,7 +23,10 @@ from .payload import STEP, identity, pattern
 
 SENDS: Final = 256
 SMALL: Final = 4  # completions; below it, columns cost more than they save
-PLAIN: Final = k.CQE_F_BUFFER | k.CQE_F_MORE | k.CQE_F_SOCK_NONEMPTY
+PLAIN: Final = np.uint64((1 << 48) - 1 & ~(k.CQE_F_SOCK_NONEMPTY << 32))
+"""What of a completion's second eight bytes has to be right; the buffer may be any, and there may be more to come."""
+BUFFER_SHIFT: Final = np.uint64(48)
+NOTHING: Final = -1
 _STEP: Final = np.uint64(STEP)
 
 
@@ -33,41 +36,48 @@ class TcpRows(TcpColumns):
     def start(self) -> None:
         """Make the rows, the ring to send on, and columns of both rings."""
         count = len(self.sockets)
-        self._size = int(self.plan.sizes()[0])
-        table = self._table = Table(-(-max(self._size, HEADER) // 8) * 8, count)
+        size = self._size = int(self.plan.sizes()[0])
+        table = self._table = Table(-(-max(size, HEADER) // 8) * 8, count)
         whole = np.asarray(table.bytes).reshape(count, -1)
-        self._rows = whole[:, : self._size]
-        self._rows[:] = np.frombuffer(pattern(self._size), np.uint8)
+        self._rows = whole[:, :size]
+        self._rows[:] = np.frombuffer(pattern(size), np.uint8)
         self._heads = whole.view(np.uint64)[:, :2]
         """Identity and time of each row. Of a message that is shorter than these, as much is sent as there is."""
         self._heads[:, 0] = [identity(self.share.first_flow + flow, 0) for flow in range(count)]
-        self._had = np.zeros(count, np.int64)
-        """Bytes of the answer that have come."""
-        self._under_way = np.zeros(count, bool)
+        self._had = np.full(count, NOTHING)
+        """Bytes of the answer that have come; NOTHING where none is waited for."""
+        self._under_way = 0
         self._ready: list[int] = []
         """Connections whose answers have become whole, piece by piece."""
         self._left = self.share.count if self.share.count is not None else 1 << 62
-        self._fds = np.array([sock.fileno() for sock in self.sockets], np.uint32)
-        self._addresses = np.array([table.address_at(i) for i in range(count)], np.uint64)
+        # Eight bytes are compared at a time where messages are made of these.
+        unit = np.uint8 if size % 8 else np.uint64
+        self._asked = whole.view(unit)[:, : size // unit().itemsize]
+        pool = np.asarray(self.buffers.whole).reshape(-1, SPACING)
+        self._came = pool.view(unit)[:, : size // unit().itemsize]
+        # struct io_uring_cqe: user_data, and then u32 result, u16 flags and u16 buffer as one number.
+        self._who = np.asarray(self.rx.who)
+        self._how = np.asarray(self.rx.cqes.column("Q", 8))
+        self._whole = np.uint64(size | (k.CQE_F_BUFFER | k.CQE_F_MORE) << 32)
         tx = self._tx = self._rings.enter_context(contextlib.closing(k.Ring(SENDS, SENDS)))
-        np.asarray(tx.opcode)[:] = k.OP_SEND
-        np.asarray(tx.length)[:] = self._size
-        np.asarray(tx.op_flags)[:] = k.MSG_NOSIGNAL | k.MSG_DONTWAIT
-        self._to_fd, self._to_address, self._sent = np.asarray(tx.sqe_fd), np.asarray(tx.addr), np.asarray(tx.result)
-        rx = self.rx
-        self._who, self._result = np.asarray(rx.who), np.asarray(rx.result)
-        self._flags, self._number = np.asarray(rx.cqe_flags), np.asarray(rx.buffer)
-        self._pool = np.asarray(self.buffers.whole).reshape(-1, SPACING)[:, : self._size]
+        self._requests = np.asarray(tx.requests.bytes).view(np.uint64).reshape(tx.size, -1)
+        self._sent = np.asarray(tx.result)
+        self._sends = np.zeros((count, k.SQE // 8), np.uint64)
+        """What each connection's request to send is."""
+        for flow, sock in enumerate(self.sockets):
+            tx.opcode[0], tx.sqe_fd[0], tx.length[0] = k.OP_SEND, sock.fileno(), size
+            tx.addr[0], tx.op_flags[0] = table.address_at(flow), k.MSG_NOSIGNAL | k.MSG_DONTWAIT
+            self._sends[flow] = self._requests[0]
 
     def offer(self) -> None:
         """Send one message on each connection, and the next on whichever has had its answer."""
         clock = time.perf_counter_ns
-        self._again(np.arange(len(self.sockets)))
+        self._again(np.arange(len(self.sockets)), self._heads.copy())
         over = False
         while True:
             now = clock()
             over = over or self.over(now)
-            if over and (not self._under_way.any() or now >= self.window.give_up):
+            if over and (not self._under_way or now >= self.window.give_up):
                 return
             self.wait(PATIENCE)
             began = clock()
@@ -77,7 +87,7 @@ class TcpRows(TcpColumns):
 
     def finish(self) -> None:
         """Count what is still under way."""
-        for flow in np.flatnonzero(self._under_way).tolist():
+        for flow in np.flatnonzero(self._had != NOTHING).tolist():
             self._ended(flow, "unanswered")
 
     def over(self, now: int) -> bool:
@@ -87,13 +97,13 @@ class TcpRows(TcpColumns):
 
     def lost(self, flow: int) -> None:
         """Count the message that was under way."""
-        if self._under_way[flow]:
+        if self._had[flow] != NOTHING:
             self._ended(flow, "refused")
 
     def arrived(self, flow: int, data: memoryview, now: int) -> None:
         """Compare a piece of an answer; when the answer is whole, count it."""
         had = int(self._had[flow])
-        if not self._under_way[flow] or had + len(data) > self._size:
+        if had == NOTHING or had + len(data) > self._size:
             self.tally.unexpected += 1
             self.end(flow)
         elif bytes(data) != self._rows[flow, had : had + len(data)].tobytes():
@@ -102,14 +112,15 @@ class TcpRows(TcpColumns):
         elif had + len(data) < self._size:
             self._had[flow] += len(data)
         else:
-            self._had[flow] = 0
-            self._under_way[flow] = False
+            self._had[flow] = NOTHING
+            self._under_way -= 1
             sent = int(self._heads[flow, 1])
             self.account.answered(sent, sent, now, self._size)
             self._ready.append(flow)
 
     def _ended(self, flow: int, how: str) -> None:
-        self._under_way[flow] = False
+        self._had[flow] = NOTHING
+        self._under_way -= 1
         self.account.ended(int(self._heads[flow, 1]), how)
 
     def _batch(self, n: int, over: bool) -> int:
@@ -119,46 +130,54 @@ class TcpRows(TcpColumns):
         came = slice(at, at + n)
         who = self._who[came].astype(np.int64)
         if n >= SMALL and self._all_right(came, who):
+            heads = self._heads[who]
             self.buffers.give_back_all(self.rx.buffer[came])
             self.done(n)
-            self._under_way[who] = False
-            self.account.all_answered(None, self._heads[who, 1].view(np.int64), now, self._size)
+            self._had[who] = NOTHING
+            self._under_way -= n
+            self.account.all_answered(None, heads[:, 1].view(np.int64), now, self._size)
         else:
             brought = self.one_by_one(n, now)
             self.done(n)
             n = brought
             who = np.array([flow for flow in self._ready if flow in self.alive], np.int64)
             self._ready.clear()
+            heads = self._heads[who]
         if len(who) and not over:
-            self._again(who)
+            self._again(who, heads)
         return n
 
     def _all_right(self, came: slice, who: Any) -> bool:
         """Whether each completion is the whole answer, and the right one, to what one of the connections has sent."""
+        how = self._how[came]
         return bool(
-            (self._result[came] == self._size).all()
-            and (self._flags[came] | k.CQE_F_SOCK_NONEMPTY == PLAIN).all()
-            and self._under_way[who].all()
+            (how & PLAIN == self._whole).all()
             and not self._had[who].any()
             and len(set(who.tolist())) == len(who)
-            and (self._pool[self._number[came] - self.buffers.first] == self._rows[who]).all()
+            and (self._came[(how >> BUFFER_SHIFT).astype(np.int64) - self.buffers.first] == self._asked[who]).all()
         )
 
-    def _again(self, who: Any) -> None:
-        """Send the next message on each of some connections, as far as there is one to be sent."""
+    def _again(self, who: Any, heads: Any) -> None:
+        """Send the next message on each of some connections, as far as there is one to be sent.
+
+        ``heads`` is a copy of those of their rows.
+        """
         tx = self._tx
-        who = who[: self._left]
+        if len(who) > self._left:
+            who, heads = who[: self._left], heads[: self._left]
         self._left -= len(who)
         while len(who):
             to = tx.index[tx.tail] & tx.mask
             n = min(len(who), tx.size - to)
-            these, who = who[:n], who[n:]
-            goes = slice(to, to + n)
+            these, these_heads = who[:n], heads[:n]
+            who, heads = who[n:], heads[n:]
             now = time.perf_counter_ns()
-            self._heads[these, 0] += _STEP
-            self._heads[these, 1] = now
-            self._under_way[these] = True
-            self._to_fd[goes], self._to_address[goes] = self._fds[these], self._addresses[these]
+            these_heads[:, 0] += _STEP
+            these_heads[:, 1] = now
+            self._heads[these] = these_heads
+            self._had[these] = 0
+            self._under_way += n
+            self._requests[to : to + n] = self._sends[these]
             tx.index[tx.tail] = (tx.index[tx.tail] + n) & k.U32
             tx.queued = n
             tx.enter()
@@ -166,8 +185,8 @@ class TcpRows(TcpColumns):
                 raise RuntimeError(f"{tx.ready()} of {n} sends ended, {tx.queued} were not taken")
             tx.index[tx.chead] = tx.index[tx.ctail]
             self.account.all_sent(n, now)
-            sent = self._sent[goes]
-            if not (sent == self._size).all():
+            sent = self._sent[to : to + n]
+            if (sent != self._size).any():
                 for flow, done in zip(these.tolist(), sent.tolist(), strict=True):
                     if done != self._size:
                         self._fell_short(flow, done)
