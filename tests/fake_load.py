@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -50,6 +51,7 @@ class Fake:
         window = Window(self.share.plan, begin)
         account = Account(self.share.plan, self.tally, window, self.tick)
         left = self.share.count
+        self.stopped.wait(max(0, begin - time.perf_counter_ns()) / SECOND)
         while (now := time.perf_counter_ns()) < window.last and left != 0:
             if self.stopped.wait(0.001):
                 window.cut(time.perf_counter_ns())
@@ -72,5 +74,5 @@ class Fake:
 if __name__ == "__main__":
     sys.path.insert(0, __file__.rpartition("/")[0])
     worker.ENGINES["portable"] = "__main__:Fake"
-    worker_out = sys.stdout
+    worker_out = os.fdopen(os.dup(1), "w")  # sys.stdout would not reach the parent
     sys.exit(worker.main())
