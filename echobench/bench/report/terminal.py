@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -40,14 +42,18 @@ def show(result: Result, console: Console | None = None) -> None:
         console.print(line)
     console.print()
     console.print(rates(result))
+    console.print(Text(f"in {result.tally.window:.2f} measured seconds", style="dim"))
     if result.tally.from_send.total:
         console.print()
         console.print(latency(result))
-        console.print(Text(footnote(result), style="dim"))
+        if said := footnote(result):
+            console.print(Text(said, style="dim"))
     console.print()
     console.print(losses(result))
     console.print()
     console.print(generator(result))
+    if result.tally.batches.total:
+        console.print(Text(f"messages handled at a time: {_spread(result.tally.batches, quantity)}", style="dim"))
     if result.verdicts:
         console.print()
     for verdict in result.verdicts:
@@ -103,8 +109,6 @@ def rates(result: Result) -> Table:
         table.add_row("MB, each way", f"{per_second(megabytes, tally):,.2f}", f"{megabytes:,.1f}")
     if plan.transport != "udp":
         table.add_row("connections opened", "", quantity(tally.connections))
-    table.caption = f"in {tally.window:.2f} measured seconds"
-    table.caption_justify = "left"
     return table
 
 
@@ -140,8 +144,7 @@ def footnote(result: Result) -> str:
     return " ".join(said)
 
 
-def _spread(histogram: Histogram, write: object) -> str:
-    say = write if callable(write) else str
+def _spread(histogram: Histogram, say: Callable[[float], str]) -> str:
     p99 = f", p99 {say(histogram.percentile(99))}" if histogram.supports(99) else ""
     return f"mean {say(histogram.mean)}{p99}, max {say(histogram.greatest)}"
 
@@ -197,8 +200,4 @@ def generator(result: Result) -> Table:
             quantity(process.rate),
             process.engine,
         )
-    batches = result.tally.batches
-    if batches.total:
-        table.caption = f"messages handled at a time: {_spread(batches, quantity)}"
-        table.caption_justify = "left"
     return table
