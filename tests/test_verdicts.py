@@ -77,12 +77,15 @@ def test_loopback():
 
 def test_the_servers_receive_buffer():
     counters = {"UdpRcvbufErrors": 5, "Udp6RcvbufErrors": 7}
-    found = said(plan=UDP, counters=counters)
+    missing = {"unanswered": 10, "answered": 99_990}
+    found = said(missing, UDP, counters=counters)
     assert "12 times" in found["server's receive buffer"].sentence
-    found = said({"our_receive_buffer": 4}, UDP, counters=counters)
+    found = said({**missing, "our_receive_buffer": 4}, UDP, counters=counters)
     assert "8 times" in found["server's receive buffer"].sentence
-    assert "server's receive buffer" not in said({"our_receive_buffer": 12}, UDP, counters=counters)
-    assert said(counters=counters) == {}, "TCP has nothing to do with it"
+    assert "server's receive buffer" not in said({**missing, "our_receive_buffer": 12}, UDP, counters=counters)
+    assert "server's receive buffer" not in said(missing, counters=counters), "TCP has nothing to do with it"
+    assert said(plan=UDP, counters=counters) == {}, "nothing is missing"
+    assert "server's receive buffer" in said(plan={**UDP, "model": "flood"}, counters=counters)
 
 
 def test_the_backlog():

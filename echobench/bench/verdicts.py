@@ -112,9 +112,12 @@ def our_receive_buffer(result: Result) -> Verdict | None:
 
 
 def servers_receive_buffer(result: Result) -> Verdict | None:
-    """Receive buffers on this machine overflowed that were not ours, so most likely the server's."""
+    """Receive buffers on this machine overflowed that were not ours, and answers are missing: most likely the server's.
+
+    Where every message was answered, it was some other program's; of a flood, that is not known.
+    """
     number = server_receive_buffer(result.counters, result.tally.our_receive_buffer)
-    if not number or result.plan.transport != "udp":
+    if not number or result.plan.transport != "udp" or not (result.tally.unanswered or result.plan.model == "flood"):
         return None
     return Verdict(
         name="server's receive buffer",

@@ -176,7 +176,8 @@ def _kernel_losses(result: Result) -> list[tuple[str, int]]:
     """Give what the kernel says of where datagrams were lost, over the whole run."""
     ours = result.tally.our_receive_buffer
     rows = [("of them, no room in our receive buffer", ours)]
-    if result.plan.transport == "udp" and result.counters is not None:
+    missing = result.tally.unanswered or result.tally.refused or result.plan.model == "flood"
+    if missing and result.plan.transport == "udp" and result.counters is not None:
         rows.append(
             (
                 "no room in receive buffers of this host that are not ours",
