@@ -185,11 +185,11 @@ def test_wherever_the_memory_is_the_upper_half_of_all_addresses_is_one(page, cou
         buffers = LentBuffers(ring, count, 4096)  # type: ignore[arg-type]
     assert ring.asked[1:3] == (count, 0)
     assert buffers.base & 0xFFFFFFFF == 0
-    first = buffers.base | buffers._first << 16
+    first = buffers.base | buffers.first << 16
     assert start <= first
     assert first + count * SPACING <= start + len(buffers._memory)
     assert first >> 32 == (first + count * SPACING - 1) >> 32
     buffers.lend(count)
     # The bytes at that address are those that are seen as the buffer.
-    buffers.view(buffers._first + count - 1)[0] = 0xA5
+    buffers.view(buffers.first + count - 1)[0] = 0xA5
     assert buffers._memory[first - start + (count - 1) * SPACING] == 0xA5

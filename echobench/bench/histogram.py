@@ -24,6 +24,8 @@ BUCKETS: Final = 42 - HALF_BITS
 BEYOND: Final = 10  # observations that have to lie beyond a percentile for it to mean something
 DEPTHS: Final = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
 
+_OFFSET: Final = (1023 + HALF_BITS - 1) << HALF_BITS  # 1023 is the exponent of 1.0 (IEEE 754)
+
 _COOKIE: Final = 0x1C849303 | 0x10  # V2, counts as ZigZag LEB128
 _COMPRESSED: Final = 0x1C849304 | 0x10
 _HEAD: Final = struct.Struct(">iiiiqqd")  # cookie, length, normalizing offset, digits, lowest, highest, ratio
@@ -42,13 +44,17 @@ class Histogram:
 
     def record(self, values: npt.ArrayLike, times: int = 1) -> None:
         """Count values, in nanoseconds; one below 0 counts as 0, one above ``HIGHEST`` as that."""
-        array = np.clip(np.atleast_1d(np.asarray(values, np.int64)), 0, HIGHEST)
+        array = np.atleast_1d(np.asarray(values, np.int64))
         if not len(array):
             return
+        least, greatest = int(array.min()), int(array.max())
+        if least < 0 or greatest > HIGHEST:
+            array = np.clip(array, 0, HIGHEST)
+            least, greatest = int(array.min()), int(array.max())
         index = steps(array)
         self.counts[: int(index.max()) + 1] += times * np.bincount(index)
-        self.least = min(self.least, int(array.min()))
-        self.greatest = max(self.greatest, int(array.max()))
+        self.least = min(self.least, least)
+        self.greatest = max(self.greatest, greatest)
         self.sum += times * int(array.sum())
 
     def add(self, other: Histogram) -> None:
@@ -162,9 +168,10 @@ class Histogram:
 
 def steps(values: Array) -> Array:
     """Give the step that each value, from 0 to ``HIGHEST``, belongs to."""
-    # frexp's exponent is the number of bits; floats hold integers of up to 53 bits exactly.
-    shift = np.maximum(np.frexp(values.astype(np.float64))[1].astype(np.int64) - (HALF_BITS + 1), 0)
-    return (shift << HALF_BITS) + (values >> shift)
+    # A float of 64 bits is an exponent and then the digits: its first ten behind the leading 1 are what a step is made
+    # of. Integers of up to 53 bits are exact in it. Below HALF each value is a step of its own.
+    index = (values.astype(np.float64).view(np.int64) >> (52 - HALF_BITS)) - _OFFSET
+    return np.where(values < HALF, values, index) if int(values.min()) < HALF else index
 
 
 def middle(step: int) -> int:

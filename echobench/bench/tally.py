@@ -14,8 +14,8 @@ class Tally:
     """Counts of messages whose intended time lies in the measured window, unless said otherwise.
 
     Each message that was meant to be sent ends in exactly one of ``answered``, ``late``, ``truncated``, ``corrupted``,
-    ``refused``, ``send_buffer_full``, ``not_sent`` and ``unanswered``; :meth:`missing` is 0 then. ``duplicates``,
-    ``reordered`` and ``unexpected`` count arrivals beside that.
+    ``refused``, ``send_buffer_full``, ``not_sent``, ``unanswered`` and ``one_way``; :meth:`missing` is 0 then.
+    ``duplicates``, ``reordered`` and ``unexpected`` count arrivals beside that.
     """
 
     intended: int = 0
@@ -39,6 +39,8 @@ class Tally:
     """Due, but the flow still had to send or to wait for others when the run ended."""
     unanswered: int = 0
     """Sent, and nothing had come when the wait at the end was over."""
+    one_way: int = 0
+    """Sent, and no answer was waited for (flood)."""
     duplicates: int = 0
     reordered: int = 0
     """Answers that came after one that was sent later on the same flow (RFC 4737, section 3)."""
@@ -51,11 +53,11 @@ class Tally:
     connections_lost: int = 0
     """Connections that ended before the run did, whole run."""
     from_intended: Histogram = attrs.Factory(Histogram)
-    """Round-trip times from when a message was due, nanoseconds."""
+    """Round-trip times from when a message was due, nanoseconds; only in the open model is there such a time."""
     from_send: Histogram = attrs.Factory(Histogram)
     """Round-trip times from when it was sent."""
     lateness: Histogram = attrs.Factory(Histogram)
-    """How much later than due each message was sent."""
+    """How much later than due each message was sent (open model)."""
     batches: Histogram = attrs.Factory(Histogram)
     """Messages handled at a time (not nanoseconds)."""
     cpu: float = 0.0
@@ -103,4 +105,5 @@ ENDS: Final = (
     "send_buffer_full",
     "not_sent",
     "unanswered",
+    "one_way",
 )

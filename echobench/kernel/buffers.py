@@ -38,8 +38,10 @@ class LentBuffers:
             first += span
         self.base = first & ~0xFFFFFFFF
         """The part that all addresses share; a buffer's number goes into bytes 2 and 3."""
-        self._first = (first >> 16) & 0xFFFF
-        self._whole = memoryview(self._memory)[first - start : first - start + span]
+        self.first = (first >> 16) & 0xFFFF
+        """The number of the first buffer; the others follow."""
+        self.whole = memoryview(self._memory)[first - start : first - start + span]
+        """All buffers, one every ``SPACING`` bytes."""
         self._views: list[memoryview] = []
         self._lends = Table(_ENTRY, count)
         self._bid, self._addr_high = self._lends.column("H", 12), self._lends.column("H", 2)
@@ -58,13 +60,13 @@ class LentBuffers:
     def lend(self, more: int) -> None:
         """Lend more buffers, as far as there are."""
         for i in range(self.lent, min(self.lent + more, self.count)):
-            self._views.append(self._whole[i * SPACING : i * SPACING + self.size])
-            self.give_back(self._first + i)
+            self._views.append(self.whole[i * SPACING : i * SPACING + self.size])
+            self.give_back(self.first + i)
         self.lent = len(self._views)
 
     def view(self, number: int) -> memoryview:
         """The bytes of a buffer, by its number."""
-        return self._views[number - self._first]
+        return self._views[number - self.first]
 
     def give_back(self, number: int) -> None:
         """Lend a buffer again, when what was in it is not needed any more."""

@@ -78,20 +78,26 @@ class Headers:
         self.controllen[:] = constant("Q", CONTROL, count)
         if payload:
             self.size[:] = constant("Q", payload.size - SKEW, count)
+        self.remember()
+
+    def remember(self) -> None:
+        """Take the headers as they are now for what :meth:`receive` is to make of them before it uses them again."""
         new = memoryview(bytes(self.memory))
-        self._new = [new[: HEADER * n] for n in range(count + 1)]
+        self._new = [new[: HEADER * n] for n in range(self.count + 1)]
 
-    def receive(self, descriptor: int, most: int) -> int:
-        """Receive up to ``most`` messages that wait, and return how many; 0 if none does.
+    def receive(self, descriptor: int, most: int, first: int = 0) -> int:
+        """Receive up to ``most`` messages that wait, from record ``first`` on, and return how many; 0 if none does.
 
-        Raises OSError, which may be the error of a datagram sent before (recvmmsg(2), BUGS): nothing is lost by it.
+        With a ``first`` the records before it keep what the last calls received, maybe from other sockets. Raises
+        OSError, which may be the error of a datagram sent before (recvmmsg(2), BUGS): nothing is lost by it.
         """
-        if self._received:  # the kernel has written into as many headers: make them as they were
-            self.table.bytes[: HEADER * self._received] = self._new[self._received]
-            self._received = 0
-        received = self._receive(descriptor, self._at[0], most, MSG_DONTWAIT, None)
+        if self._received > first:  # the kernel has written into as many headers: make them as they were
+            begin, end = HEADER * first, HEADER * self._received
+            self.table.bytes[begin:end] = self._new[self._received][begin:]
+            self._received = first
+        received = self._receive(descriptor, self._at[first], most, MSG_DONTWAIT, None)
         if received > 0:
-            self._received = received
+            self._received = first + received
             return received
         if received == 0 or ctypes.get_errno() == errno.EAGAIN:
             return 0

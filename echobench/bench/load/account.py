@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,8 @@ class Account:
         self.tally, self.window = tally, window
         self.now = now
         self._tick = tick
+        # In the closed model a message is due when it is sent: one histogram says it all.
+        self._closed = plan.model != "open"
         self._every = int(plan.interval * SECOND)
         self._next_tick = window.begin + self._every
         self._intended = Recorder(tally.from_intended)
@@ -50,44 +53,69 @@ class Account:
         """Count a message that the kernel has taken."""
         if self.counts(intended):
             self.tally.sent += 1
-            self._late.one(now - intended)
+            if not self._closed:
+                self._late.one(now - intended)
 
     def answered(self, intended: int, sent: int, now: int, size: int) -> None:
         """Count a message that has come back as it should."""
         if self.counts(intended):
             self.tally.answered += 1
             self.tally.answered_bytes += size
-            self._intended.one(now - intended)
             self._sent.one(now - sent)
+            if not self._closed:
+                self._intended.one(now - intended)
 
     def ended(self, intended: int, how: str) -> None:
         """Count a message that ended otherwise; ``how`` is the name of one of the tally's fields."""
         if self.counts(intended):
             setattr(self.tally, how, getattr(self.tally, how) + 1)
 
-    def all_sent(self, intended: Times, now: int) -> None:
-        """Count a column of messages that were due and taken by the kernel, ``ROOM`` of them at most."""
-        window = self.window
-        if not len(intended):
-            return
-        if not (window.first <= intended.min() and intended.max() < window.end):
-            intended = intended[(intended >= window.first) & (intended < window.end)]
+    def all_sent(self, number: int, now: int) -> None:
+        """Count messages that are sent now because others have come back; the kernel has taken them."""
+        if self.window.first <= now < self.window.end:
+            self.tally.intended += number
+            self.tally.sent += number
+
+    def all_sent_late(self, intended: Times, now: int) -> None:
+        """Count a column of messages that were due, and that the kernel has taken; ``ROOM`` of them at most."""
+        intended = intended[self._counting(intended)]
         self.tally.intended += len(intended)
         self.tally.sent += len(intended)
         self._late.record(now - intended)
 
-    def all_answered(self, intended: Times, sent: Times, now: int, size: int) -> None:
-        """Count a column of messages of ``size`` bytes that have come back as they should, ``ROOM`` at most."""
+    def all_answered(self, intended: Times | None, sent: Times, now: int, size: int) -> None:
+        """Count a column of messages of ``size`` bytes that have come back as they should, ``ROOM`` at most.
+
+        In the closed model they were due when they were sent: ``intended`` is None.
+        """
+        these = self._counting(sent if intended is None else intended)
+        took = now - sent[these]
+        self.tally.answered += len(took)
+        self.tally.answered_bytes += len(took) * size
+        self._sent.record(took)
+        if intended is not None:
+            self._intended.record(now - intended[these])
+
+    def _counting(self, intended: Times) -> Any:
+        """Give an index of those that count: mostly all or none."""
         window = self.window
-        if not len(intended):
-            return
-        if not (window.first <= intended.min() and intended.max() < window.end):
-            these = (intended >= window.first) & (intended < window.end)
-            intended, sent = intended[these], sent[these]
-        self.tally.answered += len(intended)
-        self.tally.answered_bytes += len(intended) * size
-        self._intended.record(now - intended)
-        self._sent.record(now - sent)
+        if not len(intended) or (window.first <= intended.min() and intended.max() < window.end):
+            return slice(None)
+        return (intended >= window.first) & (intended < window.end)
+
+    def skipped(self, intended: Times) -> None:
+        """Count a column of messages that were due, and that will not be sent."""
+        number = len(intended[self._counting(intended)])
+        self.tally.intended += number
+        self.tally.not_sent += number
+
+    def flooded(self, intended: int, number: int, sent: int) -> None:
+        """Count datagrams that go one way, and of which the kernel took the first ``sent``."""
+        if self.counts(intended):
+            self.tally.intended += number
+            self.tally.sent += sent
+            self.tally.one_way += sent
+            self.tally.send_buffer_full += number - sent
 
     def worked(self, messages: int, began: int, now: int) -> None:
         """Count a batch that took from ``began`` to ``now``. With 0 messages it is only told what time it is."""

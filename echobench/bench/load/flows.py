@@ -7,135 +7,177 @@ forgotten when its place is needed again.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from ..plan import HEADER, Plan
 from .account import Account
-from .payload import HEAD, TAG, pattern
+from .payload import FLOW, HEAD, U64, identity, pattern, sequence, signed
 
-FREE, OUT, GIVEN_UP, ANSWERED, SPOILT = range(5)
+FREE, OUT, GIVEN_UP, ANSWERED, SPOILT = 0, 1, 2, 4, 8
 """States of a place: nothing, under way, unanswered for too long, answered right, answered wrong or refused."""
 
-MOST_PLACES = 1 << 22
+AWAITED, NEXT, PLACE, NAME = range(4)
+"""Rows of a table with a column for each flow: the sequence number of the answer that is next if none is lost, and of
+the next question; the flow's first place, and its share in the identities of its datagrams (payload.py)."""
+
+MOST_PLACES: Final = 1 << 22
 
 
 class Flows:
-    """The last ``places`` datagrams of each of ``count`` flows; ``first`` is the first one's number in the run."""
+    """The last ``places`` datagrams of each of ``count`` flows; ``first`` is the first one's number in the run.
+
+    A place is a number over all flows. ``heads`` holds for each the first sixteen bytes of its datagram as two u64
+    (payload.py), ``intended`` when it was due, ``state`` what has become of it.
+    """
 
     def __init__(self, plan: Plan, account: Account, first: int, count: int) -> None:
         self.account = account
         self.first, self.count = first, count
         self.sizes = plan.sizes()
-        wanted = 4 * plan.window if plan.model == "closed" else MOST_PLACES // count
-        self.places = 1 << max(6, min(16, (wanted - 1).bit_length(), (MOST_PLACES // count).bit_length() - 1))
-        if plan.model == "closed":  # the window has to fit, whatever that takes
-            self.places = max(self.places, 1 << (2 * plan.window - 1).bit_length())
+        self.window = plan.window if plan.model == "closed" else 0
+        most = max(64, min(1 << 16, MOST_PLACES // count))
+        wanted = max(64, 4 * self.window) if self.window else most
+        self.places = 1 << (max(min(wanted, most), 2 * self.window) - 1).bit_length()
         self.mask = self.places - 1
-        shape = (count, self.places)
-        self.next = np.zeros(count, np.int64)
-        """The sequence number of each flow's next datagram."""
-        self.newest = np.full(count, -1, np.int64)
-        """The greatest sequence number that was answered."""
-        self.sequence = np.full(shape, -1, np.int64)
-        self.intended = np.zeros(shape, np.int64)
-        self.sent = np.zeros(shape, np.int64)
-        self.state = np.zeros(shape, np.uint8)
+        number = count * self.places
+        self.table = np.zeros((4, count), np.int64)
+        self.table[PLACE] = np.arange(count) * self.places
+        self.table[NAME] = [signed((first + flow) * FLOW & U64) for flow in range(count)]
+        self.heads = np.zeros((number, 2), np.uint64)
+        self.intended = np.zeros(number, np.int64)
+        self.state = np.zeros(number, np.uint8)
         self.under_way = 0
         """How many places are in the state OUT."""
+        self.gaps = False
+        """Whether an answer has ever been other than the one that was next."""
 
     def size(self, sequence: int) -> int:
         """How many bytes a flow's datagram with that number has."""
         return int(self.sizes[sequence % len(self.sizes)])
 
+    def place(self, flow: int, sequence: int) -> int:
+        """Where a datagram of a flow is kept."""
+        return flow * self.places + (sequence & self.mask)
+
+    def sent(self, place: int) -> int:
+        """When what is kept in a place was sent."""
+        return int(self.heads[place, 1])
+
+    def sequence(self, place: int) -> int:
+        """Give the number of the datagram that is kept in a place."""
+        return sequence(self.first + place // self.places, int(self.heads[place, 0]))
+
     def begin(self, flow: int, intended: int, now: int) -> bytes:
         """Take a place for a datagram that is to be sent now, and give its bytes."""
-        sequence = int(self.next[flow])
-        self.next[flow] = sequence + 1
-        place = sequence & self.mask
-        self.forget(flow, place)
-        self.sequence[flow, place], self.state[flow, place] = sequence, OUT
-        self.intended[flow, place], self.sent[flow, place] = intended, now
+        number = int(self.table[NEXT, flow])
+        self.table[NEXT, flow] = number + 1
+        place = self.place(flow, number)
+        self.forget(place)
+        head = HEAD.pack(identity(self.first + flow, number), now)
+        self.heads[place] = np.frombuffer(head, np.uint64)
+        self.intended[place], self.state[place] = intended, OUT
         self.under_way += 1
         self.account.began(intended)
-        size = self.size(sequence)
-        return HEAD.pack((self.first + flow) ^ TAG, sequence & 0xFFFFFFFF, now) + pattern(size)[HEADER:]
+        return head + pattern(self.size(number))[HEADER:]
 
-    def forget(self, flow: int, place: int) -> None:
+    def forget(self, place: int) -> None:
         """End what is still unanswered in a place: it is needed for another, or the run is over."""
-        state = self.state[flow, place]
+        state = int(self.state[place])
         if state == OUT:
             self.under_way -= 1
         if state in (OUT, GIVEN_UP):
-            self.account.ended(int(self.intended[flow, place]), "unanswered")
-        self.state[flow, place] = FREE
+            self.account.ended(int(self.intended[place]), "unanswered")
+        self.state[place] = FREE
 
-    def end(self, flow: int, sequence: int, how: str) -> None:
+    def end(self, flow: int, number: int, how: str) -> None:
         """End a datagram that is under way, other than by an answer: the tally's field is ``how``."""
-        place = sequence & self.mask
-        if self.sequence[flow, place] == sequence and self.state[flow, place] == OUT:
+        place = self.place(flow, number)
+        if self.state[place] == OUT and self.sequence(place) == number:
             self.under_way -= 1
-            self.state[flow, place] = SPOILT
-            self.account.ended(int(self.intended[flow, place]), how)
+            self.state[place] = SPOILT
+            self.gaps = True
+            self.account.ended(int(self.intended[place]), how)
+
+    def refuse(self, flow: int) -> int:
+        """End all that is under way on a flow, since the other side has said no; returns how many that were."""
+        places = self._places(flow, OUT)
+        for place in places:
+            self.end(flow, self.sequence(place), "refused")
+        return len(places)
 
     def arrived(self, flow: int, data: bytes, now: int) -> bool:
         """Find out what an answer is an answer to, and count it; says whether a datagram is under way no more."""
         tally = self.account.tally
-        place = self._place(flow, data)
+        place = self._asked(flow, data)
         if place is None:
             tally.unexpected += 1
             return False
-        state = int(self.state[flow, place])
-        sequence = int(self.sequence[flow, place])
-        intended, sent = int(self.intended[flow, place]), int(self.sent[flow, place])
-        size = self.size(sequence)
-        expected = HEAD.pack((self.first + flow) ^ TAG, sequence & 0xFFFFFFFF, sent) + pattern(size)[HEADER:]
-        if state in (ANSWERED, SPOILT, FREE):
-            tally.duplicates += 1
+        state = int(self.state[place])
+        if state not in (OUT, GIVEN_UP):
+            tally.duplicates += self.account.counts(int(self.intended[place]))
             return False
         if state == OUT:
             self.under_way -= 1
+        intended, awaited, number = int(self.intended[place]), int(self.table[AWAITED, flow]), self.sequence(place)
+        size = self.size(number)
+        expected = self.heads[place].tobytes() + pattern(size)[HEADER:]
         if data == expected:
-            self.state[flow, place] = ANSWERED
-            if sequence < self.newest[flow]:
-                tally.reordered += 1
-            self.newest[flow] = max(int(self.newest[flow]), sequence)
+            self.state[place] = ANSWERED
+            if number < awaited:
+                tally.reordered += self.account.counts(intended)
+            if number != awaited:
+                self.gaps = True
+            self.table[AWAITED, flow] = max(awaited, number + 1)
             if state == OUT:
-                self.account.answered(intended, sent, now, size)
+                self.account.answered(intended, self.sent(place), now, size)
             else:
                 self.account.ended(intended, "late")
         else:
-            self.state[flow, place] = SPOILT
+            self.state[place] = SPOILT
+            self.gaps = True
             cut = len(data) < size and expected.startswith(data)
             self.account.ended(intended, "truncated" if cut else "corrupted")
         return state == OUT
 
-    def _place(self, flow: int, data: bytes) -> int | None:
-        """Find whose answer this is: by its number, or if that is spoilt by its time, or else the oldest under way."""
-        if len(data) >= 8:
-            low = int.from_bytes(data[4:8], "little")
-            place = low & self.mask
-            if self.state[flow, place] != FREE and int(self.sequence[flow, place]) & 0xFFFFFFFF == low:
-                return place
-        out = np.flatnonzero(self.state[flow] == OUT)
-        if len(data) >= HEADER:
-            time = int.from_bytes(data[8:16], "little")
-            same = out[self.sent[flow, out].astype(np.uint64) == np.uint64(time)]
-            tagged = int.from_bytes(data[:4], "little") == (self.first + flow) ^ TAG
-            if not len(same) or not tagged:
-                return None
-            out = same
-        return int(out[np.argmin(self.sequence[flow, out])]) if len(out) else None
+    def _places(self, flow: int, states: int) -> list[int]:
+        """List a flow's places in some states, oldest first."""
+        begin = flow * self.places
+        places = begin + np.flatnonzero(self.state[begin : begin + self.places] & states)
+        return sorted(places.tolist(), key=self.sequence)
+
+    def _asked(self, flow: int, data: bytes) -> int | None:
+        """Find whose answer this is: by its number, or if that is spoilt by its time.
+
+        Of one that is too short for a number, it is the oldest that is under way.
+        """
+        if len(data) < 8:
+            found = self._places(flow, OUT)
+            return found[0] if found else None
+        number = sequence(self.first + flow, int.from_bytes(data[:8], "little"))
+        place = self.place(flow, number)
+        if self.state[place] != FREE and self.sequence(place) == number:
+            return place
+        time = int.from_bytes(data[8:HEADER], "little")
+        for states in (OUT | GIVEN_UP, ANSWERED | SPOILT):
+            for place in self._places(flow, states):
+                if self.sent(place) == time:
+                    return place
+        return None
 
     def give_up(self, before: int) -> list[int]:
         """Give up what was sent before then and is under way; returns the flow of each."""
         if not self.under_way:
             return []
-        flows, places = np.nonzero((self.state == OUT) & (self.sent < before))
-        self.state[flows, places] = GIVEN_UP
-        self.under_way -= len(flows)
-        return [int(flow) for flow in flows]
+        places = np.flatnonzero((self.state == OUT) & (self.heads[:, 1] < max(before, 0)))
+        self.state[places] = GIVEN_UP
+        self.under_way -= len(places)
+        self.gaps = self.gaps or len(places) > 0
+        flows: list[int] = (places // self.places).tolist()
+        return flows
 
     def finish(self) -> None:
         """Count what is still unanswered."""
-        for flow, place in zip(*np.nonzero((self.state == OUT) | (self.state == GIVEN_UP)), strict=True):
-            self.forget(int(flow), int(place))
+        for place in np.flatnonzero(self.state & (OUT | GIVEN_UP)).tolist():
+            self.forget(place)

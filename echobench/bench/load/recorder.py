@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..histogram import Array, Histogram
 
-ROOM: Final = 1 << 14
+ROOM: Final = 1 << 13
 
 
 class Recorder:

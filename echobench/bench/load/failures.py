@@ -1,0 +1,69 @@
+"""What went wrong with a connection, in a sentence that says what to do."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.internet import error
+
+from ..plan import Plan
+from . import LoadError
+from .sources import bind_failure, binding
+
+UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
+OURS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE)
+
+
+def connect_failure(plan: Plan, flow: int, failed: BaseException, within: float) -> LoadError:
+    """Say why a connection could not be made; ``within`` is how many seconds it was given."""
+    where = f"{plan.host} port {plan.port}"
+    number = number_of(failed)
+    if isinstance(failed, error.ConnectBindError) or number in OURS:
+        return bind_failure(binding(plan, flow), number, str(failed))
+    if isinstance(failed, VerificationError):
+        name = plan.server_name or plan.host
+        return LoadError(
+            f"the certificate of {where} is not for {name}: give the name that it is for with --server-name, "
+            f"or leave it unverified with --insecure"
+        )
+    if isinstance(failed, SSL.Error):
+        return _tls_failure(where, failed)
+    if number in UNREACHABLE:
+        return LoadError(f"{where} cannot be reached from here: check the address and the route ({failed})")
+    secure = "; if it speaks no TLS, leave out --tls" if plan.transport == "tls" else ""
+    for kind, sentence in (
+        (error.TimeoutError, f"did not answer within {within:g} s: check the address, and firewalls on the way"),
+        (error.TCPTimedOutError, f"did not answer within {within:g} s: check the address, and firewalls on the way"),
+        (error.ConnectionRefusedError, "refuses connections: see that the server runs, and on that port"),
+        (error.ConnectionClosed, f"closed a connection before the load began: see its log{secure}"),
+    ):
+        if isinstance(failed, kind):
+            return LoadError(f"{where} {sentence}")
+    return LoadError(f"no connection to {where}: {failed}")
+
+
+def ours(failed: BaseException) -> bool:
+    """Whether it is this machine that could not, and not the other side that did not want."""
+    return isinstance(failed, error.ConnectBindError) or number_of(failed) in (*OURS, *UNREACHABLE)
+
+
+def number_of(failed: BaseException) -> int | None:
+    """Give an error's number (errno), wherever Twisted has put it."""
+    number: Any = getattr(failed, "osError", None)
+    if not isinstance(number, int):
+        number = failed.args[0] if failed.args else None
+    return number if isinstance(number, int) else None
+
+
+def _tls_failure(where: str, failed: SSL.Error) -> LoadError:
+    reasons = [reason for _, _, reason in failed.args[0]] if failed.args and failed.args[0] else []
+    why = ", ".join(reasons) or "the connection ended within the handshake"
+    if any("certificate verify failed" in reason for reason in reasons):
+        return LoadError(
+            f"the certificate of {where} is not to be trusted ({why}): it is signed by no root that is known here, or "
+            f"its time is over; name the roots with --ca, or leave it unverified with --insecure"
+        )
+    return LoadError(f"TLS with {where} failed: {why}; if it speaks no TLS, leave out --tls")

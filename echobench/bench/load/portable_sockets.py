@@ -1,0 +1,116 @@
+"""UDP sockets under load: each flow has a connected one, so that ICMP refusals get to it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from typing import Any, Final
+
+from twisted.internet.error import CannotListenError, MessageLengthError
+from twisted.internet.protocol import DatagramProtocol
+
+from ...sockets import receive_drops
+from . import LoadError
+from .failures import UNREACHABLE
+from .offer import Offer
+from .sources import bind_failure, binding, check_family
+
+RECEIVE_BUFFER: Final = 1 << 22  # bytes; the kernel gives what it allows (net.core.rmem_max)
+MAX_DATAGRAM: Final = 65536  # Twisted cuts what is longer than 8,192 bytes unless told otherwise
+NO_ROOM: Final = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
+
+
+class Endpoint(DatagramProtocol):
+    """One flow's socket."""
+
+    noisy = False
+    transport: Any = None
+
+    def __init__(self, room: UDPOffer, flow: int) -> None:
+        self.room, self.flow = room, flow
+        self.refusals = 0
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        """Hand over what has come; it is the server's, the socket being connected."""
+        self.room.received(self.flow, datagram)
+
+    def connectionRefused(self) -> None:
+        """Be told of an ICMP message; by Twisted also from inside of a write, which has sent nothing then."""
+        self.refusals += 1
+        self.room.refused(self.flow)
+
+    def send(self, data: bytes) -> str:
+        """Send a datagram; says what became of it: ``sent``, ``send_buffer_full`` or ``refused``."""
+        before = self.refusals
+        try:
+            self.transport.write(data)
+        except MessageLengthError:
+            self.room.fail(LoadError(f"datagrams of {len(data)} bytes are too long for the way: give a smaller --size"))
+            return "refused"
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                return "send_buffer_full"
+            self.room.fail(self.room.unusable(error))
+            return "refused"
+        return "sent" if self.refusals == before else "refused"
+
+
+class UDPOffer(Offer):
+    """What all models do: sockets."""
+
+    _dropped = 0
+
+    def open(self) -> None:
+        """Bind and connect a socket for each flow. Raises LoadError."""
+        self._endpoints: list[Endpoint] = []
+        check_family(self.plan, self.address[0])
+        for flow in range(self.share.flows):
+            bound = binding(self.plan, self.share.first_flow + flow)
+            endpoint = Endpoint(self, flow)
+            any_address = "::" if ":" in self.address[0] else ""
+            try:
+                self.reactor.listenUDP(bound[1], endpoint, bound[0] or any_address, MAX_DATAGRAM)
+            except CannotListenError as error:
+                number = error.socketError.errno if isinstance(error.socketError, OSError) else None
+                raise bind_failure(bound, number, str(error.socketError)) from None
+            except OSError as error:  # there was not even a socket
+                raise bind_failure(bound, error.errno, str(error)) from None
+            self._endpoints.append(endpoint)
+            with contextlib.suppress(OSError):
+                self._socket(endpoint).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            try:
+                endpoint.transport.connect(*self.address)
+            except OSError as error:
+                raise self.unusable(error) from None
+
+    def unusable(self, error: OSError) -> LoadError:
+        """Say why nothing can be sent."""
+        where = f"{self.plan.host} port {self.plan.port}"
+        if error.errno in UNREACHABLE:
+            return LoadError(f"{where} cannot be reached from here: check the address and the route ({error.strerror})")
+        return LoadError(f"nothing can be sent to {where}: {error.strerror}; a firewall of this machine may forbid it")
+
+    def received(self, flow: int, data: bytes) -> None:
+        """Take an answer."""
+        raise NotImplementedError
+
+    def refused(self, flow: int) -> None:
+        """Take a refusal."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Ask the kernel what it dropped; the sockets must still be open."""
+        self.tally.our_receive_buffer += self._dropped
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for endpoint in self._endpoints:
+            self._dropped += receive_drops(self._socket(endpoint))
+            endpoint.transport.stopListening()
+        self._endpoints = []
+
+    @staticmethod
+    def _socket(endpoint: Endpoint) -> socket.socket:
+        found: socket.socket = endpoint.transport.socket
+        return found

@@ -1,0 +1,46 @@
+"""Where a run's messages come from: one rule, which every engine follows.
+
+Flow number k of the run, counted over all its processes, is bound to the source address number ``k % len(sources)`` and
+to the source port ``first + k // len(sources)``. So with addresses A and B and the ports from 9000 on, the flows are
+A:9000, B:9000, A:9001, B:9001, ..., no two of them are the same, and a run whose flows are divided otherwise among
+processes has the same ones. Without addresses the system picks the address, and without ports the port.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from ..plan import Plan
+from . import LoadError
+
+
+def binding(plan: Plan, flow: int) -> tuple[str, int]:
+    """Give the (address, port) that a flow is to be bound to; an address of "" and a port of 0 are any."""
+    addresses = plan.sources or ("",)
+    port = plan.source_ports[0] + flow // len(addresses) if plan.source_ports else 0
+    return addresses[flow % len(addresses)], port
+
+
+def check_family(plan: Plan, host: str) -> None:
+    """See that the sources are of the family of the address that the load goes to. Raises LoadError."""
+    for source in plan.sources:
+        if (":" in source) != (":" in host):
+            raise LoadError(
+                f"the source {source} cannot send to {host}, which is of the other IP family: "
+                f"give a --source of the same one"
+            )
+
+
+def bind_failure(bound: tuple[str, int], number: int | None, why: str) -> LoadError:
+    """Say why a flow could not be bound; ``number`` is the error's, ``why`` what the system says of it."""
+    address, port = bound
+    where = f"{address or 'any address'} port {port or 'any'}"
+    if number == errno.EADDRINUSE:
+        return LoadError(f"the source {where} is in use: give other --source-ports, or end what holds it")
+    if number == errno.EADDRNOTAVAIL:
+        return LoadError(f"the source {where} is not of this machine: give a --source that `ip address` shows")
+    if number in (errno.EACCES, errno.EPERM):
+        return LoadError(f"the source {where} needs privilege: give --source-ports from 1024 on")
+    if number in (errno.EMFILE, errno.ENFILE):
+        return LoadError("there are no descriptors left for more flows: raise the limit (ulimit -n), or give fewer")
+    return LoadError(f"the source {where} cannot be used: {why}")
