@@ -7,8 +7,6 @@ import sys
 import threading
 import time
 
-import numpy as np
-
 from echobench.bench.load import LoadError, worker
 from echobench.bench.load.account import Account
 from echobench.bench.load.window import SECOND, Window
@@ -56,9 +54,9 @@ class Fake:
             if self.stopped.wait(0.001):
                 window.cut(time.perf_counter_ns())
                 break
-            due = np.array([now], np.int64)
-            account.all_sent(due, now)
-            account.all_answered(due, due, now + 50_000, 64)
+            account.began(now)
+            account.sent(now, now)
+            account.answered(now, now, now + 50_000, 64)
             account.worked(1, now, now + SECOND // 10_000)
             left = left - 1 if left is not None else None
         account.finish()

@@ -58,7 +58,7 @@ def test_one_thing(name, level, tally, plan, words):
 
 
 def test_a_flood_waits_for_nothing():
-    assert said({"answered": 0, "answered_bytes": 0, "cpu": 1.0}, {**UDP, "model": "flood"}) == {}
+    assert said({"answered": 0, "one_way": 100_000}, {**UDP, "model": "flood"}) == {}
 
 
 def test_a_process_that_failed():
@@ -100,6 +100,10 @@ def test_generator_bound_with_no_time_left(plan, cpu, busy, bound):
     assert ("generator-bound" in found) == bound
     if bound:
         assert f"used {cpu / 10:.0%} of a CPU, and was busy {busy / 10:.0%}" in found["generator-bound"].sentence
+
+
+def test_a_generator_that_nobody_answers_is_not_the_limit():
+    assert set(said({"answered": 0, "refused": 100_000, "cpu": 9.9}, UDP)) == {"nothing answered", "refused"}
 
 
 def test_generator_bound_is_the_busiest_process():

@@ -18,7 +18,7 @@ from .words import duration, percent, quantity
 STYLES = {"failure": "bold red", "warning": "yellow", "note": "cyan"}
 
 PLACES = {
-    "not_sent": "never sent (the flow was not free)",
+    "not_sent": "never sent: the run was over first",
     "send_buffer_full": "no room in our send buffer",
     "refused": "refused by the other side",
     "unanswered": "sent, and no answer",
@@ -108,15 +108,16 @@ def rates(result: Result) -> Table:
         megabytes = tally.answered_bytes / 1e6
         table.add_row("MB, each way", f"{per_second(megabytes, tally):,.2f}", f"{megabytes:,.1f}")
     if plan.transport != "udp":
-        table.add_row("connections opened", "", quantity(tally.connections))
+        table.add_row("connections opened, whole run", "", quantity(tally.connections))
     return table
 
 
 def latency(result: Result) -> Table:
-    """Show round-trip times from the intended time and from the sending, side by side."""
+    """Show round-trip times: in the open model from the intended time and from the sending, side by side."""
     tally = result.tally
-    table = _table("round-trip time", "from intended", "from send")
-    pair = (tally.from_intended, tally.from_send)
+    both = result.plan.model == "open"
+    table = _table("round-trip time", *(["from intended"] if both else []), "from send")
+    pair = (tally.from_intended, tally.from_send) if both else (tally.from_send,)
 
     def row(name: str, values: list[float | None]) -> None:
         table.add_row(name, *map(duration, values))
@@ -136,7 +137,7 @@ def footnote(result: Result) -> str:
     """Say how sure the percentiles are, and how late messages were sent."""
     tally = result.tally
     said = []
-    missing = [depth for depth in DEPTHS if not tally.from_intended.supports(depth)]
+    missing = [depth for depth in DEPTHS if not tally.from_send.supports(depth)]
     if missing:
         said.append(f"{percent(missing[0])} and beyond would rest on fewer than 10 answers.")
     if result.plan.model == "open" and tally.lateness.total:
