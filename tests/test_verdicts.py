@@ -89,8 +89,11 @@ def test_the_servers_receive_buffer():
 
 
 def test_the_backlog():
-    assert "3 times" in said(counters={"TcpExtListenOverflows": 3})["backlog full"].sentence
-    assert said(plan=UDP, counters={"TcpExtListenOverflows": 3}) == {}
+    counters = {"TcpExtListenOverflows": 3}
+    assert "3 times" in said(plan={"model": "connect"}, counters=counters)["backlog full"].sentence
+    assert "backlog full" in said({"connections_lost": 1}, counters=counters)
+    assert said(counters=counters) == {}, "all went well: it was another listener"
+    assert said(plan=UDP, counters=counters) == {}
 
 
 @pytest.mark.parametrize("plan", [{}, UDP, {"model": "connect"}, {**UDP, "model": "flood"}])

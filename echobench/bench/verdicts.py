@@ -130,13 +130,15 @@ def servers_receive_buffer(result: Result) -> Verdict | None:
 def backlog(result: Result) -> Verdict | None:
     """Connections waited to be accepted and there was no room for more, on this machine."""
     number = (result.counters or {}).get("TcpExtListenOverflows", 0)
-    if not number or result.plan.transport == "udp":
+    tally = result.tally
+    trouble = tally.refused or tally.unanswered or tally.connections_lost or result.plan.model == "connect"
+    if not number or not trouble or result.plan.transport == "udp":
         return None
     return Verdict(
         name="backlog full",
         level="note",
         sentence=f"A listener on this machine had no room for a new connection {number:,} times: "
-        "the server accepts too slowly, or its backlog is too short.",
+        "if it was this server's, it accepts too slowly, or its backlog is too short.",
     )
 
 
