@@ -93,11 +93,12 @@ def a_result(tally: dict[str, Any] | None = None, plan: dict[str, Any] | None = 
             **(tally or {}),
         }
     )
+    is_open = (plan or {}).get("model") == "open"
     for histogram, value in ((made.from_intended, 120_000), (made.from_send, 100_000)):
-        if made.answered and not histogram.total:
+        if made.answered and not histogram.total and (is_open or histogram is made.from_send):
             histogram.record(value, number - 1)
             histogram.record(10 * value)
-    if made.sent and not made.lateness.total:
+    if made.sent and is_open and not made.lateness.total:
         made.lateness.record(20_000, number)
     made.batches.record(4, number // 4)
     process = Process(

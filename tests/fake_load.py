@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
-
-import numpy as np
 
 from echobench.bench.load import LoadError, worker
 from echobench.bench.load.account import Account
@@ -50,13 +49,14 @@ class Fake:
         window = Window(self.share.plan, begin)
         account = Account(self.share.plan, self.tally, window, self.tick)
         left = self.share.count
+        self.stopped.wait(max(0, begin - time.perf_counter_ns()) / SECOND)
         while (now := time.perf_counter_ns()) < window.last and left != 0:
             if self.stopped.wait(0.001):
                 window.cut(time.perf_counter_ns())
                 break
-            due = np.array([now], np.int64)
-            account.all_sent(due, now)
-            account.all_answered(due, due, now + 50_000, 64)
+            account.began(now)
+            account.sent(now, now)
+            account.answered(now, now, now + 50_000, 64)
             account.worked(1, now, now + SECOND // 10_000)
             left = left - 1 if left is not None else None
         account.finish()
@@ -72,5 +72,5 @@ class Fake:
 if __name__ == "__main__":
     sys.path.insert(0, __file__.rpartition("/")[0])
     worker.ENGINES["portable"] = "__main__:Fake"
-    worker_out = sys.stdout
+    worker_out = os.fdopen(os.dup(1), "w")  # sys.stdout would not reach the parent
     sys.exit(worker.main())

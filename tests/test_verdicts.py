@@ -58,7 +58,7 @@ def test_one_thing(name, level, tally, plan, words):
 
 
 def test_a_flood_waits_for_nothing():
-    assert said({"answered": 0, "answered_bytes": 0, "cpu": 1.0}, {**UDP, "model": "flood"}) == {}
+    assert said({"answered": 0, "one_way": 100_000}, {**UDP, "model": "flood"}) == {}
 
 
 def test_a_process_that_failed():
@@ -77,17 +77,23 @@ def test_loopback():
 
 def test_the_servers_receive_buffer():
     counters = {"UdpRcvbufErrors": 5, "Udp6RcvbufErrors": 7}
-    found = said(plan=UDP, counters=counters)
+    missing = {"unanswered": 10, "answered": 99_990}
+    found = said(missing, UDP, counters=counters)
     assert "12 times" in found["server's receive buffer"].sentence
-    found = said({"our_receive_buffer": 4}, UDP, counters=counters)
+    found = said({**missing, "our_receive_buffer": 4}, UDP, counters=counters)
     assert "8 times" in found["server's receive buffer"].sentence
-    assert "server's receive buffer" not in said({"our_receive_buffer": 12}, UDP, counters=counters)
-    assert said(counters=counters) == {}, "TCP has nothing to do with it"
+    assert "server's receive buffer" not in said({**missing, "our_receive_buffer": 12}, UDP, counters=counters)
+    assert "server's receive buffer" not in said(missing, counters=counters), "TCP has nothing to do with it"
+    assert said(plan=UDP, counters=counters) == {}, "nothing is missing"
+    assert "server's receive buffer" in said(plan={**UDP, "model": "flood"}, counters=counters)
 
 
 def test_the_backlog():
-    assert "3 times" in said(counters={"TcpExtListenOverflows": 3})["backlog full"].sentence
-    assert said(plan=UDP, counters={"TcpExtListenOverflows": 3}) == {}
+    counters = {"TcpExtListenOverflows": 3}
+    assert "3 times" in said(plan={"model": "connect"}, counters=counters)["backlog full"].sentence
+    assert "backlog full" in said({"connections_lost": 1}, counters=counters)
+    assert said(counters=counters) == {}, "all went well: it was another listener"
+    assert said(plan=UDP, counters=counters) == {}
 
 
 @pytest.mark.parametrize("plan", [{}, UDP, {"model": "connect"}, {**UDP, "model": "flood"}])
@@ -97,6 +103,10 @@ def test_generator_bound_with_no_time_left(plan, cpu, busy, bound):
     assert ("generator-bound" in found) == bound
     if bound:
         assert f"used {cpu / 10:.0%} of a CPU, and was busy {busy / 10:.0%}" in found["generator-bound"].sentence
+
+
+def test_a_generator_that_nobody_answers_is_not_the_limit():
+    assert set(said({"answered": 0, "refused": 100_000, "cpu": 9.9}, UDP)) == {"nothing answered", "refused"}
 
 
 def test_generator_bound_is_the_busiest_process():

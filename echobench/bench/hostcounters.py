@@ -52,7 +52,10 @@ def since(before: dict[str, int] | None) -> dict[str, int] | None:
 
 
 def server_receive_buffer(counters: dict[str, int] | None, ours: int) -> int | None:
-    """How many datagrams a receive buffer other than our sockets' had no room for; None if it is not known."""
+    """How many datagrams a receive buffer other than our sockets' had no room for; None if it is not known.
+
+    It is the server's loss only as far as answers are missing: other programs' buffers overflow too.
+    """
     if counters is None:
         return None
     return max(0, counters.get("UdpRcvbufErrors", 0) + counters.get("Udp6RcvbufErrors", 0) - ours)

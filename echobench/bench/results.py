@@ -39,7 +39,10 @@ class Process:
 
 @attrs.frozen(kw_only=True)
 class Moment:
-    """One interval of a run, over all processes. Times of answers are from the intended time, in nanoseconds."""
+    """One interval of a run, over all processes.
+
+    Round-trip times are in nanoseconds, in the open model from when a message was due.
+    """
 
     t: float
     """Seconds from the beginning of the run, warm-up included, to the end of the interval."""

@@ -68,9 +68,9 @@ def wrong_bytes(result: Result) -> Verdict | None:
 
 
 def books(result: Result) -> Verdict | None:
-    """Every message ends in one place, or the generator has a fault; a flood does not wait for that."""
+    """Every message ends in one place, or the generator has a fault."""
     missing = result.tally.missing()
-    if not missing or result.plan.model == "flood":
+    if not missing:
         return None
     return Verdict(
         name="miscounted",
@@ -112,9 +112,12 @@ def our_receive_buffer(result: Result) -> Verdict | None:
 
 
 def servers_receive_buffer(result: Result) -> Verdict | None:
-    """Receive buffers on this machine overflowed that were not ours, so most likely the server's."""
+    """Receive buffers on this machine overflowed that were not ours, and answers are missing: most likely the server's.
+
+    Where every message was answered, it was some other program's; of a flood, that is not known.
+    """
     number = server_receive_buffer(result.counters, result.tally.our_receive_buffer)
-    if not number or result.plan.transport != "udp":
+    if not number or result.plan.transport != "udp" or not (result.tally.unanswered or result.plan.model == "flood"):
         return None
     return Verdict(
         name="server's receive buffer",
@@ -127,13 +130,15 @@ def servers_receive_buffer(result: Result) -> Verdict | None:
 def backlog(result: Result) -> Verdict | None:
     """Connections waited to be accepted and there was no room for more, on this machine."""
     number = (result.counters or {}).get("TcpExtListenOverflows", 0)
-    if not number or result.plan.transport == "udp":
+    tally = result.tally
+    trouble = tally.refused or tally.unanswered or tally.connections_lost or result.plan.model == "connect"
+    if not number or not trouble or result.plan.transport == "udp":
         return None
     return Verdict(
         name="backlog full",
         level="note",
         sentence=f"A listener on this machine had no room for a new connection {number:,} times: "
-        "the server accepts too slowly, or its backlog is too short.",
+        "if it was this server's, it accepts too slowly, or its backlog is too short.",
     )
 
 
@@ -146,7 +151,7 @@ def rate_not_kept(result: Result) -> Verdict | None:
     tally, wanted = result.tally, result.plan.rate
     if result.plan.model != "open" or wanted is None or not tally.window:
         return None
-    expected = wanted * tally.window
+    expected = wanted * min(tally.window, result.plan.duration)  # a window ends when its end is noticed
     slack = 2 + (4 * math.sqrt(expected) if result.plan.arrivals == "poisson" else 0)
     if tally.sent >= KEPT * expected - slack and tally.not_sent <= SKIPPED * tally.intended:
         return None
@@ -168,7 +173,7 @@ def generator_bound(result: Result) -> Verdict | None:
     server that does not read.
     """
     busiest = max(result.processes, key=lambda process: max(process.cpu_share, process.busy_share), default=None)
-    if busiest is None:
+    if busiest is None or unanswered(result) is not None:
         return None
     hot = busiest.cpu_share >= CPU or busiest.busy_share >= BUSY
     if result.plan.model == "open":
@@ -179,16 +184,20 @@ def generator_bound(result: Result) -> Verdict | None:
             return None
         if kept and not late:
             return None
-        why = f"it sent one message in a hundred {lateness.percentile(99) / 1e6:,.1f} ms late or more" if late else None
-        why = why or "it did not keep the rate"
+        by = f"{lateness.percentile(99) / 1e6:,.1f} ms late or more" if late else ""
+        why = (
+            f"The generator sent one message in a hundred {by}: the times from intended are partly its own"
+            if kept
+            else "The generator was the limit, not the server: it did not keep the rate"
+        )
     elif hot:
-        why = "it had no time left"
+        why = "The generator was the limit, not the server: it had no time left"
     else:
         return None
     return Verdict(
         name="generator-bound",
         level="warning",
-        sentence=f"The generator was the limit, not the server: {why} ({_use(busiest)}). "
+        sentence=f"{why} ({_use(busiest)}). "
         "Give it more --processes and --cpus that the server does not use, or offer less.",
     )
 

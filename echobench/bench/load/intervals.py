@@ -23,8 +23,9 @@ class Intervals:
     """An engine's tick: it gives small numbers for each interval to ``say``.
 
     These are ``n`` (how many intervals of the plan had passed), ``seconds`` (how much of this one lay in the measured
-    window), ``answered``, ``sent``, ``lost``, and the round-trip times from the intended time as ``steps`` of the
-    histogram and ``counts``: percentiles of several processes come from merged histograms or not at all.
+    window), ``answered``, ``sent``, ``lost``, and the round-trip times (in the open model from the intended time) as
+    ``steps`` of the histogram and ``counts``: percentiles of several processes come from merged histograms, or not at
+    all.
     """
 
     def __init__(self, plan: Plan, say: Callable[[dict[str, Any]], None]) -> None:
@@ -58,7 +59,8 @@ class Intervals:
             self._say({"n": n, "seconds": 0.0, **dict.fromkeys(self._before, 0), "steps": [], "counts": []})
             return
         counted = {"answered": tally.answered, "sent": tally.sent, "lost": lost(tally)}
-        difference = tally.from_intended.counts - self._counts
+        counts = (tally.from_intended if self._plan.model == "open" else tally.from_send).counts
+        difference = counts - self._counts
         steps = np.flatnonzero(difference)
         self._say(
             {
@@ -70,4 +72,4 @@ class Intervals:
             }
         )
         self._before, self._last = counted, now
-        self._counts = tally.from_intended.counts.copy()
+        self._counts = counts.copy()

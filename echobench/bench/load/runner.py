@@ -25,16 +25,22 @@ from .progress import Progress, Silent
 from .window import SECOND, Window
 
 LEAD: Final = SECOND // 20  # from the word to the beginning, so that all have heard it
+STARTING: Final = 20.0  # seconds that processes and their first connections may take
 PATIENCE: Final = 10.0  # seconds that a process may be silent for after its end before it is ended by force
 
 
 def run(
-    plan: Plan, progress: Progress | None = None, command: Sequence[str] = WORKER, patience: float = PATIENCE
+    plan: Plan,
+    progress: Progress | None = None,
+    command: Sequence[str] = (),
+    *,
+    starting: float = STARTING,
+    patience: float = PATIENCE,
 ) -> Result:
     """Run a plan, and return when all its processes are gone. Raises LoadError.
 
     Ctrl-C ends the run early, and what was counted until then is the result; a second one raises KeyboardInterrupt, as
-    does one before the run has begun. ``command`` starts a worker.
+    does one before the run has begun. ``command`` starts a worker, if it is not ours that is to run.
     """
     progress = progress or Silent()
     host, port = resolve(plan)
@@ -45,13 +51,13 @@ def run(
     try:
         with interrupting(events) as interrupts:
             for index in range(plan.processes):
-                workers.append(WorkerProcess(index, command, events))
+                workers.append(WorkerProcess(index, command or WORKER, events))
                 order = {"plan": plan.as_dict(), "index": index, "address": [host, port]}
                 workers[-1].tell(json.dumps(order))
             under_way = _Run(
                 plan=plan, address=host, workers=workers, events=events, progress=progress, patience=patience
             )
-            result = under_way.result(interrupts)
+            result = under_way.result(interrupts, starting)
         orderly = True
         return result
     finally:
@@ -95,9 +101,9 @@ class _Run:
         self._cut_short = False
         self._moments = Moments(plan)
 
-    def result(self, interrupts: Interrupts) -> Result:
+    def result(self, interrupts: Interrupts, starting: float) -> Result:
         """Wait until all are ready, begin, collect, and judge. Raises LoadError."""
-        self._start()
+        self._start(starting)
         ours = is_ours(self._address)
         before = hostcounters.read() if ours else None
         started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -134,9 +140,9 @@ class _Run:
         """Say what failed; several processes mostly fail of the same."""
         return "; ".join(dict.fromkeys(self._failed.values()))
 
-    def _start(self) -> None:
+    def _start(self, seconds: float) -> None:
         # Connections open at a few thousand a second where all is well, TLS at a few hundred.
-        deadline = time.monotonic() + 20 * self._patience / PATIENCE + self._plan.flows / 100
+        deadline = time.monotonic() + seconds + self._plan.flows / 100
         while self._wanted():
             self._wait(deadline, "it was not ready in time: is the server accepting connections?")
             if self._failed:
@@ -154,7 +160,9 @@ class _Run:
                 time.monotonic() + deadline - time.perf_counter(), "it said nothing for long after its end"
             )
             if event == "interrupt" or len(self._failed) > failed:
-                self._cut_short = self._cut_short or event == "interrupt"
+                if event == "interrupt":
+                    self._cut_short = True
+                    self._progress.note("ending early; Ctrl-C once more leaves at once, without a result")
                 self._tell("stop")
                 window.cut(time.perf_counter_ns())
                 deadline = min(deadline, window.give_up / SECOND + self._patience)

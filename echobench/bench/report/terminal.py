@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +18,7 @@ from .words import duration, percent, quantity
 STYLES = {"failure": "bold red", "warning": "yellow", "note": "cyan"}
 
 PLACES = {
-    "not_sent": "never sent (the flow was not free)",
+    "not_sent": "never sent: the run was over first",
     "send_buffer_full": "no room in our send buffer",
     "refused": "refused by the other side",
     "unanswered": "sent, and no answer",
@@ -40,14 +42,18 @@ def show(result: Result, console: Console | None = None) -> None:
         console.print(line)
     console.print()
     console.print(rates(result))
+    console.print(Text(f"in {result.tally.window:.2f} measured seconds", style="dim"))
     if result.tally.from_send.total:
         console.print()
         console.print(latency(result))
-        console.print(Text(footnote(result), style="dim"))
+        if said := footnote(result):
+            console.print(Text(said, style="dim"))
     console.print()
     console.print(losses(result))
     console.print()
     console.print(generator(result))
+    if result.tally.batches.total:
+        console.print(Text(f"messages handled at a time: {_spread(result.tally.batches, quantity)}", style="dim"))
     if result.verdicts:
         console.print()
     for verdict in result.verdicts:
@@ -102,17 +108,16 @@ def rates(result: Result) -> Table:
         megabytes = tally.answered_bytes / 1e6
         table.add_row("MB, each way", f"{per_second(megabytes, tally):,.2f}", f"{megabytes:,.1f}")
     if plan.transport != "udp":
-        table.add_row("connections opened", "", quantity(tally.connections))
-    table.caption = f"in {tally.window:.2f} measured seconds"
-    table.caption_justify = "left"
+        table.add_row("connections opened, whole run", "", quantity(tally.connections))
     return table
 
 
 def latency(result: Result) -> Table:
-    """Show round-trip times from the intended time and from the sending, side by side."""
+    """Show round-trip times: in the open model from the intended time and from the sending, side by side."""
     tally = result.tally
-    table = _table("round-trip time", "from intended", "from send")
-    pair = (tally.from_intended, tally.from_send)
+    both = result.plan.model == "open"
+    table = _table("round-trip time", *(["from intended"] if both else []), "from send")
+    pair = (tally.from_intended, tally.from_send) if both else (tally.from_send,)
 
     def row(name: str, values: list[float | None]) -> None:
         table.add_row(name, *map(duration, values))
@@ -132,7 +137,7 @@ def footnote(result: Result) -> str:
     """Say how sure the percentiles are, and how late messages were sent."""
     tally = result.tally
     said = []
-    missing = [depth for depth in DEPTHS if not tally.from_intended.supports(depth)]
+    missing = [depth for depth in DEPTHS if not tally.from_send.supports(depth)]
     if missing:
         said.append(f"{percent(missing[0])} and beyond would rest on fewer than 10 answers.")
     if result.plan.model == "open" and tally.lateness.total:
@@ -140,8 +145,7 @@ def footnote(result: Result) -> str:
     return " ".join(said)
 
 
-def _spread(histogram: Histogram, write: object) -> str:
-    say = write if callable(write) else str
+def _spread(histogram: Histogram, say: Callable[[float], str]) -> str:
     p99 = f", p99 {say(histogram.percentile(99))}" if histogram.supports(99) else ""
     return f"mean {say(histogram.mean)}{p99}, max {say(histogram.greatest)}"
 
@@ -173,7 +177,8 @@ def _kernel_losses(result: Result) -> list[tuple[str, int]]:
     """Give what the kernel says of where datagrams were lost, over the whole run."""
     ours = result.tally.our_receive_buffer
     rows = [("of them, no room in our receive buffer", ours)]
-    if result.plan.transport == "udp" and result.counters is not None:
+    missing = result.tally.unanswered or result.tally.refused or result.plan.model == "flood"
+    if missing and result.plan.transport == "udp" and result.counters is not None:
         rows.append(
             (
                 "no room in receive buffers of this host that are not ours",
@@ -197,8 +202,4 @@ def generator(result: Result) -> Table:
             quantity(process.rate),
             process.engine,
         )
-    batches = result.tally.batches
-    if batches.total:
-        table.caption = f"messages handled at a time: {_spread(batches, quantity)}"
-        table.caption_justify = "left"
     return table
