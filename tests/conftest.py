@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from echobench import EchoService
 from echobench.engines import DATAGRAM, STREAM, EngineError, Setting, choose
 
-pytest_plugins = ["rings", "tcp_rig", "udp_rig"]
+pytest_plugins = ["blasting", "rings", "tcp_rig", "udp_rig"]
 
 # Real sockets take as long as they take, and each example cleans up after itself.
 settings.register_profile(

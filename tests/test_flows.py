@@ -49,15 +49,16 @@ def test_an_answer_is_measured():
     assert (books.tally.answered, books.tally.answered_bytes, table.under_way) == (1, SIZE, 0)
 
 
+@pytest.mark.parametrize("bit", [1, 4])
 @pytest.mark.parametrize("position", range(SIZE))
-def test_a_wrong_byte_anywhere_spoils_its_own_message_and_no_other(position):
+def test_a_wrong_byte_anywhere_spoils_its_own_message_and_no_other(position, bit):
     """The first ones have been answered, some are under way: their numbers are one bit away from each other's."""
     books, table = flows()
     for data in [send(books, table) for _ in range(4)]:
         assert table.arrived(0, data, books.later())
     under_way = [send(books, table) for _ in range(4)]
     for data in reversed(under_way):
-        assert table.arrived(0, spoil(data, position), books.later())
+        assert table.arrived(0, spoil(data, position, bit), books.later())
     assert books.counts() == {"answered": 4, "corrupted": 4}
     assert books.tally.missing() == 0
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClientTLS, trustRootFromCertificates
@@ -55,5 +55,5 @@ def _roots(path: str) -> Any:
         raise LoadError(f"there is no certificate in {path}: give --ca a file of certificates in PEM")
     try:
         return trustRootFromCertificates([Certificate.loadPEM(each) for each in found])
-    except (ValueError, SSL.Error):
+    except (ValueError, crypto.Error):
         raise LoadError(f"a certificate in {path} cannot be read: give --ca a file of certificates in PEM") from None

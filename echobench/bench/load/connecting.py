@@ -42,9 +42,11 @@ class Connection(Protocol):
 
     def abort(self) -> None:
         """End it now, by a reset, so that no TIME_WAIT keeps the port (SO_LINGER of 0, which Twisted's abort sets)."""
+        if self.over:
+            return
         if self.transport is not None:
             self.transport.abortConnection()
-        elif self.connector is not None and not self.over:
+        elif self.connector is not None:
             with contextlib.suppress(error.NotConnectingError):
                 self.connector.stopConnecting()
 
@@ -77,8 +79,8 @@ class Connection(Protocol):
 
     def _too_late(self) -> None:
         self._timer = None
-        self.over = True
         self.abort()
+        self.over = True
         self.ended(error.TimeoutError())
 
 

@@ -7,8 +7,11 @@ import errno
 import socket
 from typing import Any, Final
 
+from twisted.internet import udp
 from twisted.internet.error import CannotListenError, MessageLengthError
+from twisted.internet.interfaces import IHalfCloseableDescriptor, IReactorFDSet
 from twisted.internet.protocol import DatagramProtocol
+from zope.interface import implementer
 
 from ...sockets import receive_drops
 from . import LoadError
@@ -56,6 +59,41 @@ class Endpoint(DatagramProtocol):
         return "sent" if self.refusals == before else "refused"
 
 
+@implementer(IHalfCloseableDescriptor)
+class Port(udp.Port):
+    """Twisted's socket, but one that outlives a refusal.
+
+    A socket to which ICMP has brought an error, and nothing to read, shows to poll and epoll as POLLERR alone, which
+    Twisted takes for the end of a connection: it closes the socket. What provides this interface is asked first.
+    """
+
+    protocol: Endpoint
+
+    def readConnectionLost(self, reason: Any) -> None:
+        """Take the error by reading, and read on."""
+        self.doRead()
+        if self.connected:
+            self.startReading()
+
+    def writeConnectionLost(self, reason: Any) -> None:
+        """Do nothing: the other half of the interface."""
+
+    def doRead(self) -> None:
+        """Read; an error other than a refusal ends the run."""
+        try:
+            super().doRead()
+        except OSError as error:
+            self.protocol.room.fail(self.protocol.room.unusable(error))
+
+
+def listen(reactor: Any, number: int, endpoint: Endpoint, interface: str) -> None:
+    """Open a socket for an endpoint. Raises CannotListenError, or OSError if not even a socket can be had."""
+    if IReactorFDSet.providedBy(reactor):
+        Port(number, endpoint, interface, MAX_DATAGRAM, reactor).startListening()
+    else:  # IOCP has its own kind
+        reactor.listenUDP(number, endpoint, interface, MAX_DATAGRAM)
+
+
 class UDPOffer(Offer):
     """What all models do: sockets."""
 
@@ -70,7 +108,7 @@ class UDPOffer(Offer):
             endpoint = Endpoint(self, flow)
             any_address = "::" if ":" in self.address[0] else ""
             try:
-                self.reactor.listenUDP(bound[1], endpoint, bound[0] or any_address, MAX_DATAGRAM)
+                listen(self.reactor, bound[1], endpoint, bound[0] or any_address)
             except CannotListenError as error:
                 number = error.socketError.errno if isinstance(error.socketError, OSError) else None
                 raise bind_failure(bound, number, str(error.socketError)) from None

@@ -1,0 +1,106 @@
+"""Cycles of connect, send, receive, close: each is a message."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import truth
+from helpers import needs_linux
+from test_truth_udp import counted
+from truth import TCP, at, every
+
+pytestmark = needs_linux
+
+PROBES = 1  # the connection by which an engine learns before the run that there is a server
+
+
+@pytest.mark.parametrize("flows", [1, 4])
+@pytest.mark.parametrize("size", [1, 64, 100_000])
+def test_cycles(blast, flows, size):
+    with TCP(size=size) as server:
+        ran = blast(server.port, model="connect", flows=flows, count=60, size=str(size), timeout=2.0)
+    assert counted(ran.tally) == {"answered": 60, "connections": 60}
+    assert 60 <= server.accepted <= 60 + PROBES
+    assert server.seen == 60
+    assert set(server.ended) == {"reset"}, "no TIME_WAIT is left behind"
+
+
+def test_its_time_runs_from_the_connect(blast):
+    """The server takes 20 ms to take connections, and none to answer."""
+
+    class Slow(TCP):
+        """Looks for connections only every 20 ms."""
+
+        def _look(self, wait):
+            self._ending.wait(0.02)
+            super()._look(0)
+
+    with Slow() as server:
+        ran = blast(server.port, model="connect", count=20, timeout=2.0)
+    assert counted(ran.tally)["answered"] == 20
+    assert ran.tally.from_intended.percentile(50) > 15e6
+    assert ran.tally.from_send.percentile(50) > 15e6
+
+
+def test_a_server_that_closes_instead(blast):
+    with TCP(every(10, truth.hang_up)) as server:
+        ran = blast(server.port, model="connect", count=50, timeout=2.0)
+    assert counted(ran.tally) == {"answered": 45, "refused": 5, "connections": 50, "connections_lost": 5}
+
+
+def test_a_wrong_byte(blast):
+    with TCP(every(10, truth.corrupt(0, 8, 63))) as server:
+        ran = blast(server.port, model="connect", count=50, timeout=2.0, flows=2)
+    assert counted(ran.tally) == {"answered": 45, "corrupted": 5, "connections": 50}
+
+
+def test_a_cycle_that_gets_no_answer_is_given_up(blast):
+    with TCP(at(5, truth.drop)) as server:
+        ran = blast(server.port, model="connect", count=20, timeout=0.2)
+    assert counted(ran.tally) == {"answered": 19, "unanswered": 1, "connections": 20}
+    assert ran.took < 2
+
+
+def test_the_end_does_not_wait_for_ever(blast):
+    with TCP(truth.mute) as server:
+        ran = blast(server.port, model="connect", duration=0.3, timeout=0.2, flows=2)
+    assert counted(ran.tally).keys() == {"unanswered", "connections"}
+    assert 0.3 <= ran.took < 1.5
+
+
+def test_a_server_that_goes_away(blast):
+    """From then on each cycle is refused, and pauses: 10 ms each, not as fast as it goes."""
+
+    class Mortal(TCP):
+        def _read(self, peer):
+            super()._read(peer)
+            if self.seen == 20 and self._listener.fileno() >= 0:
+                self._poll.unregister(self._listener)
+                self._listener.close()
+
+    with Mortal() as server:
+        ran = blast(server.port, model="connect", duration=0.8, timeout=0.2)
+    assert ran.tally.answered == 20
+    assert 2 <= ran.tally.refused <= 90
+    assert ran.tally.connections_lost == 0
+
+
+def test_source_ports_are_used_again(blast):
+    """One port, fifty connections: only a reset frees it so soon."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+    with TCP() as server:
+        ran = blast(
+            server.port, model="connect", count=50, sources=("127.0.0.1",), source_ports=(free, free), timeout=2.0
+        )
+    assert counted(ran.tally) == {"answered": 50, "connections": 50}
+    assert server.peers == {("127.0.0.1", free)}
+
+
+def test_stopping(blast):
+    with TCP() as server:
+        ran = blast(server.port, model="connect", duration=30.0, stop_after=0.3, flows=2)
+    assert ran.tally.answered == ran.tally.intended > 5
+    assert ran.took < 1.5
