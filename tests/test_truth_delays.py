@@ -31,11 +31,12 @@ def server_of(transport, behaviour):
 def test_a_delay(blast, transport, delay, count):
     with server_of(transport, truth.delay(delay)) as server:
         ran = blast(server.port, transport=transport, count=count, timeout=2.0)
-    for histogram in (ran.tally.from_send, ran.tally.from_intended):
-        assert histogram.total == count
-        assert histogram.least >= delay * 1e9
-        assert histogram.percentile(50) <= delay * 1e9 + BUSY
-        assert histogram.sum >= count * delay * 1e9
+    assert ran.tally.from_intended.total == 0, "in the closed model nothing is due"
+    histogram = ran.tally.from_send
+    assert histogram.total == count
+    assert histogram.least >= delay * 1e9
+    assert histogram.percentile(50) <= delay * 1e9 + BUSY
+    assert histogram.sum >= count * delay * 1e9
 
 
 def test_delays_do_not_add_up(blast):
@@ -101,7 +102,7 @@ def test_a_closed_loop_hardly_sees_a_stall(blast, transport):
     with server_of(transport, truth.stall(200, STALLED)) as server:
         ran = blast(server.port, transport=transport, count=COUNT, duration=20.0, timeout=3.0)
     assert counted(ran.tally)["answered"] == COUNT
-    assert above(ran.tally.from_intended, 0.5) == above(ran.tally.from_send, 0.5) == 1
+    assert above(ran.tally.from_send, 0.5) == 1
 
 
 def test_what_waits_for_others_is_late_from_its_time_and_not_from_its_send(blast):

@@ -109,13 +109,13 @@ class Account:
         self.tally.intended += number
         self.tally.not_sent += number
 
-    def flooded(self, intended: int, number: int, sent: int) -> None:
-        """Count datagrams that go one way, and of which the kernel took the first ``sent``."""
+    def flooded(self, intended: int, number: int, sent: int, how: str = "send_buffer_full") -> None:
+        """Count datagrams that go one way, and of which the kernel took the first ``sent``; ``how`` is of the rest."""
         if self.counts(intended):
             self.tally.intended += number
             self.tally.sent += sent
             self.tally.one_way += sent
-            self.tally.send_buffer_full += number - sent
+            setattr(self.tally, how, getattr(self.tally, how) + number - sent)
 
     def worked(self, messages: int, began: int, now: int) -> None:
         """Count a batch that took from ``began`` to ``now``. With 0 messages it is only told what time it is."""

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import select
 import socket
+import struct
 import time
 from typing import Final
 
@@ -26,6 +27,7 @@ from .window import SECOND, Window
 PATIENCE: Final = 0.01  # seconds to sleep at most when nothing comes
 BUFFER: Final = 1 << 16  # bytes
 MOST_BUFFERS: Final = 2048
+CANCEL: Final = 1 << 32  # the upper half of a request's user_data, if it is no receive; the lower is a connection
 AGAIN: Final = frozenset((-errno.ENOBUFS, -errno.ECANCELED, -errno.EINTR, -errno.EAGAIN))
 
 
@@ -39,6 +41,8 @@ class TcpColumns:
         self.sockets: list[socket.socket] = []
         self.alive: set[int] = set()
         """Connections, by their number among this process's, that have not ended."""
+        self.receiving: set[int] = set()
+        """Those that have a receive under way."""
         self.epoll = select.epoll()
         self._rings = contextlib.ExitStack()
         self.stopped = False
@@ -111,11 +115,12 @@ class TcpColumns:
     def over(self, now: int) -> bool:
         """Whether nothing more is to be sent."""
         if self.stopped or not self.alive:
-            self.window.cut(now + 1)
+            self.window.cut(now)
         return now >= self.window.last
 
     def receive(self, flow: int) -> None:
         """Have the ring receive for a connection from now on."""
+        self.receiving.add(flow)
         self.rx.push(
             k.OP_RECV, self.sockets[flow].fileno(), flow, sqe_flags=k.SQE_BUFFER_SELECT, ioprio=k.RECV_MULTISHOT
         )
@@ -126,15 +131,20 @@ class TcpColumns:
         at = rx.index[rx.chead] & rx.cmask
         brought = 0
         for i in range(at, at + n):
+            if rx.kind[i]:  # a cancellation's own
+                continue
             flow, result, flags, number = rx.who[i], rx.result[i], rx.cqe_flags[i], rx.buffer[i]
             if flags & k.CQE_F_BUFFER:
                 brought += 1
                 if flow in self.alive:
                     self.arrived(flow, buffers.view(number)[:result], now)
                 buffers.give_back(number)
-            if flags & k.CQE_F_MORE or flow not in self.alive:
+            if flags & k.CQE_F_MORE:
                 continue
-            if result > 0 or result in AGAIN:
+            self.receiving.discard(flow)
+            if flow not in self.alive:
+                self.sockets[flow].close()
+            elif result > 0 or result in AGAIN:
                 self.receive(flow)
             else:
                 self.end(flow)
@@ -197,5 +207,9 @@ class TcpColumns:
             self.epoll.unregister(self.sockets[flow].fileno())
         self.tally.connections_lost += 1
         self.lost(flow)
-        with contextlib.suppress(OSError):
-            self.sockets[flow].shutdown(socket.SHUT_RDWR)  # which ends its receive, too
+        # By a reset: there is nothing more to be said, and no TIME_WAIT to be had for it (socket(7), SO_LINGER).
+        self.sockets[flow].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if flow in self.receiving:  # a socket stays open for as long as its receive is under way
+            self.rx.push(k.OP_ASYNC_CANCEL, -1, CANCEL | flow, addr=flow)
+        else:
+            self.sockets[flow].close()

@@ -26,6 +26,7 @@ from .window import SECOND, Window
 
 PATIENCE: Final = 0.01  # seconds that the closed model sleeps at most when nothing comes
 SPIN: Final = 150_000  # nanoseconds before a message is due in which the open model does not sleep any more
+PAUSED: Final = 0.001  # seconds that it sleeps at most while flows pause
 PAUSE: Final = 10_000_000  # nanoseconds for which a flow whose port was refused sends nothing
 BATCH: Final = 64  # datagrams that are sent in one call in the open model
 ROUTE: Final = (errno.EMSGSIZE, errno.EINVAL, errno.EIO)
@@ -84,7 +85,7 @@ class UdpColumns:
     def _over(self, now: int) -> bool:
         """Whether nothing more is to be sent."""
         if self._stopped or not self._left:
-            self._window.cut(now + 1)
+            self._window.cut(now)
         return now >= self._window.last
 
     def _table_of_answers(self) -> Turn | Trains:
@@ -102,7 +103,7 @@ class UdpColumns:
             now = clock()
             if not over and self._over(now):
                 over = True
-            if over and (not self._flows.under_way or now >= self._window.give_up):
+            if over and (now >= self._window.give_up or not self._flows.waiting()):
                 return
             if now >= next_look:
                 next_look = now + timeout // 8
@@ -110,7 +111,8 @@ class UdpColumns:
                     self._owed[flow] += 1
             if not over and self._owed.any():
                 self._pay(now)
-            events = self._epoll.poll(0 if self._owed.any() and not over else PATIENCE)
+            # What is owed now is owed by flows that pause, or that have just been given up.
+            events = self._epoll.poll(PAUSED if self._owed.any() and not over else PATIENCE)
             began = clock()
             handled = self._receive(events, over) if events else 0
             self._account.worked(handled, began, clock())
@@ -302,7 +304,7 @@ class UdpColumns:
             if not over and self._over(now):
                 over = True
                 self._skip(schedule)
-            if over and (not self._flows.under_way or now >= self._window.give_up):
+            if over and (now >= self._window.give_up or not self._flows.waiting()):
                 return
             began = now
             handled = 0
@@ -333,25 +335,32 @@ class UdpColumns:
 
     def _flood(self) -> None:
         """Send as fast as it goes, and hear nothing."""
-        clock, questions, account = time.perf_counter_ns, self._questions, self._account
-        fits = questions.fits(BATCH)
-        sequences = [0] * self._share.flows
+        clock, questions = time.perf_counter_ns, self._questions
         most = questions.most if self._plan.gso else BATCH
+        sequences = [0] * self._share.flows
+        self._pause = np.zeros(self._share.flows, np.int64)
         while not self._over(now := clock()):
-            number = min(most, self._left)
-            self._left -= number
             flow = self._next_flow = (self._next_flow + 1) % self._share.flows
+            if self._pause[flow] > now:
+                if self._pause.min() > now:
+                    time.sleep(PAUSED)
+                self._account.worked(0, now, clock())
+                continue
+            number = min(most, self._left)
             records = questions.fill_unheeded(flow, sequences[flow], number, now)
+            done, error = 0, 0
+            while done < records and not error:
+                taken = questions.outgoing.send(self._fds[flow], done, records - done)
+                done += max(taken, 0)
+                error = ctypes.get_errno() if taken <= 0 else 0
+            sent = min(done * questions.fits(number), number)
+            how = "send_buffer_full"
+            if error == errno.ECONNREFUSED:  # said of an earlier one; by it, one more was not sent
+                number, how = min(number, sent + 1), "refused"
+                self._pause[flow] = clock() + PAUSE
+            elif error not in (0, errno.EAGAIN, errno.ENOBUFS):
+                self._refused(flow, OSError(error, "sendmmsg"))
             sequences[flow] += number
-            done, fd = 0, self._fds[flow]
-            while done < records:
-                taken = questions.outgoing.send(fd, done, records - done)
-                if taken > 0:
-                    done += taken
-                elif ctypes.get_errno() in (errno.EAGAIN, errno.ENOBUFS):
-                    break
-                elif ctypes.get_errno() != errno.ECONNREFUSED:
-                    self._refused(flow, OSError(ctypes.get_errno(), "sendmmsg"))
-            sent = min(done * fits, number)
-            account.flooded(now, number, sent)
-            account.worked(number, now, clock())
+            self._left -= number
+            self._account.flooded(now, number, sent, how)
+            self._account.worked(sent, now, clock())

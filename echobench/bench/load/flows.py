@@ -177,6 +177,10 @@ class Flows:
         flows: list[int] = (places // self.places).tolist()
         return flows
 
+    def waiting(self) -> bool:
+        """Whether anything may still be answered."""
+        return bool((self.state & (OUT | GIVEN_UP)).any())
+
     def finish(self) -> None:
         """Count what is still unanswered."""
         for place in np.flatnonzero(self.state & (OUT | GIVEN_UP)).tolist():

@@ -15,9 +15,9 @@ import numpy as np
 
 HEAD: Final = struct.Struct("<QQ")
 U64: Final = (1 << 64) - 1
-# Any large odd numbers will do; these are 2**64 divided by the golden ratio, and by its square.
+# Large odd numbers of which no small multiples are near to each other: 2**64 by the golden ratio, and by pi.
 FLOW: Final = 0x9E3779B97F4A7C15
-STEP: Final = 0x61C8864680B583EB
+STEP: Final = 0x517CC1B727220A95
 _BACK: Final = pow(STEP, -1, 1 << 64)
 
 

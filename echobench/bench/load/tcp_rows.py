@@ -72,8 +72,8 @@ class TcpRows(TcpColumns):
     def offer(self) -> None:
         """Send one message on each connection, and the next on whichever has had its answer."""
         clock = time.perf_counter_ns
-        self._again(np.arange(len(self.sockets)), self._heads.copy())
-        over = False
+        if not (over := self.over(clock())):
+            self._again(np.arange(len(self.sockets)), self._heads.copy())
         while True:
             now = clock()
             over = over or self.over(now)
@@ -103,9 +103,12 @@ class TcpRows(TcpColumns):
     def arrived(self, flow: int, data: memoryview, now: int) -> None:
         """Compare a piece of an answer; when the answer is whole, count it."""
         had = int(self._had[flow])
-        if had == NOTHING or had + len(data) > self._size:
+        if had == NOTHING:
             self.tally.unexpected += 1
             self.end(flow)
+        elif had + len(data) > self._size:
+            self.arrived(flow, data[: self._size - had], now)
+            self.arrived(flow, data[self._size - had :], now)
         elif bytes(data) != self._rows[flow, had : had + len(data)].tobytes():
             self._ended(flow, "corrupted")
             self.end(flow)

@@ -13,6 +13,7 @@ from .window import SECOND
 SPIN: Final = 150_000  # nanoseconds before a message is due in which there is no sleep any more
 BATCH: Final = 256  # completions, or messages that are due, in a turn
 MOST_UNDER_WAY: Final = 4096  # messages on a connection in the open model; what is due beyond that has to wait
+MOST_BYTES: Final = 4 << 20  # and bytes
 
 
 class TcpStreams(TcpColumns):
@@ -29,6 +30,7 @@ class TcpStreams(TcpColumns):
         self._waiting: dict[int, list[int]] = {}
         """When messages were due that could not be sent yet, by connection (open model)."""
         self._next = 0
+        self._most = max(1, min(MOST_UNDER_WAY, MOST_BYTES // int(sizes.max())))
         self._closed = self.plan.model == "closed"
 
     def offer(self) -> None:
@@ -37,7 +39,8 @@ class TcpStreams(TcpColumns):
         schedule = None if self._closed else Schedule(self.share, self.window.begin)
         if schedule is None:
             self._owed = [(flow, self.plan.window) for flow in range(len(self._streams))]
-            self._pay()
+            if not self.over(clock()):
+                self._pay()
         over = False
         while True:
             now = clock()
@@ -125,7 +128,7 @@ class TcpStreams(TcpColumns):
         return len(due)
 
     def _room(self, flow: int) -> bool:
-        return flow not in self.blocked and self._streams[flow].under_way < MOST_UNDER_WAY
+        return flow not in self.blocked and self._streams[flow].under_way < self._most
 
     def _send(self, flow: int, intended: list[int]) -> None:
         now = time.perf_counter_ns()

@@ -1,0 +1,174 @@
+"""Trains of datagrams (UDP_SEGMENT out, UDP_GRO in): each is one stretch of memory, sent and compared as a whole.
+
+Each flow has its datagrams one behind the other, in the places that flows.py has for them. A train is sent from there.
+What comes back, however the kernel has joined it, has to be the same bytes from where the last train ended: one
+comparison for some fifty datagrams. Then their heads are written anew, and they are sent again.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from ...kernel.control import HEAD, SOL_UDP, UDP_GRO, UDP_SEGMENT, split
+from ...kernel.messages import CONTROL, SKEW, Headers
+from ...kernel.tables import Table, constant
+from .flows import ANSWERED, AWAITED, GIVEN_UP, NAME, NEXT, OUT, Flows
+from .payload import STEP, U64, pattern, sequence
+
+RECORDS: Final = 64  # trains in a turn
+ROOM: Final = 1 << 16  # bytes; a train is no longer than what UDP's length field can say
+LONGEST: Final = 65507  # bytes in a train
+SEGMENTS: Final = 64  # datagrams in a train; newer kernels take 128 (linux/udp.h, UDP_MAX_SEGMENTS)
+
+_SEGMENT: Final = HEAD.size + 8  # CMSG_SPACE of a u16
+
+
+class Trains:
+    """All flows' datagrams, and the trains that come back."""
+
+    equal = True
+
+    def __init__(self, flows: Flows) -> None:
+        self.flows, self.size, self.count = flows, flows.size(0), RECORDS
+        number = flows.count * flows.places
+        self._memory = mmap.mmap(-1, number * self.size)
+        self._places = Table(self.size, number, self._memory)
+        whole = np.asarray(self._places.bytes)
+        whole.reshape(number, -1)[:] = np.frombuffer(pattern(self.size), np.uint8)
+        self._heads: Any = np.ndarray((number, 2), np.uint64, whole, 0, (self.size, 8))
+        self._came = mmap.mmap(-1, RECORDS * (ROOM + SKEW))
+        self._records = Table(ROOM + SKEW, RECORDS, self._came)
+        self.incoming, self.outgoing = Headers(RECORDS, None, self._records), Headers(RECORDS, None, None)
+        self.outgoing.controllen[:] = constant("Q", 0, RECORDS)
+        segment = HEAD.pack(HEAD.size + 2, SOL_UDP, UDP_SEGMENT) + struct.pack("=Hxxxxxx", self.size)
+        for i in range(RECORDS):
+            self.outgoing.control_memory[CONTROL * i : CONTROL * i + len(segment)] = segment
+        self._fits = max(1, min(SEGMENTS, LONGEST // self.size))
+        self.most = min(self._fits * RECORDS // 2, flows.places)
+        with np.errstate(over="ignore"):
+            self._steps = np.arange(self.most, dtype=np.uint64) * np.uint64(STEP)
+        self._answered: list[tuple[int, int]] = []
+
+    def check(self, flow: int, first: int, end: int) -> int:
+        """Whether what came is the next answers on its flow, and right; if so, take them, and return how many.
+
+        0 is no.
+        """
+        flows, size = self.flows, self.size
+        awaited = int(flows.table[AWAITED, flow])
+        runs: list[tuple[int, int]] = []
+        total = 0
+        for record in range(first, end):
+            length = self.incoming.length[record]
+            if not length or length % size or not self._cut_as_ours(record, length):
+                return 0
+            at = record * (ROOM + SKEW)
+            for begin, upto in self._runs(flow, awaited + total, length // size):
+                part = (upto - begin) * size
+                if self._came[at : at + part] != self._memory[begin * size : upto * size]:
+                    return 0
+                at += part
+                runs.append((begin, upto))
+            total += length // size
+        if total > flows.places or any((flows.state[begin:upto] != OUT).any() for begin, upto in runs):
+            return 0
+        for begin, upto in runs:
+            flows.state[begin:upto] = ANSWERED
+        flows.under_way -= total
+        flows.table[AWAITED, flow] = awaited + total
+        self._answered = runs
+        return total
+
+    def sent(self) -> Any:
+        """Give when the answered ones were sent; after :meth:`check`."""
+        return np.concatenate([self.flows.heads[a:b, 1] for a, b in self._answered]).view(np.int64)
+
+    def intended(self) -> Any:
+        """Give when the answered ones were due; after :meth:`check`."""
+        return np.concatenate([self.flows.intended[a:b] for a, b in self._answered])
+
+    def fill(self, flow: int, number: int, intended: Any, now: int) -> int:
+        """Make ``number`` datagrams of one flow, ``most`` of them at most; returns how many trains they are.
+
+        ``intended`` is one time for all, or a column of them.
+        """
+        flows = self.flows
+        begin = int(flows.table[NEXT, flow])
+        flows.table[NEXT, flow] = begin + number
+        name = np.uint64(int(flows.table[NAME, flow]) + begin * STEP & U64)
+        made = records = 0
+        for first, upto in self._runs(flow, begin, number):
+            if flows.gaps:
+                for place in first + np.flatnonzero(flows.state[first:upto] & (OUT | GIVEN_UP)):
+                    flows.forget(int(place))
+            n = upto - first
+            heads = flows.heads[first:upto]
+            heads[:, 0] = self._steps[made : made + n] + name
+            heads[:, 1] = now
+            self._heads[first:upto] = heads
+            flows.state[first:upto] = OUT
+            flows.intended[first:upto] = intended if np.ndim(intended) == 0 else intended[made : made + n]
+            made += n
+            for at in range(first, upto, self._fits):
+                k = min(self._fits, upto - at)
+                self.outgoing.base[records] = self._places.address_at(at)
+                self.outgoing.size[records] = k * self.size
+                self.outgoing.controllen[records] = _SEGMENT if k > 1 else 0
+                records += 1
+        flows.under_way += number
+        return records
+
+    def fill_unheeded(self, flow: int, begin: int, number: int, now: int) -> int:
+        """Make datagrams whose answers nobody waits for; returns how many trains they are."""
+        flows = self.flows
+        flows.table[NEXT, flow] = begin
+        flows.gaps = False
+        records = self.fill(flow, number, 0, now)
+        flows.under_way -= number
+        return records
+
+    def fits(self, number: int) -> int:
+        """How many of ``number`` datagrams one train has."""
+        return min(number, self._fits)
+
+    def sequences(self, flow: int, first: int, number: int) -> list[int]:
+        """Give the sequence numbers of a flow's datagrams in trains that were to be sent."""
+        found: list[int] = []
+        for record in range(first, first + number):
+            place = (self.outgoing.base[record] - self._places.address) // self.size
+            names = self._heads[place : place + self.outgoing.size[record] // self.size, 0].tolist()
+            found += [sequence(self.flows.first + flow, name) for name in names]
+        return found
+
+    def each(self, record: int) -> Iterator[bytes]:
+        """Give the datagrams of a train that was received."""
+        length = self.incoming.length[record]
+        at = record * (ROOM + SKEW)
+        segment = self._segment(record) or max(1, length)
+        for begin in range(0, max(1, length), segment):
+            yield self._came[at + begin : at + min(begin + segment, length)]
+
+    def _cut_as_ours(self, record: int, length: int) -> bool:
+        return length == self.size or self._segment(record) == self.size
+
+    def _segment(self, record: int) -> int:
+        """How large the datagrams of a train are; 0 if it is a single one."""
+        used = self.incoming.controllen[record]
+        for level, kind, value in split(self.incoming.control_memory[CONTROL * record : CONTROL * record + used]):
+            if (level, kind) == (SOL_UDP, UDP_GRO):
+                return int.from_bytes(value[:4], "little")
+        return 0
+
+    def _runs(self, flow: int, begin: int, number: int) -> list[tuple[int, int]]:
+        """Give the places of consecutive datagrams, in one run, or in two where the ring begins anew."""
+        flows = self.flows
+        base, at = flow * flows.places, begin & flows.mask
+        if at + number <= flows.places:
+            return [(base + at, base + at + number)]
+        rest = at + number - flows.places
+        return [(base + at, base + flows.places), (base, base + rest)]
