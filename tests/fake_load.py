@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -44,6 +45,8 @@ class Fake:
             raise LoadError("the server went away")
         if HOW == "hangs" and self.share.index == 0:
             threading.Event().wait()
+        if HOW == "freezes" and self.share.index == 0:
+            os.kill(os.getpid(), signal.SIGSTOP)  # only force ends it now
         if HOW == "raises":
             raise RuntimeError("a fault of the engine")
         window = Window(self.share.plan, begin)
