@@ -182,7 +182,11 @@ def test_what_was_sent_is_what_was_meant(blast):
         flows[flow].append(sequence(flow, name))
         assert data[16:] == pattern(100)[16:]
         assert began < sent < time.perf_counter_ns()
-    assert flows == {flow: list(range(20)) for flow in range(3)}
+    # What is due at the same time may leave from the same port: so it is about a third that each has.
+    assert sum(map(len, flows.values())) == 60
+    for numbers in flows.values():
+        assert numbers == list(range(len(numbers)))
+        assert len(numbers) > 10
 
 
 def test_the_schedule_is_kept_as_seen_from_outside(blast):

@@ -84,12 +84,15 @@ class Turn:
         flows = self.flows
         which = np.array([flow for flow, _, _ in parts])
         columns = flows.table[:, which]
+        # A place still holds what was answered or given up: so nobody may get more answers than were awaited.
+        if (columns[NEXT] - columns[AWAITED] < per_part).any():
+            return False
         columns[: NEXT + 1] -= np.cumsum(per_part) - per_part
         table = np.repeat(columns, per_part, axis=1)
         table[: NEXT + 1] += self._counting[: table.shape[1]]
         places = (table[: NEXT + 1] & flows.mask) + table[PLACE]
         self.heads = flows.heads[places[AWAITED]]
-        if not self._same(first, end):
+        if not self._same(first, end) or (flows.gaps and (flows.state[places[AWAITED]] != OUT).any()):
             return False
         flows.state[places[AWAITED]] = ANSWERED
         flows.under_way -= len(self.heads)
