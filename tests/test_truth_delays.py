@@ -1,7 +1,8 @@
 """Servers that take a known time: the latency that is reported is that time, and a stall is seen by all it hits.
 
-What the machine adds to a delay is not known, but it never takes away: so the least of what is reported is held
-against the delay from below without tolerance, and the median from above with one.
+What the machine adds to a delay is not known, but it never takes away, and seldom adds to every message: so the least
+of what is reported is the delay, from below without tolerance and from above with a small one, and the median with one
+that a busy machine needs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from echobench.bench.histogram import steps
 pytestmark = needs_linux
 
 MS = 1e6
-BUSY = 3.0 * MS  # what a busy machine may add to most messages
+BEST = 1.0 * MS  # what it may add to the luckiest message
+BUSY = 10.0 * MS  # and to most of them, if it is busy
 FINE = 0.1 / 100 + 1e-9  # what a step of a histogram may take away
 
 
@@ -31,12 +33,21 @@ def server_of(transport, behaviour):
 def test_a_delay(blast, transport, delay, count):
     with server_of(transport, truth.delay(delay)) as server:
         ran = blast(server.port, transport=transport, count=count, timeout=2.0)
+<<<<<<< HEAD
     assert ran.tally.from_intended.total == 0, "in the closed model nothing is due"
     histogram = ran.tally.from_send
     assert histogram.total == count
     assert histogram.least >= delay * 1e9
     assert histogram.percentile(50) <= delay * 1e9 + BUSY
     assert histogram.sum >= count * delay * 1e9
+=======
+    for histogram in (ran.tally.from_send, ran.tally.from_intended):
+        assert histogram.total == count
+        assert histogram.least >= delay * 1e9
+        assert histogram.least <= delay * 1e9 + BEST
+        assert histogram.percentile(50) <= delay * 1e9 + BUSY
+        assert histogram.sum >= count * delay * 1e9
+>>>>>>> portable
 
 
 def test_delays_do_not_add_up(blast):
@@ -44,7 +55,7 @@ def test_delays_do_not_add_up(blast):
     with UDP(truth.delay(0.05)) as server:
         ran = blast(server.port, transport="udp", count=100, window=20, timeout=2.0)
     assert ran.tally.from_send.least >= 50 * MS
-    assert ran.tally.from_send.percentile(50) <= 50 * MS + 2 * BUSY
+    assert ran.tally.from_send.percentile(50) <= 50 * MS + BUSY
     assert ran.took < 1.0
 
 
@@ -57,11 +68,11 @@ def test_a_mixture(blast, transport):
     latencies = ran.tally.from_send
     assert counted(ran.tally)["answered"] == 300
     assert above(latencies, 0.1) == 3
-    assert 30 <= above(latencies, 0.01) <= 40  # a busy machine may make 1 ms into 10 now and then
-    assert latencies.least >= 1 * MS
+    assert 30 <= above(latencies, 0.01) <= 45  # a busy machine may make 1 ms into 10 now and then
+    assert 1 * MS <= latencies.least <= 1 * MS + BEST
     assert latencies.percentile(50) <= 1 * MS + BUSY
     assert 10 * MS * (1 - FINE) <= latencies.percentile(95) <= 10 * MS + BUSY
-    assert 100 * MS <= latencies.percentile(100) <= 100 * MS + 10 * BUSY
+    assert 100 * MS <= latencies.percentile(100) <= 100 * MS + 5 * BUSY
 
 
 def above(histogram, seconds):

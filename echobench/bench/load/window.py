@@ -29,6 +29,6 @@ class Window:
     def cut(self, now: int) -> None:
         """End the window now, send nothing more, and wait for what is under way."""
         self.first = min(self.first, now)
-        self.end = min(self.end, now)
+        self.end = min(self.end, now + 1)  # what is due at this very moment counts
         self.last = min(self.last, now)
         self.give_up = min(self.give_up, self.last + self._timeout)
