@@ -80,8 +80,13 @@ class Headers:
             self.size[:] = constant("Q", payload.size - SKEW, count)
         self.remember()
 
-    def remember(self) -> None:
-        """Take the headers as they are now for what :meth:`receive` is to make of them before it uses them again."""
+    def remember(self, nothing: bool = False) -> None:
+        """Take the headers as they are now for what :meth:`receive` is to make of them before it uses them again.
+
+        Where neither names nor control data are received there is ``nothing`` to be made: the kernel reads of headers
+        only what it does not write.
+        """
+        self._written = not nothing
         new = memoryview(bytes(self.memory))
         self._new = [new[: HEADER * n] for n in range(self.count + 1)]
 
@@ -91,7 +96,9 @@ class Headers:
         With a ``first`` the records before it keep what the last calls received, maybe from other sockets. Raises
         OSError, which may be the error of a datagram sent before (recvmmsg(2), BUGS): nothing is lost by it.
         """
-        if self._received > first:  # the kernel has written into as many headers: make them as they were
+        if (
+            self._written and self._received > first
+        ):  # the kernel has written into as many headers: make them as they were
             begin, end = HEADER * first, HEADER * self._received
             self.table.bytes[begin:end] = self._new[self._received][begin:]
             self._received = first

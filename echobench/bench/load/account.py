@@ -78,7 +78,7 @@ class Account:
 
     def all_sent_late(self, intended: Times, now: int) -> None:
         """Count a column of messages that were due, and that the kernel has taken; ``ROOM`` of them at most."""
-        intended = intended[self._counting(intended)]
+        intended = intended[self._counting(intended, now)]
         self.tally.intended += len(intended)
         self.tally.sent += len(intended)
         self._late.record(now - intended)
@@ -88,7 +88,8 @@ class Account:
 
         In the closed model they were due when they were sent: ``intended`` is None.
         """
-        these = self._counting(sent if intended is None else intended)
+        # Nothing is answered before it was due: so inside the window it is the earliest that decides.
+        these = self._counting(sent if intended is None else intended, now)
         took = now - sent[these]
         self.tally.answered += len(took)
         self.tally.answered_bytes += len(took) * size
@@ -96,16 +97,16 @@ class Account:
         if intended is not None:
             self._intended.record(now - intended[these])
 
-    def _counting(self, intended: Times) -> Any:
-        """Give an index of those that count: mostly all or none."""
+    def _counting(self, intended: Times, now: int) -> Any:
+        """Give an index of those that count, all of them due at ``now`` at the latest: mostly all or none."""
         window = self.window
-        if not len(intended) or (window.first <= intended.min() and intended.max() < window.end):
+        if now < window.end and (not len(intended) or window.first <= intended.min()):
             return slice(None)
         return (intended >= window.first) & (intended < window.end)
 
     def skipped(self, intended: Times) -> None:
         """Count a column of messages that were due, and that will not be sent."""
-        number = len(intended[self._counting(intended)])
+        number = len(intended[self._counting(intended, self.window.last)])
         self.tally.intended += number
         self.tally.not_sent += number
 

@@ -197,8 +197,11 @@ class UdpColumns:
         began = time.perf_counter_ns()
         answers.again(first, end, began)
         account.all_sent(handled, began)
+        send, fds = answers.outgoing.send, self._fds
         for flow, first, end in parts:
-            self._send(answers, flow, first, end - first)
+            taken = send(fds[flow], first, end - first)
+            if taken != end - first:
+                self._send(answers, flow, first, end - first, taken)
         return handled
 
     def _one_by_one(self, part: Part) -> int:
@@ -245,15 +248,17 @@ class UdpColumns:
                 else:
                     self._refused(flow, error)
 
-    def _send(self, turn: Turn | Trains, flow: int, first: int, number: int) -> None:
-        """Hand records to the kernel, all of them, or say what became of them."""
-        fd, done = self._fds[flow], 0
+    def _send(self, turn: Turn | Trains, flow: int, first: int, number: int, taken: int | None = None) -> None:
+        """Hand records to the kernel, all of them, or say what became of them; ``taken`` is a first call's answer."""
+        done = 0
         while done < number:
-            taken = turn.outgoing.send(fd, first + done, number - done)
+            if taken is None:
+                taken = turn.outgoing.send(self._fds[flow], first + done, number - done)
+            error = ctypes.get_errno()
             if taken > 0:
                 done += taken
+                taken = None
                 continue
-            error = ctypes.get_errno()
             if error == errno.ECONNREFUSED:  # said of an earlier one, instead of sending this one
                 self.tally.sent -= self._counting(flow, turn.sequences(flow, first + done, number - done))
                 self._refused(flow, OSError(error, "sendmmsg"))

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..plan import HEADER, Plan
 from .account import Account
-from .payload import FLOW, HEAD, U64, identity, pattern, sequence, signed
+from .payload import FLOW, HEAD, U64, as_one, identity, pattern, sequence, signed
 
 FREE, OUT, GIVEN_UP, ANSWERED, SPOILT = 0, 1, 2, 4, 8
 """States of a place: nothing, under way, unanswered for too long, answered right, answered wrong or refused."""
@@ -46,6 +46,7 @@ class Flows:
         self.table[PLACE] = np.arange(count) * self.places
         self.table[NAME] = [signed((first + flow) * FLOW & U64) for flow in range(count)]
         self.heads = np.zeros((number, 2), np.uint64)
+        self.whole_heads = as_one(self.heads)
         self.intended = np.zeros(number, np.int64)
         self.state = np.zeros(number, np.uint8)
         self.under_way = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -42,6 +42,11 @@ def pattern(size: int) -> bytes:
     They are random, but always the same, so that no two stretches of them are alike and none compresses.
     """
     return _random(max(size - 1, 1).bit_length())[:size]
+
+
+def as_one(heads: Any) -> Any:
+    """View heads (n x 2 u64, or n x 16 u8) as n elements of sixteen bytes: numpy moves these several times faster."""
+    return heads.view("V16")[..., 0]
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from ...kernel.messages import Headers
 from ...kernel.tables import Table, constant
 from ..plan import HEADER
 from .flows import ANSWERED, AWAITED, GIVEN_UP, NAME, NEXT, OUT, PLACE, Flows
-from .payload import STEP, U64, pattern, sequence, signed
+from .payload import STEP, U64, as_one, pattern, sequence, signed
 
 RECORDS: Final = 512  # datagrams in a turn
 MEMORY: Final = 4 << 20  # bytes for large datagrams, of which there are fewer in a turn
@@ -44,6 +44,7 @@ class Turn:
         self._room = largest
         self.count = min(RECORDS, MEMORY // largest)
         self._table: Any = None
+        self._came: Any = None
         self._places: Any = None
         self.heads: Any = None
         """The heads of what :meth:`check` has taken, as sent."""
@@ -51,10 +52,10 @@ class Turn:
         self._bytes = np.asarray(self._payload.bytes)
         self._rows = self._bytes.reshape(self.count, self._room)
         # Datagrams need not be aligned: so heads are columns of bytes.
-        self._heads = self._rows[:, :HEADER]
+        self._heads = as_one(self._rows[:, :HEADER])
         self._counting = np.arange(self.count)
         self._expected = np.tile(np.frombuffer(pattern(largest), np.uint8), self.count)
-        self._expected_heads = self._expected.reshape(self.count, -1)[:, :HEADER]
+        self._expected_heads = as_one(self._expected.reshape(self.count, -1)[:, :HEADER])
         self.incoming, self.outgoing = self._headers(), self._headers()
         self._alike = self.incoming.alike(self.incoming.namelen[0], 0, self.size)
         self._length = np.asarray(self.incoming.length).view(np.int64)
@@ -65,7 +66,8 @@ class Turn:
             headers.base[i] = self._payload.address_at(i)
         headers.size[:] = constant("Q", self._room, self.count)
         headers.controllen[:] = constant("Q", 0, self.count)
-        headers.remember()
+        # The kernel writes nothing into these that it would read again: no name, no control data.
+        headers.remember(nothing=True)
         return headers
 
     def check(self, parts: list[Part]) -> bool:
@@ -83,15 +85,16 @@ class Turn:
         per_part = np.array([b - a for _, a, b in parts])
         flows = self.flows
         which = np.array([flow for flow, _, _ in parts])
-        columns = flows.table[:, which]
+        columns = flows.table.take(which, axis=1)
         # A place still holds what was answered or given up: so nobody may get more answers than were awaited.
         if (columns[NEXT] - columns[AWAITED] < per_part).any():
             return False
         columns[: NEXT + 1] -= np.cumsum(per_part) - per_part
-        table = np.repeat(columns, per_part, axis=1)
+        table = columns.repeat(per_part, axis=1)
         table[: NEXT + 1] += self._counting[: table.shape[1]]
         places = (table[: NEXT + 1] & flows.mask) + table[PLACE]
-        self.heads = flows.heads[places[AWAITED]]
+        self._came = flows.whole_heads[places[AWAITED]]
+        self.heads = self._came.view(np.uint64).reshape(-1, 2)
         if not self._same(first, end) or (flows.gaps and (flows.state[places[AWAITED]] != OUT).any()):
             return False
         flows.state[places[AWAITED]] = ANSWERED
@@ -103,9 +106,10 @@ class Turn:
 
     def _same(self, first: int, end: int) -> bool:
         """Compare what came with what is expected."""
-        self._expected_heads[first:end] = self.heads.view(np.uint8)
+        self._expected_heads[first:end] = self._came
         a, b = first * self._room, end * self._room
-        return bool((self._bytes[a:b] == self._expected[a:b]).all())
+        same: bool = self._bytes[a:b].tobytes() == self._expected[a:b].tobytes()
+        return same
 
     def sent(self) -> Any:
         """Give when the answered ones were sent; after :meth:`check`."""
@@ -128,11 +132,11 @@ class Turn:
         heads = self.heads
         heads[:, 0] = (table[NEXT] * _STEP + table[NAME]).view(np.uint64)
         heads[:, 1] = now
-        flows.heads[places] = heads
+        flows.whole_heads[places] = self._came
         flows.state[places] = OUT
         flows.intended[places] = now
         flows.under_way += len(places)
-        self._heads[first:end] = heads.view(np.uint8)
+        self._heads[first:end] = self._came
 
     def _make_room(self, places: Any) -> None:
         """Forget what is kept in places that are needed, if it has not been answered."""
@@ -141,8 +145,8 @@ class Turn:
 
     def sequences(self, flow: int, first: int, number: int) -> list[int]:
         """Give the sequence numbers of a flow's datagrams in records that were to be sent."""
-        heads = self._heads[first : first + number].copy().view(np.uint64)
-        return [sequence(self.flows.first + flow, int(name)) for name in heads[:, 0]]
+        names = self._heads[first : first + number].copy().view(np.uint64)[::2].tolist()
+        return [sequence(self.flows.first + flow, name) for name in names]
 
     def each(self, record: int) -> Iterator[bytes]:
         """Give the datagram of a record that was received."""
@@ -174,10 +178,10 @@ class Questions(Turn):
         heads = self._made[:number]
         heads[:, 0] = (numbers * _STEP + flows.table[NAME, flow]).view(np.uint64)
         heads[:, 1] = now
-        flows.heads[places] = heads
+        flows.whole_heads[places] = as_one(heads)
         flows.state[places], flows.intended[places] = OUT, intended
         flows.under_way += number
-        self._heads[:number] = heads.view(np.uint8)
+        self._heads[:number] = as_one(heads)
         return number
 
     def fill_unheeded(self, flow: int, begin: int, number: int, now: int) -> int:
@@ -186,7 +190,7 @@ class Questions(Turn):
         heads = self._made[:number]
         heads[:, 0] = (self._counting[:number] * _STEP + name).view(np.uint64)
         heads[:, 1] = now
-        self._heads[:number] = heads.view(np.uint8)
+        self._heads[:number] = as_one(heads)
         return number
 
     def fits(self, number: int) -> int:

@@ -40,7 +40,7 @@ class Trains:
         self._places = Table(self.size, number, self._memory)
         whole = np.asarray(self._places.bytes)
         whole.reshape(number, -1)[:] = np.frombuffer(pattern(self.size), np.uint8)
-        self._heads: Any = np.ndarray((number, 2), np.uint64, whole, 0, (self.size, 8))
+        flows.heads = np.ndarray((number, 2), np.uint64, whole, 0, (self.size, 8))  # where they are sent from
         self._came = mmap.mmap(-1, RECORDS * (ROOM + SKEW))
         self._records = Table(ROOM + SKEW, RECORDS, self._came)
         self.incoming, self.outgoing = Headers(RECORDS, None, self._records), Headers(RECORDS, None, None)
@@ -48,6 +48,7 @@ class Trains:
         segment = HEAD.pack(HEAD.size + 2, SOL_UDP, UDP_SEGMENT) + struct.pack("=Hxxxxxx", self.size)
         for i in range(RECORDS):
             self.outgoing.control_memory[CONTROL * i : CONTROL * i + len(segment)] = segment
+        self._joined = HEAD.pack(HEAD.size + 4, SOL_UDP, UDP_GRO) + struct.pack("=i", self.size)
         self._fits = max(1, min(SEGMENTS, LONGEST // self.size))
         self.most = min(self._fits * RECORDS // 2, flows.places)
         with np.errstate(over="ignore"):
@@ -59,23 +60,25 @@ class Trains:
 
         0 is no.
         """
-        flows, size = self.flows, self.size
+        flows, size, came, memory = self.flows, self.size, self._came, self._memory
         awaited = int(flows.table[AWAITED, flow])
+        most = int(flows.table[NEXT, flow]) - awaited
         runs: list[tuple[int, int]] = []
         total = 0
         for record in range(first, end):
             length = self.incoming.length[record]
-            if not length or length % size or not self._cut_as_ours(record, length):
+            number = length // size
+            if not number or number * size != length or not self._cut_as_ours(record, length):
                 return 0
             at = record * (ROOM + SKEW)
-            for begin, upto in self._runs(flow, awaited + total, length // size):
+            for begin, upto in self._runs(flow, awaited + total, number):
                 part = (upto - begin) * size
-                if self._came[at : at + part] != self._memory[begin * size : upto * size]:
+                if came[at : at + part] != memory[begin * size : upto * size]:
                     return 0
                 at += part
                 runs.append((begin, upto))
-            total += length // size
-        if total > flows.places or any((flows.state[begin:upto] != OUT).any() for begin, upto in runs):
+            total += number
+        if total > most or (flows.gaps and any((flows.state[begin:upto] != OUT).any() for begin, upto in runs)):
             return 0
         for begin, upto in runs:
             flows.state[begin:upto] = ANSWERED
@@ -86,7 +89,8 @@ class Trains:
 
     def sent(self) -> Any:
         """Give when the answered ones were sent; after :meth:`check`."""
-        return np.concatenate([self.flows.heads[a:b, 1] for a, b in self._answered]).view(np.int64)
+        times = [self.flows.heads[a:b, 1] for a, b in self._answered]
+        return np.concatenate(times).view(np.int64)
 
     def intended(self) -> Any:
         """Give when the answered ones were due; after :meth:`check`."""
@@ -110,9 +114,8 @@ class Trains:
             heads = flows.heads[first:upto]
             heads[:, 0] = self._steps[made : made + n] + name
             heads[:, 1] = now
-            self._heads[first:upto] = heads
             flows.state[first:upto] = OUT
-            flows.intended[first:upto] = intended if np.ndim(intended) == 0 else intended[made : made + n]
+            flows.intended[first:upto] = intended if isinstance(intended, int) else intended[made : made + n]
             made += n
             for at in range(first, upto, self._fits):
                 k = min(self._fits, upto - at)
@@ -138,11 +141,12 @@ class Trains:
 
     def sequences(self, flow: int, first: int, number: int) -> list[int]:
         """Give the sequence numbers of a flow's datagrams in trains that were to be sent."""
+        flows = self.flows
         found: list[int] = []
         for record in range(first, first + number):
             place = (self.outgoing.base[record] - self._places.address) // self.size
-            names = self._heads[place : place + self.outgoing.size[record] // self.size, 0].tolist()
-            found += [sequence(self.flows.first + flow, name) for name in names]
+            names = flows.heads[place : place + self.outgoing.size[record] // self.size, 0].tolist()
+            found += [sequence(flows.first + flow, name) for name in names]
         return found
 
     def each(self, record: int) -> Iterator[bytes]:
@@ -154,7 +158,8 @@ class Trains:
             yield self._came[at + begin : at + min(begin + segment, length)]
 
     def _cut_as_ours(self, record: int, length: int) -> bool:
-        return length == self.size or self._segment(record) == self.size
+        at = CONTROL * record
+        return length == self.size or self.incoming.control_memory[at : at + len(self._joined)] == self._joined
 
     def _segment(self, record: int) -> int:
         """How large the datagrams of a train are; 0 if it is a single one."""
