@@ -16,9 +16,10 @@ class ColumnsLoad:
     def __init__(self, share: Share, address: tuple[str, int], tick: Tick) -> None:
         self._engine: Any
         if share.plan.transport == "udp":
-            from .columns_udp import UdpColumns
+            from .udp_models import ClosedUdp, FloodUdp, OpenUdp
 
-            self._engine = UdpColumns(share, address, tick)
+            model = {"closed": ClosedUdp, "open": OpenUdp, "flood": FloodUdp}[share.plan.model]
+            self._engine = model(share, address, tick)
         else:
             from .tcp_rows import TcpRows
             from .tcp_streams import TcpStreams

@@ -29,7 +29,7 @@ class Flows:
     """The last ``places`` datagrams of each of ``count`` flows; ``first`` is the first one's number in the run.
 
     A place is a number over all flows. ``heads`` holds for each the first sixteen bytes of its datagram as two u64
-    (payload.py), ``intended`` when it was due, ``state`` what has become of it.
+    (payload.py), ``state`` what has become of it, and ``intended``, where that is another time, when it was due.
     """
 
     def __init__(self, plan: Plan, account: Account, first: int, count: int) -> None:
@@ -70,6 +70,10 @@ class Flows:
         """Give the number of the datagram that is kept in a place."""
         return sequence(self.first + place // self.places, int(self.heads[place, 0]))
 
+    def due(self, place: int) -> int:
+        """When what is kept in a place was due: in the closed model when it was sent."""
+        return self.sent(place) if self.window else int(self.intended[place])
+
     def begin(self, flow: int, intended: int, now: int) -> bytes:
         """Take a place for a datagram that is to be sent now, and give its bytes."""
         number = int(self.table[NEXT, flow])
@@ -89,7 +93,7 @@ class Flows:
         if state == OUT:
             self.under_way -= 1
         if state in (OUT, GIVEN_UP):
-            self.account.ended(int(self.intended[place]), "unanswered")
+            self.account.ended(self.due(place), "unanswered")
         self.state[place] = FREE
 
     def end(self, flow: int, number: int, how: str) -> None:
@@ -99,7 +103,7 @@ class Flows:
             self.under_way -= 1
             self.state[place] = SPOILT
             self.gaps = True
-            self.account.ended(int(self.intended[place]), how)
+            self.account.ended(self.due(place), how)
 
     def refuse(self, flow: int) -> int:
         """End all that is under way on a flow, since the other side has said no; returns how many that were."""
@@ -117,11 +121,11 @@ class Flows:
             return False
         state = int(self.state[place])
         if state not in (OUT, GIVEN_UP):
-            tally.duplicates += self.account.counts(int(self.intended[place]))
+            tally.duplicates += self.account.counts(self.due(place))
             return False
         if state == OUT:
             self.under_way -= 1
-        intended, awaited, number = int(self.intended[place]), int(self.table[AWAITED, flow]), self.sequence(place)
+        intended, awaited, number = self.due(place), int(self.table[AWAITED, flow]), self.sequence(place)
         size = self.size(number)
         expected = self.heads[place].tobytes() + pattern(size)[HEADER:]
         if data == expected:

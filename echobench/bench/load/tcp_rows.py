@@ -174,13 +174,13 @@ class TcpRows(TcpColumns):
             n = min(len(who), tx.size - to)
             these, these_heads = who[:n], heads[:n]
             who, heads = who[n:], heads[n:]
-            now = time.perf_counter_ns()
             these_heads[:, 0] += _STEP
-            these_heads[:, 1] = now
-            self._whole_heads[these] = as_one(these_heads)
             self._had[these] = 0
             self._under_way += n
             self._requests[to : to + n] = self._sends[these]
+            now = time.perf_counter_ns()  # as late as can be
+            these_heads[:, 1] = now
+            self._whole_heads[these] = as_one(these_heads)
             tx.index[tx.tail] = (tx.index[tx.tail] + n) & k.U32
             tx.queued = n
             tx.enter()

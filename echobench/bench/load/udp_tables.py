@@ -9,6 +9,7 @@ If anything differs, what has come on each flow is looked at alone, and if that 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -123,20 +124,21 @@ class Turn:
         """Give flows, and how many answers of each have been taken; after :meth:`check`."""
         return self._which, self._per_part
 
-    def again(self, first: int, end: int, now: int) -> None:
-        """Make the next questions of what was answered; after :meth:`check`."""
+    def again(self, first: int, end: int) -> int:
+        """Make the next questions of what was answered, and return the time that they bear; after :meth:`check`."""
         flows, table, places = self.flows, self._table, self._places[NEXT]
         flows.table[NEXT, self._which] += self._per_part
         if flows.gaps:
             self._make_room(places)
         heads = self.heads
         heads[:, 0] = (table[NEXT] * _STEP + table[NAME]).view(np.uint64)
+        flows.state[places] = OUT
+        flows.under_way += len(places)
+        now = time.perf_counter_ns()  # as late as can be: they are sent as soon as it is written
         heads[:, 1] = now
         flows.whole_heads[places] = self._came
-        flows.state[places] = OUT
-        flows.intended[places] = now
-        flows.under_way += len(places)
         self._heads[first:end] = self._came
+        return now
 
     def _make_room(self, places: Any) -> None:
         """Forget what is kept in places that are needed, if it has not been answered."""
@@ -164,10 +166,11 @@ class Questions(Turn):
         self.most = self.count
         self._made = np.zeros((self.count, 2), np.uint64)
 
-    def fill(self, flow: int, number: int, intended: Any, now: int) -> int:
-        """Make ``number`` datagrams of one flow, ``most`` of them at most; returns how many records they take.
+    def fill(self, flow: int, number: int, intended: Any) -> tuple[int, int]:
+        """Make ``number`` datagrams of one flow, ``most`` of them at most.
 
-        ``intended`` is one time for all, or a column of them.
+        ``intended`` is a column of times, or None if they are due when they are sent. Returns how many records they
+        take, and the time that they bear.
         """
         flows = self.flows
         begin = int(flows.table[NEXT, flow])
@@ -177,12 +180,15 @@ class Questions(Turn):
         self._make_room(places)
         heads = self._made[:number]
         heads[:, 0] = (numbers * _STEP + flows.table[NAME, flow]).view(np.uint64)
+        flows.state[places] = OUT
+        flows.under_way += number
+        now = time.perf_counter_ns()
         heads[:, 1] = now
         flows.whole_heads[places] = as_one(heads)
-        flows.state[places], flows.intended[places] = OUT, intended
-        flows.under_way += number
         self._heads[:number] = as_one(heads)
-        return number
+        if intended is not None:
+            flows.intended[places] = intended
+        return number, now
 
     def fill_unheeded(self, flow: int, begin: int, number: int, now: int) -> int:
         """Make datagrams whose answers nobody waits for; returns how many records they take."""
@@ -193,6 +199,6 @@ class Questions(Turn):
         self._heads[:number] = as_one(heads)
         return number
 
-    def fits(self, number: int) -> int:
-        """How many of ``number`` datagrams one record takes."""
-        return min(number, 1)
+    def datagrams(self, records: int) -> int:
+        """How many datagrams are in the first so many records that were made."""
+        return records

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -96,48 +97,53 @@ class Trains:
         """Give when the answered ones were due; after :meth:`check`."""
         return np.concatenate([self.flows.intended[a:b] for a, b in self._answered])
 
-    def fill(self, flow: int, number: int, intended: Any, now: int) -> int:
-        """Make ``number`` datagrams of one flow, ``most`` of them at most; returns how many trains they are.
+    def fill(self, flow: int, number: int, intended: Any) -> tuple[int, int]:
+        """Make ``number`` datagrams of one flow, ``most`` of them at most.
 
-        ``intended`` is one time for all, or a column of them.
+        ``intended`` is a column of times, or None if they are due when they are sent. Returns how many trains they
+        are, and the time that they bear.
         """
         flows = self.flows
         begin = int(flows.table[NEXT, flow])
         flows.table[NEXT, flow] = begin + number
         name = np.uint64(int(flows.table[NAME, flow]) + begin * STEP & U64)
         made = records = 0
-        for first, upto in self._runs(flow, begin, number):
+        runs = self._runs(flow, begin, number)
+        for first, upto in runs:
             if flows.gaps:
                 for place in first + np.flatnonzero(flows.state[first:upto] & (OUT | GIVEN_UP)):
                     flows.forget(int(place))
             n = upto - first
-            heads = flows.heads[first:upto]
-            heads[:, 0] = self._steps[made : made + n] + name
-            heads[:, 1] = now
+            flows.heads[first:upto, 0] = self._steps[made : made + n] + name
             flows.state[first:upto] = OUT
-            flows.intended[first:upto] = intended if isinstance(intended, int) else intended[made : made + n]
+            if intended is not None:
+                flows.intended[first:upto] = intended[made : made + n]
             made += n
-            for at in range(first, upto, self._fits):
-                k = min(self._fits, upto - at)
+            fits = -(-n // -(-n // self._fits))  # as many trains as it takes, and all of one length
+            for at in range(first, upto, fits):
+                k = min(fits, upto - at)
                 self.outgoing.base[records] = self._places.address_at(at)
                 self.outgoing.size[records] = k * self.size
                 self.outgoing.controllen[records] = _SEGMENT if k > 1 else 0
                 records += 1
         flows.under_way += number
-        return records
+        now = time.perf_counter_ns()
+        for first, upto in runs:
+            flows.heads[first:upto, 1] = now
+        return records, now
 
     def fill_unheeded(self, flow: int, begin: int, number: int, now: int) -> int:
         """Make datagrams whose answers nobody waits for; returns how many trains they are."""
         flows = self.flows
         flows.table[NEXT, flow] = begin
-        flows.gaps = False
-        records = self.fill(flow, number, 0, now)
+        records, _ = self.fill(flow, number, None)
         flows.under_way -= number
         return records
 
-    def fits(self, number: int) -> int:
-        """How many of ``number`` datagrams one train has."""
-        return min(number, self._fits)
+    def datagrams(self, records: int) -> int:
+        """How many datagrams are in the first so many trains that were made."""
+        sizes: list[int] = self.outgoing.size[:records].tolist()
+        return sum(sizes) // self.size
 
     def sequences(self, flow: int, first: int, number: int) -> list[int]:
         """Give the sequence numbers of a flow's datagrams in trains that were to be sent."""

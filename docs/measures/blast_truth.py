@@ -1,0 +1,176 @@
+"""What blast says of a server whose delays are known, and of its own schedule, beside what the other side saw.
+
+    python docs/measures/blast_truth.py delays      latencies of servers that answer after 0.1, 1, 10 and 100 ms
+    python docs/measures/blast_truth.py schedule    when datagrams of an open loop arrive, by the kernel's own stamps
+
+The server is a process of its own that never sleeps, on the first processor; blast is on the second. It says itself how
+long after its arrival it sent each answer: what the machine adds there is not blast's error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from echobench.bench.histogram import Histogram
+from echobench.bench.load.runner import run
+from echobench.bench.plan import Plan
+
+CASES = (  # delay in seconds, flows, messages
+    ("0.0001", 1, 20_000),
+    ("0.001", 2, 20_000),
+    ("0.01", 10, 20_000),
+    ("0.1", 100, 20_000),
+    ("mixture", 10, 20_000),
+)
+DEPTHS = (50.0, 99.0, 99.9)
+SO_TIMESTAMPNS = 35  # asm-generic/socket.h
+
+
+def delay_of(spec: str, number: int) -> float:
+    """Of a hundred messages of the mixture 90 take 1 ms, nine take 10 and one takes 100."""
+    if spec != "mixture":
+        return float(spec)
+    return 0.1 if number % 100 == 50 else 0.01 if number % 11 == 5 and number % 100 < 99 else 0.001
+
+
+def serve(spec: str) -> None:
+    """Answer each datagram after a time, and at the end of standard input print how long it really took."""
+    os.sched_setaffinity(0, {0})
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    sock.setblocking(False)
+    os.set_blocking(0, False)
+    print(sock.getsockname()[1], flush=True)
+    due: list[tuple[float, int, float, bytes, tuple[str, int]]] = []
+    took: list[float] = []
+    number = 0
+    now, clock = 0.0, time.perf_counter
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            data, peer = sock.recvfrom(2048)
+            now = clock()
+            number += 1
+            heapq.heappush(due, (now + delay_of(spec, number), number, now, data, peer))
+        while due and due[0][0] <= clock():
+            _, _, came, data, peer = heapq.heappop(due)
+            took.append(clock() - came)
+            sock.sendto(data, peer)
+        if not due:
+            with contextlib.suppress(BlockingIOError):
+                if os.read(0, 1) == b"":
+                    break
+    histogram = Histogram()
+    histogram.record(np.array(took) * 1e9)
+    print(json.dumps({str(depth): histogram.percentile(depth) for depth in DEPTHS}))
+
+
+def delays() -> None:
+    """Compare blast's percentiles with the server's."""
+    for spec, flows, count in CASES:
+        server = subprocess.Popen(
+            [sys.executable, __file__, "serve", spec], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert server.stdin is not None
+        assert server.stdout is not None
+        port = int(server.stdout.readline())
+        plan = Plan(
+            host="127.0.0.1",
+            port=port,
+            transport="udp",
+            flows=flows,
+            count=count,
+            duration=120.0,
+            timeout=2.0,
+            cpus=(1,),
+        )
+        tally = run(plan).tally
+        server.stdin.close()
+        theirs = json.loads(server.stdout.read())
+        server.wait()
+        line = f"{spec:8} {tally.answered} of {count}"
+        for depth in DEPTHS:
+            ours, said = tally.from_send.percentile(depth) / 1e3, theirs[str(depth)] / 1e3
+            line += f" | p{depth:g} {ours:9.1f} us, server {said:9.1f}, +{ours - said:6.1f} us ({100 * (ours / said - 1):5.1f} %)"
+        print(line, flush=True)
+
+
+def sink() -> None:
+    """Take datagrams until the end of standard input; print when the kernel got each, nanoseconds since the epoch."""
+    os.sched_setaffinity(0, {0})
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    sock.bind(("127.0.0.1", 0))
+    sock.settimeout(0.2)
+    os.set_blocking(0, False)
+    print(sock.getsockname()[1], flush=True)
+    arrivals: list[int] = []
+    while True:
+        try:
+            data, control, _, _ = sock.recvmsg(2048, 64)
+        except TimeoutError:
+            with contextlib.suppress(BlockingIOError):
+                if os.read(0, 1) == b"":
+                    break
+            continue
+        seconds, nanoseconds = struct.unpack("qq", control[0][2])
+        # The message says when it was sent, on perf_counter; how that clock and the kernel's relate is measured last.
+        arrivals.append(seconds * 1_000_000_000 + nanoseconds)
+        del data
+    print(json.dumps(arrivals))
+
+
+def schedule(rates: tuple[float, ...]) -> None:
+    """Compare the times of arrival with the times that were due."""
+    for rate in rates:
+        receiver = subprocess.Popen(
+            [sys.executable, __file__, "sink"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert receiver.stdin is not None
+        assert receiver.stdout is not None
+        port = int(receiver.stdout.readline())
+        count = int(rate * 3)
+        plan = Plan(
+            host="127.0.0.1", port=port, transport="udp", model="open", rate=rate, flows=16, count=count,
+            duration=30.0, timeout=0.2, cpus=(1,),
+        )  # fmt: skip
+        tally = run(plan).tally
+        receiver.stdin.close()
+        arrivals = np.array(json.loads(receiver.stdout.read()))
+        receiver.wait()
+        # Nobody but the plan knows when the first was due: so lateness is from the line through the earliest arrivals.
+        late = arrivals - np.arange(len(arrivals)) * (1e9 / rate) if len(arrivals) == count else None
+        if late is None:
+            print(f"{rate:9,.0f}/s: {count - len(arrivals)} of {count} did not arrive: no figure")
+            continue
+        late = (late - late.min()) / 1e3
+        said = tally.lateness
+        print(
+            f"{rate:9,.0f}/s: seen by the sink p50 {np.percentile(late, 50):7.1f} p99 {np.percentile(late, 99):7.1f} us; "
+            f"said by blast p50 {said.percentile(50) / 1e3:7.1f} p99 {said.percentile(99) / 1e3:7.1f} us",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    what = sys.argv[1] if len(sys.argv) > 1 else ""
+    if what == "delays":
+        delays()
+    elif what == "schedule":
+        schedule(tuple(float(rate) for rate in sys.argv[2:]) or (1_000.0, 10_000.0, 50_000.0))
+    elif what == "serve":
+        serve(sys.argv[2])
+    elif what == "sink":
+        sink()
+    else:
+        sys.exit(__doc__)

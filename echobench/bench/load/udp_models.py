@@ -1,0 +1,138 @@
+"""The models of load over UDP: a window under way on each flow, a schedule, and as fast as it goes."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import select
+import time
+from typing import Final
+
+import numpy as np
+
+from .columns_udp import UdpColumns
+from .schedule import Schedule
+from .udp_sender import PAUSE
+from .window import SECOND
+
+PATIENCE: Final = 0.01  # seconds that it sleeps at most when nothing comes
+PAUSED: Final = 0.001  # seconds that it sleeps at most while flows pause
+SPIN: Final = 150_000  # nanoseconds before a datagram is due in which there is no sleep any more
+BATCH: Final = 64  # datagrams that are sent in one call on a schedule
+FLOOD: Final = 128  # and as fast as it goes
+
+
+class ClosedUdp(UdpColumns):
+    """Keeps a window of datagrams under way on each flow."""
+
+    def offer(self) -> None:
+        """Ask, and ask again for each answer."""
+        self.owed[:] = self.plan.window
+        clock, timeout = time.perf_counter_ns, int(self.plan.timeout * SECOND)
+        next_look = 0
+        over = False
+        while True:
+            now = clock()
+            if not over and self.over(now):
+                over = True
+            if over and (now >= self.window.give_up or not self.flows.waiting()):
+                return
+            if now >= next_look:
+                next_look = now + timeout // 8
+                for flow in self.flows.give_up(now - timeout):
+                    self.owed[flow] += 1
+            if not over and self.owed.any():
+                self._pay(now)
+            # What is owed now is owed by flows that pause, or that have just been given up.
+            events = self.epoll.poll(PAUSED if self.owed.any() and not over else PATIENCE)
+            began = clock()
+            handled = self.receive(events, over) if events else 0
+            self.account.worked(handled, began, clock())
+
+    def _pay(self, now: int) -> None:
+        """Send what flows may send beside what answers are replaced by."""
+        for flow in np.flatnonzero((self.owed > 0) & (self.pause <= now)).tolist():
+            number = min(int(self.owed[flow]), self.left, self.questions.most)
+            if number:
+                self.owed[flow] -= number
+                self.ask(flow, number, None)
+
+
+class OpenUdp(UdpColumns):
+    """Sends each datagram when it is due, whatever has become of the others."""
+
+    def offer(self) -> None:
+        """Ask on schedule."""
+        schedule = Schedule(self.share, self.window.begin)
+        clock, timeout = time.perf_counter_ns, int(self.plan.timeout * SECOND)
+        next_look = flow = 0
+        over = False
+        while True:
+            now = clock()
+            if not over and self.over(now):
+                over = True
+                self._skip(schedule)
+            if over and (now >= self.window.give_up or not self.flows.waiting()):
+                return
+            began = now
+            handled = 0
+            if not over:
+                due = schedule.due(min(now, self.window.last - 1), min(BATCH, self.questions.most))
+                if len(due):
+                    # What is due in the same turn leaves by the same call, from the next port.
+                    flow = (flow + 1) % self.share.flows
+                    self.ask(flow, len(due), due)
+                    handled = len(due)
+            if now >= next_look:
+                next_look = now + timeout // 8
+                self.flows.give_up(now - timeout)
+            ahead = int(PATIENCE * SECOND) if over or not self.left else schedule.next_due() - clock()
+            if ahead > SPIN:
+                # select's time-out is in microseconds, epoll's in milliseconds.
+                select.select([self.epoll.fileno()], [], [], min(PATIENCE, (ahead - SPIN // 2) / SECOND))
+                began = clock()
+            events = self.epoll.poll(0)
+            if events:
+                handled += self.receive(events, True)
+            self.account.worked(handled, began, clock())
+
+    def _skip(self, schedule: Schedule) -> None:
+        """Count what was due and was not sent."""
+        while len(due := schedule.due(self.window.last - 1, 1 << 62)):
+            self.account.skipped(due)
+
+
+class FloodUdp(UdpColumns):
+    """Sends as fast as it goes, and hears nothing."""
+
+    def offer(self) -> None:
+        """Ask on one flow after the other."""
+        clock, questions = time.perf_counter_ns, self.questions
+        most = questions.most if self.plan.gso else min(FLOOD, questions.most)
+        sequences = [0] * self.share.flows
+        flow = 0
+        while not self.over(now := clock()):
+            flow = (flow + 1) % self.share.flows
+            if self.pause[flow] > now:
+                if self.pause.min() > now:
+                    time.sleep(PAUSED)
+                self.account.worked(0, now, clock())
+                continue
+            number = min(most, self.left)
+            records = questions.fill_unheeded(flow, sequences[flow], number, now)
+            done, error = 0, 0
+            while done < records and not error:
+                taken = questions.outgoing.send(self.fds[flow], done, records - done)
+                done += max(taken, 0)
+                error = ctypes.get_errno() if taken <= 0 else 0
+            sent = questions.datagrams(done)
+            how = "send_buffer_full"
+            if error == errno.ECONNREFUSED:  # said of an earlier one; by it, one more was not sent
+                number, how = min(number, sent + 1), "refused"
+                self.pause[flow] = clock() + PAUSE
+            elif error not in (0, errno.EAGAIN, errno.ENOBUFS):
+                self.refused(flow, OSError(error, "sendmmsg"))
+            sequences[flow] += number
+            self.left -= number
+            self.account.flooded(now, number, sent, how)
+            self.account.worked(sent, now, clock())
