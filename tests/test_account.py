@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from echobench.bench.load.window import SECOND
 
+OPEN = {"model": "open", "rate": 1.0}
+
 
 def test_only_what_is_due_in_the_window_counts():
     books = Books(warmup=1.0, duration=2.0, cooldown=0.5)
@@ -22,11 +24,23 @@ def test_only_what_is_due_in_the_window_counts():
 
 def test_it_is_the_intended_time_that_decides_where_a_message_counts():
     """Due in the window, answered behind it: it counts. Due before it, answered in it: it does not."""
-    books = Books(warmup=1.0, duration=1.0, cooldown=1.0)
+    books = Books(warmup=1.0, duration=1.0, cooldown=1.0, **OPEN)
     books.account.answered(BEGIN + SECOND, BEGIN + SECOND, BEGIN + 3 * SECOND, 64)
     books.account.answered(BEGIN + 10, BEGIN + SECOND, BEGIN + SECOND + 1, 64)
     books.account.finish()
     assert (books.tally.answered, books.tally.answered_bytes, books.tally.from_intended.total) == (1, 64, 1)
+
+
+def test_in_the_closed_model_a_message_is_due_when_it_is_sent():
+    books = Books(warmup=1.0, duration=1.0, cooldown=1.0)
+    for at in (0.5, 1.5, 2.5):
+        now = BEGIN + int(at * SECOND)
+        books.account.all_sent(3, now)
+        books.account.all_answered(None, np.full(3, now), now + 10, 64)
+    books.account.answered(BEGIN + SECOND, BEGIN + SECOND, BEGIN + SECOND + 10, 64)
+    books.account.finish()
+    assert (books.tally.intended, books.tally.sent, books.tally.answered) == (3, 3, 4)
+    assert (books.tally.from_send.total, books.tally.from_intended.total, books.tally.lateness.total) == (4, 0, 0)
 
 
 times = st.lists(st.tuples(st.integers(-SECOND, 3 * SECOND), st.integers(0, SECOND)), max_size=50)
@@ -34,7 +48,7 @@ times = st.lists(st.tuples(st.integers(-SECOND, 3 * SECOND), st.integers(0, SECO
 
 @given(times)
 def test_columns_are_counted_as_single_messages_are(messages):
-    single, columns = (Books(warmup=0.5, duration=1.0, cooldown=0.5) for _ in range(2))
+    single, columns = (Books(warmup=0.5, duration=1.0, cooldown=0.5, **OPEN) for _ in range(2))
     intended = np.array([BEGIN + at for at, _ in messages], np.int64)
     sent = np.array([BEGIN + at + late for at, late in messages], np.int64)
     now = BEGIN + 5 * SECOND
@@ -42,7 +56,7 @@ def test_columns_are_counted_as_single_messages_are(messages):
         single.account.began(due)
         single.account.sent(due, now)
         single.account.answered(due, at, now, 7)
-    columns.account.all_sent(intended, now)
+    columns.account.all_sent_late(intended, now)
     columns.account.all_answered(intended, sent, now, 7)
     for books in (single, columns):
         books.account.finish()

@@ -117,6 +117,6 @@ def test_what_waits_for_others_is_late_from_its_time_and_not_from_its_send(blast
     with TCP(truth.stall(100, STALLED), 65536) as server:
         ran = blast(server.port, model="open", rate=RATE, count=400, size="65536", duration=20.0, timeout=5.0)
     assert counted(ran.tally) == {"answered": 400, "connections": 1}
-    assert abs(above(ran.tally.from_intended, 0.5) - 100) <= 10
+    assert abs(above(ran.tally.from_intended, 0.5) - 100) <= 20
     assert above(ran.tally.from_send, 0.5) <= 65
     assert abs(above(ran.tally.lateness, 0.2) - (COUNT // 3 - 64 - 40)) <= 15

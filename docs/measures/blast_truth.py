@@ -100,7 +100,7 @@ def delays() -> None:
         line = f"{spec:8} {tally.answered} of {count}"
         for depth in DEPTHS:
             ours, said = tally.from_send.percentile(depth) / 1e3, theirs[str(depth)] / 1e3
-            line += f" | p{depth:g} {ours:9.1f} us, server {said:9.1f}, +{ours - said:6.1f} us ({100 * (ours / said - 1):5.1f} %)"
+            line += f" | p{depth:g} {ours:9.1f} us, server {said:9.1f}: {ours - said:+7.1f} us"
         print(line, flush=True)
 
 
@@ -156,8 +156,8 @@ def schedule(rates: tuple[float, ...]) -> None:
         late = (late - late.min()) / 1e3
         said = tally.lateness
         print(
-            f"{rate:9,.0f}/s: seen by the sink p50 {np.percentile(late, 50):7.1f} p99 {np.percentile(late, 99):7.1f} us; "
-            f"said by blast p50 {said.percentile(50) / 1e3:7.1f} p99 {said.percentile(99) / 1e3:7.1f} us",
+            f"{rate:9,.0f}/s: the sink saw p50 {np.percentile(late, 50):7.1f}, p99 {np.percentile(late, 99):7.1f} us; "
+            f"blast says p50 {said.percentile(50) / 1e3:7.1f}, p99 {said.percentile(99) / 1e3:7.1f} us",
             flush=True,
         )
 

@@ -77,14 +77,14 @@ class Account:
             self.tally.sent += number
 
     def all_sent_late(self, intended: Times, now: int) -> None:
-        """Count a column of messages that were due, and that the kernel has taken; ``ROOM`` of them at most."""
+        """Count a column of messages that were due, and that the kernel has taken."""
         intended = intended[self._counting(intended, now)]
         self.tally.intended += len(intended)
         self.tally.sent += len(intended)
         self._late.record(now - intended)
 
     def all_answered(self, intended: Times | None, sent: Times, now: int, size: int) -> None:
-        """Count a column of messages of ``size`` bytes that have come back as they should, ``ROOM`` at most.
+        """Count a column of messages of ``size`` bytes that have come back as they should.
 
         In the closed model they were due when they were sent: ``intended`` is None.
         """

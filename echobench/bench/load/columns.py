@@ -21,11 +21,13 @@ class ColumnsLoad:
             model = {"closed": ClosedUdp, "open": OpenUdp, "flood": FloodUdp}[share.plan.model]
             self._engine = model(share, address, tick)
         else:
+            from .columns_tcp import BUFFER
             from .tcp_rows import TcpRows
             from .tcp_streams import TcpStreams
 
             plan = share.plan
-            rows = plan.model == "closed" and plan.window == 1 and len(plan.sizes()) == 1
+            sizes = plan.sizes()
+            rows = plan.model == "closed" and plan.window == 1 and len(sizes) == 1 and sizes[0] <= BUFFER
             self._engine = (TcpRows if rows else TcpStreams)(share, address, tick)
         self.tally: Tally = self._engine.tally
         self.open, self.run = self._engine.open, self._engine.run

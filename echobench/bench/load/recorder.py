@@ -21,10 +21,13 @@ class Recorder:
         self._at = 0
 
     def record(self, values: npt.NDArray[np.int64]) -> None:
-        """Take some values, ``ROOM`` at most."""
+        """Take some values."""
         n = len(values)
         if self._at + n > ROOM:
             self.flush()
+            if n > ROOM:
+                self.histogram.record(values)
+                return
         self._values[self._at : self._at + n] = values
         self._at += n
 
