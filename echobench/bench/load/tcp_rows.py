@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import struct
 import time
 from typing import Any, Final
 
@@ -57,7 +58,8 @@ class TcpRows(TcpColumns):
         # struct io_uring_cqe: user_data, and then u32 result, u16 flags and u16 buffer as one number.
         self._who = np.asarray(self.rx.who)
         self._how = np.asarray(self.rx.cqes.column("Q", 8))
-        self._whole = np.uint64(size | (k.CQE_F_BUFFER | k.CQE_F_MORE) << 32)
+        self._whole = struct.pack("=Q", size | (k.CQE_F_BUFFER | k.CQE_F_MORE) << 32) * SENDS
+        self._all_sent = struct.pack("=i", size) * SENDS
         tx = self._tx = self._rings.enter_context(contextlib.closing(k.Ring(SENDS, SENDS)))
         self._requests = np.asarray(tx.requests.bytes).view(f"V{k.SQE}")
         self._sent = np.asarray(tx.result)
@@ -135,9 +137,12 @@ class TcpRows(TcpColumns):
             heads = self._whole_heads[who].view(np.uint64).reshape(-1, 2)
             self.buffers.give_back_all(self.rx.buffer[came])
             self.done(n)
+            self.account.all_answered(None, heads[:, 1].view(np.int64), now, self._size)
+            if not over and n <= self._left:  # each is under way again at once
+                self._send(who, heads)
+                return n
             self._had[who] = NOTHING
             self._under_way -= n
-            self.account.all_answered(None, heads[:, 1].view(np.int64), now, self._size)
         else:
             brought = self.one_by_one(n, now)
             self.done(n)
@@ -153,7 +158,7 @@ class TcpRows(TcpColumns):
         """Whether each completion is the whole answer, and the right one, to what one of the connections has sent."""
         how = self._how[came]
         return bool(
-            (how & PLAIN == self._whole).all()
+            (how & PLAIN).tobytes() == self._whole[: 8 * len(who)]
             and not self._had[who].any()
             and len(set(who.tolist())) == len(who)
             and self._came[(how >> BUFFER_SHIFT).astype(np.int64) - self.buffers.first].tobytes()
@@ -165,9 +170,14 @@ class TcpRows(TcpColumns):
 
         ``heads`` is a copy of those of their rows.
         """
-        tx = self._tx
         if len(who) > self._left:
             who, heads = who[: self._left], heads[: self._left]
+        self._had[who] = 0
+        self._under_way += len(who)
+        self._send(who, heads)
+
+    def _send(self, who: Any, heads: Any) -> None:
+        tx = self._tx
         self._left -= len(who)
         while len(who):
             to = tx.index[tx.tail] & tx.mask
@@ -175,8 +185,6 @@ class TcpRows(TcpColumns):
             these, these_heads = who[:n], heads[:n]
             who, heads = who[n:], heads[n:]
             these_heads[:, 0] += _STEP
-            self._had[these] = 0
-            self._under_way += n
             self._requests[to : to + n] = self._sends[these]
             now = time.perf_counter_ns()  # as late as can be
             these_heads[:, 1] = now
@@ -189,7 +197,7 @@ class TcpRows(TcpColumns):
             tx.index[tx.chead] = tx.index[tx.ctail]
             self.account.all_sent(n, now)
             sent = self._sent[to : to + n]
-            if (sent != self._size).any():
+            if sent.tobytes() != self._all_sent[: 4 * n]:
                 for flow, done in zip(these.tolist(), sent.tolist(), strict=True):
                     if done != self._size:
                         self._fell_short(flow, done)
