@@ -94,9 +94,9 @@ UDP: Final = (
     *(
         Clause(
             id=f"udp-size-{size}",
-            title="An empty datagram comes back"
-            if size == 0
-            else f"A datagram of {size} byte{'s' * (size > 1)} comes back whole",
+            title=f"A datagram of {size} byte{'s' * (size > 1)} comes back whole"
+            if size
+            else "An empty datagram comes back",
             basis=WHY_SIZES.get(size, UDP_BACK),
         )
         for size in SIZES

@@ -25,7 +25,8 @@ def place(text: str) -> tuple[str, int]:
     """Read host, host:7007, ::1, [::1] or [::1]:7007. Raises ValueError."""
     found = re.fullmatch(r"\[([^][]+)\](?::([0-9]{1,5}))?", text) or re.fullmatch(r"([^][:]+)(?::([0-9]{1,5}))?", text)
     with contextlib.suppress(ValueError):
-        if found is None and ipaddress.ip_address(text.partition("%")[0]):
+        if found is None:
+            ipaddress.ip_address(text.partition("%")[0])
             return text, PORT
     if found is None:
         raise ValueError(f"{text!r} is not a HOST or HOST:PORT such as localhost, 192.0.2.1:7007 or [::1]:7007")

@@ -78,8 +78,8 @@ class Mailbox:
                 return self.answers[sock][0]
             if self.refused:
                 raise Failed("the port is refused (ICMP)")
-        many = "an empty datagram" if not data else f"a datagram of {len(data):,} byte{'s' * (len(data) > 1)}"
-        raise Failed(f"{many}, sent {tries} times in {self.peer.timeout:g} s, was not answered")
+        what = f"a datagram of {many(data)}" if data else "an empty datagram"
+        raise Failed(f"{what}, sent {tries} times in {self.peer.timeout:g} s, was not answered")
 
 
 def mailbox(peer: Peer, number: int = 1) -> Mailbox:
@@ -90,14 +90,19 @@ def mailbox(peer: Peer, number: int = 1) -> Mailbox:
     return Mailbox(peer, socks)
 
 
+def many(data: bytes) -> str:
+    """Say how many bytes."""
+    return f"{len(data):,} byte{'s' * (len(data) != 1)}"
+
+
 def same(data: bytes, answer: bytes) -> None:
     """Compare what came back. Raises Failed."""
     if answer == data:
         return
     if data.startswith(answer):
-        raise Failed(f"{len(data):,} bytes were sent, and the first {len(answer):,} came back")
+        raise Failed(f"of {many(data)} only the first {len(answer):,} came back")
     if len(answer) != len(data):
-        raise Failed(f"{len(data):,} bytes were sent, and {len(answer):,} others came back")
+        raise Failed(f"instead of {many(data)} {len(answer):,} others came back")
     wrong = next(i for i in range(len(data)) if data[i] != answer[i])
     raise Failed(f"byte {wrong + 1:,} of {len(data):,} was {data[wrong]:#04x}, and came back as {answer[wrong]:#04x}")
 

@@ -54,8 +54,8 @@ def summary(found: Verification) -> str:
     if found.nobody:
         return f"Nothing could be checked: {said}."
     if found.passed:
-        return f"It is an echo server as RFC 862 has it: {said}."
-    return f"It is no echo server as RFC 862 has it: {said}."
+        return f"It does all that is required: {said}."
+    return f"It does not do all that is required: {said}."
 
 
 def nobody(found: Verification) -> str:

@@ -14,7 +14,7 @@ import attrs
 
 from . import sources
 from .clauses import SIZES
-from .mailbox import TRIES, Mailbox, connect, mailbox, same
+from .mailbox import TRIES, Mailbox, connect, mailbox, many, same
 from .peer import Absent, Failed, Peer
 
 LARGEST: Final = {socket.AF_INET: 65507, socket.AF_INET6: 65527}
@@ -55,7 +55,7 @@ def size(number: int, peer: Peer) -> str:
     data = random.Random(peer.seed + number).randbytes(number)  # noqa: S311 - no secret
     with mailbox(peer) as box:
         same(data, box.ask(data)[0])
-    return "an empty datagram came back" if not number else f"{number:,} byte{'s' * (number > 1)} came back whole"
+    return f"{many(data)} came back whole" if data else "an empty datagram came back"
 
 
 def largest(peer: Peer) -> str:
@@ -87,7 +87,7 @@ def once(peer: Peer) -> str:
     for _ in range(TRIES):
         trial = _once(peer)
         if trial.answered and not trial.again and not trial.strange:
-            lost = f"; {16 - trial.answered} were lost" if trial.answered < 16 else ""
+            lost = f"; {16 - trial.answered} lost" if trial.answered < 16 else ""
             return f"16 datagrams brought {trial.answered} answers, none of them twice{lost}"
         trials.append(trial)
     worst = max(trials, key=lambda trial: (trial.again, trial.strange))
