@@ -114,7 +114,7 @@ UDP: Final = (
     ),
     Clause(
         id="udp-source-other",
-        title="So it does on another address of the same machine (127.0.0.2)",
+        title="Asked at another address of the same machine (127.0.0.2), it answers from that one",
         basis="RFC 1122, 4.1.3.5: the source of an answer should be the destination of the request",
     ),
     Clause(
