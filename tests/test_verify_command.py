@@ -122,7 +122,7 @@ def test_a_bad_server(tmp_path):
         )  # fmt: skip
     assert (done.exit_code, done.stderr) == (1, "")
     assert "FAIL  tcp-close" in done.stdout
-    assert "  by:    RFC 862: “this continues until the calling user" in done.stdout
+    assert '  by:    RFC 862: "this continues until the calling user' in done.stdout
     assert "It does not do all that is required: 10 ok, 3 failed, 0 not checked." in done.stdout
     stored = json.loads((tmp_path / "v.json").read_text())
     Draft202012Validator(SCHEMA).validate(stored)

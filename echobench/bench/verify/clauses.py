@@ -31,9 +31,9 @@ class Clause:
         return self.id.partition("-")[0]
 
 
-TCP_BACK = "RFC 862: “any data received is sent back”"
-UDP_BACK = "RFC 862: “when a datagram is received, the data from it is sent back in an answering datagram”"
-UNTIL = "RFC 862: “this continues until the calling user terminates the connection”"
+TCP_BACK = 'RFC 862: "any data received is sent back"'
+UDP_BACK = 'RFC 862: "when a datagram is received, the data from it is sent back in an answering datagram"'
+UNTIL = 'RFC 862: "this continues until the calling user terminates the connection"'
 SENSE = "good sense"
 
 TCP: Final = (
@@ -58,7 +58,7 @@ TCP: Final = (
     Clause(
         id="tcp-half-close",
         title="3 MB that were sent before a half-close come back whole, and then the end",
-        basis="RFC 862: “any data received is sent back”; RFC 9293, 3.6: who closes can still receive",
+        basis='RFC 862: "any data received is sent back"; RFC 9293, 3.6: who closes can still receive',
         essential=True,
     ),
     Clause(id="tcp-close", title="After our half-close the server closes, too", basis=UNTIL),
@@ -122,7 +122,7 @@ UDP: Final = (
         title="A connected socket, which takes answers from there only, gets its answer",
         basis="RFC 1122, 4.1.3.5: the source of an answer should be the destination of the request",
     ),
-    Clause(id="udp-once", title="Each datagram is answered once", basis="RFC 862: “an answering datagram”"),
+    Clause(id="udp-once", title="Each datagram is answered once", basis='RFC 862: "an answering datagram"'),
     Clause(
         id="udp-burst",
         title="All of 64 datagrams that are sent at once are answered",
@@ -131,7 +131,7 @@ UDP: Final = (
     Clause(
         id="udp-ports",
         title="Many source ports get their own answers",
-        basis="RFC 862: “an echo service simply sends back to the originating source any data it receives”",
+        basis='RFC 862: "an echo service simply sends back to the originating source any data it receives"',
     ),
     Clause(
         id="udp-loop-guard",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -17,6 +18,7 @@ from .streams import ask, brief, drain, fill, receive, send
 MIB: Final = 1 << 20
 STALL: Final = 0.5  # seconds in which a server that still reads would have taken something
 BOUND: Final = 64 * MIB
+LINGER: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # winsock2.h has shorts
 
 
 def slow_reader(peer: Peer) -> str:
@@ -91,7 +93,7 @@ def reset(peer: Peer) -> str:
                 if wait:
                     receive(peer, sock, len(data))
                 # With a linger time of 0, closing resets (RFC 9293, 3.10.5: ABORT).
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
         ask(peer, neighbour, b"after")
         with peer.connect() as newcomer:
             ask(peer, newcomer, b"newcomer")

@@ -63,7 +63,7 @@ def ask(peer: Peer, sock: socket.socket, data: bytes) -> float:
 
 def brief(data: bytes) -> str:
     """Show the beginning of some bytes."""
-    return repr(data[:24])[1:] + ("…" if len(data) > 24 else "")
+    return repr(data[:24])[1:] + ("..." if len(data) > 24 else "")
 
 
 def half_close(sock: socket.socket) -> None:
