@@ -1,4 +1,4 @@
-"""Writes docs/blast-options.md from the command's own options, and docs/result-schema.md from the schema's words.
+"""Writes the pages of reference from the commands' own options, the clauses of verify and the words of the schemas.
 
 python docs/reference.py
 """
@@ -14,9 +14,12 @@ import click
 
 from echobench import bench
 from echobench.bench.options import SECTIONS
+from echobench.bench.verify.clauses import CLAUSES
+from echobench.bench.verify.command import OPTIONS
 
 HERE = Path(__file__).parent
 SCHEMA = Path(bench.__file__).parent / "result.schema.json"
+VERIFICATION = Path(bench.__file__).parent / "verify" / "verification.schema.json"
 
 OPTIONS_HEAD = """\
 # Options of blast
@@ -45,18 +48,49 @@ The field `schema` names the version. A version of echobench reads the results o
 Times are in nanoseconds where it is not said otherwise, and rates are messages a second over the measured window.
 """
 
+VERIFY_HEAD = """\
+# Reference of verify
+
+```text
+echobench verify [OPTIONS] HOST[:PORT]
+```
+
+What the verdicts mean, and how to use the command, is in [](verify.md).
+
+## Options
+"""
+
+CLAUSES_HEAD = """
+## Clauses
+
+All but the last are required. With `--essential` only those in bold are tried.
+"""
+
+STORED_HEAD = """
+## What is stored
+
+`--json FILE` stores what was seen, of which this is the reference;
+`echobench/bench/verify/verification.schema.json` in the package says the same to programs.
+"""
+
 
 def options() -> str:
     """Make the page of options."""
     parts = [OPTIONS_HEAD]
     for title, entries in SECTIONS.items():
         parts.append(f"\n## {title}\n")
-        for option in entries:
-            names = ", ".join(f"`{name}`" for name in sorted(option.opts, key=lambda name: name.startswith("--")))
-            value = "" if option.is_flag else f" `{placeholder(option)}`"
-            text = re.sub(r"(?<![\w-])(--[a-z-]+)", r"`\1`", option.help or "").replace("  [default: ", " [default: ")
-            parts.append(f"\n{names}{value}\n: {text}\n")
+        parts += [entry(option) for option in entries]
     return "".join(parts)
+
+
+def entry(option: click.Option) -> str:
+    """Describe an option."""
+    names = ", ".join(
+        f"`{name}`" for name in sorted(option.opts, key=lambda name: name.startswith("--")) if name[0] == "-"
+    )
+    value = "" if option.is_flag else f" `{placeholder(option)}`"
+    text = re.sub(r"(?<![\w-])(--[a-z-]+)", r"`\1`", option.help or "").replace("  [default: ", " [default: ")
+    return f"\n{names}{value}\n: {text}\n"
 
 
 def placeholder(option: click.Option) -> str:
@@ -76,10 +110,29 @@ def schema() -> str:
             sections.append((f"`{name}`", {**inner, "description": field["description"]}))
     sections.append(("A histogram", whole["$defs"]["histogram"]))
     parts = [SCHEMA_HEAD]
-    for title, field in sections:
-        parts.append(f"\n## {title}\n\n{field['description']}\n\n| field | type | |\n|---|---|---|\n")
-        for name, each in field["properties"].items():
-            parts.append(f"| `{name}` | {kind(each)} | {each['description']} |\n")
+    parts += [table(f"## {title}", field) for title, field in sections]
+    return "".join(parts)
+
+
+def table(heading: str, field: dict[str, Any]) -> str:
+    """Describe the fields of an object."""
+    rows = [f"| `{name}` | {kind(each)} | {each['description']} |\n" for name, each in field["properties"].items()]
+    return f"\n{heading}\n\n{field['description']}\n\n| field | type | |\n|---|---|---|\n{''.join(rows)}"
+
+
+def verify() -> str:
+    """Make the page of verify."""
+    parts = [VERIFY_HEAD, *map(entry, OPTIONS), CLAUSES_HEAD]
+    for transport in ("tcp", "udp"):
+        parts.append(f"\n### Over {transport.upper()}\n\n| clause | what is asked | by |\n|---|---|---|\n")
+        for each in CLAUSES:
+            if each.transport == transport:
+                name = f"**`{each.id}`**" if each.essential else f"`{each.id}`"
+                parts.append(f"| {name} | {each.title} | {each.basis} |\n")
+    whole = json.loads(VERIFICATION.read_text())
+    outcome, counts = whole["properties"]["outcomes"], whole["properties"]["counts"]
+    parts += [STORED_HEAD, table("### The whole", whole), table("### `counts`", counts)]
+    parts.append(table("### `outcomes`", {**outcome["items"], "description": outcome["description"]}))
     return "".join(parts)
 
 
@@ -93,7 +146,7 @@ def kind(field: dict[str, Any]) -> str:
     return " or ".join(types)
 
 
-PAGES = {"blast-options.md": options, "result-schema.md": schema}
+PAGES = {"blast-options.md": options, "result-schema.md": schema, "verify-reference.md": verify}
 
 
 def main() -> None:

@@ -15,9 +15,11 @@ def main() -> None:
         import click
 
         from .bench.blast import blast
+        from .bench.verify.command import verify
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
-        sys.exit(f"echobench blast needs the extra: pip install 'echobench[bench]' ({error.name} is not installed)")
-    group = click.Group("echobench", help="Measure echo servers (RFC 862).", commands=[blast])
+        name = " ".join(["echobench", *sys.argv[1:2]])
+        sys.exit(f"{name} needs the extra: pip install 'echobench[bench]' ({error.name} is not installed)")
+    group = click.Group("echobench", help="Measure and verify echo servers (RFC 862).", commands=[blast, verify])
     click.version_option(__version__)(group)(prog_name="echobench")

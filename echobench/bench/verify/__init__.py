@@ -1,0 +1,13 @@
+"""Conformance of any echo server to RFC 862, clause by clause.
+
+Plain sockets that block, one thread of control, no Twisted: what is found here must not be a fault of our own server's
+making. :func:`verify` needs nothing beyond the standard library and attrs.
+"""
+
+from __future__ import annotations
+
+from .clauses import CLAUSES, Clause
+from .outcomes import Outcome, Verification
+from .run import VerifyError, verify
+
+__all__ = ["CLAUSES", "Clause", "Outcome", "Verification", "VerifyError", "verify"]

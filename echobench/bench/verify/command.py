@@ -1,0 +1,149 @@
+"""The command ``echobench verify``: from options to a verification, and from it to a report, files and a status."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+
+from ..files import TextFile
+from ..options import SECONDS, WHOLE
+from .formats import as_json, as_junit, as_tap
+from .outcomes import Verification
+from .report import Going, nobody, show, show_clauses
+from .run import TRANSPORTS, VerifyError
+from .run import verify as make
+
+PORT: Final = 7
+
+
+def place(text: str) -> tuple[str, int]:
+    """Read host, host:7007, ::1, [::1] or [::1]:7007. Raises ValueError."""
+    found = re.fullmatch(r"\[([^][]+)\](?::([0-9]{1,5}))?", text) or re.fullmatch(r"([^][:]+)(?::([0-9]{1,5}))?", text)
+    with contextlib.suppress(ValueError):
+        if found is None:
+            ipaddress.ip_address(text.partition("%")[0])
+            return text, PORT
+    if found is None:
+        raise ValueError(f"{text!r} is not a HOST or HOST:PORT such as localhost, 192.0.2.1:7007 or [::1]:7007")
+    port = PORT if found[2] is None else int(found[2])
+    if not 1 <= port <= 65535:
+        raise ValueError(f"a port is a number from 1 to 65535, not {port}")
+    return found[1], port
+
+
+def _list(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        show_clauses()
+        ctx.exit()
+
+
+OPTIONS: Final[tuple[click.Option, ...]] = (
+    click.Option(["-4", "four"], is_flag=True, help="Over IPv4 only."),
+    click.Option(["-6", "six"], is_flag=True, help="Over IPv6 only."),
+    click.Option(["--tcp"], is_flag=True, help="Over TCP only."),
+    click.Option(["--udp"], is_flag=True, help="Over UDP only."),
+    click.Option(["--essential"], is_flag=True, help="Only the few clauses that take less than a second."),
+    click.Option(
+        ["--timeout"],
+        type=SECONDS,
+        default="3",
+        help="How long the server may be silent; no check takes longer than ten times that.  [default: 3]",
+    ),
+    click.Option(
+        ["--connections"],
+        type=WHOLE,
+        default="200",
+        help="How many connections are open at the same time at the most.  [default: 200]",
+    ),
+    click.Option(["--seed"], type=WHOLE, default="1", help="Where random bytes and sizes begin.  [default: 1]"),
+    click.Option(["--json"], type=click.Path(), metavar="FILE", help="Store what was seen as JSON."),
+    click.Option(["--junit"], type=click.Path(), metavar="FILE", help="Store it as JUnit's XML."),
+    click.Option(["--tap"], is_flag=True, help="Report in the Test Anything Protocol, instead of a table."),
+    click.Option(["--quiet", "-q"], is_flag=True, help="Show only the report, and not how it goes."),
+    click.Option(
+        ["--list"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_list,
+        help="Show what is checked, and why, and check nothing.",
+    ),
+)
+
+
+def _settings(host: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    """Give the arguments of ``verify``. Raises click.UsageError."""
+    if host is None:
+        raise click.UsageError("whom to verify? Give a HOST or HOST:PORT")
+    try:
+        name, port = place(host)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if options["timeout"] <= 0:
+        raise click.UsageError("--timeout is a time above 0")
+    if not 1 <= options["connections"] <= 20_000:
+        raise click.UsageError(f"--connections is a number from 1 to 20000, not {options['connections']}")
+    families = [number for number, chosen in ((4, options["four"]), (6, options["six"])) if chosen]
+    return {
+        "host": name,
+        "port": port,
+        "families": families or (4, 6),
+        "transports": [each for each in TRANSPORTS if options[each]] or TRANSPORTS,
+        "essential": options["essential"],
+        "timeout": options["timeout"],
+        "seed": options["seed"],
+        "connections": options["connections"],
+    }
+
+
+def _run(host: str | None, json: str | None, junit: str | None, tap: bool, quiet: bool, **options: Any) -> int:
+    settings = _settings(host, options)
+    targets: list[tuple[TextFile, Callable[[Verification], str]]] = []
+    wanted: list[tuple[str, str | None, Callable[[Verification], str]]]
+    wanted = [("--json", json, as_json), ("--junit", junit, as_junit)]
+    for option, path, write in wanted:
+        if path is not None:
+            try:
+                targets.append((TextFile(path), write))
+            except OSError as error:
+                raise click.UsageError(f"{option}: {path} cannot be written: {error.strerror or error}") from None
+    try:
+        with Going(quiet=quiet) as going:
+            found = make(**settings, progress=going)
+    except VerifyError as error:
+        raise click.ClickException(str(error)) from None
+    status = int(not found.passed)
+    if tap:
+        click.echo(as_tap(found), nl=False)
+    elif not found.nobody:
+        show(found)
+    for target, write in targets:
+        try:
+            target.write(write(found))
+        except OSError as error:
+            click.echo(f"Error: {target.path} could not be written: {error.strerror or error}", err=True)
+            status = 1
+    if found.nobody:
+        raise click.ClickException(nobody(found))
+    return status
+
+
+def _command(**options: Any) -> None:
+    click.get_current_context().exit(_run(**options))
+
+
+verify = click.Command(
+    "verify",
+    callback=_command,
+    params=[click.Argument(["host"], required=False, metavar="HOST[:PORT]"), *OPTIONS],
+    help="""Check the echo server on HOST against RFC 862, clause by clause, over TCP and UDP, IPv4 and IPv6.
+
+    The port is 7 unless it is given; an address of IPv6 with a port is written [::1]:7007.
+    A name is asked at its first address of each family. The server may be any; ask only those that you may.
+    The status is 0 if it does all that is required, 1 if it does not or is not there, 2 if the options are wrong.""",
+)

@@ -1,0 +1,165 @@
+"""The server as the checks see it: where it is, how long to wait for it, and the ways in which a check can end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import random
+import socket
+import time
+from typing import Any, Final
+
+import attrs
+
+LIMIT: Final = 10
+"""A check is given up after so many time-outs, even if something still moves."""
+
+UNREACHABLE: Final = frozenset(
+    getattr(errno, name)
+    for name in ("ENETUNREACH", "EHOSTUNREACH", "ENETDOWN", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EACCES", "EPERM")
+)
+REFUSED: Final = (ConnectionRefusedError, ConnectionResetError)
+"""What a UDP socket says of an ICMP "port unreachable": the first, and on Windows the second."""
+
+
+class Failed(Exception):  # noqa: N818 - outcomes rather than errors
+    """The server does not do what the clause asks; the message is a sentence without its full stop."""
+
+
+class Refused(Failed):
+    """It takes no connection."""
+
+
+class Absent(Failed):
+    """Nobody serves this transport, so that all other clauses need not be tried."""
+
+
+class NotApplicable(Exception):  # noqa: N818
+    """It cannot be checked, or means nothing here; the message says why."""
+
+
+class Unreachable(NotApplicable):
+    """There is no way from here to there, so that nothing can be checked."""
+
+
+class Stream:
+    """Random bytes without end, any part of which is known.
+
+    They repeat after a prime number of bytes, so that no buffer's size is a multiple and a lost or repeated buffer
+    shows.
+    """
+
+    PERIOD: Final = 1_048_573
+
+    def __init__(self, seed: int) -> None:
+        self._twice = memoryview(random.Random(seed).randbytes(self.PERIOD) * 2)  # noqa: S311 - no secret
+
+    def part(self, at: int, size: int) -> memoryview:
+        """Give up to ``size`` bytes from a position on, at most a period of them."""
+        at %= self.PERIOD
+        return self._twice[at : at + min(size, self.PERIOD)]
+
+    def check(self, at: int, data: bytes) -> None:
+        """Compare what came back. Raises Failed."""
+        expected = self.part(at, len(data))
+        if data != expected:
+            wrong = next(i for i in range(len(data)) if data[i] != expected[i])
+            raise Failed(f"wrong from byte {at + wrong + 1:,} on: {data[wrong]:#04x} came for {expected[wrong]:#04x}")
+
+
+stream_of = functools.lru_cache(maxsize=1)(Stream)
+
+
+@attrs.frozen(kw_only=True)
+class Peer:
+    """A server at one address."""
+
+    family: int
+    sockaddr: tuple[Any, ...]
+    timeout: float = 3.0
+    """Seconds that it may be silent."""
+    seed: int = 1
+    connections: int = 200
+    deadline: float = attrs.field(factory=lambda: time.monotonic() + 60)
+    """When the check at hand is over (monotonic)."""
+
+    @property
+    def address(self) -> str:
+        """The address as text."""
+        return str(self.sockaddr[0])
+
+    @property
+    def port(self) -> int:
+        """The port's number."""
+        return int(self.sockaddr[1])
+
+    @property
+    def stream(self) -> Stream:
+        """What is sent."""
+        return stream_of(self.seed)
+
+    @property
+    def local(self) -> bool:
+        """Whether the address is this machine's own: one can bind to it."""
+        with socket.socket(self.family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((self.address, 0, *self.sockaddr[2:]))
+            except OSError:
+                return False
+        return True
+
+    def patience(self, since: float | None = None) -> float:
+        """Give the seconds to wait for something to move, or that are left of them. Raises NotApplicable."""
+        now = time.monotonic()
+        if now >= self.deadline:
+            raise NotApplicable("it was still moving when its time was over: give a longer --timeout")
+        left = self.timeout if since is None else since + self.timeout - now
+        return max(0.0, min(left, self.deadline - now))
+
+    def connect(self) -> socket.socket:
+        """Open a connection. Raises Refused, Unreachable, and OSError for what is no fault of the server."""
+        sock = socket.socket(self.family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(self.patience())
+            sock.connect(self.sockaddr)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(self.timeout)
+        except BaseException as error:
+            sock.close()
+            if isinstance(error, ConnectionError):
+                raise Refused(f"the connection was {'refused' if _refused(error) else 'ended at once'}") from None
+            if isinstance(error, TimeoutError):
+                raise Refused(f"nobody took the connection within {self.timeout:g} s") from None
+            raise_if_unreachable(error)
+            raise
+        return sock
+
+    def datagrams(self, source: tuple[str, int] | None = None) -> socket.socket:
+        """Open a UDP socket, which takes answers from wherever they come."""
+        sock = socket.socket(self.family, socket.SOCK_DGRAM)
+        for name in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # macOS sends no more at once than SO_SNDBUF holds
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, name, 1 << 20)
+        try:
+            if source is not None:
+                sock.bind(source)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+def _refused(error: BaseException) -> bool:
+    return isinstance(error, ConnectionRefusedError)
+
+
+def raise_if_unreachable(error: BaseException) -> None:
+    """Turn an error that says that there is no way into Unreachable."""
+    if isinstance(error, OSError) and error.errno in UNREACHABLE:
+        raise Unreachable(f"it cannot be reached from here ({reason(error)})") from None
+
+
+def reason(error: OSError) -> str:
+    """Say what the system said."""
+    return error.strerror or str(error) or type(error).__name__

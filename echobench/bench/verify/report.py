@@ -1,0 +1,107 @@
+"""A verification for people: a table, what failed and why, and how it goes while it goes."""
+
+from __future__ import annotations
+
+import itertools
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from .clauses import CLAUSES
+from .outcomes import FAIL, NA, NOTE, OK, Outcome, Verification
+
+STYLES = {OK: "green", FAIL: "bold red", NA: "dim", NOTE: "cyan"}
+
+
+def show(found: Verification, console: Console | None = None) -> None:
+    """Print the report."""
+    console = console or Console(highlight=False)
+    for address, group in itertools.groupby(found.outcomes, lambda each: each.address):
+        host = f"[{address}]" if ":" in address else address
+        console.print(Text(f"{host}:{found.port}", style="bold"))
+        console.print(_table(list(group)))
+        console.print()
+    for each in found.failed:
+        if not each.absent:
+            console.print(explained(each, several=len(found.addresses) > 1))
+    console.print(Text(summary(found), style=STYLES[OK] if found.passed else STYLES[FAIL]))
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("", "clause", "what was seen"):
+        table.add_column(name, overflow="fold")
+    for each in outcomes:
+        style = "" if each.verdict != NA else STYLES[NA]
+        table.add_row(Text(each.verdict, STYLES[each.verdict]), Text(each.clause.id, style), Text(each.seen, style))
+    return table
+
+
+def explained(each: Outcome, several: bool = False) -> Text:
+    """Say of a failure what was asked, by whom, and what was seen instead."""
+    where = f" at {each.address}" if several else ""
+    return Text.assemble(
+        (f"{each.clause.id}{where}", STYLES[FAIL]),
+        f"\n  asked: {each.clause.title}\n  by:    {each.clause.basis}\n  seen:  {each.seen}\n",
+    )
+
+
+def summary(found: Verification) -> str:
+    """Say in a sentence how it went."""
+    said = f"{found.count(OK)} ok, {found.count(FAIL)} failed, {found.count(NA)} not checked"
+    if found.nobody:
+        return f"Nothing could be checked: {said}."
+    if found.passed:
+        return f"It does all that is required: {said}."
+    return f"It does not do all that is required: {said}."
+
+
+def nobody(found: Verification) -> str:
+    """Say in a sentence that there is nothing to verify."""
+    firsts = [next(group) for _, group in itertools.groupby(found.outcomes, _part)]
+    said = [f"{each.address}: {each.seen}" if len(found.addresses) > 1 else each.seen for each in firsts]
+    return f"nobody serves echo on {found.host} port {found.port}: {'; '.join(said)}"
+
+
+def _part(each: Outcome) -> tuple[str, str]:
+    return each.address, each.clause.transport
+
+
+def show_clauses(console: Console | None = None) -> None:
+    """Print the registry."""
+    console = console or Console(highlight=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("clause", "what is asked", "by"):
+        table.add_column(name, overflow="fold")
+    for each in CLAUSES:
+        table.add_row(Text(each.id), Text(each.title), Text(each.basis))
+    console.print(table)
+
+
+class Going:
+    """How it goes, on standard error: one line that is written over on a terminal, else a line for each check."""
+
+    def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._quiet = quiet
+        live = not quiet and self._console.is_terminal and not self._console.is_dumb_terminal
+        self._status = Status("connecting", console=self._console, refresh_per_second=4) if live else None
+
+    def __enter__(self) -> Going:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def __call__(self, outcome: Outcome, number: int, whole: int) -> None:
+        """Take note of an outcome."""
+        line = f"{number}/{whole}  {outcome.verdict:4}  {outcome.address} {outcome.clause.id}"
+        if self._status is not None:
+            self._status.update(Text(line))
+        elif not self._quiet and outcome.seconds:  # 0: it was not tried
+            self._console.print(Text(line), soft_wrap=True)

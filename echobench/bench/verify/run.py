@@ -1,0 +1,137 @@
+"""A verification: every check at every address, one after the other, each with an end."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timezone
+from typing import Any, Final
+
+import attrs
+
+import echobench
+
+from . import tcp, udp
+from .clauses import CLAUSES, Clause
+from .outcomes import FAIL, NA, NOTE, OK, Outcome, Verification
+from .peer import LIMIT, Absent, Failed, NotApplicable, Peer, Unreachable, reason
+
+CHECKS: Final = {**tcp.CHECKS, **udp.CHECKS}
+FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
+TRANSPORTS: Final = ("tcp", "udp")
+OURS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+
+
+class VerifyError(Exception):
+    """There is nothing that could be verified; the message is one sentence."""
+
+
+def verify(
+    host: str,
+    port: int = 7,
+    *,
+    families: Sequence[int] = (4, 6),
+    transports: Sequence[str] = TRANSPORTS,
+    essential: bool = False,
+    timeout: float = 3.0,
+    seed: int = 1,
+    connections: int = 200,
+    progress: Callable[[Outcome, int, int], None] | None = None,
+) -> Verification:
+    """Check an echo server against RFC 862, and give what was seen; see ``passed`` and ``failed`` of the result.
+
+    ``essential`` leaves it at the few clauses that take well under a second of a good server: a line and a half-close
+    over TCP, a datagram over UDP. So a comparison sees that its subject is an echo server before it measures it::
+
+        found = verify("127.0.0.1", port, families=(4,), transports=("tcp",), essential=True)
+        if not found.passed:
+            print("; ".join(f"{each.clause.id}: {each.seen}" for each in found.failed))
+
+    ``families`` are those of which the name's first address is taken, each that it has. ``timeout`` is in seconds: how
+    long the server may be silent. No check takes more than ten times that. ``connections`` is how many are opened at
+    the same time. ``progress`` is called with each outcome, its number and how many there will be.
+
+    It blocks: call it in a thread, if there is a reactor to run. Raises VerifyError if the name has no address.
+    """
+    peers = [
+        Peer(family=family, sockaddr=sockaddr, timeout=timeout, seed=seed, connections=connections)
+        for family, sockaddr in resolve(host, port, families)
+    ]
+    chosen = [each for each in CLAUSES if each.transport in transports and (each.essential or not essential)]
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    outcomes: list[Outcome] = []
+    for peer in peers:
+        for transport in TRANSPORTS:
+            for outcome in _at(peer, [each for each in chosen if each.transport == transport]):
+                outcomes.append(outcome)
+                if progress is not None:
+                    progress(outcome, len(outcomes), len(peers) * len(chosen))
+    return Verification(
+        started=started,
+        version=echobench.__version__,
+        host=host,
+        port=port,
+        addresses=tuple(peer.address for peer in peers),
+        transports=tuple(each for each in TRANSPORTS if each in transports),
+        essential=essential,
+        timeout=timeout,
+        seed=seed,
+        connections=connections,
+        outcomes=tuple(outcomes),
+    )
+
+
+def resolve(host: str, port: int, families: Sequence[int]) -> list[tuple[int, tuple[Any, ...]]]:
+    """Give of each family the name's first address, as (family, address for connect). Raises VerifyError."""
+    found: dict[int, tuple[Any, ...]] = {}
+    try:
+        for family, _, _, _, sockaddr in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            found.setdefault(family, sockaddr)
+    except (OSError, UnicodeError) as error:
+        said = reason(error) if isinstance(error, OSError) else "it is no host name"
+        raise VerifyError(f"{host} has no address: {said}") from None
+    peers = [(int(FAMILIES[each]), found[FAMILIES[each]]) for each in families if FAMILIES[each] in found]
+    if not peers:
+        raise VerifyError(f"{host} has no address of IPv{' or IPv'.join(map(str, families))}")
+    for _, sockaddr in peers:
+        address = ipaddress.ip_address(str(sockaddr[0]).partition("%")[0])
+        if address.is_multicast or address.is_unspecified or address.packed == b"\xff" * 4:
+            raise VerifyError(f"{address} is not the address of one host")
+    return peers
+
+
+def _at(peer: Peer, clauses: Sequence[Clause]) -> Iterator[Outcome]:
+    """Check one transport at one address; if nobody serves it there, say so once."""
+    nobody = ""
+    for clause in clauses:
+        if nobody:
+            yield Outcome(clause=clause, address=peer.address, verdict=NA, seen=nobody, seconds=0.0)
+            continue
+        outcome, over = check(CHECKS[clause.id], clause, peer)
+        if over:
+            nobody = f"not tried: {clause.id} says why"
+        yield outcome
+
+
+def check(function: Callable[[Peer], str], clause: Clause, peer: Peer) -> tuple[Outcome, bool]:
+    """Make one check. Give what came of it, and whether the others need not be tried."""
+    begun = time.monotonic()
+    absent = over = False
+    try:
+        seen = function(attrs.evolve(peer, deadline=begun + LIMIT * peer.timeout))
+        verdict = OK if clause.required else NOTE
+    except Failed as error:
+        seen, verdict = str(error), FAIL
+        absent = over = isinstance(error, Absent)
+    except NotApplicable as error:
+        seen, verdict, over = str(error), NA, isinstance(error, Unreachable)
+    except OSError as error:
+        # What this machine cannot do is no fault of the server's.
+        verdict = NA if error.errno in OURS else FAIL
+        seen = f"it could not be checked: {reason(error)}" if verdict == NA else reason(error)
+    seconds = time.monotonic() - begun
+    found = Outcome(clause=clause, address=peer.address, verdict=verdict, seen=seen, seconds=seconds, absent=absent)
+    return found, over

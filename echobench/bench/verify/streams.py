@@ -1,0 +1,167 @@
+"""Sending and reading over one connection, byte by byte compared."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from .peer import Failed, Peer
+
+READ: Final = selectors.EVENT_READ
+WRITE: Final = selectors.EVENT_WRITE
+ROOM: Final = 1 << 18
+
+LINGER: Final = 0.1
+"""Seconds between our half-close and our reading on: the server meets the end while it still has much to send."""
+
+
+def receive(peer: Peer, sock: socket.socket, size: int) -> bytes:
+    """Read so many bytes, or fewer if the connection ends or nothing comes for a while. Raises Failed for a reset."""
+    got = bytearray()
+    while len(got) < size:
+        sock.settimeout(max(0.001, peer.patience()))
+        try:
+            data = sock.recv(min(ROOM, size - len(got)))
+        except TimeoutError:
+            break
+        except ConnectionError:
+            raise Failed(f"the connection was reset after {len(got):,} of {size:,} bytes had come back") from None
+        if not data:
+            break
+        got += data
+    return bytes(got)
+
+
+def send(peer: Peer, sock: socket.socket, data: bytes | memoryview) -> None:
+    """Send little. Raises Failed."""
+    sock.settimeout(max(0.001, peer.patience()))
+    try:
+        sock.sendall(data)
+    except TimeoutError:
+        raise Failed(f"{len(data):,} bytes were not taken within {peer.timeout:g} s") from None
+    except ConnectionError:
+        raise Failed("the server closed the connection before we did") from None
+
+
+def ask(peer: Peer, sock: socket.socket, data: bytes) -> float:
+    """Send little, see it come back, and give the seconds that it took. Raises Failed."""
+    begun = time.monotonic()
+    send(peer, sock, data)
+    got = receive(peer, sock, len(data))
+    if got == data:
+        return time.monotonic() - begun
+    if not got:
+        many = f"{len(data)} bytes" if len(data) > 1 else "a byte"
+        raise Failed(f"{many} did not come back within {peer.timeout:g} s")
+    if data.startswith(got):
+        raise Failed(f"of {len(data)} bytes only {len(got)} came back")
+    raise Failed(f"{brief(data)} was sent, and {brief(got)} came back")
+
+
+def brief(data: bytes) -> str:
+    """Show the beginning of some bytes."""
+    return repr(data[:24])[1:] + ("..." if len(data) > 24 else "")
+
+
+def half_close(sock: socket.socket) -> None:
+    """Say that no more will be sent. Raises Failed."""
+    try:
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:  # ENOTCONN, once the other side has reset it
+        raise Failed("the server ended the connection before we did") from None
+
+
+def expect_end(peer: Peer, sock: socket.socket) -> None:
+    """See that nothing more comes but the end. Raises Failed."""
+    sock.settimeout(max(0.001, peer.patience()))
+    try:
+        more = sock.recv(ROOM)
+    except TimeoutError:
+        raise Failed(f"the server did not close within {peer.timeout:g} s after our half-close") from None
+    except ConnectionError:
+        raise Failed("all came back, and then a reset instead of an end") from None
+    if more:
+        raise Failed(f"more came back than was sent: {brief(more)}")
+
+
+def pump(peer: Peer, sock: socket.socket, total: int, sizes: Iterator[int], *, greedy: bool = False) -> None:
+    """Send ``total`` bytes of the peer's stream in pieces of these sizes, and read them at the same time.
+
+    ``greedy`` reads only when nothing can be written, so that all buffers on the way are full, and half-closes when all
+    is sent. Raises Failed.
+    """
+    stream, sent, got, size = peer.stream, 0, 0, next(sizes)
+    sock.setblocking(False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, READ | WRITE)
+        moved = time.monotonic()
+        while got < total:
+            ready = selector.select(peer.patience(moved))
+            if not ready:
+                if time.monotonic() - moved < peer.timeout:
+                    continue
+                raise Failed(f"nothing moved for {peer.timeout:g} s{_how_far(sent, got, total)}")
+            moved = time.monotonic()
+            events = ready[0][1]
+            try:
+                if events & WRITE and sent < total:
+                    done = sock.send(stream.part(sent, min(size, total - sent)))
+                    sent, size = sent + done, size - done or next(sizes)
+                    if sent == total:
+                        selector.modify(sock, READ)
+                        if greedy:
+                            half_close(sock)
+                            time.sleep(LINGER)
+                    if greedy:
+                        continue
+                if events & READ:
+                    data = sock.recv(ROOM)
+                    if not data:
+                        raise Failed(f"the server closed the connection{_how_far(sent, got, total)}")
+                    _within(got + len(data), sent)
+                    stream.check(got, data)
+                    got += len(data)
+            except BlockingIOError:
+                continue
+            except ConnectionError:
+                raise Failed(f"the server reset the connection{_how_far(sent, got, total)}") from None
+
+
+def _within(got: int, sent: int) -> None:
+    if got > sent:
+        raise Failed(f"{got:,} bytes came back when only {sent:,} were sent")
+
+
+def _how_far(sent: int, got: int, total: int) -> str:
+    if sent < total:
+        return f" when {sent:,} of {total:,} bytes were sent and {got:,} had come back"
+    return f" when {got:,} of {total:,} bytes had come back"
+
+
+def fill(peer: Peer, sock: socket.socket, bound: int, stall: float) -> int:
+    """Send without reading until nothing is taken for ``stall`` seconds, or ``bound`` bytes are; give how many were."""
+    sent = 0
+    half = time.monotonic() + (peer.deadline - time.monotonic()) / 2  # the rest is for reading
+    sock.settimeout(stall)
+    while sent < bound and time.monotonic() < half:
+        try:
+            sent += sock.send(peer.stream.part(sent, min(1 << 16, bound - sent)))
+        except TimeoutError:
+            break
+        except ConnectionError:
+            raise Failed(f"the server ended the connection after {sent:,} unread bytes") from None
+    return sent
+
+
+def drain(peer: Peer, sock: socket.socket, total: int) -> None:
+    """Read so many bytes of the peer's stream. Raises Failed."""
+    got = 0
+    while got < total:
+        data = receive(peer, sock, min(ROOM, total - got))
+        if not data:
+            raise Failed(f"of {total:,} bytes only {got:,} came back")
+        peer.stream.check(got, data)
+        got += len(data)
