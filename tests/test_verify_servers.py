@@ -68,7 +68,7 @@ def test_stock_twisted(launch):
 
 
 def test_stock_asyncio(launch):
-    """Its transports pass no empty datagram on, until Python 3.12 changed that (gh-91227)."""
+    """Its transports pass no empty datagram on, until a later Python (What is new in 3.13, asyncio: sendto and zero-length datagrams)."""
     port = launch(command=[sys.executable, str(STOCK), "asyncio"]).port()
     seen = failures(verify("127.0.0.1", port, transports=["udp"], timeout=1))
     assert set(seen) <= {"udp-size-0"}
