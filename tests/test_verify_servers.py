@@ -68,7 +68,7 @@ def test_stock_twisted(launch):
 
 
 def test_stock_asyncio(launch):
-    """Its transports pass no empty datagram on, until a later Python (What is new in 3.13, asyncio: sendto and zero-length datagrams)."""
+    """Its transports passed no empty datagram on; Python 3.13 lists the change (What is new: asyncio)."""
     port = launch(command=[sys.executable, str(STOCK), "asyncio"]).port()
     seen = failures(verify("127.0.0.1", port, transports=["udp"], timeout=1))
     assert set(seen) <= {"udp-size-0"}
