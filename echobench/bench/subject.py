@@ -225,6 +225,8 @@ class Server:
 
     def _finish(self, kill: bool) -> None:
         assert self._process is not None
+        self._hear(0)
+        forked = self.forked  # before its end, at which children commonly outlive it for a moment
         self._tell("kill" if kill else "stop")
         deadline = time.monotonic() + self._grace + 10
         while self._hear(0.1) and "over" not in self._said and time.monotonic() < deadline:
@@ -238,7 +240,7 @@ class Server:
         except subprocess.TimeoutExpired:  # what it started dies with it (PR_SET_PDEATHSIG)
             self._process.kill()
             self._process.wait()
-        if self.forked:
+        if forked:
             self.troubles.append("its first process ended, and others went on: it put itself in the background")
         self.troubles += self._said.get("over", [])
         if not kill and "failed" not in self._said and not is_free(self.host, self.port, self.proto):
