@@ -212,7 +212,7 @@ def _run(stored: dict[str, Any]) -> Run:
 
 
 def read(path: str) -> Comparison | Result:
-    """Read a file of either kind, a comparison or a result of blast. Raises ResultError with a sentence that names it."""
+    """Read a file of a comparison, or of a result of blast. Raises ResultError with a sentence that names it."""
     try:
         stored = json.loads(Path(path).read_text(encoding="utf-8"))
         if isinstance(stored, dict) and str(stored.get("schema")).startswith("echobench.blast/"):

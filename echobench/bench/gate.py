@@ -32,6 +32,7 @@ MACHINE: Final = ("system", "machine", "cpu", "cpus", "hypervisor")
 """What has to be the same for a machine to be taken for the same."""
 
 Outcome = Literal["passed", "slower", "cannot tell"]
+Said = tuple[Outcome, str, "float | None"]
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +64,13 @@ def gate(stored: Comparison, new: Comparison, tolerance: float = TOLERANCE) -> l
     rows = {(row.subject, row.load): row for row in judge(new)}
     before = [row for row in judge(stored) if row.verdict != "void"]
     alpha = ALPHA / max(1, len(before))
-    return [_finding(stored, new, row, rows.get((row.subject, row.load)), tolerance, alpha) for row in before]
+    found = []
+    for row in before:
+        outcome, sentence, change = _unfit(stored, new, row, rows.get((row.subject, row.load))) or _tested(
+            _figures(stored, new, row), tolerance, alpha
+        )
+        found.append(Finding(subject=row.subject, load=row.load, outcome=outcome, sentence=sentence, change=change))
+    return found
 
 
 def status(findings: Sequence[Finding]) -> int:
@@ -73,33 +80,34 @@ def status(findings: Sequence[Finding]) -> int:
     return STATUS[worst if findings else "cannot tell"]
 
 
-def _finding(
-    stored: Comparison, new: Comparison, before: Row, now: Row | None, tolerance: float, alpha: float
-) -> Finding:
-    def found(outcome: Outcome, sentence: str, change: float | None = None) -> Finding:
-        return Finding(subject=before.subject, load=before.load, outcome=outcome, sentence=sentence, change=change)
-
+def _unfit(stored: Comparison, new: Comparison, before: Row, now: Row | None) -> Said | None:
+    """Say why there is nothing to be tested; None if there is."""
     if now is None or now.verdict == "void":
-        return found("cannot tell", f"it has no figure now: {now.why if now else 'it did not run'}")
+        return "cannot tell", f"it has no figure now: {now.why if now else 'it did not run'}", None
     if now.verdict == "not conformant" and before.verdict != "not conformant":
-        return found("slower", f"it does not work now, and no speed counts: {now.why}")
+        return "slower", f"it does not work now, and no speed counts: {now.why}", None
     for row, when in ((before, "in the stored run"), (now, "now")):
         if row.verdict in ("too noisy", "not conformant"):
-            return found("cannot tell", f"{row.verdict} {when}: {row.why}")
+            return "cannot tell", f"{row.verdict} {when}: {row.why}", None
     if before.subject == IDEAL and another_machine(stored, new):
-        return found("cannot tell", "the stored run is of another machine, and the ideal has nothing to be held against")
-    old, values, what = _figures(stored, new, before)
-    if min(len(old), len(values)) < chance.ENOUGH:
-        return found("cannot tell", f"it takes {chance.ENOUGH} rounds of each, and there are {len(old)} and {len(values)}")
+        return "cannot tell", "the stored run is of another machine, and the ideal has nothing to be held against", None
+    return None
+
+
+def _tested(figures: tuple[list[float], list[float], str], tolerance: float, alpha: float) -> Said:
+    """Test the logarithms of the new figures against those of the stored ones."""
+    old, values, what = figures
+    least = chance.ENOUGH
+    if min(len(old), len(values)) < least:
+        return "cannot tell", f"it takes {least} rounds of each, and there are {len(old)} and {len(values)}", None
     change = math.exp(float(np.mean(values)) - float(np.mean(old)))
     limit = [value + math.log(1 - tolerance) for value in old]
     said = f"{what} is {share(change)} of what it was"
     if (p := chance.below(values, limit)) < alpha:
-        sentence = f"slower: {said}, by more than {share(tolerance)} (the chance of that is {p:.2g} if it were not)"
-        return found("slower", sentence, change)
+        return "slower", f"{said}, slower by more than {share(tolerance)} (p = {p:.2g})", change
     if chance.below(limit, values) < ALPHA:
-        return found("passed", f"{said}, and not slower by more than {share(tolerance)}", change)
-    return found("cannot tell", f"{said}, which is too near to {share(1 - tolerance)} for this noise: more --rounds", change)
+        return "passed", f"{said}, and not slower by more than {share(tolerance)}", change
+    return "cannot tell", f"{said}, too near to {share(1 - tolerance)} for this noise: take more --rounds", change
 
 
 def _figures(stored: Comparison, new: Comparison, row: Row) -> tuple[list[float], list[float], str]:

@@ -184,7 +184,10 @@ def _noise(good: Sequence[Run], cpus: int) -> tuple[str, str] | None:
     """Look whether the rounds differ too much, or whether somebody else was on the server's CPUs."""
     others = [run.usage.others / run.usage.window / max(1, cpus) for run in good if run.usage and run.usage.others]
     if (taken := chance.median(others)) is not None and taken > OTHERS and cpus:
-        return "too noisy", f"others used {taken:.0%} of the server's CPUs meanwhile: stop them, or choose --server-cpus"
+        return (
+            "too noisy",
+            f"others used {taken:.0%} of the server's CPUs meanwhile: stop them, or choose --server-cpus",
+        )
     named: tuple[tuple[str, Figure], ...] = (("rate", rate), ("work per CPU second", per_cpu))
     for name, figure in named:
         found = chance.spread(_all(figure, good))

@@ -42,7 +42,7 @@ PROFILES: Final[dict[str, tuple[dict[str, Any], str]]] = {
 FIXED: Final = ("host", "port", "json", "csv", "stored", "cpus", "processes", "interval", "quiet")
 """Options of blast that a comparison decides itself."""
 
-COMMON: Final = {"host": "127.0.0.1", "cooldown": 0.2}
+COMMON: Final[dict[str, Any]] = {"host": "127.0.0.1", "cooldown": 0.2}
 
 
 def parse(text: str) -> list[Load]:
@@ -77,4 +77,5 @@ def _own(name: str, options: str) -> Load:
 
 def timed(load: Load, **seconds: float | None) -> Load:
     """Give a load another duration or warm-up, if one is given."""
-    return attrs.evolve(load, plan=attrs.evolve(load.plan, **{k: v for k, v in seconds.items() if v is not None}))
+    given: dict[str, Any] = {name: value for name, value in seconds.items() if value is not None}
+    return attrs.evolve(load, plan=attrs.evolve(load.plan, **given))

@@ -125,7 +125,9 @@ def measure(turn: Turn, setting: Setting, note: Callable[[str], None] = lambda s
         )
     except OSError as error:
         return _run(turn, failure=f"no port could be had for it: {error}")
-    result, failure, output = None, None, ()
+    result: Result | None = None
+    failure: str | None = None
+    output: tuple[str, ...] = ()
     meter = Meter(server, setting.server_cpus)
     try:
         with server:

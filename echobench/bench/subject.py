@@ -1,4 +1,4 @@
-"""A server under test: read from the command line, started, waited for until it echoes, and ended with all it started."""
+"""A server under test: read from the command line, started, waited for until it echoes, and ended with all of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import re
 import select
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
@@ -245,5 +244,3 @@ class Server:
         self.troubles += self._said.get("over", [])
         if not kill and "failed" not in self._said and not is_free(self.host, self.port, self.proto):
             self.troubles.append(f"port {self.port} is still held after its end")
-
-

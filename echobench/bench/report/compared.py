@@ -13,7 +13,7 @@ from ..comparison import Comparison
 from ..gate import Finding
 from ..judge import Row, judge
 from .terminal import model
-from .words import duration, quantity, share
+from .words import duration, quantity
 
 WIDTH = 118  # columns where there is no terminal that has a width
 STYLES = {
@@ -48,7 +48,7 @@ def ratio(row: Row) -> str:
     """Write percent of ideal with its interval."""
     if row.ratio is None:
         return "-"
-    ends = f" ({100 * row.low:.1f}–{100 * row.high:.1f})" if row.low is not None and row.high is not None else ""
+    ends = f" ({100 * row.low:.1f}..{100 * row.high:.1f})" if row.low is not None and row.high is not None else ""
     mark = "" if row.basis == "cpu" else " by rate"
     return f"{100 * row.ratio:.1f}{ends}{mark}"
 
@@ -93,7 +93,9 @@ def _tell(comparison: Comparison, console: Console) -> None:
         console.print(Text(note, style="cyan"))
     place = f"servers on CPUs {_list(comparison.server_cpus)}, load on CPUs {_list(comparison.load_cpus)}"
     console.print(
-        Text(f"{comparison.rounds} rounds, seed {comparison.seed}; {place}; loopback, if not said otherwise", style="dim")
+        Text(
+            f"{comparison.rounds} rounds, seed {comparison.seed}; {place}; loopback, if not said otherwise", style="dim"
+        )
     )
     if comparison.cut_short:
         console.print(Text("It was ended early: what is here is what was complete.", style="yellow"))
@@ -146,6 +148,3 @@ def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console 
                 cells += ["-", "-", "-"] if row is None else [ratio(row), rate, row.verdict]
             found.add_row(subject, *cells)
         console.print(found)
-
-
-__all__ = ["console_for", "share", "show", "show_gate", "show_side_by_side"]

@@ -20,7 +20,9 @@ def watch_on(quiet: bool, rounds: int, console: Console | None = None) -> Watch:
     console = console or Console(stderr=True, highlight=False)
     if quiet:
         return Nobody()
-    return OnTerminal(console, rounds) if console.is_terminal and not console.is_dumb_terminal else Lines(console, rounds)
+    return (
+        OnTerminal(console, rounds) if console.is_terminal and not console.is_dumb_terminal else Lines(console, rounds)
+    )
 
 
 def clock(seconds: float) -> str:
