@@ -79,7 +79,7 @@ def _tell(comparison: Comparison, console: Console) -> None:
     """Print what the tables do not have: failures, troubles, memory, notes."""
     console.print()
     for memory in comparison.memory:
-        each = f"{max(0.0, memory.each) / 1024:.1f} KiB"
+        each = f"{memory.each / 1024:.1f} KiB" if memory.each >= 103 else "less than 0.1 KiB"
         console.print(f"{memory.subject}: {each} of memory for an idle connection ({memory.connections} opened)")
     said: dict[str, int] = {}
     for run in comparison.runs:
