@@ -6,8 +6,15 @@ import attrs
 import pytest
 from compare_results import MACHINE, a_comparison, a_run, synthetic
 
+from echobench.bench import chance
 from echobench.bench.comparison import Load
 from echobench.bench.gate import another_machine, differences, gate, status
+
+
+@pytest.fixture(autouse=True)
+def _fewer_resamples(monkeypatch):
+    """The gate does not use the intervals, which take most of the time."""
+    monkeypatch.setattr(chance, "RESAMPLES", 20)
 
 
 def findings(stored, new, **options):
@@ -89,7 +96,9 @@ def test_what_cannot_be_told():
 
 def test_what_does_not_work_is_slower():
     good = synthetic(1)
-    wrong = [a_run(run.subject, run.round, named=("wrong bytes",) if run.subject == "mine" else ()) for run in good.runs]
+    wrong = [
+        a_run(run.subject, run.round, named=("wrong bytes",) if run.subject == "mine" else ()) for run in good.runs
+    ]
     found = findings(good, a_comparison(wrong))["mine"]
     assert found.outcome == "slower"
     assert "no speed counts" in found.sentence

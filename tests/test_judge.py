@@ -137,7 +137,7 @@ def test_what_verify_says():
 
 
 def test_one_failure_of_five_is_no_void():
-    runs = pair(4) + [attrs.evolve(a_run("mine", 5), result=None, failure="it broke")]
+    runs = [*pair(4), attrs.evolve(a_run("mine", 5), result=None, failure="it broke")]
     row = rows(runs)["mine"]
     assert (row.verdict, row.rounds) == ("server-bound", 4)
 

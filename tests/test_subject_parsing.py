@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from echobench.bench import placement, profiles
-from echobench.bench.comparison import Subject
 from echobench.bench.compare_options import part
+from echobench.bench.comparison import Subject
 from echobench.bench.plan import Plan
 from echobench.bench.subject import ideal, ideal_tls, parse, where
 
@@ -38,7 +38,7 @@ def test_a_subject(text, expected):
     ],
 )
 def test_no_subject(text, sentence):
-    with pytest.raises(ValueError, match="(?s).*") as caught:
+    with pytest.raises(ValueError, match=r"\w") as caught:
         parse(text)
     assert sentence in str(caught.value)
 
@@ -82,7 +82,7 @@ def test_a_load_of_ones_own():
     ],
 )
 def test_no_load(text, sentence):
-    with pytest.raises(ValueError, match="(?s).*") as caught:
+    with pytest.raises(ValueError, match=r"\w") as caught:
         profiles.parse(text)
     assert sentence in str(caught.value)
 

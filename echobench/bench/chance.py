@@ -5,11 +5,15 @@ Rounds are what is independent; the messages of a run share its fate. Three roun
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
+
+Numbers = npt.NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 5_000
@@ -64,7 +68,7 @@ def student(t: float, freedom: float) -> float:
     With t = sqrt(freedom) * tan(angle) its density is a power of a cosine, which sums up well: no more than this needs
     SciPy here.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(128)
+    nodes, weights = _nodes()
 
     def area(low: float, high: float) -> float:
         angles = (high - low) / 2 * nodes + (high + low) / 2
@@ -72,3 +76,10 @@ def student(t: float, freedom: float) -> float:
 
     edge = math.atan2(t, math.sqrt(freedom))
     return area(-math.pi / 2, edge) / area(-math.pi / 2, math.pi / 2)
+
+
+@functools.cache
+def _nodes() -> tuple[Numbers, Numbers]:
+    """Give where to look and what it weighs, to sum up a curve (Gauss and Legendre); they take a while to find."""
+    nodes, weights = np.polynomial.legendre.leggauss(128)
+    return nodes, weights
