@@ -70,7 +70,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         click.Option(
             ["--idle-connections"],
             type=WHOLE,
-            help="Measure apart what so many idle connections cost in memory; 0 leaves it out.  [default: 1000]",
+            help="Measure apart what so many idle connections cost in memory; 0 leaves it out.  [default: 200]",
         ),
     ),
     "Against a stored run": (
@@ -94,6 +94,6 @@ DEFAULTS: Final[dict[str, Any]] = {
     "warmup": 0.5,
     "start_timeout": 10.0,
     "host": "127.0.0.1",
-    "idle_connections": 1000,
+    "idle_connections": 200,
     "tolerance": 0.05,
 }
