@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from echobench import bench
+from echobench.bench import compare_options
 from echobench.bench.options import SECTIONS
+from echobench.bench.profiles import PROFILES
 from echobench.bench.verify.clauses import CLAUSES
 from echobench.bench.verify.command import OPTIONS
 
 HERE = Path(__file__).parent
 SCHEMA = Path(bench.__file__).parent / "result.schema.json"
+COMPARISON = Path(bench.__file__).parent / "comparison.schema.json"
 VERIFICATION = Path(bench.__file__).parent / "verify" / "verification.schema.json"
 
 OPTIONS_HEAD = """\
@@ -73,11 +77,78 @@ STORED_HEAD = """
 `echobench/bench/verify/verification.schema.json` in the package says the same to programs.
 """
 
+COMPARE_HEAD = """\
+# Options and loads of compare
 
-def options() -> str:
-    """Make the page of options."""
-    parts = [OPTIONS_HEAD]
-    for title, entries in SECTIONS.items():
+```text
+echobench compare [OPTIONS] ['NAME=COMMAND' | NAME=HOST:PORT]...
+echobench compare [OPTIONS] --against FILE.json
+echobench compare FILE.json...
+```
+
+In a command `{port}` is replaced by the number that the server is to serve, which it has to have, and `{host}`,
+`{proto}` (tcp, udp or tls) and `{certificate}` (a PEM file with a key, for TLS) where they are.
+A command is split into words as a shell does it, but no shell runs it: write `sh -c '...'` if you need one.
+What the verdicts mean is in [](compare.md).
+
+The exit status is 0 if all went well; 1 if all subjects failed, or our own server,
+or if `--against` found something slower; 2 if the options are wrong; 3 if `--against` cannot tell;
+130 if Ctrl-C ended it.
+"""
+
+PROFILES_HEAD = """
+## Loads that have names
+
+Each is a set of blast's settings; what it does not say is blast's default, with `--duration` and `--warmup` of compare.
+
+| name | options of blast | |
+|---|---|---|
+"""
+
+COMPARISON_HEAD = """\
+# What a stored comparison holds
+
+`echobench compare --json FILE` stores a comparison as JSON, of which this page is the reference;
+`echobench/bench/comparison.schema.json` in the package says the same to programs.
+The field `schema` names the version. A version of echobench reads the comparisons of its own schema.
+
+The results in `runs` are whole results of blast, with their histograms ([](result-schema.md)).
+The field `rows` is computed from the runs, and for readers only: echobench judges anew whenever it reads a file.
+"""
+
+FLAGS = {"flows": "--flows", "window": "--window", "size": "--size", "rate": "--rate", "arrivals": "--arrivals"}
+
+
+def compare_page() -> str:
+    """Make the page of compare's options and loads."""
+    return options(COMPARE_HEAD, compare_options.SECTIONS) + PROFILES_HEAD + "".join(map(profile, PROFILES))
+
+
+def profile(name: str) -> str:
+    """Make a load's line."""
+    fields, text = PROFILES[name]
+    words = [f"--{fields['transport']}"] if "transport" in fields else []
+    words += ["--connect"] if fields.get("model") == "connect" else []
+    words += [f"{flag} {fields[field]}" for field, flag in FLAGS.items() if field in fields]
+    words += [f"--{field}" for field in ("gso", "insecure") if fields.get(field)]
+    return f"| `{name}` | `{' '.join(words).replace('.0', '')}` | {text} |\n"
+
+
+def comparison() -> str:
+    """Make the page of a comparison's fields."""
+    whole = json.loads(COMPARISON.read_text())
+    sections: list[tuple[str, dict[str, Any]]] = [("The whole", whole)]
+    for name, field in whole["properties"].items():
+        if "properties" in (inner := field.get("items", field)):
+            sections.append((f"`{name}`", {**inner, "description": field["description"]}))
+    sections.append(("`usage` of a run", whole["properties"]["runs"]["items"]["properties"]["usage"]))
+    return COMPARISON_HEAD + "".join(table(f"## {title}", field) for title, field in sections)
+
+
+def options(head: str = OPTIONS_HEAD, sections: Mapping[str, Sequence[click.Option]] = SECTIONS) -> str:
+    """Make a page of options."""
+    parts = [head]
+    for title, entries in sections.items():
         parts.append(f"\n## {title}\n")
         parts += [entry(option) for option in entries]
     return "".join(parts)
@@ -146,7 +217,13 @@ def kind(field: dict[str, Any]) -> str:
     return " or ".join(types)
 
 
-PAGES = {"blast-options.md": options, "result-schema.md": schema, "verify-reference.md": verify}
+PAGES = {
+    "blast-options.md": options,
+    "result-schema.md": schema,
+    "compare-options.md": compare_page,
+    "comparison-schema.md": comparison,
+    "verify-reference.md": verify,
+}
 
 
 def main() -> None:

@@ -15,11 +15,13 @@ def main() -> None:
         import click
 
         from .bench.blast import blast
+        from .bench.compare import compare
         from .bench.verify.command import verify
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
         name = " ".join(["echobench", *sys.argv[1:2]])
         sys.exit(f"{name} needs the extra: pip install 'echobench[bench]' ({error.name} is not installed)")
-    group = click.Group("echobench", help="Measure and verify echo servers (RFC 862).", commands=[blast, verify])
+    commands = [blast, compare, verify]
+    group = click.Group("echobench", help="Measure, compare and verify echo servers (RFC 862).", commands=commands)
     click.version_option(__version__)(group)(prog_name="echobench")

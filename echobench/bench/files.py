@@ -7,7 +7,7 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from .figures import NAMES, figures
 from .results import Result
@@ -22,9 +22,9 @@ class Target(Protocol):
         """Store it. Raises OSError."""
 
 
-def json_target(path: str) -> Target:
+def json_target(path: str) -> JsonTarget:
     """Give a file for a result as JSON; one that is there is replaced. Raises OSError if it cannot be written."""
-    return _Json(path)
+    return JsonTarget(path)
 
 
 def csv_target(path: str) -> Target:
@@ -32,11 +32,21 @@ def csv_target(path: str) -> Target:
     return _Csv(path)
 
 
-class _Json:
+class Stored(Protocol):
+    """What can be stored as JSON."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what JSON can hold."""
+
+
+class JsonTarget:
+    """A file for one value, which takes the place of what was there."""
+
     def __init__(self, path: str) -> None:
         self.path = _probe(path)
 
-    def write(self, result: Result) -> None:
+    def write(self, result: Stored) -> None:
+        """Store it. Raises OSError."""
         _replace(self.path, json.dumps(result.as_dict(), indent=1, allow_nan=False) + "\n")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -206,9 +206,13 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
 class Sectioned(click.Command):
     """A command whose help shows its options by section."""
 
+    def __init__(self, *args: Any, sections: Mapping[str, Sequence[click.Option]] = SECTIONS, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sections = sections
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, as click asks for it."""
-        for title, options in SECTIONS.items():
+        for title, options in self._sections.items():
             with formatter.section(title):
                 formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
         with formatter.section("Other"):

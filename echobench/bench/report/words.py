@@ -31,3 +31,8 @@ def quantity(number: float) -> str:
 def percent(depth: float) -> str:
     """Name a percentile: p50, p99.9."""
     return f"p{depth:g}"
+
+
+def share(part: float) -> str:
+    """Write a part of one in percent: 5 %, 93.4 %."""
+    return f"{100 * part:.3g} %"

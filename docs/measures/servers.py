@@ -1,0 +1,78 @@
+"""Echo servers to be compared: stock Twisted's, asyncio's, and asyncio's with some per cent more work for each echo.
+
+    echobench compare 'twisted=python docs/measures/servers.py twisted {port}' \
+        'asyncio=python docs/measures/servers.py asyncio {port}' \
+        'slower=python docs/measures/servers.py asyncio {port} 10'
+
+The last one measures what an echo costs it in processor time over its first two thousand, and from then on does as
+much of that again, in per cent, as it is told, by counting the time away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+LEARNING = 2000  # echoes
+
+
+def twisted(port: int) -> None:
+    from twisted.internet import epollreactor
+
+    epollreactor.install()
+    from twisted.internet import protocol, reactor
+    from twisted.protocols.wire import Echo
+
+    factory = protocol.Factory.forProtocol(Echo)
+    factory.noisy = False
+    reactor.listenTCP(port, factory, interface="127.0.0.1")
+    reactor.run()
+
+
+class Work:
+    """What is done for each echo besides."""
+
+    def __init__(self, percent: float) -> None:
+        self._percent, self._seen, self._began, self._each = percent, 0, 0.0, 0.0
+
+    def __call__(self) -> None:
+        self._seen += 1
+        if self._seen == 1:
+            self._began = time.process_time()
+        if self._seen == LEARNING:
+            self._each = (time.process_time() - self._began) / LEARNING * self._percent / 100
+        if self._each:
+            end = time.perf_counter() + self._each
+            while time.perf_counter() < end:
+                pass
+
+
+class Echo(asyncio.Protocol):
+    def __init__(self, work: Work | None) -> None:
+        self._work = work
+
+    def connection_made(self, transport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._work is not None:
+            self._work()
+        self._transport.write(data)
+
+
+async def serve(port: int, percent: float) -> None:
+    work = Work(percent) if percent else None
+    server = await asyncio.get_running_loop().create_server(lambda: Echo(work), "127.0.0.1", port)
+    await server.serve_forever()
+
+
+def main() -> None:
+    port = int(sys.argv[2])
+    if sys.argv[1] == "twisted":
+        twisted(port)
+    else:
+        asyncio.run(serve(port, float(sys.argv[3]) if len(sys.argv) > 3 else 0.0))
+
+
+main()
