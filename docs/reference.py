@@ -1,4 +1,4 @@
-"""Writes docs/blast-options.md from the command's own options, and docs/result-schema.md from the schema's words.
+"""Writes the pages of options from the commands' own options, and docs/result-schema.md from the schema's words.
 
 python docs/reference.py
 """
@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from echobench import bench
-from echobench.bench.options import SECTIONS
+from echobench.bench.options import SECTIONS, Sections
+from echobench.bench.sweep_options import SWEEP_SECTIONS
 
 HERE = Path(__file__).parent
 SCHEMA = Path(bench.__file__).parent / "result.schema.json"
@@ -35,6 +36,21 @@ or wrong bytes came back; 2 if the options are wrong.
 Datagrams that are lost are shown, and are no failure.
 """
 
+SWEEP_HEAD = """\
+# Options of sweep
+
+```text
+echobench sweep --limit LIMITS [OPTIONS] HOST
+```
+
+`HOST` is a name, or an address of IPv4 or IPv6.
+Numbers may be written `10k` or `1.5M`, and times as `10`, `0.5`, `500ms` or `2m`; without a unit they are in seconds.
+How the search works and what the answer means is in [](sweep.md).
+
+The exit status is 0 if a rate was found that held;
+1 if not even the lowest one did, or the sweep failed or was ended early; 2 if the options are wrong.
+"""
+
 SCHEMA_HEAD = """\
 # What a stored result holds
 
@@ -46,10 +62,10 @@ Times are in nanoseconds where it is not said otherwise, and rates are messages 
 """
 
 
-def options() -> str:
-    """Make the page of options."""
-    parts = [OPTIONS_HEAD]
-    for title, entries in SECTIONS.items():
+def options(head: str = OPTIONS_HEAD, sections: Sections = SECTIONS) -> str:
+    """Make a page of options."""
+    parts = [head]
+    for title, entries in sections.items():
         parts.append(f"\n## {title}\n")
         for option in entries:
             names = ", ".join(f"`{name}`" for name in sorted(option.opts, key=lambda name: name.startswith("--")))
@@ -57,6 +73,11 @@ def options() -> str:
             text = re.sub(r"(?<![\w-])(--[a-z-]+)", r"`\1`", option.help or "").replace("  [default: ", " [default: ")
             parts.append(f"\n{names}{value}\n: {text}\n")
     return "".join(parts)
+
+
+def sweep_options() -> str:
+    """Make the page of the options of sweep."""
+    return options(SWEEP_HEAD, SWEEP_SECTIONS)
 
 
 def placeholder(option: click.Option) -> str:
@@ -93,7 +114,7 @@ def kind(field: dict[str, Any]) -> str:
     return " or ".join(types)
 
 
-PAGES = {"blast-options.md": options, "result-schema.md": schema}
+PAGES = {"blast-options.md": options, "sweep-options.md": sweep_options, "result-schema.md": schema}
 
 
 def main() -> None:

@@ -15,9 +15,10 @@ def main() -> None:
         import click
 
         from .bench.blast import blast
+        from .bench.sweep_command import command as sweep
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
         sys.exit(f"echobench blast needs the extra: pip install 'echobench[bench]' ({error.name} is not installed)")
-    group = click.Group("echobench", help="Measure echo servers (RFC 862).", commands=[blast])
+    group = click.Group("echobench", help="Measure echo servers (RFC 862).", commands=[blast, sweep])
     click.version_option(__version__)(group)(prog_name="echobench")

@@ -96,13 +96,21 @@ NUMBER, WHOLE = Parsed("number", number), Parsed("number", whole)
 SECONDS, SIZE = Parsed("seconds", seconds), Parsed("bytes", size)
 CPUS, PORTS = Parsed("list", cpus), Parsed("a-b", ports)
 IN_FILE = click.Path(exists=True, dir_okay=False, readable=True)
+HTML = click.Option(
+    ["--html"],
+    type=click.Path(),
+    metavar="FILE",
+    help="Write the report as one page with charts, for a browser; a file there is replaced.",
+)
 
 
 def _flag(name: str, text: str) -> click.Option:
     return click.Option([name], is_flag=True, help=text)
 
 
-SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
+Sections = dict[str, tuple[click.Option, ...]]
+
+SECTIONS: Final[Sections] = {
     "Where to": (
         click.Option(["--port", "-p"], type=WHOLE, help="The server's port.  [default: 7]"),
         _flag("--tcp", "Over TCP. This is the default."),
@@ -194,6 +202,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             metavar="FILE",
             help="Add a line with the main figures; a new file begins with a line of names.",
         ),
+        HTML,
         click.Option(
             ["--from", "stored"],
             type=IN_FILE,
@@ -206,9 +215,14 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
 class Sectioned(click.Command):
     """A command whose help shows its options by section."""
 
+    def __init__(self, *args: Any, sections: Sections = SECTIONS, **settings: Any) -> None:
+        settings["params"] = [*settings.get("params", []), *(each for options in sections.values() for each in options)]
+        super().__init__(*args, **settings)
+        self._sections = sections
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, as click asks for it."""
-        for title, options in SECTIONS.items():
+        for title, options in self._sections.items():
             with formatter.section(title):
                 formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
         with formatter.section("Other"):
