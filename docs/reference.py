@@ -18,6 +18,7 @@ from echobench.bench.sweep_options import SWEEP_SECTIONS
 
 HERE = Path(__file__).parent
 SCHEMA = Path(bench.__file__).parent / "result.schema.json"
+SWEEP_SCHEMA = Path(bench.__file__).parent / "sweep.schema.json"
 
 OPTIONS_HEAD = """\
 # Options of blast
@@ -62,6 +63,16 @@ Times are in nanoseconds where it is not said otherwise, and rates are messages 
 """
 
 
+SWEEP_SCHEMA_HEAD = """\
+# What a stored sweep holds
+
+`echobench sweep --json FILE` stores a sweep as JSON, of which this page is the reference;
+`echobench/bench/sweep.schema.json` in the package says the same to programs.
+The field `schema` names the version.
+The `result` of each step is a whole result of blast: [](result-schema.md).
+"""
+
+
 def options(head: str = OPTIONS_HEAD, sections: Sections = SECTIONS) -> str:
     """Make a page of options."""
     parts = [head]
@@ -87,21 +98,27 @@ def placeholder(option: click.Option) -> str:
     return option.metavar or option.type.name.upper()
 
 
-def schema() -> str:
-    """Make the page of the schema's fields."""
-    whole = json.loads(SCHEMA.read_text())
+def schema(head: str = SCHEMA_HEAD, path: Path = SCHEMA) -> str:
+    """Make the page of a schema's fields."""
+    whole = json.loads(path.read_text())
     sections: list[tuple[str, dict[str, Any]]] = [("The whole", whole)]
     for name, field in whole["properties"].items():
         inner = field.get("items", field)
         if "properties" in inner:
             sections.append((f"`{name}`", {**inner, "description": field["description"]}))
-    sections.append(("A histogram", whole["$defs"]["histogram"]))
-    parts = [SCHEMA_HEAD]
+    if "histogram" in whole.get("$defs", {}):
+        sections.append(("A histogram", whole["$defs"]["histogram"]))
+    parts = [head]
     for title, field in sections:
         parts.append(f"\n## {title}\n\n{field['description']}\n\n| field | type | |\n|---|---|---|\n")
         for name, each in field["properties"].items():
             parts.append(f"| `{name}` | {kind(each)} | {each['description']} |\n")
     return "".join(parts)
+
+
+def sweep_schema() -> str:
+    """Make the page of a sweep's fields."""
+    return schema(SWEEP_SCHEMA_HEAD, SWEEP_SCHEMA)
 
 
 def kind(field: dict[str, Any]) -> str:
@@ -114,7 +131,12 @@ def kind(field: dict[str, Any]) -> str:
     return " or ".join(types)
 
 
-PAGES = {"blast-options.md": options, "sweep-options.md": sweep_options, "result-schema.md": schema}
+PAGES = {
+    "blast-options.md": options,
+    "sweep-options.md": sweep_options,
+    "result-schema.md": schema,
+    "sweep-schema.md": sweep_schema,
+}
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from ..words import duration, quantity
 from .charts import Chart, Series
 from .lines import percentile_figure
 from .markup import Content, Html, tag
-from .page import code, described, figure, headlines, page, section, sentences, table
+from .page import code, described, figure, headlines, page, run_by, section, sentences, table
 from .scales import Scale, scale, steps
 
 
@@ -39,7 +39,13 @@ def blast_page(result: Result) -> str:
         section("Over time", over_time) if any(over_time) else None,
         section("What was lost", tag("p", lost) if isinstance(lost, str) else rows_table(lost)),
         section("What it cost the generator", rows_table(generator(result))),
-        section("The circumstances", described(result.environment), again(result)),
+        section(
+            "The circumstances",
+            described(result.environment),
+            run_by(result.environment),
+            tag("p", "With the file that --json stored, the same is run again by:"),
+            code("echobench blast --from result.json"),
+        ),
     ]
     return page(where(result), lead, sections)
 
@@ -65,18 +71,7 @@ def histograms(result: Result) -> list[tuple[str, Histogram]]:
 
 def rows_table(rows: Rows) -> Html:
     """Give a table of the report."""
-    return table(rows.head, rows.rows, rows.head[0] or "Rates")
-
-
-def again(result: Result) -> Html:
-    """Say how to run the same again."""
-    command = " ".join(map(str, result.environment.get("command") or ()))
-    return tag(
-        "div",
-        [tag("p", "It was run by:"), code(command)] if command else None,
-        tag("p", "With the file that --json stored, the same is run again by:"),
-        code("echobench blast --from result.json"),
-    )
+    return table(rows.head, rows.rows, label=rows.head[0] or "Rates")
 
 
 def _measured(result: Result) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import echobench
 
 from ...results import Verdict
 from .charts import Chart, Series, draw
-from .markup import Content, Html, html, tag
+from .markup import Content, Html, tag
 
 STYLE = Path(__file__).with_name("style.css")
 WIDE, NARROW = 720, 360
@@ -37,17 +38,29 @@ def section(title: str, *content: Content) -> Html:
     return tag("section", tag("h2", title), content)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[Content]], caption: str | None = None) -> Html:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[Content]], caption: str | None = None, label: str | None = None
+) -> Html:
     """Give a table; the first column names its rows. It scrolls inside if it is wider than the page."""
-    body = [tag("tr", tag("th", row[0], scope="row"), [tag("td", cell) for cell in row[1:]]) for row in rows]
+    # Numbers are aligned to the right; a column that has no name is one of remarks.
+    kinds = ["remark" if not name else None for name in head]
+    body = [
+        tag(
+            "tr",
+            tag("th", row[0], scope="row"),
+            [tag("td", cell, class_=kind) for cell, kind in zip(row[1:], kinds[1:], strict=True)],
+        )
+        for row in rows
+    ]
+    names = [tag("th", name, scope="col") if name else tag("td") for name in head]
     whole = tag(
         "table",
         tag("caption", caption) if caption else None,
-        tag("thead", tag("tr", [tag("th", name, scope="col") for name in head])) if any(head) else None,
+        tag("thead", tag("tr", names)) if any(head) else None,
         tag("tbody", body),
     )
     # A region that scrolls has to be reachable by the keyboard, and so it has a name.
-    return tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=caption or head[0] or "table")
+    return tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=label or caption or head[0])
 
 
 def figure(chart: Chart, head: Sequence[str], rows: Iterable[Sequence[Content]], note: Content = None) -> Html:
@@ -115,6 +128,15 @@ def code(text: str) -> Html:
     return tag("pre", tag("code", text), tabindex=0)
 
 
+def run_by(environment: dict[str, Any]) -> Html | None:
+    """Say how it was run; None if that is not known."""
+    command = environment.get("command")
+    if not isinstance(command, list) or len(command) < 2:
+        return None
+    # Where the command itself was, on that machine, helps nobody.
+    return tag("div", tag("p", "It was run by:"), code(shlex.join(["echobench", *map(str, command[1:])])))
+
+
 def described(environment: dict[str, Any]) -> Html:
     """Give the machine's description, hidden until it is asked for."""
 
@@ -127,5 +149,5 @@ def described(environment: dict[str, Any]) -> Html:
             return ", ".join(f"{key}: {each}" for key, each in value.items()) or "none"
         return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
-    rows = [(html(key.replace("_", " ")), said(value)) for key, value in environment.items()]
-    return tag("details", tag("summary", "The machine that sent"), table(("", ""), rows, "The machine that sent"))
+    rows = [(key.replace("_", " "), said(value)) for key, value in environment.items() if key != "command"]
+    return tag("details", tag("summary", "The machine that sent"), table(("", ""), rows, label="The machine that sent"))

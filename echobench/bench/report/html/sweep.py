@@ -10,7 +10,7 @@ from ..words import duration, quantity
 from .charts import Chart, Series
 from .lines import percentile_figure
 from .markup import Content, Html, tag
-from .page import code, described, figure, headlines, page, section, sentences, table
+from .page import described, figure, headlines, page, run_by, section, sentences, table
 from .scales import Scale, scale
 
 MARKS = {"held": "dot", "broke": "cross", "generator": "triangle"}
@@ -43,22 +43,14 @@ def sweep_page(done: Sweep) -> str:
         section("All rates", whole(done, points)),
         _answer(done, points),
         section("Steps that did not hold", tag("ul", [tag("li", each) for each in why(done)])) if why(done) else None,
-        section("The circumstances", described(environment), again(environment)),
+        section("The circumstances", described(environment), run_by(environment)),
     ]
     return page(f"Sweep of {host}:{plan.port} over {plan.transport.upper()}", lead, sections)
 
 
-def again(environment: dict[str, object]) -> Html | None:
-    """Say how it was run."""
-    command = environment.get("command")
-    if not isinstance(command, list):
-        return None
-    return tag("div", tag("p", "It was run by:"), code(" ".join(map(str, command))))
-
-
 def main_figures(done: Sweep, points: list[Point]) -> list[tuple[str, str]]:
     """Give what is shown large."""
-    found = [("limit", done.limit), ("highest rate that held", quantity(done.held) if done.held else "none")]
+    found = [("highest rate that held", quantity(done.held) if done.held else "none")]
     if done.broke is not None:
         found.append(("lowest that broke", quantity(done.broke)))
     if done.generator is not None:
