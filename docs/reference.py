@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from echobench import bench
-from echobench.bench.options import SECTIONS, Sections
+from echobench.bench.options import SECTIONS
 from echobench.bench.sweep_options import SWEEP_SECTIONS
 
 HERE = Path(__file__).parent
@@ -73,7 +73,7 @@ The `result` of each step is a whole result of blast: [](result-schema.md).
 """
 
 
-def options(head: str = OPTIONS_HEAD, sections: Sections = SECTIONS) -> str:
+def options(head: str = OPTIONS_HEAD, sections: dict[str, tuple[click.Option, ...]] = SECTIONS) -> str:
     """Make a page of options."""
     parts = [head]
     for title, entries in sections.items():

@@ -10,7 +10,7 @@ import click
 from . import verdicts
 from .files import Target, csv_target, json_target, text_target
 from .load import LoadError, runner
-from .options import Sectioned
+from .options import SECTIONS, Sectioned
 from .plan import Plan, PlanError
 from .report.html.blast import blast_page
 from .report.live import progress_on
@@ -104,7 +104,10 @@ def _command(**options: Any) -> None:
 blast = Sectioned(
     "blast",
     callback=_command,
-    params=[click.Argument(["host"], required=False, metavar="HOST")],
+    params=[
+        click.Argument(["host"], required=False, metavar="HOST"),
+        *(option for options in SECTIONS.values() for option in options),
+    ],
     help="""Offer load to the echo server on HOST, check every byte that comes back, and say how long it took.
 
     Without --rate it is a closed loop: a connection sends its next message when the last one was answered.

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from .figures import NAMES, figures
 from .results import Result
@@ -31,14 +31,9 @@ def text_target(path: str, make: Callable[[T_contra], str]) -> Target[T_contra]:
     return _Text(path, make)
 
 
-def json_target(path: str) -> Target[Result | Sweep]:
+def json_target(path: str) -> JsonTarget:
     """Give a file for a result as JSON; one that is there is replaced. Raises OSError if it cannot be written."""
-    return _Text(path, as_json)
-
-
-def as_json(result: Result | Sweep) -> str:
-    """Write a result as JSON."""
-    return json.dumps(result.as_dict(), indent=1, allow_nan=False) + "\n"
+    return JsonTarget(path)
 
 
 def curve_csv(sweep: Sweep) -> str:
@@ -52,6 +47,24 @@ def curve_csv(sweep: Sweep) -> str:
 def csv_target(path: str) -> Target[Result]:
     """Give a file for main figures; a line is added to one that is there. Raises OSError if it cannot be."""
     return _Csv(path)
+
+
+class Stored(Protocol):
+    """What can be stored as JSON."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what JSON can hold."""
+
+
+class JsonTarget:
+    """A file for one value, which takes the place of what was there."""
+
+    def __init__(self, path: str) -> None:
+        self.path = _probe(path)
+
+    def write(self, result: Stored) -> None:
+        """Store it. Raises OSError."""
+        _replace(self.path, json.dumps(result.as_dict(), indent=1, allow_nan=False) + "\n")
 
 
 class _Text(Generic[T_contra]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -108,9 +108,7 @@ def _flag(name: str, text: str) -> click.Option:
     return click.Option([name], is_flag=True, help=text)
 
 
-Sections = dict[str, tuple[click.Option, ...]]
-
-SECTIONS: Final[Sections] = {
+SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
     "Where to": (
         click.Option(["--port", "-p"], type=WHOLE, help="The server's port.  [default: 7]"),
         _flag("--tcp", "Over TCP. This is the default."),
@@ -215,9 +213,8 @@ SECTIONS: Final[Sections] = {
 class Sectioned(click.Command):
     """A command whose help shows its options by section."""
 
-    def __init__(self, *args: Any, sections: Sections = SECTIONS, **settings: Any) -> None:
-        settings["params"] = [*settings.get("params", []), *(each for options in sections.values() for each in options)]
-        super().__init__(*args, **settings)
+    def __init__(self, *args: Any, sections: Mapping[str, Sequence[click.Option]] = SECTIONS, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._sections = sections
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -54,7 +54,10 @@ command = Sectioned(
     "sweep",
     callback=_command,
     sections=SWEEP_SECTIONS,
-    params=[click.Argument(["host"], required=True, metavar="HOST")],
+    params=[
+        click.Argument(["host"], required=True, metavar="HOST"),
+        *(option for options in SWEEP_SECTIONS.values() for option in options),
+    ],
     help="""Find the highest rate at which the echo server on HOST keeps a limit.
 
     The rate is doubled until the limit breaks, and then narrowed down; steps that decide are repeated.

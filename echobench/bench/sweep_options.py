@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from .options import HTML, NUMBER, SECONDS, SECTIONS, WHOLE, Parsed, Sections
+from .options import HTML, NUMBER, SECONDS, SECTIONS, WHOLE, Parsed
 
 LEFT_OUT: Final = {"window", "rate", "flood", "connect"}
 """Of blast's options on the load: a sweep is an open loop, and chooses the rate."""
@@ -21,7 +21,7 @@ def share(text: str) -> float:
     return float(found[1]) / (100 if found[2] else 1)
 
 
-SWEEP_SECTIONS: Final[Sections] = {
+SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
     "What has to hold": (
         click.Option(
             ["--limit", "-l"],
