@@ -112,6 +112,21 @@ def test_one_that_always_breaks():
     assert len(done.steps) == 2
 
 
+def test_steps_that_never_agree():
+    seen = set()
+    good, bad = queue(1e9), queue(100)
+
+    def run(plan):
+        first = plan.rate not in seen
+        seen.add(plan.rate)
+        return (good if first else bad)(plan)
+
+    done = swept(run, last=1e6)
+    assert (done.ended, done.held, done.status) == ("out of steps", None, 1)
+    assert "held at no rate" in sentence(done)
+    assert "the steps disagreed too often" in sentence(done)
+
+
 def test_a_failure_on_the_way_is_reported_with_what_is_known():
     done = swept(failing(queue(50_000), 3))
     assert (done.ended, done.why, done.status) == ("failed", "the server went away", 1)

@@ -113,6 +113,21 @@ def test_whatever_happens_it_ends_and_agrees_with_itself(outcomes, repeats):
         assert end is None or (found.verdict(end) is False and end > (found.held or 0))
 
 
+def test_steps_that_never_agree_come_to_an_end():
+    """Every rate holds once, and never again: the search would go down the whole way."""
+    seen = set()
+
+    def step(rate):
+        first = rate not in seen
+        seen.add(rate)
+        return "held" if first else "broke"
+
+    found = search(step)
+    assert found.exhausted
+    assert found.steps == found.most
+    assert found.held is None
+
+
 @given(st.floats(1, 1e6), st.floats(1.02, 2))
 def test_rates_in_between(lower, ratio):
     upper = lower * ratio

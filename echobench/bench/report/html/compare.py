@@ -33,7 +33,10 @@ def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
         if notes
         else None,
         [_load(comparison, load, [row for row in rows if row.load == load.name]) for load in comparison.loads],
-        section("The servers", table(("name", "how it was had"), [_subject(each) for each in comparison.subjects])),
+        section(
+            "The servers",
+            tag("div", table(("how they were had", ""), map(_subject, comparison.subjects)), class_="named"),
+        ),
         _odd(comparison),
         section("The circumstances", described(comparison.environment), run_by(comparison.environment)),
     ]
@@ -56,7 +59,7 @@ def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
         load.name,
         tag("p", f"{load.plan.transport.upper()}, messages of {load.plan.size} bytes; {model(load.plan)}."),
         _bars(comparison, load, best_first),
-        table(HEAD, [_cells(row) for row in best_first], label=load.name),
+        tag("div", table(HEAD, [_cells(row) for row in best_first], label=load.name), class_="named"),
         tag("ul", [tag("li", tag("strong", row.subject), f": {row.verdict}: {row.why}") for row in best_first]),
         _curves(comparison, load),
     )
