@@ -17,12 +17,14 @@ from echobench import bench
 from echobench.bench import compare_options
 from echobench.bench.options import SECTIONS
 from echobench.bench.profiles import PROFILES
+from echobench.bench.sweep_options import SWEEP_SECTIONS
 from echobench.bench.verify.clauses import CLAUSES
 from echobench.bench.verify.command import OPTIONS
 
 HERE = Path(__file__).parent
 SCHEMA = Path(bench.__file__).parent / "result.schema.json"
 COMPARISON = Path(bench.__file__).parent / "comparison.schema.json"
+SWEEP_SCHEMA = Path(bench.__file__).parent / "sweep.schema.json"
 VERIFICATION = Path(bench.__file__).parent / "verify" / "verification.schema.json"
 
 OPTIONS_HEAD = """\
@@ -50,6 +52,30 @@ SCHEMA_HEAD = """\
 The field `schema` names the version. A version of echobench reads the results of its own schema, and says so of others.
 
 Times are in nanoseconds where it is not said otherwise, and rates are messages a second over the measured window.
+"""
+
+SWEEP_HEAD = """\
+# Options of sweep
+
+```text
+echobench sweep --limit LIMITS [OPTIONS] HOST
+```
+
+`HOST` is a name, or an address of IPv4 or IPv6.
+Numbers may be written `10k` or `1.5M`, and times as `10`, `0.5`, `500ms` or `2m`; without a unit they are in seconds.
+How the search works and what the answer means is in [](sweep.md).
+
+The exit status is 0 if a rate was found that held;
+1 if not even the lowest one did, or the sweep failed or was ended early; 2 if the options are wrong.
+"""
+
+SWEEP_SCHEMA_HEAD = """\
+# What a stored sweep holds
+
+`echobench sweep --json FILE` stores a sweep as JSON, of which this page is the reference;
+`echobench/bench/sweep.schema.json` in the package says the same to programs.
+The field `schema` names the version.
+The `result` of each step is a whole result of blast: [](result-schema.md).
 """
 
 VERIFY_HEAD = """\
@@ -171,18 +197,27 @@ def placeholder(option: click.Option) -> str:
     return option.metavar or option.type.name.upper()
 
 
-def schema() -> str:
-    """Make the page of the schema's fields."""
-    whole = json.loads(SCHEMA.read_text())
+def schema(head: str = SCHEMA_HEAD, path: Path = SCHEMA) -> str:
+    """Make the page of a schema's fields."""
+    whole = json.loads(path.read_text())
     sections: list[tuple[str, dict[str, Any]]] = [("The whole", whole)]
     for name, field in whole["properties"].items():
         inner = field.get("items", field)
         if "properties" in inner:
             sections.append((f"`{name}`", {**inner, "description": field["description"]}))
-    sections.append(("A histogram", whole["$defs"]["histogram"]))
-    parts = [SCHEMA_HEAD]
-    parts += [table(f"## {title}", field) for title, field in sections]
-    return "".join(parts)
+    if "histogram" in whole.get("$defs", {}):
+        sections.append(("A histogram", whole["$defs"]["histogram"]))
+    return head + "".join(table(f"## {title}", field) for title, field in sections)
+
+
+def sweep_options() -> str:
+    """Make the page of the options of sweep."""
+    return options(SWEEP_HEAD, SWEEP_SECTIONS)
+
+
+def sweep_schema() -> str:
+    """Make the page of a sweep's fields."""
+    return schema(SWEEP_SCHEMA_HEAD, SWEEP_SCHEMA)
 
 
 def table(heading: str, field: dict[str, Any]) -> str:
@@ -222,6 +257,8 @@ PAGES = {
     "result-schema.md": schema,
     "compare-options.md": compare_page,
     "comparison-schema.md": comparison,
+    "sweep-options.md": sweep_options,
+    "sweep-schema.md": sweep_schema,
     "verify-reference.md": verify,
 }
 

@@ -16,12 +16,13 @@ def main() -> None:
 
         from .bench.blast import blast
         from .bench.compare import compare
+        from .bench.sweep_command import command as sweep
         from .bench.verify.command import verify
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
         name = " ".join(["echobench", *sys.argv[1:2]])
         sys.exit(f"{name} needs the extra: pip install 'echobench[bench]' ({error.name} is not installed)")
-    commands = [blast, compare, verify]
+    commands = [blast, compare, sweep, verify]
     group = click.Group("echobench", help="Measure, compare and verify echo servers (RFC 862).", commands=commands)
     click.version_option(__version__)(group)(prog_name="echobench")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from . import verdicts
-from .files import Target, csv_target, json_target
+from .files import Target, csv_target, json_target, text_target
 from .load import LoadError, runner
 from .options import SECTIONS, Sectioned
 from .plan import Plan, PlanError
+from .report.html.blast import blast_page
 from .report.live import progress_on
 from .report.terminal import show
-from .results import Result, ResultError, read
+from .results import ResultError, read
+
+T = TypeVar("T")
 
 TRANSPORTS = ("tcp", "udp", "tls")
 
@@ -49,29 +53,40 @@ def make_plan(options: dict[str, Any], stored: Plan | None) -> Plan:
     return Plan.from_dict({**stored.as_dict(), **given})
 
 
-def _run(json: str | None, csv: str | None, stored: str | None, **options: Any) -> int:
+def _run(json: str | None, csv: str | None, html: str | None, stored: str | None, **options: Any) -> int:
     try:
         plan = make_plan(options, read(stored).plan if stored else None)
     except PlanError as error:
         raise click.UsageError(str(error)) from None
     except ResultError as error:
         raise click.UsageError(f"--from: {error}") from None
-    targets: list[Target] = []
-    for option, path, make in (("--json", json, json_target), ("--csv", csv, csv_target)):
-        if path is not None:
-            try:
-                targets.append(make(path))
-            except OSError as error:
-                raise click.UsageError(f"{option}: {path} cannot be written: {error.strerror or error}") from None
+    targets = open_targets(
+        ("--json", json, json_target),
+        ("--csv", csv, csv_target),
+        ("--html", html, lambda path: text_target(path, blast_page)),
+    )
     try:
         result = runner.run(plan, progress_on(options["quiet"]))
     except LoadError as error:
         raise click.ClickException(str(error)) from None
     show(result)
-    return _store(targets, result) or verdicts.status(result)
+    return store(targets, result) or verdicts.status(result)
 
 
-def _store(targets: list[Target], result: Result) -> int:
+def open_targets(*wanted: tuple[str, str | None, Callable[[str], Target[T]]]) -> list[Target[T]]:
+    """Give the files that options name, before anything is run for them. Raises click.UsageError."""
+    targets = []
+    for option, path, make in wanted:
+        if path is not None:
+            try:
+                targets.append(make(path))
+            except OSError as error:
+                raise click.UsageError(f"{option}: {path} cannot be written: {error.strerror or error}") from None
+    return targets
+
+
+def store(targets: list[Target[T]], result: T) -> int:
+    """Write the files, and give the status; what cannot be written is said, and the others are written."""
     status = 0
     for target in targets:
         try:

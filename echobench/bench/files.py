@@ -6,20 +6,29 @@ import csv
 import io
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from .figures import NAMES, figures
 from .results import Result
+from .sweep_result import Sweep
+
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
-class Target(Protocol):
+class Target(Protocol[T_contra]):
     """Where a result is going to be stored."""
 
     path: Path
 
-    def write(self, result: Result) -> None:
+    def write(self, result: T_contra) -> None:
         """Store it. Raises OSError."""
+
+
+def text_target(path: str, make: Callable[[T_contra], str]) -> Target[T_contra]:
+    """Give a file for a text made of a result; one that is there is replaced. Raises OSError if it cannot be."""
+    return _Text(path, make)
 
 
 def json_target(path: str) -> JsonTarget:
@@ -27,7 +36,15 @@ def json_target(path: str) -> JsonTarget:
     return JsonTarget(path)
 
 
-def csv_target(path: str) -> Target:
+def curve_csv(sweep: Sweep) -> str:
+    """Write a sweep as a table, by rate: a line for each step with what became of it and its main figures."""
+    lines = [_line(["step", "step_rate", "outcome", "why", *NAMES])]
+    for number, step in sorted(enumerate(sweep.steps, 1), key=lambda pair: pair[1].rate):
+        lines.append(_line([number, step.rate, step.outcome, step.why, *figures(step.result).values()]))
+    return "".join(lines)
+
+
+def csv_target(path: str) -> Target[Result]:
     """Give a file for main figures; a line is added to one that is there. Raises OSError if it cannot be."""
     return _Csv(path)
 
@@ -48,6 +65,14 @@ class JsonTarget:
     def write(self, result: Stored) -> None:
         """Store it. Raises OSError."""
         _replace(self.path, json.dumps(result.as_dict(), indent=1, allow_nan=False) + "\n")
+
+
+class _Text(Generic[T_contra]):
+    def __init__(self, path: str, make: Callable[[T_contra], str]) -> None:
+        self.path, self._make = _probe(path), make
+
+    def write(self, result: T_contra) -> None:
+        _replace(self.path, self._make(result))
 
 
 class _Csv:

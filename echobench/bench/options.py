@@ -96,6 +96,12 @@ NUMBER, WHOLE = Parsed("number", number), Parsed("number", whole)
 SECONDS, SIZE = Parsed("seconds", seconds), Parsed("bytes", size)
 CPUS, PORTS = Parsed("list", cpus), Parsed("a-b", ports)
 IN_FILE = click.Path(exists=True, dir_okay=False, readable=True)
+HTML = click.Option(
+    ["--html"],
+    type=click.Path(),
+    metavar="FILE",
+    help="Write the report as one page with charts, for a browser; a file there is replaced.",
+)
 
 
 def _flag(name: str, text: str) -> click.Option:
@@ -194,6 +200,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             metavar="FILE",
             help="Add a line with the main figures; a new file begins with a line of names.",
         ),
+        HTML,
         click.Option(
             ["--from", "stored"],
             type=IN_FILE,

@@ -1,0 +1,58 @@
+"""Bars with intervals as SVG: one for each name, along a common scale."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Final
+
+import attrs
+
+from .charts import LETTER, TEXT
+from .markup import Content, Html, tag
+from .scales import Scale
+
+ROW: Final = 44
+_numbers = itertools.count(1)
+
+
+@attrs.frozen(kw_only=True)
+class Bar:
+    """A bar; ``low`` and ``high`` are the ends of its interval, and ``said`` is what is written beside it."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    said: str
+    plain: bool = False
+    """Whether it is what the others are compared with."""
+
+
+def draw_bars(title: str, description: str, bars: list[Bar], scale: Scale, width: int) -> Html:
+    """Draw them; names stand above the bars, so that long ones have room."""
+    number = next(_numbers)
+    room = max((len(bar.said) for bar in bars), default=0) * LETTER + 12
+    right = width - room
+    parts: list[Content] = [
+        tag("title", title, id=f"bt{number}"),
+        tag("desc", description, id=f"bd{number}"),
+    ]
+    most = int(width / LETTER)
+    for row, bar in enumerate(bars):
+        y = row * ROW
+        end, low, high = (scale(each) * right for each in (bar.value, bar.low, bar.high))
+        name = bar.name if len(bar.name) <= most else bar.name[: most - 1] + "…"
+        parts += [
+            tag("text", name, x=0, y=y + 14),
+            tag("rect", x=0, y=y + 20, width=end, height=16, class_="bar-plain" if bar.plain else "bar"),
+            tag(
+                "path",
+                d=f"M{low:.1f} {y + 28}H{high:.1f}M{low:.1f} {y + 24}v8M{high:.1f} {y + 24}v8",
+                class_="interval",
+            ),
+            tag("text", bar.said, x=max(end, high) + 8, y=y + 33, class_="said"),
+        ]
+    return tag(
+        "svg", parts, viewBox=f"0 0 {width} {max(1, len(bars)) * ROW}", role="img",
+        aria_labelledby=f"bt{number} bd{number}", font_size=TEXT,
+    )  # fmt: skip
