@@ -137,6 +137,8 @@ def test_a_failure_on_the_way_is_reported_with_what_is_known():
 
 
 def test_ctrl_c():
+    done = swept(failing(queue(50_000), 2, KeyboardInterrupt()))
+    assert "held at 4,000 messages a second, which was not yet tried again to be sure" in sentence(done)
     done = swept(failing(queue(50_000), 12, KeyboardInterrupt()))
     assert (done.ended, done.status, len(done.steps)) == ("interrupted", 1, 12)
     assert "was ended early" in sentence(done)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -156,4 +157,14 @@ def sentence(done: Sweep) -> str:
     if done.ended == "out of steps":
         return f"{at}, and {above}; the steps disagreed too often for the search to come to its end."
     reason = "The sweep was ended early" if done.ended == "interrupted" else f"The sweep failed ({done.why})"
-    return f"{reason}. Until then {at}, and {above}."
+    return f"{reason}. Until then {once(done) or at}, and {above}."
+
+
+def once(done: Sweep) -> str | None:
+    """Tell of a rate that held when it was last tried, above any that is confirmed; None if there is no such rate."""
+    last = {step.rate: step.outcome for step in done.steps}
+    below = min((rate for rate, outcome in last.items() if outcome != "held"), default=math.inf)
+    rate = max((rate for rate, outcome in last.items() if outcome == "held" and rate < below), default=0.0)
+    if rate <= (done.held or 0.0):
+        return None
+    return f"{done.limit} held at {rate:,.0f} messages a second, which was not yet tried again to be sure"
