@@ -12,7 +12,7 @@ from rich.text import Text
 from ..comparison import Comparison
 from ..gate import Finding
 from ..judge import Row, judge
-from .terminal import model
+from .rows import model
 from .words import duration, quantity
 
 WIDTH = 118  # columns where there is no terminal that has a width
