@@ -7,7 +7,7 @@ import time
 from ...sockets import receive_drops
 from .account import Account
 from .flows import Flows
-from .udp_sender import UdpSender
+from .udp_sender import FEW, UdpSender
 from .udp_tables import Part, Questions, Turn
 from .udp_trains import Trains
 from .window import SECOND, Window
@@ -66,11 +66,24 @@ class UdpColumns(UdpSender):
         if not number:
             return 0
         now = time.perf_counter_ns()
+        if number < FEW:
+            return self._take_few(parts, now, over)
         if answers.check(parts):
             return self._take(answers, parts, now, over)
         handled = 0
         for part in parts:  # whoever has nothing wrong is not to pay for it
             handled += self._take(answers, [part], now, over) if answers.check([part]) else self._one_by_one(part, now)
+        return handled
+
+    def _take_few(self, parts: list[Part], now: int, over: bool) -> int:
+        """Handle some so few that columns would take longer, and meanwhile others would wait to be seen."""
+        handled = 0
+        for part in parts:
+            flow = part[0]
+            handled += self._one_by_one(part, now)
+            if not over and 0 < self.owed[flow] <= self.left and self.pause[flow] <= now:
+                number, self.owed[flow] = int(self.owed[flow]), 0
+                self.ask(flow, number, None)
         return handled
 
     def _receive_trains(self, trains: Trains, events: list[tuple[int, int]], over: bool) -> int:

@@ -25,6 +25,7 @@ from .window import Window
 
 PAUSE: Final = 10_000_000  # nanoseconds for which a flow whose port was refused sends nothing
 NO_ROOM: Final = 1_000_000  # or one for which the kernel had no room
+FEW: Final = 4  # datagrams; below it, columns cost more than they save
 ROUTE: Final = (errno.EMSGSIZE, errno.EINVAL, errno.EIO)
 
 
@@ -74,7 +75,7 @@ class UdpSender:
     def ask(self, flow: int, number: int, intended: Times | None) -> None:
         """Send new datagrams on a flow, whatever their sizes; ``intended`` is now in the closed model."""
         self.left -= number
-        if self.questions.equal:
+        if (number >= FEW and self.questions.equal) or isinstance(self.questions, Trains):
             records, now = self.questions.fill(flow, number, intended)
             self.send(self.questions, flow, 0, records)
             if intended is None:
