@@ -44,6 +44,7 @@ def invoke(*options):
         (["/nowhere.json"], "/nowhere.json cannot be read: No such file or directory"),
         (["/nowhere.json", "a=x {port}"], "stored results are shown, and subjects are run"),
         (["--json", "/"], "--json: / cannot be written: it is a directory"),
+        (["--html", "/"], "--html: / cannot be written: it is a directory"),
     ],
 )
 def test_wrong_options(options, sentence, monkeypatch):
@@ -108,7 +109,11 @@ def test_statuses(pretended, tmp_path):
     _, results = pretended
     good = synthetic(1)
     results.append(good)
-    assert invoke("mine=x {port}", "--json", str(tmp_path / "c.json")).exit_code == 0
+    files = ["--json", str(tmp_path / "c.json"), "--html", str(tmp_path / "c.html")]
+    assert invoke("mine=x {port}", *files).exit_code == 0
+    page = (tmp_path / "c.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.count("<svg") >= 1
     assert read(str(tmp_path / "c.json")).as_dict() == good.as_dict()
 
     def broken(*names):

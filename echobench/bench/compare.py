@@ -17,12 +17,13 @@ from . import environment, gate, placement, profiles, rounds
 from .compare_options import DEFAULTS, SECTIONS, SUBJECT
 from .comparison import IDEAL, Comparison, Load, Memory, Run, Subject, read
 from .conform import essentials
-from .files import JsonTarget, json_target
+from .files import Target, json_target, text_target
 from .idle import connection_memory
 from .judge import judge
 from .load.checks import is_ours
 from .options import Sectioned
 from .report.compared import console_for, show, show_gate, show_side_by_side
+from .report.html.compare import compare_page
 from .report.rounds_live import watch_on
 from .results import Result, ResultError
 from .rounds import Setting, Watch
@@ -190,11 +191,11 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     if not hasattr(os, "killpg"):
         raise click.ClickException("compare starts and ends servers as POSIX systems do, and this is none")
     order = make_order(options, named, stored)
-    target = _target(options["json"])
+    targets = _targets(options["json"], options["html"])
     comparison = compare_all(order, watch_on(options["quiet"], order.rounds))
     show(comparison)
     failed = 0
-    if target is not None:
+    for target in targets:
         try:
             target.write(comparison)
         except OSError as error:
@@ -219,11 +220,23 @@ def read_baseline(path: str) -> Comparison:
     return found
 
 
-def _target(path: str | None) -> JsonTarget | None:
-    try:
-        return json_target(path) if path is not None else None
-    except OSError as error:
-        raise click.UsageError(f"--json: {path} cannot be written: {error.strerror or error}") from None
+def _page(comparison: Comparison) -> str:
+    return compare_page(comparison, judge(comparison))
+
+
+def _targets(json: str | None, html: str | None) -> list[Target[Comparison]]:
+    """See before anything is run that what is to be kept can be written. Raises click.UsageError."""
+    made: list[Target[Comparison]] = []
+    for option, path, make in (
+        ("--json", json, json_target),
+        ("--html", html, lambda path: text_target(path, _page)),
+    ):
+        try:
+            if path is not None:
+                made.append(make(path))
+        except OSError as error:
+            raise click.UsageError(f"{option}: {path} cannot be written: {error.strerror or error}") from None
+    return made
 
 
 def _command(**options: Any) -> None:

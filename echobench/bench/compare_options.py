@@ -84,6 +84,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
     "What is shown and kept": (
         click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, and not how it goes."),
         click.Option(["--json"], type=click.Path(), metavar="FILE", help="Store the comparison; a file is replaced."),
+        click.Option(["--html"], type=click.Path(), metavar="FILE", help="Write it as one page; a file is replaced."),
     ),
 }
 
