@@ -45,6 +45,7 @@ class TcpStreams(TcpColumns):
         while True:
             now = clock()
             if not over and (over := self.over(now)) and schedule is not None:
+                self._send_due(schedule, now)  # what was due just before the end, and is looked at just behind it
                 self._skip(schedule)
             if over and (not self._under_way or now >= self.window.give_up):
                 return

@@ -68,21 +68,21 @@ class OpenUdp(UdpColumns):
         next_look = flow = 0
         over = False
         while True:
-            now = clock()
-            if not over and self.over(now):
-                over = True
-                self._skip(schedule)
-            if over and (now >= self.window.give_up or not self.flows.waiting()):
-                return
-            began = now
+            began = now = clock()
             handled = 0
             if not over:
+                over = self.over(now)
+                # Also what was due just before the end, and is looked at just behind it.
                 due = schedule.due(min(now, self.window.last - 1), min(BATCH, self.questions.most))
                 if len(due):
                     # What is due in the same turn leaves by the same call, from the next port.
                     flow = (flow + 1) % self.share.flows
                     self.ask(flow, len(due), due)
                     handled = len(due)
+                if over:
+                    self._skip(schedule)
+            if over and (now >= self.window.give_up or not self.flows.waiting()):
+                return
             if now >= next_look:
                 next_look = now + timeout // 8
                 self.flows.give_up(now - timeout)
