@@ -1,15 +1,22 @@
-"""Engines of the bench under test, each in a process of its own, as a reactor can run but once."""
+"""Engines of the bench under test, each in a process of its own, as a reactor can run but once.
+
+Importing them takes a second, and there are hundreds of runs. So one process imports, and forks for each run.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -38,6 +45,51 @@ class RunFailedError(Exception):
     """The engine raised a LoadError with this sentence."""
 
 
+class Forker:
+    """The process that forks; it is started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, order: dict[str, Any], limit: float) -> dict[str, Any]:
+        """Run what ``order`` says, and give its answer. Raises AssertionError if there is none in time."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # a process with threads is not to fork
+            )
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        print(json.dumps(order), file=process.stdin, flush=True)
+        watch = threading.Timer(limit, os.killpg, (process.pid, signal.SIGKILL))
+        watch.start()
+        line = process.stdout.readline()
+        watch.cancel()
+        if not line:
+            self.close()
+        assert line, f"a run was not over after {limit} s, or ended all"
+        done = json.loads(line)
+        assert (done["status"], done["error"]) == (0, ""), done["error"]
+        said: dict[str, Any] = json.loads(done["output"])
+        return said
+
+    def close(self) -> None:
+        """End it."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate()
+            self._process = None
+
+
+FORKER = Forker()
+
+
 class Blaster:
     """Runs an engine; keyword arguments are the plan's."""
 
@@ -50,7 +102,7 @@ class Blaster:
         *,
         address: str = "127.0.0.1",
         stop_after: float | None = None,
-        limit: float = 20.0,
+        limit: float = 60.0,
         share: int = 0,
         **plan: Any,
     ) -> Ran:
@@ -69,16 +121,7 @@ class Blaster:
             "stop_after": stop_after,
             "share": share,
         }
-        done = subprocess.run(
-            [sys.executable, __file__],
-            input=json.dumps(order),
-            capture_output=True,
-            text=True,
-            timeout=limit,
-        )
-        assert done.returncode == 0, done.stderr
-        assert not done.stderr, done.stderr
-        said = json.loads(done.stdout)
+        said = FORKER.run(order, limit)
         if "unavailable" in said:
             pytest.skip(said["unavailable"])
         if "failed" in said:
@@ -97,12 +140,37 @@ def blast(request: pytest.FixtureRequest) -> Blaster:
     return Blaster(request.param)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _forker() -> Iterator[None]:
+    yield
+    FORKER.close()
+
+
 def main() -> None:
-    """Run one engine as standard input says."""
+    """Run what each line of standard input says, and answer with a line."""
+    for name in ENGINES.values():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name.partition(":")[0])
+    for line in sys.stdin:
+        with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as error:
+            if (pid := os.fork()) == 0:
+                os.dup2(output.fileno(), 1)
+                os.dup2(error.fileno(), 2)
+                run(json.loads(line))
+                return
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            said = []
+            for file in (output, error):
+                file.seek(0)
+                said.append(file.read())
+        print(json.dumps({"status": status, "output": said[0], "error": said[1]}), flush=True)
+
+
+def run(order: dict[str, Any]) -> None:
+    """Run one engine, and write how it went to standard output."""
     from echobench.bench.load import LoadError
     from echobench.bench.plan import Plan, shares
 
-    order = json.load(sys.stdin)
     module, _, name = order["engine"].partition(":")
     kind: Callable[..., Any] = getattr(importlib.import_module(module), name)
     share = shares(Plan.from_dict(order["plan"]))[order["share"]]

@@ -35,9 +35,15 @@ settings.register_profile(
 settings.load_profile("echobench")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Say what ``-n auto`` is: tests wait more than they compute."""
+    return 2 * (os.cpu_count() or 1)
+
+
+@pytest.fixture(scope="module", autouse=True)
 def _old_objects_are_left_alone() -> None:
-    """Make the collections below cheap: what was there before the first test need not be looked at for each."""
+    """Make the collections below cheap: what was there before need not be looked at after each test."""
     gc.collect()
     gc.freeze()
 

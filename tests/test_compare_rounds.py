@@ -13,6 +13,7 @@ from compare_results import a_run, synthetic
 from helpers import needs_linux
 from small_servers import command
 from test_docs import DOCS
+from undisturbed import repeated, unless_disturbed
 
 from echobench import bench
 from echobench.bench import profiles, rounds
@@ -97,22 +98,25 @@ def measured(monkeypatch):
     def measured(how, load="one", **settings):
         chosen = profiles.timed(profiles.parse(load)[0], duration=0.4, warmup=0.1)
         turn = turns([Subject(name="x", command=command(how))], [chosen], 1, 1)[0]
-        return measure(turn, Setting(start_timeout=2.0, **settings))
+        return measure(turn, Setting(start_timeout=20.0, **settings))
 
     return measured
 
 
 @needs_linux
+@repeated
 @pytest.mark.parametrize("load", ["one", "udp", "connect"])
 def test_a_run(measured, load):
     run = measured("udp" if load == "udp" else "good", load)
     assert (run.failure, run.troubles, run.output) == (None, (), ())
-    assert run.result.tally.answered > 100
+    assert run.result.tally.answered > 0
     assert run.result.plan.duration == 0.4
-    assert 0.3 < run.usage.window < 0.6
     assert 0 < run.usage.busiest <= run.usage.cpu + 0.02
-    assert run.usage.cpu < 0.6
-    assert run.usage.switches > 10
+    with unless_disturbed():
+        assert run.result.tally.answered > 100
+        assert 0.3 < run.usage.window < 0.6
+        assert run.usage.cpu < 0.6
+        assert run.usage.switches > 10
 
 
 @needs_linux
@@ -128,7 +132,7 @@ def test_a_run_that_fails(measured, how, failure, output):
     load = "mine=--warmup 0 --duration 3 --timeout 200ms" if how == "late-exit" else "one"
     if how == "late-exit":
         turn = turns([Subject(name="x", command=command(how))], profiles.parse(load), 1, 1)[0]
-        run = measure(turn, Setting(start_timeout=2.0))
+        run = measure(turn, Setting(start_timeout=20.0))
     else:
         run = measured(how)
     assert run.failure == failure

@@ -108,9 +108,10 @@ def test_what_overtakes_and_what_is_overtaken():
 def test_a_late_answer_is_late_and_a_second_one_a_duplicate():
     books, table = flows()
     data = send(books, table)
-    assert table.give_up(books.clock) == []
-    assert table.give_up(books.clock + 1) == [0]
-    assert (table.under_way, table.give_up(books.clock + 1)) == (0, [])
+    end = books.clock + table.timeout
+    assert table.give_up(end) == []
+    assert table.give_up(end + 1) == [0]
+    assert (table.under_way, table.give_up(end + 1)) == (0, [])
     assert not table.arrived(0, data, books.later())
     assert not table.arrived(0, data, books.later())
     assert books.counts() == {"late": 1, "duplicates": 1}
@@ -119,7 +120,7 @@ def test_a_late_answer_is_late_and_a_second_one_a_duplicate():
 def test_a_spoilt_answer_to_what_was_given_up():
     books, table = flows()
     given_up = send(books, table)
-    table.give_up(books.clock + 1)
+    table.give_up(books.clock + table.timeout + 1)
     other = send(books, table)
     assert not table.arrived(0, spoil(given_up, 4), books.later())
     assert table.arrived(0, other, books.later())
@@ -199,7 +200,7 @@ def test_the_model(steps):
                 state[flow, len(sent[flow]) - 1] = "out"
             continue
         if what == "give up":
-            table.give_up(books.clock + 1)
+            table.give_up(books.clock + table.timeout + 1)
             state = {key: "given up" if value == "out" else value for key, value in state.items()}
             continue
         if back >= len(sent[flow]):

@@ -51,7 +51,7 @@ def test_trains_with_a_wrong_byte(blast, position):
 
 
 def test_trains_with_duplicates_and_cuts(blast):
-    assert counted(gso(blast, every(60, truth.duplicate), window=16)[0].tally) == {"answered": 600, "duplicates": 10}
+    assert counted(gso(blast, every(59, truth.duplicate), window=16)[0].tally) == {"answered": 600, "duplicates": 10}
     assert counted(gso(blast, every(60, truth.cut(5)), window=16)[0].tally) == {"answered": 590, "truncated": 10}
 
 

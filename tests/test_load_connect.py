@@ -11,6 +11,7 @@ import truth
 from helpers import needs_linux
 from test_truth_udp import counted
 from truth import TCP, at, every
+from undisturbed import repeated, unless_disturbed
 
 pytestmark = needs_linux
 
@@ -28,6 +29,7 @@ def test_cycles(blast, flows, size):
     assert set(server.ended) == {"reset"}, "no TIME_WAIT is left behind"
 
 
+@repeated
 def test_its_time_runs_from_the_connect(blast):
     """While the first message is answered, the listen queue fills: the second cycle's SYN is lost, and sent again.
 
@@ -59,9 +61,10 @@ def test_its_time_runs_from_the_connect(blast):
     for filler in server.fillers:
         filler.close()
     assert counted(ran.tally)["answered"] == 3
-    assert 0.9e9 < ran.tally.from_send.greatest < 3e9
-    assert 0.9e9 < ran.tally.from_send.greatest < 3e9
-    assert ran.tally.lateness.greatest < 0.5e9
+    assert ran.tally.from_send.greatest > 0.9e9
+    with unless_disturbed():
+        assert ran.tally.from_send.greatest < 3e9
+        assert ran.tally.lateness.greatest < 0.5e9
 
 
 def test_a_server_that_closes_instead(blast):
@@ -80,16 +83,20 @@ def test_a_cycle_that_gets_no_answer_is_given_up(blast):
     with TCP(at(5, truth.drop)) as server:
         ran = blast(server.port, model="connect", count=20, timeout=0.2)
     assert counted(ran.tally) == {"answered": 19, "unanswered": 1, "connections": 20}
-    assert ran.took < 2
+    assert ran.took < 8, "of 10 s"
 
 
+@repeated
 def test_the_end_does_not_wait_for_ever(blast):
     with TCP(truth.mute) as server:
         ran = blast(server.port, model="connect", duration=0.3, timeout=0.2, flows=2)
     assert counted(ran.tally).keys() == {"unanswered", "connections"}
-    assert 0.3 <= ran.took < 1.5
+    assert ran.took >= 0.3
+    with unless_disturbed():
+        assert ran.took < 1.5
 
 
+@repeated
 def test_a_server_that_goes_away(blast):
     """From then on each cycle is refused, and pauses: 10 ms each, not as fast as it goes."""
 
@@ -102,9 +109,11 @@ def test_a_server_that_goes_away(blast):
 
     with Mortal() as server:
         ran = blast(server.port, model="connect", duration=0.8, timeout=0.2)
-    assert ran.tally.answered == 20
-    assert 2 <= ran.tally.refused <= 90
-    assert ran.tally.connections_lost == 0
+    assert ran.tally.connections_lost <= 1, "one that was in the listener's queue"
+    assert ran.tally.refused <= 90
+    with unless_disturbed():
+        assert ran.tally.answered == 20
+        assert ran.tally.refused >= 2
 
 
 def test_source_ports_are_used_again(blast):
@@ -120,8 +129,11 @@ def test_source_ports_are_used_again(blast):
     assert server.peers == {("127.0.0.1", free)}
 
 
+@repeated
 def test_stopping(blast):
     with TCP() as server:
         ran = blast(server.port, model="connect", duration=30.0, stop_after=0.3, flows=2)
-    assert ran.tally.answered == ran.tally.intended > 5
-    assert ran.took < 1.5
+    assert ran.tally.answered == ran.tally.intended
+    with unless_disturbed():
+        assert ran.tally.intended > 5
+        assert ran.took < 1.5

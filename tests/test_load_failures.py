@@ -66,7 +66,7 @@ def test_a_server_that_closes_at_once(blast):
             assert "closes its connections at once" in str(error)  # noqa: PT017
         else:
             assert ran.tally.connections_lost == 2
-            assert ran.took < 2
+            assert ran.took < 4.5, "of 5 s"
         thread.join()
 
 
@@ -87,7 +87,7 @@ def test_a_server_that_speaks_first(blast):
         else:
             assert counted(ran.tally).get("answered", 0) == 0
             assert ran.tally.connections_lost == 1
-            assert ran.took < 2
+            assert ran.took < 4.5, "of 5 s"
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])

@@ -13,6 +13,7 @@ import pytest
 from helpers import LIMIT, needs_linux, wait_for
 from small_servers import command
 from survivors import Mark
+from undisturbed import repeated, unless_disturbed
 
 from echobench.bench import proctree
 from echobench.bench.comparison import Subject
@@ -33,7 +34,7 @@ def mark(monkeypatch):
 
 
 def a_server(how, proto="tcp", **options):
-    return Server(Subject(name="x", command=command(how)), proto, **{"start_timeout": 5.0, "grace": 0.5, **options})
+    return Server(Subject(name="x", command=command(how)), proto, **{"start_timeout": 20.0, "grace": 10.0, **options})
 
 
 @pytest.mark.parametrize("proto", ["tcp", "udp"])
@@ -51,16 +52,16 @@ def test_a_good_server(mark, proto):
 
 
 @pytest.mark.parametrize(
-    ("how", "sentence", "last"),
+    ("how", "patience", "sentence", "last"),
     [
-        ("exits", "it ended with status 3 before it answered", "the licence has expired"),
-        ("mute", "it did not echo over TCP on port", None),
-        ("udp", "it did not echo over TCP on port", None),
-        ("wrong", "it does not echo: 25 bytes were sent, and 25 others came back", None),
+        ("exits", 20.0, "it ended with status 3 before it answered", "the licence has expired"),
+        ("mute", 0.6, "it did not echo over TCP on port", None),
+        ("udp", 0.6, "it did not echo over TCP on port", None),
+        ("wrong", 20.0, "it does not echo: 25 bytes were sent, and 25 others came back", None),
     ],
 )
-def test_servers_that_are_none(mark, how, sentence, last):
-    server = a_server(how, start_timeout=0.6)
+def test_servers_that_are_none(mark, how, patience, sentence, last):
+    server = a_server(how, start_timeout=patience)
     with pytest.raises(SubjectError) as caught, server:
         pass
     assert str(caught.value).startswith(sentence)
@@ -74,7 +75,7 @@ def test_a_command_that_does_not_start(mark):
 
 
 def test_one_that_ignores_sigterm(mark):
-    with a_server("stubborn") as server:
+    with a_server("stubborn", grace=0.5) as server:
         pass
     assert server.troubles == ["it did not end within 0.5 s of SIGTERM, and was killed"]
 
@@ -90,7 +91,7 @@ def test_one_that_goes_into_the_background(mark):
 
 
 def test_one_that_leaves_a_child(mark):
-    with a_server("litter") as server:
+    with a_server("litter", grace=1.0) as server:
         assert len(proctree.descendants(server.keeper)) == 2
     assert server.troubles == ["it left 1 processes running, which were killed"]
 
@@ -116,7 +117,7 @@ def test_a_port_that_is_held(mark):
 
 @pytest.mark.parametrize("how", ["good", "stubborn", "daemon", "litter"])
 def test_nothing_is_left_of_a_block_that_fails(mark, how):
-    with pytest.raises(KeyboardInterrupt), a_server(how, grace=5.0):
+    with pytest.raises(KeyboardInterrupt), a_server(how):
         raise KeyboardInterrupt
     assert mark.alive() == [], "an interrupt does not wait for the grace"
 
@@ -125,7 +126,7 @@ def test_nothing_is_left_when_we_are_killed():
     """By SIGKILL, which nobody can handle: the keeper sees its input end."""
     mark = Mark()
     script = "import sys, time; from test_subject_servers import a_server\n"
-    script += "with a_server('litter'): print('up', flush=True); time.sleep(100)"
+    script += "with a_server('litter', grace=0.5): print('up', flush=True); time.sleep(100)"
     environment = {**mark.environment, "PYTHONPATH": os.pathsep.join([*sys.path])}
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout.readline() == b"up\n"
@@ -140,6 +141,7 @@ def test_nothing_is_left_when_the_keeper_is_killed(mark):
     assert mark.gone() == []
 
 
+@repeated
 def test_processor_time_of_the_whole_tree(mark):
     """Of processes and threads, to a few milliseconds."""
     burn = "import os, threading, time\n"
@@ -156,11 +158,14 @@ def test_processor_time_of_the_whole_tree(mark):
             time.sleep(0.05)
             used = proctree.used(before, proctree.take(os.getpid(), ()))
         process.wait(LIMIT)
-    assert 0.6 <= used.cpu < 0.85
+    assert used.cpu >= 0.6
     assert used.peak > 1 << 20
     assert used.window > 0.3
+    with unless_disturbed():
+        assert used.cpu < 0.85
 
 
+@repeated
 def test_others_on_the_servers_cpus():
     cpu = min(os.sched_getaffinity(0))
     neighbour = subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"],
@@ -175,7 +180,8 @@ def test_others_on_the_servers_cpus():
             each.kill()
             each.wait()
     assert used.cpu == 0
-    assert used.others > 0.3
+    with unless_disturbed():
+        assert used.others > 0.3
 
 
 def test_the_keeper_needs_only_the_standard_library():

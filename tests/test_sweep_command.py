@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from sweeps import failing, queue
 from truth import UDP
+from undisturbed import repeated, unless_disturbed
 
 from echobench.bench.load import LoadError, runner
 from echobench.bench.options import SECTIONS
@@ -134,6 +135,7 @@ def paced():
     return behave
 
 
+@repeated
 @pytest.mark.skipif(sys.platform != "linux", reason="the generator's engine for this is Linux's")
 def test_the_capacity_of_a_real_server(tmp_path):
     """Up to its capacity the queue is short, and beyond it grows for as long as the step lasts."""
@@ -147,10 +149,13 @@ def test_the_capacity_of_a_real_server(tmp_path):
             ],
             capture_output=True, text=True, timeout=100, env={**os.environ, "PYTHONPATH": str(HERE.parent)},
         )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    with unless_disturbed():
+        assert done.returncode == 0, done.stdout + done.stderr
     sweep = read_sweep(str(path))
     steps = json.dumps([(step.rate, step.outcome, step.why) for step in sweep.steps])
     # A second of a rate that is a little too high makes a queue that a limit of 80 ms still takes.
-    assert CAPACITY * 0.7 < sweep.held < CAPACITY * 1.2, steps
-    assert sweep.ended in ("found", "generator-bound"), steps
-    assert (sweep.broke or sweep.generator) < CAPACITY * 1.6, steps
+    assert sweep.held < CAPACITY * 1.2, steps
+    with unless_disturbed():
+        assert sweep.held > CAPACITY * 0.7, steps
+        assert sweep.ended in ("found", "generator-bound"), steps
+        assert (sweep.broke or sweep.generator) < CAPACITY * 1.6, steps

@@ -7,6 +7,7 @@ import truth
 from helpers import needs_linux
 from test_truth_udp import counted
 from truth import TCP, at, every
+from undisturbed import repeated, unless_disturbed
 
 pytestmark = needs_linux
 
@@ -15,7 +16,7 @@ COUNT = 400
 
 def run(blast, behaviour, count=COUNT, size=64, reset=False, **plan):
     with TCP(behaviour, size, reset) as server:
-        ran = blast(server.port, size=str(size), count=count, **{"duration": 10.0, "timeout": 0.3, **plan})
+        ran = blast(server.port, size=str(size), count=count, **{"duration": 10.0, "timeout": 2.0, **plan})
     return ran, server
 
 
@@ -77,7 +78,7 @@ def test_the_server_ends_the_only_connection(blast, reset):
     assert counted(ran.tally)["answered"] <= 49
     assert ran.tally.answered + ran.tally.refused == ran.tally.intended <= 52
     assert (ran.tally.connections, ran.tally.connections_lost) == (1, 1)
-    assert ran.took < 2
+    assert ran.took < 8, "of 10 s"
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -86,12 +87,15 @@ def test_the_server_ends_one_of_three_connections(blast, reset):
     assert counted(ran.tally) == {"answered": COUNT - 1, "refused": 1, "connections": 3, "connections_lost": 1}
 
 
+@repeated
 def test_nobody_answers(blast):
     """TCP loses nothing, so nothing is sent in its place; at the end nothing has come."""
     ran, server = run(blast, truth.mute, flows=2, window=2, duration=0.3, timeout=0.2)
     assert counted(ran.tally) == {"unanswered": 4, "connections": 2}
     assert server.seen == 4
-    assert 0.5 <= ran.took < 1.5
+    assert ran.took >= 0.5
+    with unless_disturbed():
+        assert ran.took < 1.5
 
 
 @pytest.mark.parametrize("arrivals", ["constant", "poisson"])
@@ -102,19 +106,24 @@ def test_open_loop(blast, arrivals):
     assert server.accepted == 3
 
 
+@repeated
 def test_open_loop_over_a_connection_that_ends(blast):
     """What is due afterwards goes over the others."""
     ran, _ = run(blast, at(50, truth.hang_up), 200, model="open", rate=400.0, flows=2, timeout=2.0)
     assert ran.tally.intended == ran.tally.answered + ran.tally.refused == 200
-    assert 1 <= ran.tally.refused < 20
+    assert ran.tally.refused >= 1
     assert ran.tally.connections_lost == 1
+    with unless_disturbed():
+        assert ran.tally.refused < 20
 
 
+@repeated
 def test_open_loop_over_the_only_connection_ends_with_it(blast):
     ran, _ = run(blast, at(50, truth.hang_up), None, model="open", rate=400.0, duration=5.0)
-    assert ran.took < 3
-    assert 49 <= ran.tally.intended < 200
-    assert ran.tally.answered == 49
+    assert ran.tally.intended >= ran.tally.answered == 49
+    assert ran.took < 4.5, "of 5 s"
+    with unless_disturbed():
+        assert ran.tally.intended < 200
 
 
 def test_messages_wait_for_each_other_beyond_a_bound(blast):
@@ -140,20 +149,23 @@ def test_the_margins_do_not_count(blast):
     assert server.seen == 200
 
 
+@repeated
 def test_stopping(blast):
     with TCP() as server:
         ran = blast(server.port, duration=30.0, stop_after=0.3, flows=2)
     assert counted(ran.tally) == {"answered": ran.tally.intended, "connections": 2}
-    assert ran.tally.answered > 10
-    assert ran.took < 1.5
+    with unless_disturbed():
+        assert ran.tally.answered > 10
+        assert ran.took < 1.5
 
 
+@repeated
 def test_stopping_before_it_begins(blast):
     with TCP() as server:
         ran = blast(server.port, duration=30.0, stop_after=-1.0)
-    assert ran.tally.intended == 0
-    assert ran.took < 1.5
-    assert server.seen == 0
+    assert (ran.tally.intended, server.seen) == (0, 0)
+    with unless_disturbed():
+        assert ran.took < 1.5
 
 
 @pytest.mark.parametrize("share", [0, 1])

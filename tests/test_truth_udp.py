@@ -11,6 +11,7 @@ import pytest
 import truth
 from helpers import needs_linux
 from truth import UDP, every
+from undisturbed import repeated, unless_disturbed
 
 pytestmark = needs_linux  # the servers ask it
 
@@ -27,7 +28,7 @@ def counted(tally):
 
 def run(blast, behaviour, count=COUNT, **plan):
     with UDP(behaviour) as server:
-        ran = blast(server.port, transport="udp", count=count, **{"duration": 10.0, "timeout": 0.3, **plan})
+        ran = blast(server.port, transport="udp", count=count, **{"duration": 10.0, "timeout": 2.0, **plan})
     assert ran.tally.intended == count
     return ran, server
 
@@ -44,10 +45,12 @@ def test_all_is_well(blast, flows, size):
         assert ran.tally.answered_bytes == count * int(size)
 
 
+@repeated
 def test_every_hundredth_is_dropped(blast):
-    ran, server = run(blast, every(100, truth.drop))
-    assert counted(ran.tally) == {"answered": COUNT - 4, "unanswered": 4}
+    ran, server = run(blast, every(100, truth.drop), timeout=0.3)
     assert server.seen == COUNT, "the flow went on each time"
+    with unless_disturbed():
+        assert counted(ran.tally) == {"answered": COUNT - 4, "unanswered": 4}
 
 
 def test_every_seventh_comes_twice(blast):
@@ -82,20 +85,25 @@ def test_a_byte_too_many(blast):
     assert counted(ran.tally) == {"answered": COUNT - COUNT // 5, "corrupted": COUNT // 5}
 
 
+@repeated
 def test_nobody_answers(blast):
     """One flow with one message under way gets one chance each time-out."""
     ran, server = run(blast, truth.mute, 4, timeout=0.1)
     assert counted(ran.tally) == {"unanswered": 4}
     assert server.seen == 4
-    assert 0.4 <= ran.took < 2
+    assert ran.took >= 0.4
+    with unless_disturbed():
+        assert ran.took < 1
 
 
+@repeated
 def test_answers_that_are_too_late(blast):
     """Each takes 150 ms and is given up after 100, when the next is sent: all but the last one are waited for."""
     ran, _ = run(blast, truth.delay(0.15), 6, timeout=0.1)
     counts = counted(ran.tally)
     assert counts.keys() <= {"late", "unanswered"}
-    assert 5 >= counts["late"] >= 4
+    with unless_disturbed():
+        assert 5 >= counts["late"] >= 4
 
 
 def test_answers_from_another_port_are_none(blast):
@@ -113,12 +121,15 @@ def test_a_port_that_refuses(blast, flows, window):
     assert counted(ran.tally) == {"refused": 24}
 
 
+@repeated
 def test_a_port_that_refuses_does_not_make_it_spin(blast):
     """10 ms of pause after each refusal: in 0.3 s there is room for some 30, and not for thousands."""
     with truth.nobody(socket.SOCK_DGRAM) as port:
         ran = blast(port, transport="udp", duration=0.3, timeout=0.1)
     assert counted(ran.tally).keys() == {"refused"}
-    assert 2 <= ran.tally.refused <= 40
+    assert ran.tally.refused <= 40
+    with unless_disturbed():
+        assert ran.tally.refused >= 2
 
 
 def test_open_loop_over_a_port_that_refuses(blast):
@@ -138,10 +149,12 @@ def test_open_loop(blast, arrivals):
     assert ran.tally.lateness.total == 200
 
 
+@repeated
 def test_open_loop_with_losses(blast):
     with UDP(every(10, truth.drop)) as server:
         ran = blast(server.port, transport="udp", model="open", rate=1000.0, count=200, timeout=0.3)
-    assert counted(ran.tally) == {"answered": 180, "unanswered": 20}
+    with unless_disturbed():
+        assert counted(ran.tally) == {"answered": 180, "unanswered": 20}
 
 
 def test_a_flood_is_one_way(blast):
@@ -153,11 +166,15 @@ def test_a_flood_is_one_way(blast):
     assert len(server.peers) == 2
 
 
+@repeated
 def test_a_flood_ends_in_time(blast):
     with truth.Sink() as sink:
         ran = blast(sink.port, transport="udp", model="flood", duration=0.3)
-    assert 0.3 <= ran.took < 1.0
-    assert ran.tally.sent == ran.tally.one_way > 100
+    assert ran.took >= 0.3
+    assert ran.tally.sent == ran.tally.one_way > 0
+    with unless_disturbed():
+        assert ran.took < 1.0
+        assert ran.tally.sent > 100
 
 
 def test_a_flood_that_is_refused(blast):
@@ -168,27 +185,30 @@ def test_a_flood_that_is_refused(blast):
     assert counts["refused"] <= 25, "a pause of 10 ms each time"
 
 
+@repeated
 def test_what_was_sent_is_what_was_meant(blast):
     """Flow, sequence and time, as they arrive at a sink; all sequences of a flow, in order."""
     from echobench.bench.load.payload import HEAD, pattern, sequence
 
     with truth.Sink() as sink:
         began = time.perf_counter_ns()
-        blast(sink.port, transport="udp", model="open", rate=1000.0, count=60, flows=3, size="100", timeout=0.1)
+        blast(sink.port, transport="udp", model="open", rate=300.0, count=90, flows=3, size="100", timeout=0.1)
     flows = collections.defaultdict(list)
     for data in sink.data:
         name, sent = HEAD.unpack_from(data)
-        (flow,) = (flow for flow in range(3) if sequence(flow, name) < 60)
+        (flow,) = (flow for flow in range(3) if sequence(flow, name) < 90)
         flows[flow].append(sequence(flow, name))
         assert data[16:] == pattern(100)[16:]
         assert began < sent < time.perf_counter_ns()
     # What is due at the same time may leave from the same port: so it is about a third that each has.
-    assert sum(map(len, flows.values())) == 60
+    assert sum(map(len, flows.values())) == 90
     for numbers in flows.values():
         assert numbers == list(range(len(numbers)))
-        assert len(numbers) > 10
+    with unless_disturbed():
+        assert all(len(flows[flow]) > 10 for flow in range(3))
 
 
+@repeated
 def test_the_schedule_is_kept_as_seen_from_outside(blast):
     """The kernel's receive times at a sink against the times that messages were due at, and against our own account.
 
@@ -200,13 +220,15 @@ def test_the_schedule_is_kept_as_seen_from_outside(blast):
     gap = 1e9 / 500
     late = sorted(arrival - (ran.began + number * gap) for number, arrival in enumerate(sink.arrivals))
     assert late[0] > -200_000, "nothing is sent before it is due"
-    assert late[150] < 5_000_000
     ours = ran.tally.lateness
-    for percent in (10, 50, 90):
-        seen = late[len(late) * percent // 100]
-        assert abs(ours.percentile(percent) - seen) < 300_000 + 0.1 * seen
+    with unless_disturbed():
+        assert late[150] < 5_000_000
+        for percent in (10, 50, 90):
+            seen = late[len(late) * percent // 100]
+            assert abs(ours.percentile(percent) - seen) < 300_000 + 0.1 * seen
 
 
+@repeated
 def test_a_generator_that_cannot_keep_up_says_so(blast):
     """More than it can send: how late each message is, as seen from outside and by us."""
     from echobench.bench.load.payload import HEAD, sequence
@@ -221,22 +243,28 @@ def test_a_generator_that_cannot_keep_up_says_so(blast):
     ours = ran.tally.lateness
     assert ours.total == 5000
     seen = sorted(late[number] for number in late if number >= 4000)  # the last fifth, of which few were lost
-    assert abs(ours.percentile(90) - seen[len(seen) // 2]) < 1e6 + 0.1 * seen[len(seen) // 2]
+    with unless_disturbed():
+        assert abs(ours.percentile(90) - seen[len(seen) // 2]) < 1e6 + 0.1 * seen[len(seen) // 2]
 
 
+@repeated
 def test_stopping(blast):
     with UDP() as server:
         ran = blast(server.port, transport="udp", duration=30.0, stop_after=0.3)
     assert counted(ran.tally) == {"answered": ran.tally.intended}
-    assert ran.tally.answered > 10
-    assert 0.2 < ran.took < 1.5
+    assert ran.took >= 0.2
+    with unless_disturbed():
+        assert ran.tally.answered > 10
+        assert ran.took < 1.5
 
 
+@repeated
 def test_ticks_come_in_time(blast):
     with UDP() as server:
         ran = blast(server.port, transport="udp", model="open", rate=5.0, duration=1.0, interval=0.2)
-    assert len(ran.ticks) >= 4
-    assert all(n * 200e6 <= tick < n * 200e6 + 150e6 for n, tick in enumerate(ran.ticks, 1))
+    with unless_disturbed():
+        assert len(ran.ticks) >= 4
+        assert all(n * 200e6 <= tick < n * 200e6 + 150e6 for n, tick in enumerate(ran.ticks, 1))
 
 
 def test_over_ipv6(blast):

@@ -262,11 +262,16 @@ class TCP(Server):
             self.seen += 1
             for seconds, answer in self._behaviour(message, self.seen):
                 peer.last = max(peer.last, now + seconds)
-                if peer.last <= now:
+                if peer.last <= now and not peer.queued:
                     self._send(peer, answer)
                 else:
-                    self._later(peer.last, lambda a=answer: self._send(peer, a))
+                    peer.queued += 1
+                    self._later(peer.last, lambda a=answer: self._send_queued(peer, a))
         return None
+
+    def _send_queued(self, peer: _Peer, answer: bytes | None) -> None:
+        peer.queued -= 1
+        self._send(peer, answer)
 
     def _send(self, peer: _Peer, answer: bytes | None) -> None:
         if peer.gone:
@@ -307,6 +312,7 @@ class _Peer:
         self.sock = sock
         self.waiting = bytearray()
         self.last = 0.0
+        self.queued = 0
         self.gone = False
 
 

@@ -17,6 +17,7 @@ class UdpColumns(UdpSender):
     """What all models have in common. See :class:`echobench.bench.load.Engine`."""
 
     answers: Turn | Trains
+    _next_look = 0
 
     def run(self, begin: int) -> None:
         """Offer load."""
@@ -42,6 +43,16 @@ class UdpColumns(UdpSender):
         if self.stopped or not self.left:
             self.window.cut(now)
         return now >= self.window.last
+
+    def given_up(self, now: int) -> list[int]:
+        """Give up what is unanswered for too long; returns the flow of each.
+
+        To be called before what came is looked at: an answer that has waited here is late all the same.
+        """
+        if now < self._next_look:
+            return []
+        self._next_look = now + self.flows.timeout // 8
+        return self.flows.give_up(now)
 
     def receive(self, events: list[tuple[int, int]], over: bool) -> int:
         """Take what has come, check it, and send as much again; returns how many datagrams came."""

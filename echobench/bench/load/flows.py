@@ -14,6 +14,7 @@ import numpy as np
 from ..plan import HEADER, Plan
 from .account import Account
 from .payload import FLOW, HEAD, U64, as_one, identity, pattern, sequence, signed
+from .window import SECOND
 
 FREE, OUT, GIVEN_UP, ANSWERED, SPOILT = 0, 1, 2, 4, 8
 """States of a place: nothing, under way, unanswered for too long, answered right, answered wrong or refused."""
@@ -36,6 +37,7 @@ class Flows:
         self.account = account
         self.first, self.count = first, count
         self.sizes = plan.sizes()
+        self.timeout = int(plan.timeout * SECOND)
         self.window = plan.window if plan.model == "closed" else 0
         # Twice the window, so that a place is not needed again as soon as its datagram is given up.
         wanted = max(64, 2 * self.window if self.window else min(1 << 16, MOST_PLACES // count))
@@ -123,6 +125,7 @@ class Flows:
         if state not in (OUT, GIVEN_UP):
             tally.duplicates += self.account.counts(self.due(place))
             return False
+        in_time = state == OUT and now - self.sent(place) <= self.timeout  # however long ago give_up() was called
         if state == OUT:
             self.under_way -= 1
         intended, awaited, number = self.due(place), int(self.table[AWAITED, flow]), self.sequence(place)
@@ -135,7 +138,7 @@ class Flows:
             if number != awaited:
                 self.gaps = True
             self.table[AWAITED, flow] = max(awaited, number + 1)
-            if state == OUT:
+            if in_time:
                 self.account.answered(intended, self.sent(place), now, size)
             else:
                 self.account.ended(intended, "late")
@@ -171,11 +174,11 @@ class Flows:
                     return place
         return None
 
-    def give_up(self, before: int) -> list[int]:
-        """Give up what was sent before then and is under way; returns the flow of each."""
+    def give_up(self, now: int) -> list[int]:
+        """Give up what has been under way for longer than the time-out; returns the flow of each."""
         if not self.under_way:
             return []
-        places = np.flatnonzero((self.state == OUT) & (self.heads[:, 1] < max(before, 0)))
+        places = np.flatnonzero((self.state == OUT) & (self.heads[:, 1] < max(now - self.timeout, 0)))
         self.state[places] = GIVEN_UP
         self.under_way -= len(places)
         self.gaps = self.gaps or len(places) > 0

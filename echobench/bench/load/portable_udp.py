@@ -5,7 +5,6 @@ from __future__ import annotations
 from .flows import NEXT, Flows
 from .offer import MILLISECOND, NEVER, PAUSE, Timetable
 from .portable_sockets import UDPOffer
-from .window import SECOND
 
 
 class UDPLoad(UDPOffer):
@@ -17,14 +16,13 @@ class UDPLoad(UDPOffer):
     def begin(self) -> None:
         """Have books."""
         self._flows = Flows(self.plan, self.account, self.share.first_flow, self.share.flows)
-        self._timeout = int(self.plan.timeout * SECOND)
 
     def turn(self, now: int) -> int:
         """Give up what was sent too long ago."""
         assert self._flows is not None
         if now >= self._next_look:
-            self.given_up(self._flows.give_up(now - self._timeout))
-            self._next_look = now + min(max(self._timeout // 10, MILLISECOND), 50 * MILLISECOND)
+            self.given_up(self._flows.give_up(now))
+            self._next_look = now + min(max(self._flows.timeout // 10, MILLISECOND), 50 * MILLISECOND)
         return self._next_look
 
     def received(self, flow: int, data: bytes) -> None:

@@ -28,8 +28,7 @@ class ClosedUdp(UdpColumns):
     def offer(self) -> None:
         """Ask, and ask again for each answer."""
         self.owed[:] = self.plan.window
-        clock, timeout = time.perf_counter_ns, int(self.plan.timeout * SECOND)
-        next_look = 0
+        clock = time.perf_counter_ns
         over = False
         while True:
             now = clock()
@@ -37,15 +36,13 @@ class ClosedUdp(UdpColumns):
                 over = True
             if over and (now >= self.window.give_up or not self.flows.waiting()):
                 return
-            if now >= next_look:
-                next_look = now + timeout // 8
-                for flow in self.flows.give_up(now - timeout):
-                    self.owed[flow] += 1
             if not over and self.owed.any():
                 self._pay(now)
             # What is owed now is owed by flows that pause, or that have just been given up.
             events = self.epoll.poll(PAUSED if self.owed.any() and not over else PATIENCE)
             began = clock()
+            for flow in self.given_up(began):
+                self.owed[flow] += 1
             handled = self.receive(events, over) if events else 0
             self.account.worked(handled, began, clock())
 
@@ -64,8 +61,8 @@ class OpenUdp(UdpColumns):
     def offer(self) -> None:
         """Ask on schedule."""
         schedule = Schedule(self.share, self.window.begin)
-        clock, timeout = time.perf_counter_ns, int(self.plan.timeout * SECOND)
-        next_look = flow = 0
+        clock = time.perf_counter_ns
+        flow = 0
         over = False
         while True:
             began = now = clock()
@@ -83,14 +80,12 @@ class OpenUdp(UdpColumns):
                     self._skip(schedule)
             if over and (now >= self.window.give_up or not self.flows.waiting()):
                 return
-            if now >= next_look:
-                next_look = now + timeout // 8
-                self.flows.give_up(now - timeout)
             ahead = int(PATIENCE * SECOND) if over or not self.left else schedule.next_due() - clock()
             if ahead > SPIN:
                 # select's time-out is in microseconds, epoll's in milliseconds.
                 select.select([self.epoll.fileno()], [], [], min(PATIENCE, (ahead - SPIN // 2) / SECOND))
                 began = clock()
+            self.given_up(began)
             events = self.epoll.poll(0)
             if events:
                 handled += self.receive(events, True)
