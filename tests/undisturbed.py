@@ -11,8 +11,9 @@ longer than so much). The first fails at once. The second is tried again::
         with unless_disturbed():
             assert ran.took < 1
 
-Beside each attempt a witness sleeps and wakes, on one processor after the other, and knows when it was not let run. What fails in an attempt without such
-a gap fails the test. If each had one, nothing can be said, and the test is skipped and says that.
+Beside each attempt a witness sleeps and wakes, on one processor after the other, and knows when it was not let run.
+What fails in an attempt without such a gap fails the test. If each had one, nothing can be said, and the test is
+skipped and says that.
 """
 
 from __future__ import annotations
