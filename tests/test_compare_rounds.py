@@ -20,8 +20,8 @@ from echobench.bench import profiles, rounds
 from echobench.bench.comparison import Comparison, Conformance, Memory, Subject, read
 from echobench.bench.judge import judge
 from echobench.bench.report.rounds_live import Nobody, clock
-from echobench.bench.results import ResultError
 from echobench.bench.rounds import Setting, make, measure, turns
+from echobench.bench.stored import ResultError
 
 SCHEMA = json.loads((Path(bench.__file__).parent / "comparison.schema.json").read_text())
 SUBJECTS = [Subject(name=name, command="x {port}") for name in "abcd"]

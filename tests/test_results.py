@@ -20,7 +20,8 @@ from echobench.bench import environment
 from echobench.bench.figures import NAMES, figures
 from echobench.bench.files import csv_target, json_target
 from echobench.bench.plan import Plan
-from echobench.bench.results import Moment, Process, Result, ResultError, Verdict, read
+from echobench.bench.results import Moment, Process, Result, Verdict, read
+from echobench.bench.stored import ResultError
 from echobench.bench.tally import Tally
 
 SCHEMA = json.loads((Path(bench.__file__).parent / "result.schema.json").read_text())

@@ -24,7 +24,7 @@ from echobench.bench.load import LoadError
 from echobench.bench.outcome import judge as outcome
 from echobench.bench.plan import PlanError
 from echobench.bench.report.sweep_terminal import StepLines, show_sweep
-from echobench.bench.results import ResultError
+from echobench.bench.stored import ResultError
 from echobench.bench.sweep import prepare, sentence
 from echobench.bench.sweep_result import ENDS, Step, Sweep, read_sweep
 from echobench.bench.verdicts import judge

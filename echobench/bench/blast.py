@@ -15,7 +15,8 @@ from .plan import Plan, PlanError
 from .report.html.blast import blast_page
 from .report.live import progress_on
 from .report.terminal import show
-from .results import ResultError, read
+from .results import read
+from .stored import ResultError
 
 T = TypeVar("T")
 

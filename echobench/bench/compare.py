@@ -25,9 +25,10 @@ from .options import Sectioned
 from .report.compared import console_for, show, show_gate, show_side_by_side
 from .report.html.compare import compare_page
 from .report.rounds_live import watch_on
-from .results import Result, ResultError
+from .results import Result
 from .rounds import Setting, Watch
 from .selfsigned import write as write_certificate
+from .stored import ResultError
 from .subject import ideal
 
 INTERRUPTED: Final = 130  # as of a program that SIGINT ended

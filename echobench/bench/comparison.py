@@ -5,19 +5,16 @@ It keeps what was measured, run by run; what can be computed from that is comput
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import attrs
 
-from .plan import Plan, PlanError
-from .results import Result, ResultError
+from .plan import Plan
+from .results import Result
+from .stored import decoding, load, several
 
 SCHEMA: Final = "echobench.compare/1"
 IDEAL: Final = "ideal"
-
-T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -162,32 +159,20 @@ class Comparison:
     @classmethod
     def from_dict(cls, stored: Any) -> Comparison:
         """Read a stored one. Raises ResultError."""
-        if not isinstance(stored, dict) or "schema" not in stored:
-            raise ResultError("it is no result of echobench compare")
-        if stored["schema"] != SCHEMA:
-            raise ResultError(f"its schema is {stored['schema']!r}, and this version reads {SCHEMA!r}")
-        try:
+        with decoding(stored, SCHEMA):
             return cls(
                 **{name: stored[name] for name in ("started", "environment", "seed", "rounds", "cut_short")},
                 server_cpus=tuple(stored["server_cpus"]),
                 load_cpus=tuple(stored["load_cpus"]),
-                subjects=_several(Subject, stored["subjects"]),
+                subjects=several(Subject, stored["subjects"]),
                 loads=tuple(Load(name=each["name"], plan=Plan.from_dict(each["plan"])) for each in stored["loads"]),
                 runs=tuple(_run(each) for each in stored["runs"]),
-                memory=_several(Memory, stored["memory"]),
+                memory=several(Memory, stored["memory"]),
                 conformance=tuple(
                     Conformance(**{**each, "failed": tuple(each["failed"])}) for each in stored["conformance"]
                 ),
                 notes=tuple(stored["notes"]),
             )
-        except KeyError as error:
-            raise ResultError(f"it is not whole: {error} is missing") from None
-        except (PlanError, TypeError, ValueError, AttributeError) as error:
-            raise ResultError(f"it is not as it was written: {error}") from None
-
-
-def _several(kind: type[T], stored: list[dict[str, Any]]) -> tuple[T, ...]:
-    return tuple(kind(**each) for each in stored)
 
 
 def _stored(run: Run) -> dict[str, Any]:
@@ -213,14 +198,10 @@ def _run(stored: dict[str, Any]) -> Run:
 
 def read(path: str) -> Comparison | Result:
     """Read a file of a comparison, or of a result of blast. Raises ResultError with a sentence that names it."""
-    try:
-        stored = json.loads(Path(path).read_text(encoding="utf-8"))
-        if isinstance(stored, dict) and str(stored.get("schema")).startswith("echobench.blast/"):
-            return Result.from_dict(stored)
-        return Comparison.from_dict(stored)
-    except OSError as error:
-        raise ResultError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ResultError as error:
-        raise ResultError(f"{path} cannot be used: {error}") from None
-    except (ValueError, RecursionError):  # also of bytes that are no UTF-8
-        raise ResultError(f"{path} cannot be used: it is no JSON") from None
+    return load(path, _either)
+
+
+def _either(stored: Any) -> Comparison | Result:
+    if isinstance(stored, dict) and str(stored.get("schema")).startswith("echobench.blast/"):
+        return Result.from_dict(stored)
+    return Comparison.from_dict(stored)

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import attrs
 
-from .plan import Plan, PlanError
+from .plan import Plan
+from .stored import decoding, load, several
 from .tally import Tally
 
 SCHEMA: Final = "echobench.blast/1"
-
-T = TypeVar("T")
-
-
-class ResultError(Exception):
-    """A stored result that cannot be used; the message is one sentence."""
 
 
 @attrs.frozen(kw_only=True)
@@ -109,41 +102,22 @@ class Result:
     @classmethod
     def from_dict(cls, stored: Any) -> Result:
         """Read a stored one. Raises ResultError."""
-        if not isinstance(stored, dict) or "schema" not in stored:
-            raise ResultError("it is no result of echobench blast")
-        if stored["schema"] != SCHEMA:
-            raise ResultError(f"its schema is {stored['schema']!r}, and this version reads {SCHEMA!r}")
-        try:
+        with decoding(stored, SCHEMA):
             return cls(
                 started=stored["started"],
                 plan=Plan.from_dict(stored["plan"]),
                 address=stored["address"],
                 environment=stored["environment"],
                 tally=Tally.from_dict(stored["tally"]),
-                processes=_several(Process, stored["processes"]),
-                moments=_several(Moment, stored["moments"]),
+                processes=several(Process, stored["processes"]),
+                moments=several(Moment, stored["moments"]),
                 counters=stored["counters"],
                 failures=tuple(stored["failures"]),
                 cut_short=stored["cut_short"],
-                verdicts=_several(Verdict, stored["verdicts"]),
+                verdicts=several(Verdict, stored["verdicts"]),
             )
-        except KeyError as error:
-            raise ResultError(f"it is not whole: {error} is missing") from None
-        except (PlanError, TypeError, ValueError, AttributeError) as error:
-            raise ResultError(f"it is not as it was written: {error}") from None
-
-
-def _several(kind: type[T], stored: list[dict[str, Any]]) -> tuple[T, ...]:
-    return tuple(kind(**each) for each in stored)
 
 
 def read(path: str) -> Result:
     """Read a result's file. Raises ResultError with a sentence that names it."""
-    try:
-        return Result.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ResultError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ResultError as error:
-        raise ResultError(f"{path} cannot be used: {error}") from None
-    except (ValueError, RecursionError):  # also of bytes that are no UTF-8
-        raise ResultError(f"{path} cannot be used: it is no JSON") from None
+    return load(path, Result.from_dict)

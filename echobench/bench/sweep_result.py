@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any, Final, cast
 
 import attrs
 
 from .histogram import Histogram
-from .limits import Limit, LimitError, loss, parse
-from .plan import Plan, PlanError
-from .results import Result, ResultError
+from .limits import Limit, loss, parse
+from .plan import Plan
+from .results import Result
 from .search import Outcome
+from .stored import decoding, load
 from .tally import Tally
 
 SCHEMA: Final = "echobench.sweep/1"
@@ -138,12 +137,8 @@ class Sweep:
     @classmethod
     def from_dict(cls, stored: Any) -> Sweep:
         """Read a stored one. Raises ResultError."""
-        if not isinstance(stored, dict) or "schema" not in stored:
-            raise ResultError("it is no result of echobench sweep")
-        if stored["schema"] != SCHEMA:
-            raise ResultError(f"its schema is {stored['schema']!r}, and this version reads {SCHEMA!r}")
-        known = {name: value for name, value in stored.items() if name != "schema"}
-        try:
+        with decoding(stored, SCHEMA):
+            known = {name: value for name, value in stored.items() if name != "schema"}
             known["plan"] = Plan.from_dict(stored["plan"])
             known["steps"] = tuple(
                 Step(**{**each, "result": Result.from_dict(each["result"])}) for each in stored["steps"]
@@ -152,19 +147,8 @@ class Sweep:
             if stored["ended"] not in ENDS:
                 raise ValueError(f"it ended as {stored['ended']!r}")
             return cls(**cast("dict[str, Any]", known))
-        except KeyError as error:
-            raise ResultError(f"it is not whole: {error} is missing") from None
-        except (PlanError, LimitError, TypeError, ValueError, AttributeError) as error:
-            raise ResultError(f"it is not as it was written: {error}") from None
 
 
 def read_sweep(path: str) -> Sweep:
     """Read a sweep's file. Raises ResultError with a sentence that names it."""
-    try:
-        return Sweep.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ResultError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ResultError as error:
-        raise ResultError(f"{path} cannot be used: {error}") from None
-    except (ValueError, RecursionError):  # also of bytes that are no UTF-8
-        raise ResultError(f"{path} cannot be used: it is no JSON") from None
+    return load(path, Sweep.from_dict)
