@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from helpers import ServerProcess, is_root, program, wait_for
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.skipif(
     reason="needs Linux, root and the ip program, to make network namespaces",
 )
 
+ROOT = str(Path(__file__).parent.parent)
 SERVER, CLIENT = f"echobench-s{os.getpid()}", f"echobench-c{os.getpid()}"
 
 
@@ -236,3 +238,64 @@ def test_a_send_buffer_that_is_really_full(network, launch):
     assert burst_from_client("10.99.0.1", server.port(), 1200, 50) == "True"
     assert burst_from_client("10.99.0.1", server.port(), 60_000, 15) == "True"
     nothing_was_dropped(server)
+
+
+def blast_from_client(host, port, *options):
+    """Give what ``blast --udp`` ends with on the other host: its status, and what it says."""
+    command = ["ip", "netns", "exec", CLIENT, sys.executable, "-m", "echobench", "blast", host, "--port", str(port)]
+    done = subprocess.run(
+        [*command, "--udp", "--quiet", "--warmup", "0", "--cooldown", "0", *options],
+        capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": ROOT},
+    )  # fmt: skip
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(params=[("10.99.0.1", 1000), ("fd99::1", 1280)], ids=["ipv4", "ipv6"])
+def narrow(request, network, launch):
+    """Give a server, a wire whose MTU is small, and the size of datagrams that the wire takes, less some."""
+    host, mtu = request.param
+    for name, wire in ((SERVER, "wire-s"), (CLIENT, "wire-c")):
+        ip("-n", name, "link", "set", wire, "mtu", str(mtu))
+    return host, launch(prefix=["ip", "netns", "exec", SERVER]).port(), mtu - 100
+
+
+@pytest.mark.parametrize("model", ["--window 32", "--rate 50k", "--flood"])
+def test_trains_of_what_the_mtu_does_not_take(narrow, model):
+    """They would have to be fragmented, of which a train is not capable."""
+    host, port, fits = narrow
+    status, said, wrong = blast_from_client(host, port, "--gso", "--size", str(fits + 200), "-d", "1", *model.split())
+    assert (status, said) == (1, "")
+    assert wrong == (
+        f"Error: a train of datagrams of {fits + 200} bytes cannot be sent to {host}: they are larger than the route "
+        "allows, or the interface cannot cut them up; give a smaller --size, or leave out --gso\n"
+    )
+
+
+@pytest.mark.parametrize("more", ["--gso", ""])
+def test_what_does_go_over_a_small_mtu(narrow, more):
+    """Trains of datagrams that fit; and without trains those that do not, in fragments."""
+    host, port, fits = narrow
+    size = fits if more else fits + 200
+    options = f"{more} --size {size} --window 32 --count 2000 --engine columns".split()
+    status, said, wrong = blast_from_client(host, port, *options)
+    assert status == 0, wrong
+    assert "Nothing lost: every message came back" in said
+
+
+@pytest.mark.parametrize("engine", ["columns", "portable"])
+def test_a_router_that_takes_less_than_the_wire(network, engine):
+    """Only its ICMP message tells of it, and the next call on the socket says so."""
+    ip("-n", SERVER, "link", "add", "next", "type", "veth", "peer", "name", "next-end")
+    ip("-n", SERVER, "addr", "add", "10.97.0.1/24", "dev", "next")
+    for wire in ("next", "next-end"):
+        ip("-n", SERVER, "link", "set", wire, "mtu", "1000", "up")
+    ip("-n", CLIENT, "route", "add", "10.97.0.0/24", "via", "10.99.0.1")
+    subprocess.run(["ip", "netns", "exec", SERVER, "sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+    options = f"--size 1200 -d 1 --engine {engine}".split()
+    status, said, wrong = blast_from_client("10.97.0.2", 7, *options)
+    assert (status, said) == (1, "")
+    assert wrong == (
+        "Error: datagrams of 1200 bytes are too long: this system, or a router on the way to 10.97.0.2, does not take "
+        "them whole; give a smaller --size\n"
+    )

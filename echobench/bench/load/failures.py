@@ -58,6 +58,14 @@ def number_of(failed: BaseException) -> int | None:
     return number if isinstance(number, int) else None
 
 
+def too_long(plan: Plan) -> LoadError:
+    """Say that datagrams are too long, for this system's limit or for a router's, of which the kernel has heard."""
+    return LoadError(
+        f"datagrams of {plan.size} bytes are too long: this system, or a router on the way to {plan.host}, does not "
+        "take them whole; give a smaller --size"
+    )
+
+
 def _tls_failure(where: str, failed: SSL.Error) -> LoadError:
     reasons = [reason for _, _, reason in failed.args[0]] if failed.args and failed.args[0] else []
     why = ", ".join(reasons) or "the connection ended within the handshake"

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from ...sockets import receive_drops
 from . import LoadError
-from .failures import UNREACHABLE
+from .failures import UNREACHABLE, too_long
 from .offer import Offer
 from .sources import bind_failure, binding, check_family
 
@@ -49,7 +49,7 @@ class Endpoint(DatagramProtocol):
         try:
             self.transport.write(data)
         except MessageLengthError:
-            self.room.fail(LoadError(f"datagrams of {len(data)} bytes are too long for the way: give a smaller --size"))
+            self.room.fail(too_long(self.room.plan))
             return "refused"
         except OSError as error:
             if error.errno in NO_ROOM:
@@ -125,6 +125,8 @@ class UDPOffer(Offer):
     def unusable(self, error: OSError) -> LoadError:
         """Say why nothing can be sent."""
         where = f"{self.plan.host} port {self.plan.port}"
+        if error.errno == errno.EMSGSIZE:
+            return too_long(self.plan)
         if error.errno in UNREACHABLE:
             return LoadError(f"{where} cannot be reached from here: check the address and the route ({error.strerror})")
         return LoadError(f"nothing can be sent to {where}: {error.strerror}; a firewall of this machine may forbid it")

@@ -17,6 +17,7 @@ from ..tally import Tally
 from . import LoadError, Tick
 from .account import Account
 from .columns_sockets import open_datagram
+from .failures import too_long
 from .flows import NEXT, Flows
 from .schedule import Times
 from .udp_tables import Questions, Turn
@@ -134,8 +135,11 @@ class UdpSender:
         if error.errno in ROUTE and self.plan.gso:
             raise LoadError(
                 f"a train of datagrams of {self.questions.size} bytes cannot be sent to {self.address[0]}: "
-                "they are larger than the route allows, or the interface cannot cut them up; try a smaller --size"
+                "they are larger than the route allows, or the interface cannot cut them up; "
+                "give a smaller --size, or leave out --gso"
             )
+        if error.errno == errno.EMSGSIZE:
+            raise too_long(self.plan)
         if error.errno != errno.ECONNREFUSED:
             raise LoadError(f"sending to {self.address[0]} port {self.address[1]}: {error.strerror}") from error
         self.owed[flow] += self.flows.refuse(flow)
