@@ -59,6 +59,7 @@ SWEEP_HEAD = """\
 
 ```text
 echobench sweep --limit LIMITS [OPTIONS] HOST
+echobench sweep --from FILE [OPTIONS] [HOST]
 ```
 
 `HOST` is a name, or an address of IPv4 or IPv6.

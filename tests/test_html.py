@@ -169,6 +169,7 @@ def test_the_page_of_a_sweep(run):
         assert quantity(point.answered) in text
     for limit in done.limits:
         assert f"limit {limit}".replace("<", "&lt;") in page or limit.kind == "loss"
+    assert "echobench sweep --from sweep.json" in page
     lines = page.count('class="limit"')
     assert lines >= 2, "for wide and for narrow pages"
 

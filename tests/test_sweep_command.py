@@ -71,8 +71,8 @@ def test_options_become_plans(invoke):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("", "Missing argument 'HOST'"),
-        ("h", "Missing option '--limit'"),
+        ("", "whom to measure? Give a HOST, or --from FILE"),
+        ("h", "what has to hold? Give a --limit, or --from FILE with a stored sweep"),
         ("h -l p99", "'p99' is not a limit such as p99<1ms"),
         ("h -l p99<1ms --udp --tls", "--udp and --tls exclude each other"),
         ("h -l p99<1ms --from-rate 10", "loss takes 3,000 messages"),
@@ -84,6 +84,7 @@ def test_options_become_plans(invoke):
         ("h -l p99<1ms --html /nowhere/x", "--html: /nowhere/x cannot be written"),
         ("h -l p99<1ms --rate 5", "No such option"),
         ("h -l p99<1ms --flood", "No such option"),
+        ("--from /nowhere", "File '/nowhere' does not exist"),
     ],
 )
 def test_wrong_options(invoke, options, sentence):
@@ -114,8 +115,91 @@ def test_a_sweep_that_fails(invoke, tmp_path):
 def test_its_options_are_those_of_blast_that_make_sense():
     own = {option.name for options in SWEEP_SECTIONS.values() for option in options}
     blasts = {option.name for options in SECTIONS.values() for option in options}
-    assert blasts - own == {"window", "rate", "flood", "connect", "count", "interval", "stored"}
+    assert blasts - own == {"window", "rate", "flood", "connect", "count", "interval"}
     assert own - blasts == {"limit", "from_rate", "to_rate", "precision", "repeats"}
+
+
+@pytest.fixture
+def stored(invoke, tmp_path):
+    """Give a sweep's file in which nothing is as it would be without options."""
+    path = str(tmp_path / "stored.json")
+    done = invoke(
+        "h", "--udp", "-p", "9", "-l", "p50<2ms,loss<=5%", "--from-rate", "1k", "--to-rate", "8k", "--precision", "30%",
+        "--repeats", "5", "-d", "3", "-c", "8", "--json", path,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    invoke.seen.clear()
+    return path
+
+
+def test_again(invoke, stored, tmp_path):
+    """--from takes the stored sweep; what is given beside it goes before, and what is not given does not."""
+    before = read_sweep(stored)
+    assert (before.last, before.precision, before.repeats, before.plan.duration) == (8000, 0.3, 5, 3)
+
+    def again(*options):
+        done = invoke("--from", stored, "--json", path, *options)
+        assert done.exit_code == 0, done.output
+        return attrs.evolve(read_sweep(path), started=before.started)
+
+    path = str(tmp_path / "again.json")
+    first = again()
+    assert first.as_dict() == before.as_dict()
+    assert {attrs.evolve(plan, rate=1000.0) for plan in invoke.seen} == {before.plan}
+    other = again(
+        "g", "--tcp", "-l", "p99<1s", "--from-rate", "2k", "--to-rate", "3k", "--precision", "40%", "--repeats", "1",
+        "-d", "4", "--warmup", "0",
+    )  # fmt: skip
+    plan = {"host": "g", "transport": "tcp", "rate": 2000.0, "duration": 4.0, "warmup": 0.0}
+    assert other.plan.as_dict() == before.plan.as_dict() | plan
+    assert (other.limit, other.last, other.precision, other.repeats) == ("p99<1s,loss<0.1%", 3000, 0.4, 1)
+
+
+def test_again_in_place_of_what_was_stored(invoke, stored):
+    assert invoke("--from", stored, "--json", stored, "-l", "max<9s").exit_code == 0
+    assert read_sweep(stored).limit == "max<9s,loss<0.1%"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"schema": "echobench.sweep/9"}, "its schema is 'echobench.sweep/9', and this version reads"),
+        ({"schema": "echobench.blast/1"}, "its schema is 'echobench.blast/1', and this version reads"),
+        ({"last": "8k"}, "it is not as it was written: last is '8k'"),
+        ({"last": float("nan")}, "it is not as it was written: last is nan"),
+        ({"last": 10**400}, "it is not as it was written"),
+        ({"precision": None}, "it is not as it was written: precision is None"),
+        ({"repeats": 3.5}, "it is not as it was written: repeats is 3.5"),
+        ({"limit": 5}, "it is not as it was written"),
+        ({"plan": {"host": "h", "rate": 1000.0, "model": "open", "duration": "x"}}, "settings cannot be read"),
+        (None, "it is no JSON"),
+    ],
+)
+def test_from_what_is_no_sweep(invoke, stored, change, sentence):
+    path = Path(stored)
+    path.write_text("{" if change is None else json.dumps({**json.loads(path.read_text()), **change}))
+    done = invoke("--from", stored)
+    assert done.exit_code == 2
+    assert f"Error: --from: {stored} cannot be used: " in done.stderr
+    assert sentence in done.stderr
+    assert not invoke.seen
+
+
+def test_a_stored_sweep_that_the_options_contradict(invoke, stored):
+    done = invoke("--from", stored, "--to-rate", "500")
+    assert done.exit_code == 2
+    assert "--to-rate is not below --from-rate" in done.stderr
+
+
+def test_what_is_not_given_is_as_the_help_says(invoke, tmp_path):
+    path = str(tmp_path / "a.json")
+    assert invoke("h", "-l", "p99<1s", "--json", path).exit_code == 0
+    done = read_sweep(path)
+    assert done.plan == Plan(host="h", model="open", rate=2000.0, duration=5.0)
+    assert (done.last, done.precision, done.repeats) == (10e6, 0.05, 3)
+    text = " ".join(invoke("--help").stdout.split())
+    for default in ("2k", "10M", "5%", "3", "5"):
+        assert f"[default: {default}]" in text
 
 
 def paced():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
 
-from .blast import open_targets, settings, store
+from .blast import make_plan, open_targets, store
 from .files import curve_csv, json_target, text_target
 from .limits import LimitError
 from .load import LoadError, runner
@@ -16,18 +16,37 @@ from .plan import Plan, PlanError
 from .report.html.sweep import sweep_page
 from .report.sweep_terminal import StepLines, show_sweep
 from .results import Result
+from .stored import ResultError
 from .sweep import prepare, sweep
-from .sweep_options import SWEEP_SECTIONS
+from .sweep_options import DEFAULTS, SWEEP_SECTIONS
+from .sweep_result import Sweep, read_sweep
+
+KEPT: Final = ("limit", "precision", "repeats")
+"""What a stored sweep says by the names of the options; the lowest rate is its plan's."""
 
 
-def _run(json: str | None, csv: str | None, html: str | None, quiet: bool, **options: Any) -> int:
-    search = {name: options.pop(name) for name in ("limit", "precision", "repeats")}
-    first, last = options.pop("from_rate"), options.pop("to_rate")
+def make_sweep(options: dict[str, Any], stored: Sweep | None) -> Sweep:
+    """Prepare the sweep; what the options do not say comes from a stored one, or is the default.
+
+    Raises click.UsageError, PlanError or LimitError.
+    """
+    before = DEFAULTS if stored is None else {"to_rate": stored.last} | {name: getattr(stored, name) for name in KEPT}
+    known = {**before, **{name: value for name, value in options.items() if value is not None}}
+    search = {name: known.pop(name, None) for name in KEPT}
+    first, last = known.pop("from_rate", None), known.pop("to_rate")
+    plan = make_plan({**known, "rate": first}, stored.plan if stored else None)
+    if search["limit"] is None:
+        raise click.UsageError("what has to hold? Give a --limit, or --from FILE with a stored sweep")
+    return prepare(plan, last=last, **search)
+
+
+def _run(json: str | None, csv: str | None, html: str | None, stored: str | None, quiet: bool, **options: Any) -> int:
     try:
-        plan = Plan(**settings({**options, "rate": first}))
-        prepared = prepare(plan, last=last, **search)
+        prepared = make_sweep(options, read_sweep(stored) if stored else None)
     except (PlanError, LimitError) as error:
         raise click.UsageError(str(error)) from None
+    except ResultError as error:
+        raise click.UsageError(f"--from: {error}") from None
     targets = open_targets(
         ("--json", json, json_target),
         ("--csv", csv, lambda path: text_target(path, curve_csv)),
@@ -55,7 +74,7 @@ command = Sectioned(
     callback=_command,
     sections=SWEEP_SECTIONS,
     params=[
-        click.Argument(["host"], required=True, metavar="HOST"),
+        click.Argument(["host"], required=False, metavar="HOST"),
         *(option for options in SWEEP_SECTIONS.values() for option in options),
     ],
     help="""Find the highest rate at which the echo server on HOST keeps a limit.

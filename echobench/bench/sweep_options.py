@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from .options import HTML, NUMBER, SECONDS, SECTIONS, WHOLE, Parsed
+from .options import HTML, IN_FILE, NUMBER, SECONDS, SECTIONS, WHOLE, Parsed
 
 LEFT_OUT: Final = {"window", "rate", "flood", "connect"}
 """Of blast's options on the load: a sweep is an open loop, and chooses the rate."""
@@ -25,7 +25,6 @@ SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
     "What has to hold": (
         click.Option(
             ["--limit", "-l"],
-            required=True,
             metavar="LIMITS",
             help="Limits that the server has to keep, with commas between them: p50, p90, p99, p99.9 or another "
             "percentile, mean or max of the round-trip times from when messages were due, in ns, us, ms or s; and "
@@ -33,24 +32,21 @@ SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         ),
     ),
     "The search": (
-        click.Option(["--from-rate"], type=NUMBER, default="2k", help="The rate to begin with.  [default: 2k]"),
-        click.Option(["--to-rate"], type=NUMBER, default="10M", help="The highest rate to try.  [default: 10M]"),
+        click.Option(["--from-rate"], type=NUMBER, help="The rate to begin with.  [default: 2k]"),
+        click.Option(["--to-rate"], type=NUMBER, help="The highest rate to try.  [default: 10M]"),
         click.Option(
             ["--precision"],
             type=Parsed("share", share),
-            default="5%",
             help="End when the lowest rate that broke is so little above the highest that held.  [default: 5%]",
         ),
         click.Option(
             ["--repeats"],
             type=WHOLE,
-            default="3",
             help="An odd number: near the answer, most of so many steps at one rate decide.  [default: 3]",
         ),
         click.Option(
             ["--step-duration", "-d", "duration"],
             type=SECONDS,
-            default="5",
             help="How long is measured in each step.  [default: 5]",
         ),
         *(option for option in SECTIONS["How long"] if option.name in ("warmup", "cooldown", "timeout")),
@@ -70,5 +66,19 @@ SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             help="Write the curve: a line with the main figures for each step, by rate; a file there is replaced.",
         ),
         HTML,
+        click.Option(
+            ["--from", "stored"],
+            type=IN_FILE,
+            help="Run again what a sweep that was stored with --json has run; what is given beside it goes before.",
+        ),
     ),
 }
+
+DEFAULTS: Final[dict[str, Any]] = {
+    "from_rate": 2_000.0,
+    "to_rate": 10_000_000.0,
+    "precision": 0.05,
+    "repeats": 3,
+    "duration": 5.0,
+}
+"""What a sweep that is not run again begins with, where it is not what blast begins with."""

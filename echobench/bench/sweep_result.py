@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final, cast
 
 import attrs
@@ -144,6 +145,9 @@ class Sweep:
                 Step(**{**each, "result": Result.from_dict(each["result"])}) for each in stored["steps"]
             )
             parse(stored["limit"])
+            for name, kinds in (("last", (int, float)), ("precision", (int, float)), ("repeats", int)):
+                if not isinstance(stored[name], kinds) or not math.isfinite(stored[name]):
+                    raise TypeError(f"{name} is {stored[name]!r}")
             if stored["ended"] not in ENDS:
                 raise ValueError(f"it ended as {stored['ended']!r}")
             return cls(**cast("dict[str, Any]", known))

@@ -11,7 +11,7 @@ from ..words import duration, quantity
 from .charts import Chart, Series
 from .lines import percentile_figure
 from .markup import Content, Html, tag
-from .page import code, described, figure, headlines, page, run_by, section, sentences, table
+from .page import again, described, figure, headlines, page, run_by, section, sentences, table
 from .scales import Scale, scale, steps
 
 
@@ -43,8 +43,7 @@ def blast_page(result: Result) -> str:
             "The circumstances",
             described(result.environment),
             run_by(result.environment),
-            tag("p", "With the file that --json stored, the same is run again by:"),
-            code("echobench blast --from result.json"),
+            again("blast", "result.json"),
         ),
     ]
     return page(where(result), lead, sections)

@@ -137,6 +137,12 @@ def run_by(environment: dict[str, Any]) -> Html | None:
     return tag("div", tag("p", "It was run by:"), code(shlex.join(["echobench", *map(str, command[1:])])))
 
 
+def again(command: str, file: str) -> tuple[Html, Html]:
+    """Say how to run the same again."""
+    stored = tag("p", "With the file that --json stored, the same is run again by:")
+    return stored, code(f"echobench {command} --from {file}")
+
+
 def described(environment: dict[str, Any]) -> Html:
     """Give the machine's description, hidden until it is asked for."""
 

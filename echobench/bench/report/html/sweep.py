@@ -10,7 +10,7 @@ from ..words import duration, quantity
 from .charts import Chart, Series
 from .lines import percentile_figure
 from .markup import Content, Html, tag
-from .page import described, figure, headlines, page, run_by, section, sentences, table
+from .page import again, described, figure, headlines, page, run_by, section, sentences, table
 from .scales import Scale, scale
 
 MARKS = {"held": "dot", "broke": "cross", "generator": "triangle"}
@@ -43,7 +43,7 @@ def sweep_page(done: Sweep) -> str:
         section("All rates", whole(done, points)),
         _answer(done, points),
         section("Steps that did not hold", tag("ul", [tag("li", each) for each in why(done)])) if why(done) else None,
-        section("The circumstances", described(environment), run_by(environment)),
+        section("The circumstances", described(environment), run_by(environment), again("sweep", "sweep.json")),
     ]
     return page(f"Sweep of {host}:{plan.port} over {plan.transport.upper()}", lead, sections)
 
