@@ -133,10 +133,11 @@ def test_a_bad_server(tmp_path):
 
 
 def test_a_file_that_fails_after_all(monkeypatch, tmp_path):
-    def full(self, text):
+    def full(self, found):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(command.TextFile, "write", full)
+    target = command.text_target(str(tmp_path / "v.xml"), as_json)
+    monkeypatch.setattr(type(target), "write", full)
     with UDP() as there:
         done = run(f"127.0.0.1:{there.port}", "--udp", "--essential", "--junit", str(tmp_path / "v.xml"))
     assert done.exit_code == 1

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from . import verdicts
-from .files import Target, csv_target, json_target, text_target
+from .files import csv_target, json_target, text_target
 from .load import LoadError, runner
 from .options import SECTIONS, Sectioned
 from .plan import Plan, PlanError
@@ -17,8 +16,7 @@ from .report.live import progress_on
 from .report.terminal import show
 from .results import read
 from .stored import ResultError
-
-T = TypeVar("T")
+from .targets import open_targets, store
 
 TRANSPORTS = ("tcp", "udp", "tls")
 
@@ -72,30 +70,6 @@ def _run(json: str | None, csv: str | None, html: str | None, stored: str | None
         raise click.ClickException(str(error)) from None
     show(result)
     return store(targets, result) or verdicts.status(result)
-
-
-def open_targets(*wanted: tuple[str, str | None, Callable[[str], Target[T]]]) -> list[Target[T]]:
-    """Give the files that options name, before anything is run for them. Raises click.UsageError."""
-    targets = []
-    for option, path, make in wanted:
-        if path is not None:
-            try:
-                targets.append(make(path))
-            except OSError as error:
-                raise click.UsageError(f"{option}: {path} cannot be written: {error.strerror or error}") from None
-    return targets
-
-
-def store(targets: list[Target[T]], result: T) -> int:
-    """Write the files, and give the status; what cannot be written is said, and the others are written."""
-    status = 0
-    for target in targets:
-        try:
-            target.write(result)
-        except OSError as error:
-            click.echo(f"Error: {target.path} could not be written: {error.strerror or error}", err=True)
-            status = 1
-    return status
 
 
 def _command(**options: Any) -> None:

@@ -30,6 +30,7 @@ from .rounds import Setting, Watch
 from .selfsigned import write as write_certificate
 from .stored import ResultError
 from .subject import ideal
+from .targets import open_targets, store
 
 INTERRUPTED: Final = 130  # as of a program that SIGINT ended
 
@@ -195,13 +196,7 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     targets = _targets(options["json"], options["html"])
     comparison = compare_all(order, watch_on(options["quiet"], order.rounds))
     show(comparison)
-    failed = 0
-    for target in targets:
-        try:
-            target.write(comparison)
-        except OSError as error:
-            click.echo(f"Error: {target.path} could not be written: {error.strerror or error}", err=True)
-            failed = 1
+    failed = store(targets, comparison)
     if stored is None or comparison.cut_short:
         return failed or status(comparison)
     tolerance = DEFAULTS["tolerance"] if options["tolerance"] is None else options["tolerance"]
@@ -227,17 +222,10 @@ def _page(comparison: Comparison) -> str:
 
 def _targets(json: str | None, html: str | None) -> list[Target[Comparison]]:
     """See before anything is run that what is to be kept can be written. Raises click.UsageError."""
-    made: list[Target[Comparison]] = []
-    for option, path, make in (
+    return open_targets(
         ("--json", json, json_target),
         ("--html", html, lambda path: text_target(path, _page)),
-    ):
-        try:
-            if path is not None:
-                made.append(make(path))
-        except OSError as error:
-            raise click.UsageError(f"{option}: {path} cannot be written: {error.strerror or error}") from None
-    return made
+    )
 
 
 def _command(**options: Any) -> None:

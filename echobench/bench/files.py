@@ -131,14 +131,3 @@ def _replace(place: Path, text: str) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-
-
-class TextFile:
-    """A place for a text, of which it is known that it can be written before there is one. Raises OSError."""
-
-    def __init__(self, path: str) -> None:
-        self.path = _probe(path)
-
-    def write(self, text: str) -> None:
-        """Store it; a file that is there is replaced. Raises OSError."""
-        _replace(self.path, text)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from .blast import make_plan, open_targets, store
+from .blast import make_plan
 from .files import curve_csv, json_target, text_target
 from .limits import LimitError
 from .load import LoadError, runner
@@ -20,6 +20,7 @@ from .stored import ResultError
 from .sweep import prepare, sweep
 from .sweep_options import DEFAULTS, SWEEP_SECTIONS
 from .sweep_result import Sweep, read_sweep
+from .targets import open_targets, store
 
 KEPT: Final = ("limit", "precision", "repeats")
 """What a stored sweep says by the names of the options; the lowest rate is its plan's."""

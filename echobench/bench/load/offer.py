@@ -75,6 +75,36 @@ class Offer:
         self.account.ended(intended, "not_sent")
 
 
+class Scheduled(Offer):
+    """A kind of load that has a timetable: what is due is sent, whatever is under way.
+
+    It comes before the class that knows what is under way: ``class OpenTCP(Scheduled, TCPLoad)``.
+    """
+
+    _timetable: Timetable | None = None
+
+    def begin(self) -> None:
+        """Have a timetable."""
+        super().begin()
+        self._timetable = Timetable(self)
+
+    @property
+    def ahead(self) -> bool:
+        """Whether a message is still to come due."""
+        return self._timetable is not None and self._timetable.next() != NEVER
+
+    @property
+    def spent(self) -> bool:
+        """Whether the count is reached."""
+        return self._timetable is not None and self._timetable.spent
+
+    def finish(self) -> None:
+        """Count also what was never reached."""
+        super().finish()
+        for intended in self._timetable.rest() if self._timetable is not None else ():
+            self.not_sent(intended)
+
+
 class Timetable:
     """What is due in an open model, up to the end of the window."""
 

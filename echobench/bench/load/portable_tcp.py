@@ -8,7 +8,7 @@ from typing import Final
 
 from . import LoadError
 from .connecting import Connection, Dialer, Opener
-from .offer import NEVER, Offer, Timetable
+from .offer import NEVER, Offer, Scheduled
 from .streams import Stream
 
 MOST_MESSAGES: Final = 4096  # under way on one connection; what is due beyond that waits here, and its time runs
@@ -177,16 +177,10 @@ class ClosedTCP(TCPLoad):
             link.transport.write(data)
 
 
-class OpenTCP(TCPLoad):
+class OpenTCP(Scheduled, TCPLoad):
     """Messages are sent when they are due, whatever is under way, on one connection after the other."""
 
-    _timetable: Timetable | None = None
     _next = 0
-
-    def begin(self) -> None:
-        """Have a timetable."""
-        super().begin()
-        self._timetable = Timetable(self)
 
     def turn(self, now: int) -> int:
         """Send what is due."""
@@ -210,18 +204,6 @@ class OpenTCP(TCPLoad):
             link.send(link.held.popleft(), self.account.now())
 
     @property
-    def spent(self) -> bool:
-        """Whether the count is reached."""
-        return self._timetable is not None and self._timetable.spent
-
-    @property
     def idle(self) -> bool:
         """Whether nothing is under way, nor due."""
-        due = self._timetable is not None and self._timetable.next() != NEVER
-        return super().idle and not (due and self._alive)
-
-    def finish(self) -> None:
-        """Count also what was never reached."""
-        super().finish()
-        for intended in self._timetable.rest() if self._timetable is not None else ():
-            self.not_sent(intended)
+        return super().idle and not (self.ahead and self._alive)

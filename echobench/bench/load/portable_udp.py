@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .flows import NEXT, Flows
-from .offer import MILLISECOND, NEVER, PAUSE, Timetable
+from .offer import MILLISECOND, PAUSE, Scheduled
 from .portable_sockets import UDPOffer
 
 
@@ -118,16 +118,10 @@ class ClosedUDP(UDPLoad):
             self._fill(flow)
 
 
-class OpenUDP(UDPLoad):
+class OpenUDP(Scheduled, UDPLoad):
     """Messages are sent when they are due, on one flow after the other."""
 
-    _timetable: Timetable | None = None
     _next = 0
-
-    def begin(self) -> None:
-        """Have a timetable."""
-        super().begin()
-        self._timetable = Timetable(self)
 
     def turn(self, now: int) -> int:
         """Send what is due."""
@@ -142,17 +136,6 @@ class OpenUDP(UDPLoad):
         return min(look, self._timetable.next())
 
     @property
-    def spent(self) -> bool:
-        """Whether the count is reached."""
-        return self._timetable is not None and self._timetable.spent
-
-    @property
     def idle(self) -> bool:
         """Whether nothing is under way, nor due."""
-        return super().idle and (self._timetable is None or self._timetable.next() == NEVER)
-
-    def finish(self) -> None:
-        """Count also what was never reached."""
-        super().finish()
-        for intended in self._timetable.rest() if self._timetable is not None else ():
-            self.not_sent(intended)
+        return super().idle and not self.ahead

@@ -34,6 +34,8 @@ class Clause:
 TCP_BACK = 'RFC 862: "any data received is sent back"'
 UDP_BACK = 'RFC 862: "when a datagram is received, the data from it is sent back in an answering datagram"'
 UNTIL = 'RFC 862: "this continues until the calling user terminates the connection"'
+STREAM = "RFC 9293: TCP is a stream, in which the sizes of writes mean nothing"
+SOURCE = "RFC 1122, 4.1.3.5: the source of an answer should be the destination of the request"
 SENSE = "good sense"
 
 TCP: Final = (
@@ -47,12 +49,12 @@ TCP: Final = (
     Clause(
         id="tcp-bytewise",
         title="Bytes that are sent one at a time come back in order",
-        basis="RFC 9293: TCP is a stream, in which the sizes of writes mean nothing",
+        basis=STREAM,
     ),
     Clause(
         id="tcp-chunks",
         title="Chunks of random sizes come back in order",
-        basis="RFC 9293: TCP is a stream, in which the sizes of writes mean nothing",
+        basis=STREAM,
     ),
     Clause(id="tcp-large", title="3 MB in large writes come back whole", basis=TCP_BACK),
     Clause(
@@ -110,17 +112,17 @@ UDP: Final = (
     Clause(
         id="udp-source",
         title="The answer comes from the address and port that were asked",
-        basis="RFC 1122, 4.1.3.5: the source of an answer should be the destination of the request",
+        basis=SOURCE,
     ),
     Clause(
         id="udp-source-other",
         title="Asked at another address of the same machine (127.0.0.2), it answers from that one",
-        basis="RFC 1122, 4.1.3.5: the source of an answer should be the destination of the request",
+        basis=SOURCE,
     ),
     Clause(
         id="udp-connected",
         title="A connected socket, which takes answers from there only, gets its answer",
-        basis="RFC 1122, 4.1.3.5: the source of an answer should be the destination of the request",
+        basis=SOURCE,
     ),
     Clause(id="udp-once", title="Each datagram is answered once", basis='RFC 862: "an answering datagram"'),
     Clause(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
-from collections.abc import Callable
 from typing import Any, Final
 
 import click
 
-from ..files import TextFile
+from ..files import text_target
 from ..options import SECONDS, WHOLE
+from ..targets import open_targets, store
 from .formats import as_json, as_junit, as_tap
-from .outcomes import Verification
 from .report import Going, nobody, show, show_clauses
 from .run import TRANSPORTS, VerifyError
 from .run import verify as make
@@ -103,34 +102,23 @@ def _settings(host: str | None, options: dict[str, Any]) -> dict[str, Any]:
 
 def _run(host: str | None, json: str | None, junit: str | None, tap: bool, quiet: bool, **options: Any) -> int:
     settings = _settings(host, options)
-    targets: list[tuple[TextFile, Callable[[Verification], str]]] = []
-    wanted: list[tuple[str, str | None, Callable[[Verification], str]]]
-    wanted = [("--json", json, as_json), ("--junit", junit, as_junit)]
-    for option, path, write in wanted:
-        if path is not None:
-            try:
-                targets.append((TextFile(path), write))
-            except OSError as error:
-                raise click.UsageError(f"{option}: {path} cannot be written: {error.strerror or error}") from None
+    targets = open_targets(
+        ("--json", json, lambda path: text_target(path, as_json)),
+        ("--junit", junit, lambda path: text_target(path, as_junit)),
+    )
     try:
         with Going(quiet=quiet) as going:
             found = make(**settings, progress=going)
     except VerifyError as error:
         raise click.ClickException(str(error)) from None
-    status = int(not found.passed)
     if tap:
         click.echo(as_tap(found), nl=False)
     elif not found.nobody:
         show(found)
-    for target, write in targets:
-        try:
-            target.write(write(found))
-        except OSError as error:
-            click.echo(f"Error: {target.path} could not be written: {error.strerror or error}", err=True)
-            status = 1
+    failed = store(targets, found)
     if found.nobody:
         raise click.ClickException(nobody(found))
-    return status
+    return failed or int(not found.passed)
 
 
 def _command(**options: Any) -> None:
