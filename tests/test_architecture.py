@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,37 @@ def test_imports_go_down_only(path):
                 assert target in allowed, f"{floor} imports {name}"
         if floor == "kernel":
             assert first not in ("twisted", "zope"), "the kernel floor knows no Twisted"
+
+
+def rooms(path):
+    """Names of the benchmark's rooms and modules that one of its modules imports."""
+    return {name.split(".")[2] for name in imports(path) if name.startswith("echobench.bench.")}
+
+
+ABOVE_LOAD = {"report", "verify", "options", "targets", "blast", "compare", "rounds", "sweep", "sweep_command"}
+
+
+def test_load_knows_of_no_command_and_no_report():
+    for path in (PACKAGE / "bench/load").glob("*.py"):
+        assert not rooms(path) & ABOVE_LOAD, path.name
+
+
+def test_verify_can_stand_alone():
+    """But for its command, which has options and files as the others have."""
+    for path in (PACKAGE / "bench/verify").glob("*.py"):
+        beside = {"files", "options", "targets"} if path.name == "command.py" else set()
+        assert rooms(path) <= {"verify", *beside}, path.name
+
+
+def test_the_design_names_every_module_and_no_other():
+    """Else whoever reads docs/design.md looks for what is not there, or finds what nobody explains."""
+    named = set(re.findall(r"`([a-z_*/]+\.py)`", (ROOT / "docs/design.md").read_text()))
+    there = [str(path.relative_to(PACKAGE)) for path in modules()]
+    for path in there:
+        found = any(fnmatch.fnmatch(f"/{path}", f"*/{name}") for name in named)
+        assert found or path.endswith("__.py"), f"docs/design.md says nothing of {path}"
+    for name in named - {"twisted/plugins/echobench_plugin.py"}:
+        assert any(fnmatch.fnmatch(f"/{path}", f"*/{name}") for path in there), f"there is no {name}"
 
 
 def test_the_lesson_knows_only_the_vocabulary():
