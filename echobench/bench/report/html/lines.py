@@ -15,7 +15,7 @@ from .scales import percentile_scale, scale
 
 A_DECADE: Final = 24  # points
 TABLE: Final = (0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99, 99.999)
-STYLES: Final = ("s1", "s2", "s3", "s4", "s5", "s6")
+STYLES: Final = tuple(f"s{n}" for n in range(1, 13))  # the same six colours twice, with other dashes
 
 
 def percentiles(histogram: Histogram) -> list[tuple[float, float]]:
