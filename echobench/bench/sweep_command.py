@@ -12,6 +12,7 @@ from .files import curve_csv, json_target, text_target
 from .limits import LimitError
 from .load import LoadError, runner
 from .options import Sectioned
+from .pictures import picture_target, sweep_png
 from .plan import Plan, PlanError
 from .report.html.sweep import sweep_page
 from .report.sweep_terminal import StepLines, show_sweep
@@ -20,7 +21,7 @@ from .sweep import prepare, sweep
 from .sweep_options import SWEEP_SECTIONS
 
 
-def _run(json: str | None, csv: str | None, html: str | None, quiet: bool, **options: Any) -> int:
+def _run(json: str | None, csv: str | None, html: str | None, png: str | None, quiet: bool, **options: Any) -> int:
     search = {name: options.pop(name) for name in ("limit", "precision", "repeats")}
     first, last = options.pop("from_rate"), options.pop("to_rate")
     try:
@@ -32,6 +33,7 @@ def _run(json: str | None, csv: str | None, html: str | None, quiet: bool, **opt
         ("--json", json, json_target),
         ("--csv", csv, lambda path: text_target(path, curve_csv)),
         ("--html", html, lambda path: text_target(path, sweep_page)),
+        ("--png", png, lambda path: picture_target(path, sweep_png)),
     )
     lines = StepLines(Console(stderr=True, highlight=False, quiet=quiet))
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from .options import HTML, NUMBER, SECONDS, SECTIONS, WHOLE, Parsed
+from .options import HTML, NUMBER, PNG, SECONDS, SECTIONS, WHOLE, Parsed
 
 LEFT_OUT: Final = {"window", "rate", "flood", "connect"}
 """Of blast's options on the load: a sweep is an open loop, and chooses the rate."""
@@ -70,5 +70,6 @@ SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             help="Write the curve: a line with the main figures for each step, by rate; a file there is replaced.",
         ),
         HTML,
+        PNG,
     ),
 }

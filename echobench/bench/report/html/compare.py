@@ -19,12 +19,8 @@ HEAD = ("subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50"
 
 def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
     """Give the page."""
-    cpus = ", ".join(
-        f"{who} on {'CPU' if len(which) == 1 else 'CPUs'} {' '.join(map(str, which))}" if which else f"{who} on any CPU"
-        for who, which in (("servers", comparison.server_cpus), ("load", comparison.load_cpus))
-    )
     lead = [
-        tag("p", f"{comparison.rounds} rounds, in each of which every server had its turn; {cpus}."),
+        tag("p", f"{comparison.rounds} rounds, in each of which every server had its turn; {cpus(comparison)}."),
         tag("p", f"Begun {comparison.started}.", class_="muted"),
     ]
     notes = [*comparison.notes, *(["It was ended early: this is what was complete."] if comparison.cut_short else [])]
@@ -41,6 +37,14 @@ def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
         section("The circumstances", described(comparison.environment), run_by(comparison.environment)),
     ]
     return page("Echo servers compared", lead, sections)
+
+
+def cpus(comparison: Comparison) -> str:
+    """Say who was on which CPUs."""
+    return ", ".join(
+        f"{who} on {'CPU' if len(which) == 1 else 'CPUs'} {' '.join(map(str, which))}" if which else f"{who} on any CPU"
+        for who, which in (("servers", comparison.server_cpus), ("load", comparison.load_cpus))
+    )
 
 
 def percent(row: Row) -> str:
