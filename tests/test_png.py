@@ -32,7 +32,7 @@ from echobench.bench.report.png import panels, sheet
 from echobench.bench.report.png.blast import blast_figure
 from echobench.bench.report.png.compare import compare_figure
 from echobench.bench.report.png.sweep import sweep_figure
-from echobench.bench.report.png.text import LOST, fitted, width, written
+from echobench.bench.report.png.text import LOST, fitted, width, wrapped, written
 from echobench.bench.sweep_command import command as sweep
 
 ODD = "_$x^2$ \u4e16\U0001f9ff\x1b[31m\udcff" + "long" * 20
@@ -173,6 +173,10 @@ def test_text_is_cut_to_its_room(room):
     assert short.endswith("…") == (room < 30)
     assert width(short.rstrip("…") + "wide W", 12) > room or room == 30, "it takes the room that there is"
     assert written("a\nb") == f"a{LOST}b"
+    lines = wrapped("wide WIDE " * 12, 12, room).split("\n")
+    assert len(lines) == (1 if room == 30 else 2)
+    assert all(width(line, 12) <= room for line in lines)
+    assert lines[0].strip() == ("wide WIDE " * 12)[: len(lines[0].strip())]
 
 
 def test_colours_and_dashes_are_those_of_the_pages():
@@ -214,7 +218,11 @@ def test_a_sweep():
 
 @pytest.mark.parametrize("capacity", [100, 2100, 1e8])
 def test_sweeps_that_found_little(capacity):
-    size(sheet.png(sweep_figure(swept(queue(capacity), last=10_000))))
+    figure = sweep_figure(swept(queue(capacity, generator=9000), last=20_000))
+    assert list(overlaps(figure)) == []
+    low, high = figure.axes[1].get_ylim()
+    assert low <= 1e6 < high, "the limit is in the picture"
+    assert size(sheet.png(figure)) == (1920, 1080)
 
 
 @pytest.mark.parametrize("model", ["closed", "open", "flood"])
@@ -226,6 +234,7 @@ def test_a_run(model):
     assert len(axes.lines) == {"closed": 1, "open": 2, "flood": 0}[model]
     assert model == "flood" or "p99" in axes.get_title(loc="left")
     assert any("server.example:7007" in each for each in texts(figure))
+    assert list(overlaps(figure)) == []
     assert size(blast_png(result)) == (1920, 1080)
 
 

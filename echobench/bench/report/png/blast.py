@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 from matplotlib.figure import Figure
 
 from ...results import Result
@@ -23,7 +24,5 @@ def blast_figure(result: Result) -> Figure:
             axes.axis("off")
             axes.text(0.5, 0.5, f"too few answers for percentiles;  {figures}", ha="center", color=MUTED)
         else:
-            lines = draw_chart(axes, chart, WIDTH - 2)
-            axes.set_title(figures, loc="left", weight="bold")
-            axes.legend(lines, [series.name for series in chart.series], loc="upper left")
+            draw_chart(axes, attrs.evolve(chart, title=figures), WIDTH - 2, legend=True)
     return made.figure

@@ -20,7 +20,7 @@ from .text import fitted
 
 LEAST, ROW, AROUND = 3.6, 0.37, 1.5  # inches: of a load's part, of a bar, of what is above and below bars
 KEYS: Final = 4  # names in a line of the legend
-KEY_ROW: Final = 0.3
+KEY_ROW, KEY_AROUND = 0.3, 1.05  # inches: how high a line of it is, and what a name has beside it
 CURVES: Final = 6.2  # about how long the axis of percentiles is
 
 
@@ -71,7 +71,7 @@ def _legend(foot: SubFigure, named: list[tuple[str, str]]) -> None:
     if not named:
         return
     lines = [Line2D([], [], linewidth=2.0, **look(style)) for _, style in named]
-    room = (WIDTH - 2 * MARGIN) / KEYS - 0.75
+    room = (WIDTH - 2 * MARGIN) / KEYS - KEY_AROUND
     # Texts are set afterwards, because matplotlib leaves out names that begin with an underscore.
     legend = foot.legend(lines, ["-"] * len(lines), loc="upper left", bbox_to_anchor=(MARGIN / WIDTH, 1), ncols=KEYS,
                          handlelength=3.2, borderaxespad=0, borderpad=0)  # fmt: skip

@@ -35,8 +35,8 @@ def look(style: str) -> dict[str, Any]:
     return {"color": COLOURS[(number - 1) % len(COLOURS)], "linestyle": DASHES[number - 1]}
 
 
-def draw_chart(axes: Axes, chart: Chart, room: float) -> list[Line2D]:
-    """Draw a chart, and give the lines of its series. ``room`` is about how many inches the axis of x is long."""
+def draw_chart(axes: Axes, chart: Chart, room: float, *, legend: bool = False) -> None:
+    """Draw a chart. ``room`` is about how many inches the axis of x is long."""
     _scaled(axes, chart, room)
     if chart.band is not None:
         axes.axvspan(*chart.band, color=BAND, linewidth=0, zorder=1)
@@ -45,7 +45,10 @@ def draw_chart(axes: Axes, chart: Chart, room: float) -> list[Line2D]:
         axes.axhline(level, color=BAD, linestyle=LONG, linewidth=1.5)
         axes.annotate(written(words), (0.01, level), xycoords=axes.get_yaxis_transform(), xytext=(0, 4),
                       textcoords="offset points", color=BAD)  # fmt: skip
-    return [_series(axes, each) for each in chart.series]
+    lines = [_series(axes, each) for each in chart.series]
+    if legend:  # beside the title, where nothing is drawn
+        axes.legend(lines, [series.name for series in chart.series], loc="lower right", bbox_to_anchor=(1, 1),
+                    ncols=len(lines), borderaxespad=0.1, handlelength=2.6)  # fmt: skip
 
 
 def _scaled(axes: Axes, chart: Chart, room: float) -> None:
@@ -112,8 +115,9 @@ def draw_bars(axes: Axes, title: str, bars: Sequence[Bar], scale: Scale) -> None
             axes.text(1.01, row, f"{100 * bar.low:.1f} to {100 * bar.high:.1f}", size=SMALL, color=MUTED, va="center",
                       transform=axes.get_yaxis_transform())  # fmt: skip
         _beside(axes, max(bar.value, bar.high), row, bar.said, INK)
-    axes.annotate("95 % interval", (1.01, 1.0), xycoords="axes fraction", xytext=(0, 7), textcoords="offset points",
-                  size=SMALL, color=MUTED)  # fmt: skip
+    if any(bar.high > bar.low for bar in bars):
+        axes.annotate("95 % interval", (1.01, 1.0), xycoords="axes fraction", xytext=(0, 7), textcoords="offset points",
+                      size=SMALL, color=MUTED)  # fmt: skip
     axes.axvline(1.0, color=MUTED, linestyle=DOTS, linewidth=1.2, zorder=0.5)
     axes.set_yticks(rows, [fitted(bar.name, NORMAL, NAME) for bar in bars])
     spare = max(0.0, FEW - len(bars)) / 2

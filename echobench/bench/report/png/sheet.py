@@ -14,7 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 
 import echobench
 
-from .text import DPI, FONT, fitted
+from .text import DPI, FONT, fitted, wrapped
 
 WIDTH, HEIGHT = 16.0, 9.0  # inches, as slides are; a picture with much in it is higher
 MARGIN: Final = 0.3
@@ -69,8 +69,8 @@ def sheet(title: str, lead: str, note: str, *, body: float = 0.0, legend: float 
     FigureCanvasAgg(figure)
     head, middle, below = figure.subfigures(3, 1, height_ratios=[HEAD, body, foot], squeeze=False)[:, 0]
     room, left = WIDTH - 2 * MARGIN, MARGIN / WIDTH
-    head.text(left, 0.74, fitted(title, LARGE, room, bold=True), size=LARGE, weight="bold", va="center")
-    head.text(left, 0.3, fitted(lead, MIDDLE, room), size=MIDDLE, color=MUTED, va="center")
+    head.text(left, 0.7, fitted(title, LARGE, room, bold=True), size=LARGE, weight="bold", va="center")
+    head.text(left, 0.47, wrapped(lead, MIDDLE, room), size=MIDDLE, color=MUTED, va="top")
     below.text(left, 0.2 / foot, fitted(note, SMALL, room), size=SMALL, color=MUTED, va="center")
     return Sheet(figure=figure, body=middle, foot=below)
 

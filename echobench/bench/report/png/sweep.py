@@ -15,6 +15,7 @@ from .panels import draw_chart
 from .sheet import COLOURS, MUTED, machine, settings, sheet
 
 DEPTHS = (50.0, 99.0)
+ABOVE = 3  # times the limit: there is room for its words
 HALF = 6.3  # about how many inches an axis of rates is long
 
 
@@ -30,8 +31,7 @@ def sweep_figure(done: Sweep) -> Figure:
                 axes.axis("off")
                 axes.text(0.5, 0.5, "too few answers for percentiles", ha="center", color=MUTED)
                 continue
-            lines = draw_chart(axes, chart, HALF)
-            axes.legend(lines, [series.name for series in chart.series], loc="upper left", bbox_to_anchor=(0, 0.93))
+            draw_chart(axes, chart, HALF, legend=True)
             _held(axes, done, chart.x)
     return made.figure
 
@@ -52,7 +52,7 @@ def times_chart(done: Sweep, points: list[Point]) -> Chart | None:
         title="Round-trip time against asked for",
         description="",
         x=rate_scale(points),
-        y=scale([*values, *([limit.bound] if limit else [])], duration, log=True),
+        y=scale([*values, *([limit.bound, ABOVE * limit.bound] if limit else [])], duration, log=True),
         x_title="asked for, messages a second",
         y_title="round-trip time",
         series=tuple(series),

@@ -37,6 +37,16 @@ def width(text: str, size: float, *, bold: bool = False) -> float:
     return float(font.get_width_height()[0]) / 64 / DPI
 
 
+def wrapped(text: str, size: float, room: float) -> str:
+    """Give a text in one line or two, each of them at most ``room`` inches wide; what is longer is cut."""
+    first, rest = written(text), ""
+    while width(first, size) > room and " " in first:
+        first, _, word = first.rpartition(" ")
+        rest = f"{word} {rest}"
+    lines = [first, rest.strip()] if rest.strip() else [first]
+    return "\n".join(fitted(line, size, room) for line in lines)
+
+
 def fitted(text: str, size: float, room: float, *, bold: bool = False) -> str:
     """Give a text that can be drawn and is at most ``room`` inches wide; one that is longer ends with an ellipsis."""
     clean = written(text)
