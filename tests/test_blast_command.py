@@ -254,7 +254,7 @@ def test_the_reference_is_up_to_date():
 
 def test_every_option_is_a_setting_or_known():
     """An option that nothing reads would be accepted and do nothing."""
-    known = {"tcp", "udp", "tls", "flood", "connect", "quiet", "json", "csv", "html", "stored"}
+    known = {"tcp", "udp", "tls", "flood", "connect", "quiet", "json", "csv", "html", "png", "stored"}
     fields = set(Plan(host="h").as_dict()) | known
     assert {option.name for options in SECTIONS.values() for option in options} <= fields
     assert isinstance(blast, click.Command)

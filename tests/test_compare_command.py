@@ -45,6 +45,7 @@ def invoke(*options):
         (["/nowhere.json", "a=x {port}"], "stored results are shown, and subjects are run"),
         (["--json", "/"], "--json: / cannot be written: it is a directory"),
         (["--html", "/"], "--html: / cannot be written: it is a directory"),
+        (["--png", "/"], "--png: / cannot be written: it is a directory"),
     ],
 )
 def test_wrong_options(options, sentence, monkeypatch):
@@ -109,11 +110,12 @@ def test_statuses(pretended, tmp_path):
     _, results = pretended
     good = synthetic(1)
     results.append(good)
-    files = ["--json", str(tmp_path / "c.json"), "--html", str(tmp_path / "c.html")]
+    files = ["--json", str(tmp_path / "c.json"), "--html", str(tmp_path / "c.html"), "--png", str(tmp_path / "c.png")]
     assert invoke("mine=x {port}", *files).exit_code == 0
     page = (tmp_path / "c.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
     assert page.count("<svg") >= 1
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert read(str(tmp_path / "c.json")).as_dict() == good.as_dict()
 
     def broken(*names):

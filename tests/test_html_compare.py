@@ -93,6 +93,9 @@ def test_the_page(compared):
     assert ["".join(row[0].itertext()) for row in tables[0].find("tbody")] == ["ideal", "other", "gone"]
     assert page.count('class="bar"') == 2, "one, for wide and for narrow pages"
     assert page.count('class="bar-plain"') == 2
+    drawn = next(each for each in read.iter("svg") if each.find("rect") is not None)
+    written = ["".join(each.itertext()) for each in drawn.iter("text")]
+    assert written[-2:] == ["gone", "void"], "who has no bar is there with a word"
 
 
 def test_hostile_names_are_names(compared):

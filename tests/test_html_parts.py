@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from echobench.bench.histogram import Histogram
 from echobench.bench.report.html.bars import Bar, draw_bars
 from echobench.bench.report.html.charts import Chart, Series, draw
-from echobench.bench.report.html.lines import percentiles
+from echobench.bench.report.html.lines import STYLES, percentiles
 from echobench.bench.report.html.markup import Html, html, number, tag
 from echobench.bench.report.html.page import STYLE
 from echobench.bench.report.html.scales import MOST, decades, percentile_scale, scale, steps
@@ -147,6 +147,25 @@ def test_bars_are_as_long_as_their_values(lengths):
     for width, value in zip(widths, lengths, strict=True):
         assert width / value == pytest.approx(widths[0] / lengths[0], rel=0.1, abs=0.5)
         assert 0 <= width <= 360
+
+
+def test_an_interval_that_is_none_is_not_drawn():
+    bars = [Bar(name="a", value=1.0, low=1.0, high=1.0, said=""), Bar(name="b", value=1.0, low=0.9, high=1.1, said="")]
+    read = ET.fromstring(draw_bars("t", "d", bars, scale([1.1], str, log=False), 360))
+    assert [each.get("class") for each in read.iter("path")] == ["halo", "interval"]
+
+
+def test_every_style_of_a_line_differs_from_the_others():
+    style = STYLE.read_text()
+    found = []
+    for name in STYLES:
+        rules = [(each, body) for each, body in re.findall(r"([^{}]*?)\{([^{}]*)\}", style)]
+        picked = {
+            body for each, body in rules for one in each.split(",") if one.strip() in (f".{name}", f".{name} .line")
+        }
+        assert any("color: var" in body for body in picked), name
+        found.append(frozenset(picked))
+    assert len(set(found)) == len(STYLES) == 12
 
 
 def contrast(first, second):

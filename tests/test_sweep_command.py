@@ -44,13 +44,15 @@ def invoke(monkeypatch):
 
 
 def test_the_answer_the_files_and_the_status(invoke, tmp_path):
-    json_file, csv_file, page = (str(tmp_path / f"a.{kind}") for kind in ("json", "csv", "html"))
-    done = invoke("h", "--udp", "-l", "p99<1ms", "--json", json_file, "--csv", csv_file, "--html", page)
+    json_file, csv_file, page, picture = (str(tmp_path / f"a.{kind}") for kind in ("json", "csv", "html", "png"))
+    done = invoke("h", "--udp", "-l", "p99<1ms", "--json", json_file, "--csv", csv_file, "--html", page,
+                  "--png", picture)  # fmt: skip
     assert done.exit_code == 0, done.output
     stored = read_sweep(json_file)
     assert f"held up to {stored.held:,.0f} messages a second" in done.stdout.replace("\n", " ")
     assert len(Path(csv_file).read_text().splitlines()) == len(stored.steps) + 1
     assert Path(page).read_text().startswith("<!DOCTYPE html>")
+    assert Path(picture).read_bytes().startswith(b"\x89PNG")
     assert "held" in done.stderr
     invoke("h", "--udp", "-l", "p99<1ms", "--csv", csv_file)
     assert len(Path(csv_file).read_text().splitlines()) == len(stored.steps) + 1, "a curve replaces a curve"
@@ -82,6 +84,7 @@ def test_options_become_plans(invoke):
         ("h -l p99<1ms --repeats 4", "--repeats is an odd number"),
         ("h -l p99<1ms --json /", "--json: / cannot be written: it is a directory"),
         ("h -l p99<1ms --html /nowhere/x", "--html: /nowhere/x cannot be written"),
+        ("h -l p99<1ms --png /nowhere/x", "--png: /nowhere/x cannot be written"),
         ("h -l p99<1ms --rate 5", "No such option"),
         ("h -l p99<1ms --flood", "No such option"),
         ("--from /nowhere", "File '/nowhere' does not exist"),

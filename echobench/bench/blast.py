@@ -10,6 +10,7 @@ from . import verdicts
 from .files import csv_target, json_target, text_target
 from .load import LoadError, runner
 from .options import SECTIONS, Sectioned
+from .pictures import blast_png, picture_target
 from .plan import Plan, PlanError
 from .report.html.blast import blast_page
 from .report.live import progress_on
@@ -52,7 +53,9 @@ def make_plan(options: dict[str, Any], stored: Plan | None) -> Plan:
     return Plan.from_dict({**stored.as_dict(), **given})
 
 
-def _run(json: str | None, csv: str | None, html: str | None, stored: str | None, **options: Any) -> int:
+def _run(
+    json: str | None, csv: str | None, html: str | None, png: str | None, stored: str | None, **options: Any
+) -> int:
     try:
         plan = make_plan(options, read(stored).plan if stored else None)
     except PlanError as error:
@@ -63,6 +66,7 @@ def _run(json: str | None, csv: str | None, html: str | None, stored: str | None
         ("--json", json, json_target),
         ("--csv", csv, csv_target),
         ("--html", html, lambda path: text_target(path, blast_page)),
+        ("--png", png, lambda path: picture_target(path, blast_png)),
     )
     try:
         result = runner.run(plan, progress_on(options["quiet"]))

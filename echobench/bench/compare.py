@@ -22,6 +22,7 @@ from .idle import connection_memory
 from .judge import judge
 from .load.checks import is_ours
 from .options import Sectioned
+from .pictures import compare_png, picture_target
 from .report.compared import console_for, show, show_gate, show_side_by_side
 from .report.html.compare import compare_page
 from .report.rounds_live import watch_on
@@ -193,7 +194,7 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     if not hasattr(os, "killpg"):
         raise click.ClickException("compare starts and ends servers as POSIX systems do, and this is none")
     order = make_order(options, named, stored)
-    targets = _targets(options["json"], options["html"])
+    targets = _targets(options["json"], options["html"], options["png"])
     comparison = compare_all(order, watch_on(options["quiet"], order.rounds))
     show(comparison)
     failed = store(targets, comparison)
@@ -220,11 +221,12 @@ def _page(comparison: Comparison) -> str:
     return compare_page(comparison, judge(comparison))
 
 
-def _targets(json: str | None, html: str | None) -> list[Target[Comparison]]:
+def _targets(json: str | None, html: str | None, png: str | None) -> list[Target[Comparison]]:
     """See before anything is run that what is to be kept can be written. Raises click.UsageError."""
     return open_targets(
         ("--json", json, json_target),
         ("--html", html, lambda path: text_target(path, _page)),
+        ("--png", png, lambda path: picture_target(path, compare_png)),
     )
 
 

@@ -9,7 +9,7 @@ import click
 
 from . import profiles, subject
 from .comparison import Load, Subject
-from .options import CPUS, IN_FILE, SECONDS, WHOLE, Parsed
+from .options import CPUS, IN_FILE, PNG, SECONDS, WHOLE, Parsed
 
 
 def part(text: str) -> float:
@@ -85,6 +85,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, and not how it goes."),
         click.Option(["--json"], type=click.Path(), metavar="FILE", help="Store the comparison; a file is replaced."),
         click.Option(["--html"], type=click.Path(), metavar="FILE", help="Write it as one page; a file is replaced."),
+        PNG,
     ),
 }
 

@@ -28,7 +28,12 @@ class Target(Protocol[T_contra]):
 
 def text_target(path: str, make: Callable[[T_contra], str]) -> Target[T_contra]:
     """Give a file for a text made of a result; one that is there is replaced. Raises OSError if it cannot be."""
-    return _Text(path, make)
+    return _Made(path, make)
+
+
+def bytes_target(path: str, make: Callable[[T_contra], bytes]) -> Target[T_contra]:
+    """Give a file for bytes made of a result; one that is there is replaced. Raises OSError if it cannot be."""
+    return _Made(path, make)
 
 
 def json_target(path: str) -> JsonTarget:
@@ -67,8 +72,8 @@ class JsonTarget:
         _replace(self.path, json.dumps(result.as_dict(), indent=1, allow_nan=False) + "\n")
 
 
-class _Text(Generic[T_contra]):
-    def __init__(self, path: str, make: Callable[[T_contra], str]) -> None:
+class _Made(Generic[T_contra]):
+    def __init__(self, path: str, make: Callable[[T_contra], str | bytes]) -> None:
         self.path, self._make = _probe(path), make
 
     def write(self, result: T_contra) -> None:
@@ -116,15 +121,16 @@ def _beside(place: Path) -> Path:
     return place.with_name(f".{place.name}.{os.getpid()}.tmp")
 
 
-def _replace(place: Path, text: str) -> None:
-    """Put a text in a file's place, or write it to what is no file: /dev/stdout, a pipe."""
+def _replace(place: Path, content: str | bytes) -> None:
+    """Put a text or bytes in a file's place, or write it to what is no file: /dev/stdout, a pipe."""
+    data = content.encode() if isinstance(content, str) else content
     if place.exists() and not place.is_file():
-        place.write_text(text, encoding="utf-8")
+        place.write_bytes(data)
         return
     beside = _beside(place)
     try:
-        with beside.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with beside.open("xb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(place)

@@ -102,6 +102,12 @@ HTML = click.Option(
     metavar="FILE",
     help="Write the report as one page with charts, for a browser; a file there is replaced.",
 )
+PNG = click.Option(
+    ["--png"],
+    type=click.Path(),
+    metavar="FILE",
+    help="Draw a picture for slides, which needs the extra png (matplotlib); a file there is replaced.",
+)
 
 
 def _flag(name: str, text: str) -> click.Option:
@@ -201,6 +207,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             help="Add a line with the main figures; a new file begins with a line of names.",
         ),
         HTML,
+        PNG,
         click.Option(
             ["--from", "stored"],
             type=IN_FILE,

@@ -12,6 +12,7 @@ from .files import curve_csv, json_target, text_target
 from .limits import LimitError
 from .load import LoadError, runner
 from .options import Sectioned
+from .pictures import picture_target, sweep_png
 from .plan import Plan, PlanError
 from .report.html.sweep import sweep_page
 from .report.sweep_terminal import StepLines, show_sweep
@@ -41,7 +42,10 @@ def make_sweep(options: dict[str, Any], stored: Sweep | None) -> Sweep:
     return prepare(plan, last=last, **search)
 
 
-def _run(json: str | None, csv: str | None, html: str | None, stored: str | None, quiet: bool, **options: Any) -> int:
+def _run(
+    json: str | None, csv: str | None, html: str | None, png: str | None, stored: str | None, **options: Any
+) -> int:
+    quiet = options.pop("quiet")
     try:
         prepared = make_sweep(options, read_sweep(stored) if stored else None)
     except (PlanError, LimitError) as error:
@@ -52,6 +56,7 @@ def _run(json: str | None, csv: str | None, html: str | None, stored: str | None
         ("--json", json, json_target),
         ("--csv", csv, lambda path: text_target(path, curve_csv)),
         ("--html", html, lambda path: text_target(path, sweep_page)),
+        ("--png", png, lambda path: picture_target(path, sweep_png)),
     )
     lines = StepLines(Console(stderr=True, highlight=False, quiet=quiet))
 

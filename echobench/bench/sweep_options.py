@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from .options import HTML, IN_FILE, NUMBER, SECONDS, SECTIONS, WHOLE, Parsed
+from .options import HTML, IN_FILE, NUMBER, PNG, SECONDS, SECTIONS, WHOLE, Parsed
 
 LEFT_OUT: Final = {"window", "rate", "flood", "connect"}
 """Of blast's options on the load: a sweep is an open loop, and chooses the rate."""
@@ -66,6 +66,7 @@ SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             help="Write the curve: a line with the main figures for each step, by rate; a file there is replaced.",
         ),
         HTML,
+        PNG,
         click.Option(
             ["--from", "stored"],
             type=IN_FILE,

@@ -17,15 +17,23 @@ _numbers = itertools.count(1)
 
 @attrs.frozen(kw_only=True)
 class Bar:
-    """A bar; ``low`` and ``high`` are the ends of its interval, and ``said`` is what is written beside it."""
+    """A bar; ``low`` and ``high`` are the ends of its interval, and ``said`` is what is written beside it.
+
+    One without a value is a name with what is said of it, so that nobody is missing without a word.
+    """
 
     name: str
-    value: float
-    low: float
-    high: float
+    value: float | None = None
+    low: float = 0.0
+    high: float = 0.0
     said: str
     plain: bool = False
     """Whether it is what the others are compared with."""
+
+
+def cut(name: str, most: int) -> str:
+    """Shorten a name that has more letters than there is room for."""
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def draw_bars(title: str, description: str, bars: list[Bar], scale: Scale, width: int) -> Html:
@@ -40,16 +48,16 @@ def draw_bars(title: str, description: str, bars: list[Bar], scale: Scale, width
     most = int(width / LETTER)
     for row, bar in enumerate(bars):
         y = row * ROW
+        parts.append(tag("text", cut(bar.name, most), x=0, y=y + 14))
+        if bar.value is None:
+            parts.append(tag("text", bar.said, x=0, y=y + 33, class_="said missing"))
+            continue
         end, low, high = (scale(each) * right for each in (bar.value, bar.low, bar.high))
-        name = bar.name if len(bar.name) <= most else bar.name[: most - 1] + "…"
+        interval = f"M{low:.1f} {y + 28}H{high:.1f}M{low:.1f} {y + 24}v8M{high:.1f} {y + 24}v8"
         parts += [
-            tag("text", name, x=0, y=y + 14),
             tag("rect", x=0, y=y + 20, width=end, height=16, class_="bar-plain" if bar.plain else "bar"),
-            tag(
-                "path",
-                d=f"M{low:.1f} {y + 28}H{high:.1f}M{low:.1f} {y + 24}v8M{high:.1f} {y + 24}v8",
-                class_="interval",
-            ),
+            # The halo, so that it is seen on a bar of any colour.
+            [tag("path", d=interval, class_=kind) for kind in ("halo", "interval") if high > low],
             tag("text", bar.said, x=max(end, high) + 8, y=y + 33, class_="said"),
         ]
     return tag(

@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 
 @attrs.frozen(kw_only=True)
 class Series:
-    """Points in the order of x; ``style`` is its colour and dash (s1 to s6), ``marks`` one shape for each point."""
+    """Points in the order of x; ``style`` is its colour and dash (s1 to s12), ``marks`` one shape for each point."""
 
     name: str
     points: tuple[tuple[float, float], ...]

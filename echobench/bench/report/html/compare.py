@@ -12,19 +12,15 @@ from .compared import Comparison, Load, Row, Subject
 from .lines import percentile_figure
 from .markup import Content, Html, tag
 from .page import NARROW, WIDE, described, framed, page, run_by, section, table
-from .scales import scale
+from .scales import Scale, scale
 
 HEAD = ("subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "verdict")
 
 
 def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
     """Give the page."""
-    cpus = ", ".join(
-        f"{who} on CPUs {' '.join(map(str, which)) or 'any'}"
-        for who, which in (("servers", comparison.server_cpus), ("load", comparison.load_cpus))
-    )
     lead = [
-        tag("p", f"{comparison.rounds} rounds, in each of which every server had its turn; {cpus}."),
+        tag("p", f"{comparison.rounds} rounds, in each of which every server had its turn; {cpus(comparison)}."),
         tag("p", f"Begun {comparison.started}.", class_="muted"),
     ]
     notes = [*comparison.notes, *(["It was ended early: this is what was complete."] if comparison.cut_short else [])]
@@ -43,6 +39,14 @@ def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
     return page("Echo servers compared", lead, sections)
 
 
+def cpus(comparison: Comparison) -> str:
+    """Say who was on which CPUs."""
+    return ", ".join(
+        f"{who} on {'CPU' if len(which) == 1 else 'CPUs'} {' '.join(map(str, which))}" if which else f"{who} on any CPU"
+        for who, which in (("servers", comparison.server_cpus), ("load", comparison.load_cpus))
+    )
+
+
 def percent(row: Row) -> str:
     """Write percent of ideal; that it is of rates and not of work per CPU second is said."""
     return "-" if row.ratio is None else f"{100 * row.ratio:.1f}{'' if row.basis == 'cpu' else ' by rate'}"
@@ -53,14 +57,19 @@ def interval(row: Row) -> str:
     return "-" if row.low is None or row.high is None else f"{100 * row.low:.1f} to {100 * row.high:.1f}"
 
 
+def best_first(rows: Sequence[Row]) -> list[Row]:
+    """Put rows in the order in which they are shown; those without a ratio are last."""
+    return sorted(rows, key=lambda row: (row.ratio is None, -(row.ratio or 0)))
+
+
 def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
-    best_first = sorted(rows, key=lambda row: (row.ratio is None, -(row.ratio or 0)))
+    rows = best_first(rows)
     return section(
         load.name,
         tag("p", f"{load.plan.transport.upper()}, messages of {load.plan.size} bytes; {model(load.plan)}."),
-        _bars(comparison, load, best_first),
-        tag("div", table(HEAD, [_cells(row) for row in best_first], label=load.name), class_="named"),
-        tag("ul", [tag("li", tag("strong", row.subject), f": {row.verdict}: {row.why}") for row in best_first]),
+        _bars(comparison, load, rows),
+        tag("div", table(HEAD, [_cells(row) for row in rows], label=load.name), class_="named broad"),
+        tag("ul", [tag("li", tag("strong", row.subject), f": {row.verdict}: {row.why}") for row in rows], class_="why"),
         _curves(comparison, load),
     )
 
@@ -78,46 +87,61 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _bars(comparison: Comparison, load: Load, rows: list[Row]) -> Html | None:
-    known = [(row, row.ratio) for row in rows if row.ratio is not None]
-    if not known:
-        return None
-    ideal = comparison.subjects[0].name
-    bars = [
-        Bar(
+def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:
+    """Give the bars of one load's rows; where there is no ratio the verdict is said instead."""
+    return [
+        Bar(name=row.subject, said=row.verdict)
+        if row.ratio is None
+        else Bar(
             name=row.subject,
-            value=ratio,
-            low=ratio if row.low is None else row.low,
-            high=ratio if row.high is None else row.high,
-            said=f"{percent(row)} %" if row.basis == "cpu" else f"{100 * ratio:.1f} % by rate",
-            plain=row.subject == ideal,
+            value=row.ratio,
+            low=row.ratio if row.low is None else row.low,
+            high=row.ratio if row.high is None else row.high,
+            said=f"{percent(row)} %" if row.basis == "cpu" else f"{100 * row.ratio:.1f} % by rate",
+            plain=row.subject == comparison.subjects[0].name,
         )
-        for row, ratio in known
+        for row in rows
     ]
-    title = f"{load.name}: percent of {ideal}"
-    axis = scale([bar.high for bar in bars] + [bar.value for bar in bars], str, log=False)
+
+
+def bars_scale(bars: Sequence[Bar]) -> Scale:
+    """Give the axis of bars."""
+    return scale([end for bar in bars if bar.value is not None for end in (bar.value, bar.high)], str, log=False)
+
+
+def _bars(comparison: Comparison, load: Load, rows: list[Row]) -> Html | None:
+    bars = bars_of(comparison, rows)
+    if all(bar.value is None for bar in bars):
+        return None
+    title = f"{load.name}: percent of {comparison.subjects[0].name}"
+    axis = bars_scale(bars)
     text = "; ".join(f"{bar.name} {bar.said}" for bar in bars)
     return framed(
         title,
         tag("div", draw_bars(title, text, bars, axis, WIDE), class_="wide"),
         tag("div", draw_bars(title, text, bars, axis, NARROW), class_="narrow"),
         head=("subject", "% of ideal", "95 % interval"),
-        rows=[(row.subject, percent(row), interval(row)) for row, _ in known],
+        rows=[(row.subject, percent(row), interval(row)) for row in rows],
         note="work per second of the server's processor time, if not said otherwise; thin lines are 95 % intervals",
     )
 
 
-def _curves(comparison: Comparison, load: Load) -> Html | None:
+def merged(comparison: Comparison, load: Load) -> list[tuple[str, Histogram]]:
+    """Give each subject's times under a load, the rounds' histograms merged."""
     named = []
     for subject in comparison.subjects:
-        merged = Histogram()
+        times = Histogram()
         for run in comparison.runs:
             if (run.subject, run.load) == (subject.name, load.name) and run.result and not run.failure:
                 tally = run.result.tally
-                merged.add(tally.from_intended if load.plan.model == "open" else tally.from_send)
-        named.append((subject.name, merged))
+                times.add(tally.from_intended if load.plan.model == "open" else tally.from_send)
+        named.append((subject.name, times))
+    return named
+
+
+def _curves(comparison: Comparison, load: Load) -> Html | None:
     due = "due" if load.plan.model == "open" else "sent"
-    return percentile_figure(named, f"from when messages were {due}, the rounds' histograms merged")
+    return percentile_figure(merged(comparison, load), f"from when messages were {due}, the rounds' histograms merged")
 
 
 def _subject(subject: Subject) -> tuple[str, str]:

@@ -20,7 +20,6 @@ KEY = "● held  ✕ broke  △ the generator was the limit"
 def sweep_page(done: Sweep) -> str:
     """Give the page."""
     plan, points = done.plan, done.curve()
-    host = f"[{plan.host}]" if ":" in plan.host else plan.host
     flows = f"{plan.flows:,} {'socket' if plan.transport == 'udp' else 'connection'}{'s' * (plan.flows > 1)}"
     lead = [
         tag("p", sentence(done), class_="answer"),
@@ -45,7 +44,14 @@ def sweep_page(done: Sweep) -> str:
         section("Steps that did not hold", tag("ul", [tag("li", each) for each in why(done)])) if why(done) else None,
         section("The circumstances", described(environment), run_by(environment), again("sweep", "sweep.json")),
     ]
-    return page(f"Sweep of {host}:{plan.port} over {plan.transport.upper()}", lead, sections)
+    return page(title(done), lead, sections)
+
+
+def title(done: Sweep) -> str:
+    """Say what was measured."""
+    plan = done.plan
+    host = f"[{plan.host}]" if ":" in plan.host else plan.host
+    return f"Sweep of {host}:{plan.port} over {plan.transport.upper()}"
 
 
 def main_figures(done: Sweep, points: list[Point]) -> list[tuple[str, str]]:
@@ -58,20 +64,22 @@ def main_figures(done: Sweep, points: list[Point]) -> list[tuple[str, str]]:
     return [*found, ("steps", f"{len(done.steps)}")]
 
 
-def _rates(points: list[Point]) -> Scale:
+def rate_scale(points: list[Point]) -> Scale:
+    """Give the axis of the rates that were asked for."""
     return scale([point.rate for point in points], quantity)
 
 
-def _band(done: Sweep) -> tuple[float, float] | None:
+def band_of(done: Sweep) -> tuple[float, float] | None:
+    """Give the rates between which the answer lies; None if nothing held, or nothing broke."""
     above = min((rate for rate in (done.broke, done.generator) if rate is not None), default=None)
     return (done.held, above) if done.held is not None and above is not None else None
 
 
-def throughput(done: Sweep, points: list[Point]) -> Html:
-    """Draw the rate of answers against the rate that was asked for."""
-    x = _rates(points)
+def throughput_chart(done: Sweep, points: list[Point]) -> Chart:
+    """Give the rate of answers against the rate that was asked for."""
+    x = rate_scale(points)
     ends = (points[0].rate, points[-1].rate)
-    chart = Chart(
+    return Chart(
         title="Answered against asked for",
         description=f"Messages answered a second for each rate that was asked for. {sentence(done)}",
         x=x,
@@ -86,10 +94,14 @@ def throughput(done: Sweep, points: list[Point]) -> Html:
                 marks=tuple(MARKS[point.outcome] for point in points),
             ),
         ),
-        band=_band(done),
+        band=band_of(done),
     )
+
+
+def throughput(done: Sweep, points: list[Point]) -> Html:
+    """Draw it."""
     rows = [(quantity(point.rate), quantity(point.answered)) for point in points]
-    return figure(chart, ("asked for", "answered a second"), rows, KEY)
+    return figure(throughput_chart(done, points), ("asked for", "answered a second"), rows, KEY)
 
 
 def times(done: Sweep, points: list[Point], limit: Limit) -> Html | None:
@@ -102,7 +114,7 @@ def times(done: Sweep, points: list[Point], limit: Limit) -> Html | None:
     chart = Chart(
         title=f"{limit.name} against asked for",
         description=f"{limit.name} of the round-trip times for each rate that was asked for. {sentence(done)}",
-        x=_rates(points),
+        x=rate_scale(points),
         y=scale([*(value for _, value, _ in known), *ends, *([limit.bound] if asked else [])], duration),
         x_title="asked for, messages a second",
         y_title=f"round-trip time, {limit.name}",
@@ -115,7 +127,7 @@ def times(done: Sweep, points: list[Point], limit: Limit) -> Html | None:
             ),
         ),
         limit=(limit.bound, f"limit {limit}") if asked else None,
-        band=_band(done),
+        band=band_of(done),
     )
     rows = [
         (quantity(point.rate), limit.show(value), *(map(limit.show, spread) if spread else ("-", "-")))
@@ -133,7 +145,7 @@ def lost(done: Sweep, points: list[Point]) -> Html | None:
     chart = Chart(
         title="Loss against asked for",
         description=f"The part of the messages that did not come back in time. The limit is {limit}.",
-        x=_rates(points),
+        x=rate_scale(points),
         y=scale([*(value for _, value in known), limit.bound], lambda share: f"{100 * share:.4g}%", log=False),
         x_title="asked for, messages a second",
         y_title="lost",
@@ -145,7 +157,7 @@ def lost(done: Sweep, points: list[Point]) -> Html | None:
             ),
         ),
         limit=(limit.bound, f"limit {limit}"),
-        band=_band(done),
+        band=band_of(done),
     )
     return figure(chart, ("asked for", "lost"), [(quantity(p.rate), limit.show(v)) for p, v in known], KEY)
 
