@@ -57,8 +57,6 @@ class Usage:
     """The most that it has ever had resident, in bytes: the sum of its processes' peaks."""
     processes: int
     """How many there were at the end of the window."""
-    system_calls: int | None = None
-    """Not counted: there is no cheap way without tracing, which slows what it counts."""
 
 
 @attrs.frozen(kw_only=True)
@@ -99,6 +97,29 @@ class Memory:
 
 
 @attrs.frozen(kw_only=True)
+class Calls:
+    """How many system calls a subject made under a load, counted in a short run of its own."""
+
+    subject: str
+    load: str
+    calls: int | None = None
+    """Of all its processes and threads, between two readings; None if they were not counted."""
+    window: float | None = None
+    """Seconds between the readings, which may come a moment late."""
+    rate: float | None = None
+    """Echoes a second meanwhile."""
+    failure: str | None = None
+    """Why they were not counted."""
+
+    @property
+    def each(self) -> float | None:
+        """System calls for one echo; None if they were not counted."""
+        if self.calls is None or not self.window or not self.rate:
+            return None
+        return self.calls / self.window / self.rate
+
+
+@attrs.frozen(kw_only=True)
 class Conformance:
     """What ``echobench verify``'s essential checks said of a subject."""
 
@@ -127,6 +148,7 @@ class Comparison:
     runs: tuple[Run, ...]
     """In the order in which they were made."""
     memory: tuple[Memory, ...] = ()
+    calls: tuple[Calls, ...] = ()
     conformance: tuple[Conformance, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader has to know: that server and load shared a CPU."""
@@ -154,6 +176,7 @@ class Comparison:
             "rows": [row.as_dict() for row in judge(self)],
             "runs": [_stored(run) for run in self.runs],
             "memory": [attrs.asdict(each) for each in self.memory],
+            "calls": [attrs.asdict(each) for each in self.calls],
             "conformance": [{**attrs.asdict(each), "failed": list(each.failed)} for each in self.conformance],
             "notes": list(self.notes),
             "cut_short": self.cut_short,
@@ -175,6 +198,7 @@ class Comparison:
                 loads=tuple(Load(name=each["name"], plan=Plan.from_dict(each["plan"])) for each in stored["loads"]),
                 runs=tuple(_run(each) for each in stored["runs"]),
                 memory=_several(Memory, stored["memory"]),
+                calls=_several(Calls, stored["calls"]),
                 conformance=tuple(
                     Conformance(**{**each, "failed": tuple(each["failed"])}) for each in stored["conformance"]
                 ),
