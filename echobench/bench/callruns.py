@@ -2,11 +2,14 @@
 
 They are no part of the rounds, as counting makes each system call a little dearer (:mod:`.callcounter`): what is timed
 is not counted, and what is counted is not timed.
+
+Calls and echoes have to be of the same time, also on a machine that stands still while the window begins or ends. So
+such a run is all window: nothing is sent before the first reading, and nothing after the end, and a reading that comes
+late loses no echo and adds none. It may miss the last message of each flow, or have the end of its connection with it.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -14,8 +17,9 @@ import attrs
 from . import callcounter, rounds
 from .callcounter import CallCounter
 from .comparison import Calls, Run
-from .judge import counts, rate
+from .judge import counts
 from .meter import Meter
+from .plan import Plan
 from .rounds import Setting, Turn, Watch
 from .subject import Server
 
@@ -50,28 +54,27 @@ def make(
 def count(turn: Turn, seconds: float, setting: Setting) -> Calls:
     """Count in one run."""
     # Without a limit to the number of messages, with which nobody knows beforehand when the window ends.
-    plan = attrs.evolve(turn.load.plan, duration=seconds, count=None)
+    plan = attrs.evolve(turn.load.plan, duration=seconds, warmup=0.0, cooldown=0.0, count=None)
     meter = CallMeter()
     run = rounds.conduct(attrs.evolve(turn, load=attrs.evolve(turn.load, plan=plan)), setting, meter)
     found = Calls(subject=turn.subject.name, load=turn.load.name)
-    if failure := run.failure or meter.failure or (None if rate(run) else "nothing was answered"):
+    echoes = run.result.tally.answered if run.result else 0
+    if failure := run.failure or meter.failure or (None if echoes else "nothing was answered"):
         return attrs.evolve(found, failure=failure)
     if meter.calls is None:
         return attrs.evolve(found, failure="the run was over before its window was")
-    return attrs.evolve(found, calls=meter.calls, window=meter.window, rate=rate(run))
+    return attrs.evolve(found, calls=meter.calls, echoes=echoes)
 
 
 class CallMeter(Meter):
-    """Counts system calls within the window."""
+    """Counts the system calls of a run that is all window."""
 
     def __init__(self) -> None:
         super().__init__()
         self._counter: CallCounter | None = None
-        self._before = (0, 0.0)
+        self._before = 0
         self.calls: int | None = None
         """None if they were not read at both ends."""
-        self.window: float | None = None
-        """Seconds between the two readings."""
         self.failure: str | None = None
         """Why they cannot be counted."""
 
@@ -89,21 +92,22 @@ class CallMeter(Meter):
         """Whether it counts."""
         return self._counter is not None
 
+    def began(self, plan: Plan, begin: int) -> None:
+        """Read at once, as connections are open, and the first message is still to be sent."""
+        if self._counter is not None:
+            self._before = self._counter.total()
+        super().began(plan, begin)
+
     def first(self) -> None:
-        """Read what has been counted up to the window."""
-        self._before = self._read()
+        """Do nothing: at this moment it might be late."""
 
     def last(self) -> None:
         """Read again."""
-        (calls, at), (then, began) = self._read(), self._before
-        self.calls, self.window = calls - then, at - began
+        assert self._counter is not None
+        self.calls = self._counter.total() - self._before
 
     def finish(self) -> None:
         """Wait and count no longer."""
         super().finish()
         if self._counter is not None:
             self._counter.close()
-
-    def _read(self) -> tuple[int, float]:
-        assert self._counter is not None
-        return self._counter.total(), time.perf_counter()

@@ -103,20 +103,16 @@ class Calls:
     subject: str
     load: str
     calls: int | None = None
-    """Of all its processes and threads, between two readings; None if they were not counted."""
-    window: float | None = None
-    """Seconds between the readings, which may come a moment late."""
-    rate: float | None = None
-    """Echoes a second meanwhile."""
+    """Of all its processes and threads; None if they were not counted."""
+    echoes: int | None = None
+    """Messages that it answered meanwhile."""
     failure: str | None = None
     """Why they were not counted."""
 
     @property
     def each(self) -> float | None:
         """System calls for one echo; None if they were not counted."""
-        if self.calls is None or not self.window or not self.rate:
-            return None
-        return self.calls / self.window / self.rate
+        return None if self.calls is None or not self.echoes else self.calls / self.echoes
 
 
 @attrs.frozen(kw_only=True)
