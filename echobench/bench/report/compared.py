@@ -15,7 +15,7 @@ from ..judge import Row, judge
 from .rows import model
 from .words import apiece, duration, quantity
 
-WIDTH = 130  # columns where there is no terminal that has a width
+WIDTH = 144  # columns where there is no terminal that has a width
 STYLES = {
     "server-bound": "green", "waiting": "", "generator-bound": "yellow", "too noisy": "yellow",
     "not conformant": "bold red", "void": "bold red",
@@ -146,13 +146,26 @@ def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console 
         for name, _ in named:
             found.add_column(f"{name}: % of ideal", justify="right")
             found.add_column("a second", justify="right")
-            found.add_column("calls/echo", justify="right")
             found.add_column("verdict")
         for subject in dict.fromkeys(row.subject for rows in judged for row in rows if row.load == load):
             cells: list[str] = []
             for rows in judged:
                 row = next((r for r in rows if (r.subject, r.load) == (subject, load)), None)
                 rate = "-" if row is None or row.rate is None else quantity(round(row.rate))
-                cells += ["-"] * 4 if row is None else [ratio(row), rate, apiece(row.system_calls), row.verdict]
+                cells += ["-", "-", "-"] if row is None else [ratio(row), rate, row.verdict]
             found.add_row(subject, *cells)
+        console.print(found)
+        _calls_side_by_side(load, [name for name, _ in named], judged, console)
+
+
+def _calls_side_by_side(load: str, names: Sequence[str], judged: Sequence[Sequence[Row]], console: Console) -> None:
+    """Print calls for an echo, if any are known: in a table of their own, as each file has three columns already."""
+    known = [{row.subject: row.system_calls for row in rows if row.load == load} for rows in judged]
+    found = Table("subject", box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for name in names:
+        found.add_column(f"{name}: calls/echo", justify="right")
+    for subject in dict.fromkeys(subject for each in known for subject in each):
+        if any(each.get(subject) is not None for each in known):
+            found.add_row(subject, *(apiece(each.get(subject)) for each in known))
+    if found.row_count:
         console.print(found)
