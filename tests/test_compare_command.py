@@ -18,6 +18,7 @@ from helpers import LIMIT, needs_linux
 from small_servers import command
 from survivors import Mark
 
+from echobench.bench import callcounter
 from echobench.bench import compare as module
 from echobench.bench.compare import compare
 from echobench.bench.comparison import read
@@ -77,6 +78,7 @@ def test_defaults(pretended):
     assert [(each.name, each.plan.duration, each.plan.warmup) for each in order.loads] == [
         ("small", 3.0, 0.5), ("one", 3.0, 0.5)]  # fmt: skip
     assert (order.rounds, order.seed, order.setting.start_timeout) == (5, 1, 10.0)
+    assert order.count_calls == 0.5
 
 
 @pytest.mark.parametrize(
@@ -160,6 +162,23 @@ def test_the_whole_command(tmp_path):
     found = read(str(path))
     assert [run.result is not None for run in found.runs if run.subject in ("good", "ideal")] == [True] * 4
     assert {each.subject for each in found.memory} >= {"good", "ideal"}
+    calls = {each.subject: each for each in found.calls}
+    if why := callcounter.missing():
+        assert (calls, found.notes[-1]) == ({}, f"system calls were not counted: {why}")
+        return
+    assert set(calls) == {"good", "ideal"}, "those that failed are not tried again"
+    assert {each.failure for each in calls.values()} == {None}
+    assert calls["good"].each > 1
+    assert sum("system calls" in note for note in found.notes) == 0
+
+
+@needs_linux
+def test_calls_can_be_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(callcounter, "missing", lambda: pytest.fail("it was looked for"))
+    path = tmp_path / "c.json"
+    options = ["--count-calls", "0", "--idle-connections", "0", "--load", "one", "-n", "1", "--duration", "0.1"]
+    assert invoke("--quiet", "--warmup", "0", *options, "--json", str(path)).exit_code == 0
+    assert read(str(path)).calls == ()
 
 
 @needs_linux

@@ -17,7 +17,7 @@ from undisturbed import repeated, unless_disturbed
 
 from echobench import bench
 from echobench.bench import profiles, rounds
-from echobench.bench.comparison import Comparison, Conformance, Memory, Subject, read
+from echobench.bench.comparison import Calls, Comparison, Conformance, Memory, Subject, read
 from echobench.bench.judge import judge
 from echobench.bench.report.rounds_live import Nobody, clock
 from echobench.bench.rounds import Setting, make, measure, turns
@@ -158,6 +158,10 @@ def whole():
         made,
         runs=runs,
         memory=(Memory(subject="mine", connections=5, before=1, after=9),),
+        calls=(
+            Calls(subject="ideal", load="small", calls=7, echoes=5),
+            Calls(subject="mine", load="small", failure="it was not started here"),
+        ),
         conformance=(Conformance(subject="mine", transport="tcp", failed=("a",)),),
         notes=("a note",),
     )

@@ -48,6 +48,7 @@ class Row:
     p50: float | None = 1e5
     p99: float | None = 1e6
     lost: float | None = 0.0
+    system_calls: float | None = 4.25
 
 
 @attrs.frozen
@@ -55,6 +56,7 @@ class Comparison:
     subjects: tuple
     loads: tuple = (Load("many"),)
     runs: tuple = ()
+    calls: tuple = ()
     started: str = "2026-03-01T12:00:00+00:00"
     environment: dict = attrs.Factory(dict)
     rounds: int = 5
@@ -84,7 +86,7 @@ def test_the_page(compared):
     page = compare_page(compared, ROWS)
     read = tree(page)
     text = said(read)
-    for figure in ("63.4", "61.0 to 65.5", "100.0 by rate", "12,345", "54,321", "100 µs", "1.00 ms", "0.000%"):
+    for figure in ("63.4", "61.0 to 65.5", "100.0 by rate", "12,345", "54,321", "100 µs", "1.00 ms", "0.000%", "4.25"):
         assert figure in text, figure
     for sentence in ("it did not start", "it holds its port", "server and load shared a CPU", "it ran already at h:7"):
         assert sentence in text, sentence

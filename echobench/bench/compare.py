@@ -13,9 +13,9 @@ from typing import Any, Final
 import attrs
 import click
 
-from . import environment, gate, placement, profiles, rounds
+from . import callruns, environment, gate, placement, profiles, rounds
 from .compare_options import DEFAULTS, SECTIONS, SUBJECT
-from .comparison import IDEAL, Comparison, Load, Memory, Run, Subject, read
+from .comparison import IDEAL, Calls, Comparison, Load, Memory, Run, Subject, read
 from .conform import essentials
 from .files import Target, json_target, text_target
 from .idle import connection_memory
@@ -46,6 +46,8 @@ class Order:
     seed: int
     setting: Setting
     idle_connections: int
+    count_calls: float
+    """Seconds for which system calls are counted under each load; 0 if they are not."""
     notes: tuple[str, ...] = ()
 
 
@@ -87,6 +89,7 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
         seed=known["seed"],
         setting=setting,
         idle_connections=known["idle_connections"],
+        count_calls=known["count_calls"],
         notes=tuple(notes),
     )
 
@@ -95,6 +98,8 @@ def compare_all(order: Order, watch: Watch) -> Comparison:
     """Run it all. A Ctrl-C ends it early: what is complete is in the comparison."""
     runs: list[Run] = []
     memory: list[Memory] = []
+    calls: list[Calls] = []
+    notes = list(order.notes)
     started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     for note in order.notes:
         watch.note(note)
@@ -109,6 +114,8 @@ def compare_all(order: Order, watch: Watch) -> Comparison:
             conformance = essentials(order.subjects, order.loads, setting)
             turns = rounds.turns(order.subjects, order.loads, order.rounds, order.seed)
             rounds.make(turns, setting, watch, runs.append, rounds.measure)
+            if order.count_calls:
+                notes += callruns.make(turns, runs, order.count_calls, setting=setting, watch=watch, keep=calls.append)
     except KeyboardInterrupt:
         cut_short = True
     finally:
@@ -124,8 +131,9 @@ def compare_all(order: Order, watch: Watch) -> Comparison:
         loads=order.loads,
         runs=tuple(runs),
         memory=tuple(memory),
+        calls=tuple(calls),
         conformance=tuple(conformance),
-        notes=order.notes,
+        notes=tuple(notes),
         cut_short=cut_short,
     )
 

@@ -72,6 +72,12 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             type=WHOLE,
             help="Measure apart what so many idle connections cost in memory; 0 leaves it out.  [default: 200]",
         ),
+        click.Option(
+            ["--count-calls"],
+            type=SECONDS,
+            help="Count apart, for so long under each load, how many system calls an echo costs (Linux, mostly only "
+            "as root); 0 leaves it out.  [default: 0.5]",
+        ),
     ),
     "Against a stored run": (
         click.Option(
@@ -97,5 +103,6 @@ DEFAULTS: Final[dict[str, Any]] = {
     "start_timeout": 10.0,
     "host": "127.0.0.1",
     "idle_connections": 200,
+    "count_calls": 0.5,
     "tolerance": 0.05,
 }

@@ -54,8 +54,6 @@ class Usage:
     """The most that it has ever had resident, in bytes: the sum of its processes' peaks."""
     processes: int
     """How many there were at the end of the window."""
-    system_calls: int | None = None
-    """Not counted: there is no cheap way without tracing, which slows what it counts."""
 
 
 @attrs.frozen(kw_only=True)
@@ -96,6 +94,25 @@ class Memory:
 
 
 @attrs.frozen(kw_only=True)
+class Calls:
+    """How many system calls a subject made under a load, counted in a short run of its own."""
+
+    subject: str
+    load: str
+    calls: int | None = None
+    """Of all its processes and threads; None if they were not counted."""
+    echoes: int | None = None
+    """Messages that it answered meanwhile."""
+    failure: str | None = None
+    """Why they were not counted."""
+
+    @property
+    def each(self) -> float | None:
+        """System calls for one echo; None if they were not counted."""
+        return None if self.calls is None or not self.echoes else self.calls / self.echoes
+
+
+@attrs.frozen(kw_only=True)
 class Conformance:
     """What ``echobench verify``'s essential checks said of a subject."""
 
@@ -124,6 +141,7 @@ class Comparison:
     runs: tuple[Run, ...]
     """In the order in which they were made."""
     memory: tuple[Memory, ...] = ()
+    calls: tuple[Calls, ...] = ()
     conformance: tuple[Conformance, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader has to know: that server and load shared a CPU."""
@@ -151,6 +169,7 @@ class Comparison:
             "rows": [row.as_dict() for row in judge(self)],
             "runs": [_stored(run) for run in self.runs],
             "memory": [attrs.asdict(each) for each in self.memory],
+            "calls": [attrs.asdict(each) for each in self.calls],
             "conformance": [{**attrs.asdict(each), "failed": list(each.failed)} for each in self.conformance],
             "notes": list(self.notes),
             "cut_short": self.cut_short,
@@ -168,6 +187,7 @@ class Comparison:
                 loads=tuple(Load(name=each["name"], plan=Plan.from_dict(each["plan"])) for each in stored["loads"]),
                 runs=tuple(_run(each) for each in stored["runs"]),
                 memory=several(Memory, stored["memory"]),
+                calls=several(Calls, stored["calls"]),
                 conformance=tuple(
                     Conformance(**{**each, "failed": tuple(each["failed"])}) for each in stored["conformance"]
                 ),

@@ -55,6 +55,7 @@ class Row:
     generator_cpu: float | None = None
     peak: int | None = None
     connection_memory: float | None = None
+    system_calls: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give it for a file."""
@@ -138,6 +139,7 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
         generator_cpu=chance.median([max((p.cpu_share for p in each.processes), default=0.0) for each in results]),
         peak=max((run.usage.peak for run in good if run.usage and run.usage.peak), default=None),
         connection_memory=next((each.each for each in comparison.memory if each.subject == subject), None),
+        system_calls=next((c.each for c in comparison.calls if (c.subject, c.load) == (subject, load)), None),
     )
 
 

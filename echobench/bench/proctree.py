@@ -48,6 +48,15 @@ def take(keeper: int, cpus: Collection[int]) -> Reading:
     )
 
 
+def threads(keeper: int) -> list[int]:
+    """Give the ids of all threads of all processes below a keeper."""
+    found: list[int] = []
+    for pid in descendants(keeper):
+        with contextlib.suppress(OSError):
+            found += map(int, os.listdir(f"/proc/{pid}/task"))
+    return found
+
+
 def used(before: Reading, after: Reading) -> Usage:
     """Give what was used between two readings."""
     cpu = max(0.0, after.cpu - before.cpu)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import attrs
 import numpy as np
 
-from . import proctree
-from .comparison import IDEAL, Load, Run, Subject, Usage
+from .comparison import IDEAL, Load, Run, Subject
 from .load import LoadError, runner
-from .load.progress import Silent
-from .load.window import SECOND, Window
+from .meter import Meter, UsageMeter
 from .plan import Plan
 from .results import Result
 from .subject import Server, SubjectError, ideal_tls
@@ -110,7 +106,14 @@ def make(
 
 
 def measure(turn: Turn, setting: Setting, note: Callable[[str], None] = lambda sentence: None) -> Run:
-    """Start the server, offer the load, and end the server."""
+    """Make a run, and measure what the server used."""
+    meter = UsageMeter(setting.server_cpus)
+    run = conduct(turn, setting, meter)
+    return attrs.evolve(run, usage=meter.usage)
+
+
+def conduct(turn: Turn, setting: Setting, meter: Meter) -> Run:
+    """Start the server, offer the load while the meter looks, and end the server."""
     subject, plan = turn.subject, turn.load.plan
     if plan.transport == "tls" and subject.name == IDEAL:
         subject = ideal_tls(subject)
@@ -128,7 +131,6 @@ def measure(turn: Turn, setting: Setting, note: Callable[[str], None] = lambda s
     result: Result | None = None
     failure: str | None = None
     output: tuple[str, ...] = ()
-    meter = Meter(server, setting.server_cpus)
     try:
         with server:
             result, failure = _offer(plan, setting, server, meter)
@@ -136,8 +138,7 @@ def measure(turn: Turn, setting: Setting, note: Callable[[str], None] = lambda s
                 output = server.output()
     except SubjectError as error:
         failure, output = str(error), error.output
-    usage = meter.usage
-    return _run(turn, result=result, usage=usage, failure=failure, troubles=tuple(server.troubles), output=output)
+    return _run(turn, result=result, failure=failure, troubles=tuple(server.troubles), output=output)
 
 
 def _offer(plan: Plan, setting: Setting, server: Server, meter: Meter) -> tuple[Result | None, str | None]:
@@ -146,6 +147,7 @@ def _offer(plan: Plan, setting: Setting, server: Server, meter: Meter) -> tuple[
     processes = max(1, min(len(cpus) or plan.processes, plan.flows))
     here = attrs.evolve(plan, host=server.host, port=server.port, cpus=cpus, processes=processes, interval=60.0)
     try:
+        meter.ready(server)
         result = runner.run(here, meter)
     except LoadError as error:
         return None, f"{gone} during the run" if (gone := server.gone()) else str(error)
@@ -167,37 +169,3 @@ def _run(turn: Turn, **fields: object) -> Run:
         **fields,
     }
     return Run(**known)  # type: ignore[arg-type]
-
-
-class Meter(Silent):
-    """Reads what the server uses, at the beginning and the end of the measured window."""
-
-    def __init__(self, server: Server, cpus: Sequence[int]) -> None:
-        self._server, self._cpus = server, cpus
-        self._thread: threading.Thread | None = None
-        self._finished = threading.Event()
-        self.usage: Usage | None = None
-        """None if it could not be read, or not at both ends."""
-
-    def began(self, plan: Plan, begin: int) -> None:
-        """Begin to wait for the window, as blast says when it is."""
-        if self._server.keeper is None or not proctree.KNOWN:
-            return
-        self._thread = threading.Thread(target=self._measure, args=(Window(plan, begin),), daemon=True)
-        self._thread.start()
-
-    def finish(self) -> None:
-        """Wait no longer."""
-        self._finished.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _measure(self, window: Window) -> None:
-        assert self._server.keeper is not None
-        if self._wait(window.first):
-            before = proctree.take(self._server.keeper, self._cpus)
-            if self._wait(window.end):
-                self.usage = proctree.used(before, proctree.take(self._server.keeper, self._cpus))
-
-    def _wait(self, until: int) -> bool:
-        return not self._finished.wait(max(0, until - time.perf_counter_ns()) / SECOND)

@@ -16,13 +16,13 @@ import platform
 from collections.abc import Callable
 
 # asm/unistd_64.h for x86-64, asm-generic/unistd.h for the newer ones, powerpc's syscall.tbl.
-_GENERIC = {"recvmmsg": 243, "sendmmsg": 269}
+_GENERIC = {"perf_event_open": 241, "recvmmsg": 243, "sendmmsg": 269}
 _NUMBERS = {
-    "x86_64": {"recvmmsg": 299, "sendmmsg": 307},
+    "x86_64": {"perf_event_open": 298, "recvmmsg": 299, "sendmmsg": 307},
     "aarch64": _GENERIC,
     "riscv64": _GENERIC,
     "loongarch64": _GENERIC,
-    "ppc64le": {"recvmmsg": 343, "sendmmsg": 349},
+    "ppc64le": {"perf_event_open": 319, "recvmmsg": 343, "sendmmsg": 349},
 }
 _EVERYWHERE = {"io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427}  # asm-generic/unistd.h
 

@@ -13,9 +13,9 @@ from ..comparison import Comparison
 from ..gate import Finding
 from ..judge import Row, judge
 from .rows import model
-from .words import duration, quantity
+from .words import apiece, duration, quantity
 
-WIDTH = 118  # columns where there is no terminal that has a width
+WIDTH = 144  # columns where there is no terminal that has a width
 STYLES = {
     "server-bound": "green", "waiting": "", "generator-bound": "yellow", "too noisy": "yellow",
     "not conformant": "bold red", "void": "bold red",
@@ -57,7 +57,10 @@ def table(rows: Sequence[Row]) -> Table:
     """Show the rows of one load, the best first."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     made.add_column("subject", overflow="fold")
-    names = ("% of ideal (95 %)", "by rate", "per CPU s", "a second", "p50", "p99", "p99.9", "lost", "server", "load")
+    names = (
+        "% of ideal (95 %)", "by rate", "per CPU s", "a second", "p50", "p99", "p99.9", "lost", "server", "load",
+        "calls/echo",
+    )  # fmt: skip
     for name in names:
         made.add_column(name, justify="right")
     made.add_column("verdict")
@@ -70,13 +73,14 @@ def table(rows: Sequence[Row]) -> Table:
             *(duration(value) for value in (row.p50, row.p99, row.p99_9)),
             "-" if row.lost is None else "0" if not row.lost else f"{row.lost:.2%}",
             *("-" if value is None else f"{value:.0%}" for value in (row.server_cpu, row.generator_cpu)),
+            apiece(row.system_calls),
             Text(row.verdict, style=STYLES[row.verdict]),
         )
     return made
 
 
 def _tell(comparison: Comparison, console: Console) -> None:
-    """Print what the tables do not have: failures, troubles, memory, notes."""
+    """Print what the tables do not have: memory, failures, troubles, notes."""
     console.print()
     for memory in comparison.memory:
         each = f"{memory.each / 1024:.1f} KiB" if memory.each >= 103 else "less than 0.1 KiB"
@@ -87,6 +91,9 @@ def _tell(comparison: Comparison, console: Console) -> None:
         for sentence in [*([run.failure + last] if run.failure else []), *run.troubles]:
             key = f"{run.subject}, {run.load}: {sentence}"
             said[key] = said.get(key, 0) + 1
+    for calls in comparison.calls:
+        if calls.failure:
+            said[f"{calls.subject}, {calls.load}: its system calls were not counted: {calls.failure}"] = 1
     for sentence, times in said.items():
         console.print(Text(f"{sentence}{f' ({times} times)' if times > 1 else ''}", style="yellow"))
     for note in comparison.notes:
@@ -147,4 +154,18 @@ def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console 
                 rate = "-" if row is None or row.rate is None else quantity(round(row.rate))
                 cells += ["-", "-", "-"] if row is None else [ratio(row), rate, row.verdict]
             found.add_row(subject, *cells)
+        console.print(found)
+        _calls_side_by_side(load, [name for name, _ in named], judged, console)
+
+
+def _calls_side_by_side(load: str, names: Sequence[str], judged: Sequence[Sequence[Row]], console: Console) -> None:
+    """Print calls for an echo, if any are known: in a table of their own, as each file has three columns already."""
+    known = [{row.subject: row.system_calls for row in rows if row.load == load} for rows in judged]
+    found = Table("subject", box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for name in names:
+        found.add_column(f"{name}: calls/echo", justify="right")
+    for subject in dict.fromkeys(subject for each in known for subject in each):
+        if any(each.get(subject) is not None for each in known):
+            found.add_row(subject, *(apiece(each.get(subject)) for each in known))
+    if found.row_count:
         console.print(found)

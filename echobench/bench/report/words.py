@@ -36,3 +36,10 @@ def percent(depth: float) -> str:
 def share(part: float) -> str:
     """Write a part of one in percent: 5 %, 93.4 %."""
     return f"{100 * part:.3g} %"
+
+
+def apiece(number: float | None) -> str:
+    """Write how many of something one of another takes: 0.12, 6.00; a dash for None."""
+    if number is None:
+        return "-"
+    return "<0.01" if 0 < number < 0.005 else f"{number:,.2f}"

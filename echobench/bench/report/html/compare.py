@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...histogram import Histogram
 from ..rows import model
-from ..words import duration, quantity
+from ..words import apiece, duration, quantity
 from .bars import Bar, draw_bars
 from .compared import Comparison, Load, Row, Subject
 from .lines import percentile_figure
@@ -14,7 +14,9 @@ from .markup import Content, Html, tag
 from .page import NARROW, WIDE, described, framed, page, run_by, section, table
 from .scales import Scale, scale
 
-HEAD = ("subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "verdict")
+HEAD = (
+    "subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo", "verdict",
+)  # fmt: skip
 
 
 def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
@@ -83,6 +85,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         duration(row.p50),
         duration(row.p99),
         "-" if row.lost is None else f"{row.lost:.3%}",
+        apiece(row.system_calls),
         row.verdict,
     )
 
@@ -153,5 +156,10 @@ def _odd(comparison: Comparison) -> Html | None:
         f"{run.subject}, {run.load}: {sentence}"
         for run in comparison.runs
         for sentence in [*([run.failure] if run.failure else []), *run.troubles]
+    )
+    said |= dict.fromkeys(
+        f"{calls.subject}, {calls.load}: its system calls were not counted: {calls.failure}"
+        for calls in comparison.calls
+        if calls.failure
     )
     return section("What was odd", tag("ul", [tag("li", each) for each in said])) if said else None
