@@ -16,7 +16,7 @@ COUNT = 400
 
 def run(blast, behaviour, count=COUNT, size=64, reset=False, **plan):
     with TCP(behaviour, size, reset) as server:
-        ran = blast(server.port, size=str(size), count=count, **{"duration": 10.0, "timeout": 2.0, **plan})
+        ran = blast(server.port, size=str(size), count=count, **{"duration": 30.0, "timeout": 2.0, **plan})
     return ran, server
 
 

@@ -28,7 +28,7 @@ def counted(tally):
 
 def run(blast, behaviour, count=COUNT, **plan):
     with UDP(behaviour) as server:
-        ran = blast(server.port, transport="udp", count=count, **{"duration": 10.0, "timeout": 2.0, **plan})
+        ran = blast(server.port, transport="udp", count=count, **{"duration": 30.0, "timeout": 2.0, **plan})
     assert ran.tally.intended == count
     return ran, server
 
@@ -126,7 +126,7 @@ def test_a_port_that_refuses_does_not_make_it_spin(blast):
     """10 ms of pause after each refusal: in 0.3 s there is room for some 30, and not for thousands."""
     with truth.nobody(socket.SOCK_DGRAM) as port:
         ran = blast(port, transport="udp", duration=0.3, timeout=0.1)
-    assert counted(ran.tally).keys() == {"refused"}
+    assert counted(ran.tally).keys() <= {"refused"}
     assert ran.tally.refused <= 40
     with unless_disturbed():
         assert ran.tally.refused >= 2

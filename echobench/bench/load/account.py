@@ -97,6 +97,13 @@ class Account:
         if intended is not None:
             self._intended.record(now - intended[these])
 
+    def all_returned(self, number: int, sent: int, now: int, size: int) -> None:
+        """Count messages that left together in the closed model, and have come back together as they should."""
+        if self.window.first <= sent < self.window.end:
+            self.tally.answered += number
+            self.tally.answered_bytes += number * size
+            self._sent.many(now - sent, number)
+
     def _counting(self, intended: Times, now: int) -> Any:
         """Give an index of those that count, all of them due at ``now`` at the latest: mostly all or none."""
         window = self.window

@@ -83,7 +83,12 @@ class UdpColumns(UdpSender):
             return self._take(answers, parts, now, over)
         handled = 0
         for part in parts:  # whoever has nothing wrong is not to pay for it
-            handled += self._take(answers, [part], now, over) if answers.check([part]) else self._one_by_one(part, now)
+            if answers.check([part]):
+                handled += self._take(answers, [part], now, over)
+            else:
+                number, gone = self._one_by_one(part, now)
+                handled += number
+                self.owe(part[0], gone)
         return handled
 
     def _take_few(self, parts: list[Part], now: int, over: bool) -> int:
@@ -91,9 +96,9 @@ class UdpColumns(UdpSender):
         handled = 0
         for part in parts:
             flow = part[0]
-            handled += self._one_by_one(part, now)
-            if not over and 0 < self.owed[flow] <= self.left and self.pause[flow] <= now:
-                number, self.owed[flow] = int(self.owed[flow]), 0
+            number, gone = self._one_by_one(part, now)
+            handled += number
+            if not over and (number := self.take_owed(flow, gone, now)):
                 self.ask(flow, number, None)
         return handled
 
@@ -115,17 +120,21 @@ class UdpColumns(UdpSender):
         """Count right answers, and send as many questions; returns how many those were."""
         flow, first, end = part
         now = time.perf_counter_ns()
-        handled = trains.check(flow, first, end)
+        handled = 0
+        if self.plan.model == "closed":
+            for train in trains.returned(flow, first, end):
+                self.account.all_returned(train.number, train.sent, now, trains.size)
+                handled += train.number
         if not handled:
-            return self._one_by_one(part, now)
-        due = trains.intended() if self.plan.model == "open" else None
-        self.account.all_answered(due, trains.sent(), now, trains.size)
-        if not over:
-            self.owed[flow] += handled
-            if self.pause[flow] <= now:
-                self.owed[flow] -= (number := min(int(self.owed[flow]), self.left, trains.most))
-                if number:
-                    self.ask(flow, number, None)
+            handled = trains.check(flow, first, end)
+            if not handled:
+                handled, gone = self._one_by_one(part, now)
+                self.owe(flow, gone)
+                return handled
+            due = trains.intended() if self.plan.model == "open" else None
+            self.account.all_answered(due, trains.sent(), now, trains.size)
+        if not over and (number := self.take_owed(flow, handled, now)):
+            self.ask(flow, number, None)
         return handled
 
     def _take(self, answers: Turn, parts: list[Part], now: int, over: bool) -> int:
@@ -141,7 +150,7 @@ class UdpColumns(UdpSender):
             return handled
         if handled > self.left:
             which, many = answers.owed()
-            self.owed[which] += many
+            self.owe(which, many)
             return handled
         self.left -= handled
         first, end = parts[0][1], parts[-1][2]
@@ -154,12 +163,12 @@ class UdpColumns(UdpSender):
         account.all_sent(handled, began)
         return handled
 
-    def _one_by_one(self, part: Part, now: int) -> int:
-        """Find out what each datagram is; their successors are sent as new ones."""
+    def _one_by_one(self, part: Part, now: int) -> tuple[int, int]:
+        """Find out what each datagram is; returns how many they are, and how many are under way no more."""
         flow, first, end = part
-        handled = 0
+        handled = gone = 0
         for record in range(first, end):
             for data in self.answers.each(record):
                 handled += 1
-                self.owed[flow] += self.flows.arrived(flow, data, now)
-        return handled
+                gone += self.flows.arrived(flow, data, now)
+        return handled, gone

@@ -38,6 +38,16 @@ class Recorder:
         self._values[self._at] = value
         self._at += 1
 
+    def many(self, value: int, number: int) -> None:
+        """Take one so many times."""
+        while number:
+            if self._at == ROOM:
+                self.flush()
+            some = min(number, ROOM - self._at)
+            self._values[self._at : self._at + some] = value
+            self._at += some
+            number -= some
+
     def flush(self) -> None:
         """Fill the histogram with what was collected."""
         self.histogram.record(self._values[: self._at])

@@ -27,7 +27,7 @@ class ClosedUdp(UdpColumns):
 
     def offer(self) -> None:
         """Ask, and ask again for each answer."""
-        self.owed[:] = self.plan.window
+        self.owe(slice(None), self.plan.window)
         clock = time.perf_counter_ns
         over = False
         while True:
@@ -36,23 +36,22 @@ class ClosedUdp(UdpColumns):
                 over = True
             if over and (now >= self.window.give_up or not self.flows.waiting()):
                 return
-            if not over and self.owed.any():
+            if not over and self.owing:
                 self._pay(now)
             # What is owed now is owed by flows that pause, or that have just been given up.
-            events = self.epoll.poll(PAUSED if self.owed.any() and not over else PATIENCE)
+            events = self.epoll.poll(PAUSED if self.owing and not over else PATIENCE)
             began = clock()
             for flow in self.given_up(began):
-                self.owed[flow] += 1
+                self.owe(flow, 1)
             handled = self.receive(events, over) if events else 0
             self.account.worked(handled, began, clock())
 
     def _pay(self, now: int) -> None:
         """Send what flows may send beside what answers are replaced by."""
-        for flow in np.flatnonzero((self.owed > 0) & (self.pause <= now)).tolist():
-            number = min(int(self.owed[flow]), self.left, self.questions.most)
-            if number:
-                self.owed[flow] -= number
+        for flow in np.flatnonzero(self.owed > 0).tolist():
+            if number := self.take_owed(flow, 0, now):
                 self.ask(flow, number, None)
+        self.owing = bool(self.owed.any())
 
 
 class OpenUdp(UdpColumns):

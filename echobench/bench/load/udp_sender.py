@@ -7,7 +7,7 @@ import errno
 import select
 import socket
 import time
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -43,6 +43,8 @@ class UdpSender:
         self.stopped = False
         self.owed = np.zeros(share.flows, np.int64)
         """How many datagrams each flow may send beside those that replace an answer."""
+        self.owing = False
+        """Whether any is: to look through a column would cost more than a turn may."""
         self.pause = np.zeros(share.flows, np.int64)
         """Until when each flow sends nothing."""
         self.window: Window
@@ -72,6 +74,20 @@ class UdpSender:
         for sock in self.sockets:
             sock.close()
         self.epoll.close()
+
+    def owe(self, flow: Any, number: Any) -> None:
+        """Let a flow send so many more; or a column of flows."""
+        self.owed[flow] += number
+        self.owing = True
+
+    def take_owed(self, flow: int, number: int, now: int) -> int:
+        """Say how many datagrams a flow may send now if it may send ``number`` more; the rest is owed to it."""
+        owed = number + int(self.owed[flow]) if self.owing else number
+        sends = min(owed, self.left, self.questions.most) if self.pause[flow] <= now else 0
+        if self.owing or sends < owed:
+            self.owed[flow] = owed - sends
+            self.owing = True
+        return sends
 
     def ask(self, flow: int, number: int, intended: Times | None) -> None:
         """Send new datagrams on a flow, whatever their sizes; ``intended`` is now in the closed model."""
@@ -127,7 +143,7 @@ class UdpSender:
     def _not_sent(self, flow: int, sequence: int) -> None:
         """End a datagram that the kernel had no room for."""
         self.flows.end(flow, sequence, "send_buffer_full")
-        self.owed[flow] += 1
+        self.owe(flow, 1)
         self.pause[flow] = time.perf_counter_ns() + NO_ROOM
 
     def refused(self, flow: int, error: OSError) -> None:
@@ -142,5 +158,5 @@ class UdpSender:
             raise too_long(self.plan)
         if error.errno != errno.ECONNREFUSED:
             raise LoadError(f"sending to {self.address[0]} port {self.address[1]}: {error.strerror}") from error
-        self.owed[flow] += self.flows.refuse(flow)
+        self.owe(flow, self.flows.refuse(flow))
         self.pause[flow] = time.perf_counter_ns() + PAUSE

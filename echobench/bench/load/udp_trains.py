@@ -1,8 +1,11 @@
 """Trains of datagrams (UDP_SEGMENT out, UDP_GRO in): each is one stretch of memory, sent and compared as a whole.
 
 Each flow has its datagrams one behind the other, in the places that flows.py has for them. A train is sent from there.
-What comes back, however the kernel has joined it, has to be the same bytes from where the last train ended: one
-comparison for some fifty datagrams. Then their heads are written anew, and they are sent again.
+What comes back has to be the same bytes from where the last train ended: one comparison for some fifty datagrams. Then
+their heads are written anew, and they are sent again.
+
+Mostly a train comes back as it left (:meth:`Trains.returned`), and then all its datagrams are one event: of one length,
+sent at one time. If the kernel has joined them otherwise, :meth:`Trains.check` still finds them, by their places.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from __future__ import annotations
 import mmap
 import struct
 import time
+from collections import deque
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -27,6 +31,18 @@ LONGEST: Final = 65507  # bytes in a train
 SEGMENTS: Final = 64  # datagrams in a train; newer kernels take 128 (linux/udp.h, UDP_MAX_SEGMENTS)
 
 _SEGMENT: Final = HEAD.size + 8  # CMSG_SPACE of a u16
+
+
+class Train(NamedTuple):
+    """Datagrams that were sent at once."""
+
+    begin: int
+    """The sequence number of the first."""
+    number: int
+    place: int
+    """Where they are kept, one behind the other."""
+    sent: int
+    """When they were sent, as their heads say."""
 
 
 class Trains:
@@ -55,6 +71,39 @@ class Trains:
         with np.errstate(over="ignore"):
             self._steps = np.arange(self.most, dtype=np.uint64) * np.uint64(STEP)
         self._answered: list[tuple[int, int]] = []
+        # Trains under way, oldest first, and such as have been lost; as many as a flow has places is more than enough.
+        self._left: list[deque[Train]] = [deque(maxlen=flows.places) for _ in range(flows.count)]
+
+    def returned(self, flow: int, first: int, end: int) -> list[Train]:
+        """Take the trains in some records if they came back as they left, one after the other; [] if they did not."""
+        flows, size, came, memory, left = self.flows, self.size, self._came, self._memory, self._left[flow]
+        awaited = int(flows.table[AWAITED, flow])
+        while left and left[0].begin < awaited:
+            left.popleft()
+        if len(left) < end - first:
+            return []
+        back: list[Train] = []
+        for record in range(first, end):
+            train = left[record - first]
+            begin, number, place, _ = train
+            length, at = number * size, record * (ROOM + SKEW)
+            if (
+                begin != awaited
+                or self.incoming.length[record] != length
+                or not self._cut_as_ours(record, length)
+                or came[at : at + length] != memory[place * size : place * size + length]
+            ):
+                return []
+            awaited += number
+            back.append(train)
+        if flows.gaps and any((flows.state[each.place : each.place + each.number] != OUT).any() for each in back):
+            return []
+        for train in back:
+            left.popleft()
+            flows.state[train.place : train.place + train.number] = ANSWERED
+            flows.under_way -= train.number
+        flows.table[AWAITED, flow] = awaited
+        return back
 
     def check(self, flow: int, first: int, end: int) -> int:
         """Whether what came is the next answers on its flow, and right; if so, take them, and return how many.
@@ -108,6 +157,7 @@ class Trains:
         flows.table[NEXT, flow] = begin + number
         name = np.uint64(int(flows.table[NAME, flow]) + begin * STEP & U64)
         made = records = 0
+        trains: list[tuple[int, int, int]] = []
         runs = self._runs(flow, begin, number)
         for first, upto in runs:
             if flows.gaps:
@@ -118,18 +168,20 @@ class Trains:
             flows.state[first:upto] = OUT
             if intended is not None:
                 flows.intended[first:upto] = intended[made : made + n]
-            made += n
             fits = -(-n // -(-n // self._fits))  # as many trains as it takes, and all of one length
             for at in range(first, upto, fits):
                 k = min(fits, upto - at)
                 self.outgoing.base[records] = self._places.address_at(at)
                 self.outgoing.size[records] = k * self.size
                 self.outgoing.controllen[records] = _SEGMENT if k > 1 else 0
+                trains.append((begin + made, k, at))
+                made += k
                 records += 1
         flows.under_way += number
         now = time.perf_counter_ns()
         for first, upto in runs:
             flows.heads[first:upto, 1] = now
+        self._left[flow].extend([Train(*train, now) for train in trains])
         return records, now
 
     def fill_unheeded(self, flow: int, begin: int, number: int, now: int) -> int:
