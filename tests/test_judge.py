@@ -129,6 +129,31 @@ def test_spread(spread, noisy):
     assert (row.ratio is None) == noisy
 
 
+def test_a_rate_that_varies_takes_no_ratio_of_work_away():
+    """The machine gives now more and now less; what an echo costs stays the same."""
+    runs = []
+    for number, given in ((1, 0.5), (2, 0.9), (3, 0.7)):
+        runs += [
+            a_run(number=number, rate=10_000 * given, cpu=given),
+            a_run("mine", number, 8_000 * given, given),
+        ]
+    row = rows(runs)["mine"]
+    assert (row.verdict, row.basis, row.ratio) == ("waiting", "cpu", pytest.approx(0.8))
+    assert row.spread_rate > 0.1
+    assert row.ratio_rate is None
+    unknown = rows([attrs.evolve(run, usage=None) for run in runs])["mine"]
+    assert (unknown.verdict, unknown.ratio) == ("too noisy", None)
+
+
+def test_others_now_and_then_are_no_noise():
+    """In half of the rounds or more, they would be."""
+    runs = []
+    for number, others in enumerate((0.0, 0.0, 0.0, 5.0, 5.0), 1):
+        runs += [a_run(number=number), a_run("mine", number, usage=usage(others=others))]
+    assert rows(runs)["mine"].verdict == "server-bound"
+    assert rows(runs[2:])["mine"].verdict == "too noisy"
+
+
 def test_what_verify_says():
     failed = (Conformance(subject="mine", transport="tcp", failed=("tcp-answer: nothing came back",)),)
     assert rows(pair(), conformance=failed)["mine"].verdict == "not conformant"

@@ -114,6 +114,8 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
     ends = chance.interval(used, comparison.seed)
     if verdict in ("too noisy", "not conformant"):
         used, ends, basis, by_cpu, by_rate = [], None, None, [], []
+    elif (chance.spread(_all(rate, good)) or 0) > NOISE:
+        by_rate = []
     times = _times(results)
     return Row(
         subject=subject,
@@ -184,17 +186,20 @@ def _wrong(runs: Sequence[Run], good: Sequence[Run]) -> tuple[str, str] | None:
 
 def _noise(good: Sequence[Run], cpus: int) -> tuple[str, str] | None:
     """Look whether the rounds differ too much, or whether somebody else was on the server's CPUs."""
-    others = [run.usage.others / run.usage.window / max(1, cpus) for run in good if run.usage and run.usage.others]
+    used = [run.usage for run in good if run.usage is not None]
+    others = [each.others / each.window / max(1, cpus) for each in used if each.others is not None]
     if (taken := chance.median(others)) is not None and taken > OTHERS and cpus:
         return (
             "too noisy",
             f"others used {taken:.0%} of the server's CPUs meanwhile: stop them, or choose --server-cpus",
         )
-    named: tuple[tuple[str, Figure], ...] = (("rate", rate), ("work per CPU second", per_cpu))
-    for name, figure in named:
-        found = chance.spread(_all(figure, good))
-        if found is not None and found > NOISE:
-            return "too noisy", f"the rounds' {name} varies by {found:.0%} of its mean (standard deviation)"
+    # What is held against the ideal has to be steady: work, where it is known. A rate may vary with what the machine
+    # gives, while the cost of an echo stays what it is.
+    name, found = "work per CPU second", chance.spread(_all(per_cpu, good))
+    if found is None:
+        name, found = "rate", chance.spread(_all(rate, good))
+    if found is not None and found > NOISE:
+        return "too noisy", f"the rounds' {name} varies by {found:.0%} of its mean (standard deviation)"
     return None
 
 
