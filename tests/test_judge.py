@@ -126,7 +126,7 @@ def test_spread(spread, noisy):
     row = rows(runs)["mine"]
     assert row.spread_rate == pytest.approx(spread, rel=1e-3)
     assert (row.verdict == "too noisy") == noisy
-    assert (row.ratio is None) == noisy
+    assert (row.ratio, row.low, row.high) == pytest.approx((0.9, 0.9 * (1 - spread), 0.9 * (1 + spread)), rel=1e-3)
 
 
 def test_a_rate_that_varies_takes_no_ratio_of_work_away():
@@ -142,7 +142,7 @@ def test_a_rate_that_varies_takes_no_ratio_of_work_away():
     assert row.spread_rate > 0.1
     assert row.ratio_rate is None
     unknown = rows([attrs.evolve(run, usage=None) for run in runs])["mine"]
-    assert (unknown.verdict, unknown.ratio) == ("too noisy", None)
+    assert (unknown.verdict, unknown.basis) == ("too noisy", "rate")
 
 
 def test_others_now_and_then_are_no_noise():

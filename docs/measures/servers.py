@@ -1,4 +1,4 @@
-"""Echo servers to be compared: stock Twisted's, asyncio's and our own; with some per cent more work for each echo.
+"""Echo servers to be compared: stock Twisted's, asyncio's, uvloop's and our own; with some per cent more work for each echo.
 
     echobench compare 'twisted=python docs/measures/servers.py twisted {port}' \
         'asyncio=python docs/measures/servers.py asyncio {port}' \
@@ -104,6 +104,10 @@ def main() -> None:
         twisted(port)
     elif sys.argv[1] == "echobench":
         echobench(port, percent)
+    elif sys.argv[1] == "uvloop":
+        import uvloop
+
+        uvloop.run(serve(port, percent))
     else:
         asyncio.run(serve(port, percent))
 

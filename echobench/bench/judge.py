@@ -112,7 +112,8 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
     by_cpu, by_rate = ratios(runs, ideals, per_cpu), ratios(runs, ideals, rate)
     basis, used = ("cpu", by_cpu) if by_cpu else ("rate", by_rate) if by_rate else (None, [])
     ends = chance.interval(used, comparison.seed)
-    if verdict in ("too noisy", "not conformant"):
+    # Who shares the server's CPUs makes figures wrong, and not only uncertain; of the latter the interval tells.
+    if verdict == "not conformant" or _crowded(good, len(comparison.server_cpus)):
         used, ends, basis, by_cpu, by_rate = [], None, None, [], []
     elif (chance.spread(_all(rate, good)) or 0) > NOISE:
         by_rate = []
@@ -184,11 +185,17 @@ def _wrong(runs: Sequence[Run], good: Sequence[Run]) -> tuple[str, str] | None:
     return ("not conformant", said[0]) if said else None
 
 
-def _noise(good: Sequence[Run], cpus: int) -> tuple[str, str] | None:
-    """Look whether the rounds differ too much, or whether somebody else was on the server's CPUs."""
+def _crowded(good: Sequence[Run], cpus: int) -> float | None:
+    """Give the part of the server's CPUs that others used in half of the rounds or more, if that was too much."""
     used = [run.usage for run in good if run.usage is not None]
     others = [each.others / each.window / max(1, cpus) for each in used if each.others is not None]
-    if (taken := chance.median(others)) is not None and taken > OTHERS and cpus:
+    taken = chance.median(others)
+    return taken if taken is not None and taken > OTHERS and cpus else None
+
+
+def _noise(good: Sequence[Run], cpus: int) -> tuple[str, str] | None:
+    """Look whether the rounds differ too much, or whether somebody else was on the server's CPUs."""
+    if taken := _crowded(good, cpus):
         return (
             "too noisy",
             f"others used {taken:.0%} of the server's CPUs meanwhile: stop them, or choose --server-cpus",

@@ -100,7 +100,8 @@ def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:
             value=row.ratio,
             low=row.ratio if row.low is None else row.low,
             high=row.ratio if row.high is None else row.high,
-            said=f"{percent(row)} %" if row.basis == "cpu" else f"{100 * row.ratio:.1f} % by rate",
+            said=(f"{percent(row)} %" if row.basis == "cpu" else f"{100 * row.ratio:.1f} % by rate")
+            + (f", {row.verdict}" if row.verdict == "too noisy" else ""),
             plain=row.subject == comparison.subjects[0].name,
         )
         for row in rows
