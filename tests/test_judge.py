@@ -132,10 +132,10 @@ def test_spread(spread, noisy):
 def test_a_rate_that_varies_takes_no_ratio_of_work_away():
     """The machine gives now more and now less; what an echo costs stays the same."""
     runs = []
-    for number, given in ((1, 0.5), (2, 0.9), (3, 0.7)):
+    for number, part in ((1, 0.5), (2, 0.9), (3, 0.7)):
         runs += [
-            a_run(number=number, rate=10_000 * given, cpu=given),
-            a_run("mine", number, 8_000 * given, given),
+            a_run(number=number, rate=10_000 * part, cpu=part),
+            a_run("mine", number, 8_000 * part, part),
         ]
     row = rows(runs)["mine"]
     assert (row.verdict, row.basis, row.ratio) == ("waiting", "cpu", pytest.approx(0.8))

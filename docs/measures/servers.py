@@ -1,4 +1,4 @@
-"""Echo servers to be compared: stock Twisted's, asyncio's, uvloop's and our own; with some per cent more work for each echo.
+"""Echo servers to be compared: stock Twisted's, asyncio's, uvloop's and our own; with some per cent more work.
 
     echobench compare 'twisted=python docs/measures/servers.py twisted {port}' \
         'asyncio=python docs/measures/servers.py asyncio {port}' \
