@@ -24,7 +24,7 @@ FAULTS = {
     ],
     "tcp-prompt": [
         ({"handler": faulty.lines}, "a byte did not come back within 0.6 s"),
-        ({"handler": faulty.quota(3)}, "a byte did not come back"),
+        ({"handler": faulty.quota(3)}, " come back"),  # by its end or by the reset, whichever is seen first
     ],
     "tcp-values": [
         ({"handler": faulty.each(lambda data: data.replace(b"\0", b""))}, "'\\x00\\x01"),
