@@ -57,7 +57,7 @@ def held(service):
 def in_the_ring(service, socks):
     """Pass bytes through each connection until the completion engine receives on all of them by its ring.
 
-    It does so from the second busy turn of a connection on, and how many turns there are is the machine's to say.
+    It takes some over with each turn, and how many turns there are is the machine's to say.
     """
     engine = engine_of(service)
     for turn in range(20):

@@ -49,6 +49,8 @@ class TcpRows(TcpColumns):
         self._had = np.full(count, NOTHING)
         """Bytes of the answer that have come; NOTHING where none is waited for."""
         self._under_way = 0
+        self._in_part = 0
+        """How many answers have come in part."""
         self._ready: list[int] = []
         """Connections whose answers have become whole, piece by piece."""
         self._left = self.share.count if self.share.count is not None else 1 << 62
@@ -114,17 +116,21 @@ class TcpRows(TcpColumns):
             self._ended(flow, "corrupted")
             self.end(flow)
         elif had + len(data) < self._size:
+            self._in_part += not had
             self._had[flow] += len(data)
         else:
-            self._had[flow] = NOTHING
-            self._under_way -= 1
+            self._over(flow)
             sent = int(self._heads[flow, 1])
             self.account.answered(sent, sent, now, self._size)
             self._ready.append(flow)
 
-    def _ended(self, flow: int, how: str) -> None:
+    def _over(self, flow: int) -> None:
+        self._in_part -= self._had[flow] > 0
         self._had[flow] = NOTHING
         self._under_way -= 1
+
+    def _ended(self, flow: int, how: str) -> None:
+        self._over(flow)
         self.account.ended(int(self._heads[flow, 1]), how)
 
     def _batch(self, n: int, over: bool) -> int:
@@ -159,9 +165,10 @@ class TcpRows(TcpColumns):
         how = self._how[came]
         return bool(
             (how & PLAIN).tobytes() == self._whole[: 8 * len(who)]
-            and not self._had[who].any()
+            # None in part and all under way: then these are. It costs less than to look at each.
+            and ((not self._in_part and self._under_way == len(self._had)) or not self._had[who].any())
             and len(set(who.tolist())) == len(who)
-            and self._came[(how >> BUFFER_SHIFT).astype(np.int64) - self.buffers.first].tobytes()
+            and self._came[(how >> BUFFER_SHIFT).view(np.int64) - self.buffers.first].tobytes()
             == self._asked[who].tobytes()
         )
 
@@ -181,8 +188,10 @@ class TcpRows(TcpColumns):
         self._left -= len(who)
         while len(who):
             to = tx.index[tx.tail] & tx.mask
-            n = min(len(who), tx.size - to)
-            these, these_heads = who[:n], heads[:n]
+            n, these, these_heads = len(who), who, heads
+            if n > tx.size - to:
+                n = tx.size - to
+                these, these_heads = who[:n], heads[:n]
             who, heads = who[n:], heads[n:]
             these_heads[:, 0] += _STEP
             self._requests[to : to + n] = self._sends[these]
