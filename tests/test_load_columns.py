@@ -22,7 +22,7 @@ def blast():
 
 def gso(blast, behaviour, count=600, **plan):
     with UDP(behaviour) as server:
-        ran = blast(server.port, transport="udp", gso=True, count=count, **{"size": "1200", "timeout": 0.3, **plan})
+        ran = blast(server.port, transport="udp", gso=True, count=count, **{"size": "1200", "timeout": 1.0, **plan})
     assert ran.tally.intended == count
     return ran, server
 
