@@ -181,7 +181,8 @@ class Trains:
         now = time.perf_counter_ns()
         for first, upto in runs:
             flows.heads[first:upto, 1] = now
-        self._left[flow].extend([Train(*train, now) for train in trains])
+        if flows.window:  # only in the closed model are they looked for
+            self._left[flow].extend([Train(*train, now) for train in trains])
         return records, now
 
     def fill_unheeded(self, flow: int, begin: int, number: int, now: int) -> int:
