@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from helpers import LIMIT, needs_linux, wait_for
+from undisturbed import repeated, unless_disturbed
 
 from echobench.bench.load import LoadError, checks, processes, runner, worker
 from echobench.bench.plan import Plan, shares
@@ -71,6 +72,7 @@ class Kept:
         self.ended += 1
 
 
+@repeated
 def test_a_run(run):
     kept, made = Kept(), plan(duration=0.3)
     result = run("well", made, progress=kept)
@@ -79,8 +81,6 @@ def test_a_run(run):
         (0, "portable", "asked for"),
         (1, "portable", "asked for"),
     ]
-    rate = result.tally.answered / result.tally.window
-    assert sum(each.rate for each in result.processes) == pytest.approx(rate, rel=0.5)
     assert result.environment["loopback"] is True
     assert result.address == ADDRESS
     assert (result.failures, result.cut_short) == ((), False)
@@ -88,19 +88,25 @@ def test_a_run(run):
     assert kept.said == ["engine portable: asked for", made]
     assert tuple(kept.moments) == result.moments
     assert kept.ended == 1
+    rate = result.tally.answered / result.tally.window
+    with unless_disturbed():
+        assert sum(each.rate for each in result.processes) == pytest.approx(rate, rel=0.5)
 
 
+@repeated
 def test_moments_are_those_of_all_processes(run):
     result = run("well", plan(duration=0.4, interval=0.1))
     times = [moment.t for moment in result.moments]
     assert times == sorted(set(times))
-    assert len(times) >= 3
+    assert times
+    assert all(moment.p50 == pytest.approx(50_000, rel=1e-3) for moment in result.moments if moment.rate)
+    assert all(moment.lost == 0 for moment in result.moments)
     whole = [moment for moment in result.moments if moment.measured > 0.08]
-    assert whole
     rate = result.tally.answered / result.tally.window
-    assert sum(moment.rate for moment in whole) / len(whole) == pytest.approx(rate, rel=0.3)
-    assert all(moment.p50 == pytest.approx(50_000, rel=1e-3) for moment in whole)
-    assert all(moment.lost == 0 for moment in whole)
+    with unless_disturbed():
+        assert len(times) >= 3
+        assert whole
+        assert sum(moment.rate for moment in whole) / len(whole) == pytest.approx(rate, rel=0.3)
 
 
 def test_a_count_ends_a_run(run):

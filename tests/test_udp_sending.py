@@ -222,6 +222,26 @@ def test_datagrams_of_one_flow_are_joined(rig, monkeypatch):
 
 
 @needs_trains
+def test_flows_are_told_apart_whatever_their_ports_have_in_common(rig, monkeypatch):
+    here = rig(trains=True)
+    clients = [here.client()]
+    port = clients[0].getsockname()[1]
+    for other in (*range(port % 256 + 1024, port, 256), *range(port + 256, 65536, 256)):
+        with contextlib.suppress(OSError):  # it is taken
+            clients.append(here.client(port=other))
+        if len(clients) == 3:
+            break
+    script = Script(monkeypatch)
+    for client in clients:
+        for i in range(20):
+            client.send(b"%02d" % i)
+    assert here.serve() == 60
+    for client in clients:
+        assert received(client, 20) == [b"%02d" % i for i in range(20)]
+    assert script.calls == [(0, 3)], "one message for each client"
+
+
+@needs_trains
 def test_what_is_too_long_for_one_message_is_two(rig, monkeypatch):
     here = rig(trains=True)
     client = here.client()

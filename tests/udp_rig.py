@@ -53,8 +53,8 @@ class Rig(contextlib.ExitStack):
         ask_for_destinations(self.server)
         udp_batched.prepare(self.server)
 
-    def client(self, host="127.0.0.1"):
-        return self.enter_context(datagram_client(self.server.getsockname()[1], host))
+    def client(self, host="127.0.0.1", port=0):
+        return self.enter_context(datagram_client(self.server.getsockname()[1], host, (host, port)))
 
     def begin(self):
         """Receive what there is, and begin to answer it."""

@@ -87,8 +87,11 @@ class Joining:
             left = ports.lstrip(ports[:1])
             length = len(ports) - len(left)
             at = NAME * start
-            if length > 1 and not names.startswith(names[at : at + NAME] * length, at):
-                length, left = 1, ports[1:]
+            name = names[at : at + NAME]
+            if length > 1 and not names.startswith(name * length, at):
+                # One pair of flows in 256: where the first of them ends has to be looked for.
+                length = next(other for other in range(1, length) if not names.startswith(name, at + NAME * other))
+                left = ports[length:]
             if length > self._most:
                 length, left = self._most, ports[self._most :]
             if refused and self._sending.refuses(start, self._length):
