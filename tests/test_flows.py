@@ -105,16 +105,45 @@ def test_what_overtakes_and_what_is_overtaken():
     assert books.counts() == {"answered": 5, "reordered": 2}
 
 
-def test_a_late_answer_is_late_and_a_second_one_a_duplicate():
-    books, table = flows()
+MODELS = ({"model": "closed"}, {"model": "open", "rate": 1000.0, "window": 1})
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_late_answer_is_late_and_a_second_one_a_duplicate(model):
+    books, table = flows(**model)
     data = send(books, table)
     end = books.clock + table.timeout
     assert table.give_up(end) == []
     assert table.give_up(end + 1) == [0]
     assert (table.under_way, table.give_up(end + 1)) == (0, [])
+    assert table.waiting()
     assert not table.arrived(0, data, books.later())
     assert not table.arrived(0, data, books.later())
     assert books.counts() == {"late": 1, "duplicates": 1}
+    assert not table.waiting()
+
+
+def test_what_left_together_is_given_up_together():
+    """Except what was answered, and what another one has taken the place of."""
+    books, table = flows(2, **MODELS[1])
+    now = books.later()
+    sent = {flow: [table.begin(flow, now, now) for _ in range(5)] for flow in (0, 1)}
+    table.arrived(1, sent[1][3], books.later())
+    table.forget(table.place(0, 2))
+    table.table[NEXT, 0] = 2 + table.places
+    young = table.begin(0, now + table.timeout, now + table.timeout)
+    assert sorted(table.give_up(now + table.timeout + 1)) == [0] * 4 + [1] * 4
+    assert (table.under_way, table.given_up) == (1, 8)
+    assert table.arrived(0, young, now + table.timeout + 2)
+    assert books.counts() == {"answered": 2, "unanswered": 1}
+
+
+def test_what_has_been_answered_is_not_remembered():
+    books, table = flows(**MODELS[1])
+    for _ in range(100):
+        table.arrived(0, send(books, table), books.later())
+    table.give_up(books.later())
+    assert not table._left
 
 
 def test_a_spoilt_answer_to_what_was_given_up():
@@ -187,10 +216,11 @@ actions = st.lists(
 )
 
 
-@given(actions)
-def test_the_model(steps):
+@pytest.mark.parametrize("model", MODELS)
+@given(steps=actions)
+def test_the_model(model, steps):
     """The model holds a state for each message, and knows which one an answer was made from."""
-    books, table = flows(count=2, first=5)
+    books, table = flows(count=2, first=5, **model)
     sent, state, newest = {0: [], 1: []}, {}, {0: -1, 1: -1}
     expected = dict.fromkeys(("answered", "late", "truncated", "corrupted", "refused", "duplicates", "reordered"), 0)
     for what, flow, back, position, bit in steps:
@@ -235,6 +265,7 @@ def test_the_model(steps):
             expected["truncated" if what == "cut" else "corrupted"] += 1
     waiting = sum(1 for value in state.values() if value != "done")
     assert table.under_way == sum(1 for value in state.values() if value == "out")
+    assert table.waiting() == (waiting > 0)
     table.finish()
     assert books.counts() == {k: v for k, v in {**expected, "unanswered": waiting}.items() if v}
     assert books.tally.missing() == 0

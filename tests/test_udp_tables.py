@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 
+import numpy as np
 import pytest
 from books import Books
 from helpers import needs_linux
 
-from echobench.bench.load.flows import Flows
+from echobench.bench.load.flows import NEXT, Flows
 
 pytestmark = needs_linux
 
@@ -92,3 +93,20 @@ def test_an_answer_of_another_length(ends, trains, length):
     (seen,) = answers.each(0)
     assert seen[:64] == data[:64]
     assert (len(seen) > 64) == (length > 64)
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_columns_are_given_up_as_single_ones_are(trains):
+    from echobench.bench.load.udp_tables import Questions
+    from echobench.bench.load.udp_trains import Trains
+
+    books = Books(transport="udp", size="64", model="open", rate=1000.0, gso=trains, flows=3)
+    flows = Flows(books.plan, books.account, 0, 3)
+    questions = Trains(flows) if trains else Questions(flows)
+    first = flows.places - 10  # they go round the end of the ring
+    flows.table[NEXT, 1] = first
+    _, now = questions.fill(1, 25, books.later() + np.zeros(25, np.int64))
+    flows.left(1, first, 25, now)
+    assert flows.give_up(now + flows.timeout) == []
+    assert flows.give_up(now + flows.timeout + 1) == [1] * 25
+    assert (flows.under_way, flows.given_up) == (0, 25)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
 
 from ...sockets import receive_drops
 from .account import Account
@@ -11,6 +14,8 @@ from .udp_sender import FEW, UdpSender
 from .udp_tables import Part, Questions, Turn
 from .udp_trains import Trains
 from .window import SECOND, Window
+
+SENT: Final = attrgetter("sent")
 
 
 class UdpColumns(UdpSender):
@@ -113,26 +118,25 @@ class UdpColumns(UdpSender):
                 self.refused(flow, error)
                 continue
             if came:
-                handled += self._take_trains(trains, (flow, 0, came), over)
+                handled += self._take_trains(trains, flow, came, over)
         return handled
 
-    def _take_trains(self, trains: Trains, part: Part, over: bool) -> int:
+    def _take_trains(self, trains: Trains, flow: int, came: int, over: bool) -> int:
         """Count right answers, and send as many questions; returns how many those were."""
-        flow, first, end = part
         now = time.perf_counter_ns()
         handled = 0
-        if self.plan.model == "closed":
-            for train in trains.returned(flow, first, end):
-                self.account.all_returned(train.number, train.sent, now, trains.size)
-                handled += train.number
-        if not handled:
-            handled = trains.check(flow, first, end)
-            if not handled:
-                handled, gone = self._one_by_one(part, now)
-                self.owe(flow, gone)
-                return handled
+        if back := trains.returned(flow, came):
+            for sent, several in groupby(back, SENT):
+                number = sum(train.piece.number for train in several)
+                self.account.all_returned(number, sent, now, trains.size)
+                handled += number
+        elif handled := trains.check(flow, 0, came):
             due = trains.intended() if self.plan.model == "open" else None
             self.account.all_answered(due, trains.sent(), now, trains.size)
+        else:
+            handled, gone = self._one_by_one((flow, 0, came), now)
+            self.owe(flow, gone)
+            return handled
         if not over and (number := self.take_owed(flow, handled, now)):
             self.ask(flow, number, None)
         return handled

@@ -7,7 +7,8 @@ forgotten when its place is needed again.
 
 from __future__ import annotations
 
-from typing import Final
+from collections import deque
+from typing import Any, Final
 
 import numpy as np
 
@@ -51,8 +52,13 @@ class Flows:
         self.whole_heads = as_one(self.heads)
         self.intended = np.zeros(number, np.int64)
         self.state = np.zeros(number, np.uint8)
+        for column in (self.heads, self.intended, self.state):
+            column.fill(0)  # memory that is first touched during the run costs time there
         self.under_way = 0
         """How many places are in the state OUT."""
+        self.given_up = 0
+        """How many are in the state GIVEN_UP."""
+        self._left: deque[tuple[int, int, int, int]] = deque()
         self.gaps = False
         """Whether an answer has ever been other than the one that was next."""
 
@@ -87,13 +93,25 @@ class Flows:
         self.intended[place], self.state[place] = intended, OUT
         self.under_way += 1
         self.account.began(intended)
+        self.left(flow, number, 1, now)
         return head + pattern(self.size(number))[HEADER:]
+
+    def left(self, flow: int, number: int, count: int, now: int) -> None:
+        """Note when so many datagrams left, from ``number`` on.
+
+        Without a window there are up to a million places or more. To look through them for what is overdue would take
+        milliseconds, in which nothing is sent.
+        """
+        if not self.window:
+            self._left.append((now, flow, number, count))
 
     def forget(self, place: int) -> None:
         """End what is still unanswered in a place: it is needed for another, or the run is over."""
         state = int(self.state[place])
         if state == OUT:
             self.under_way -= 1
+        elif state == GIVEN_UP:
+            self.given_up -= 1
         if state in (OUT, GIVEN_UP):
             self.account.ended(self.due(place), "unanswered")
         self.state[place] = FREE
@@ -128,6 +146,8 @@ class Flows:
         in_time = state == OUT and now - self.sent(place) <= self.timeout  # however long ago give_up() was called
         if state == OUT:
             self.under_way -= 1
+        else:
+            self.given_up -= 1
         intended, awaited, number = self.due(place), int(self.table[AWAITED, flow]), self.sequence(place)
         size = self.size(number)
         expected = self.heads[place].tobytes() + pattern(size)[HEADER:]
@@ -177,17 +197,32 @@ class Flows:
     def give_up(self, now: int) -> list[int]:
         """Give up what has been under way for longer than the time-out; returns the flow of each."""
         if not self.under_way:
+            self._left.clear()
             return []
-        places = np.flatnonzero((self.state == OUT) & (self.heads[:, 1] < max(now - self.timeout, 0)))
+        limit = max(now - self.timeout, 0)
+        # With a window there are so few places that it is quickest to look at all.
+        these: Any = slice(None) if self.window else self._overdue(limit)
+        found = np.flatnonzero((self.state[these] == OUT) & (self.heads[these, 1] < limit))
+        places = found if self.window else these[found]
         self.state[places] = GIVEN_UP
         self.under_way -= len(places)
+        self.given_up += len(places)
         self.gaps = self.gaps or len(places) > 0
         flows: list[int] = (places // self.places).tolist()
         return flows
 
+    def _overdue(self, limit: int) -> Any:
+        """Take the places of all that left before ``limit``; what was sent from them may have been answered since."""
+        overdue = []
+        while self._left and self._left[0][0] < limit:
+            overdue.append(self._left.popleft())
+        _, flow, number, count = np.array(overdue, np.int64).reshape(-1, 4).T
+        nth = np.arange(count.sum()) - (np.cumsum(count) - count).repeat(count)
+        return flow.repeat(count) * self.places + ((number.repeat(count) + nth) & self.mask)
+
     def waiting(self) -> bool:
         """Whether anything may still be answered."""
-        return bool((self.state & (OUT | GIVEN_UP)).any())
+        return self.under_way + self.given_up > 0
 
     def finish(self) -> None:
         """Count what is still unanswered."""

@@ -93,7 +93,9 @@ class UdpSender:
         """Send new datagrams on a flow, whatever their sizes; ``intended`` is now in the closed model."""
         self.left -= number
         if (number >= FEW and self.questions.equal) or isinstance(self.questions, Trains):
+            first = int(self.flows.table[NEXT, flow])
             records, now = self.questions.fill(flow, number, intended)
+            self.flows.left(flow, first, number, now)
             self.send(self.questions, flow, 0, records)
             if intended is None:
                 self.account.all_sent(number, now)

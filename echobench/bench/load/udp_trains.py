@@ -31,18 +31,39 @@ LONGEST: Final = 65507  # bytes in a train
 SEGMENTS: Final = 64  # datagrams in a train; newer kernels take 128 (linux/udp.h, UDP_MAX_SEGMENTS)
 
 _SEGMENT: Final = HEAD.size + 8  # CMSG_SPACE of a u16
+STRETCHES: Final = 4096  # that are remembered; a window that is sent again and again needs two for each flow
+
+
+class Piece(NamedTuple):
+    """Places one behind the other from which a train is sent, and what a header says of it."""
+
+    number: int
+    address: int
+    length: int
+    controllen: int
+    data: memoryview
+    state: Any
+
+
+class Stretch(NamedTuple):
+    """Places one behind the other, and views of what flows.py keeps of them: to make one takes a while."""
+
+    first: int
+    end: int
+    names: Any
+    times: Any
+    state: Any
+    pieces: list[Piece]
 
 
 class Train(NamedTuple):
-    """Datagrams that were sent at once."""
+    """A train that was sent, in the closed model."""
 
     begin: int
-    """The sequence number of the first."""
-    number: int
-    place: int
-    """Where they are kept, one behind the other."""
+    """The sequence number of its first datagram."""
     sent: int
-    """When they were sent, as their heads say."""
+    """When, as all its heads say."""
+    piece: Piece
 
 
 class Trains:
@@ -58,7 +79,8 @@ class Trains:
         whole = np.asarray(self._places.bytes)
         whole.reshape(number, -1)[:] = np.frombuffer(pattern(self.size), np.uint8)
         flows.heads = np.ndarray((number, 2), np.uint64, whole, 0, (self.size, 8))  # where they are sent from
-        self._came = mmap.mmap(-1, RECORDS * (ROOM + SKEW))
+        # Of a bytearray one can ask what a part of it starts with, which compares without a copy; not of a mapping.
+        self._came = bytearray(RECORDS * (ROOM + SKEW))
         self._records = Table(ROOM + SKEW, RECORDS, self._came)
         self.incoming, self.outgoing = Headers(RECORDS, None, self._records), Headers(RECORDS, None, None)
         self.outgoing.controllen[:] = constant("Q", 0, RECORDS)
@@ -71,37 +93,36 @@ class Trains:
         with np.errstate(over="ignore"):
             self._steps = np.arange(self.most, dtype=np.uint64) * np.uint64(STEP)
         self._answered: list[tuple[int, int]] = []
+        self._stretches: dict[tuple[int, int], Stretch] = {}
         # Trains under way, oldest first, and such as have been lost; as many as a flow has places is more than enough.
         self._left: list[deque[Train]] = [deque(maxlen=flows.places) for _ in range(flows.count)]
 
-    def returned(self, flow: int, first: int, end: int) -> list[Train]:
-        """Take the trains in some records if they came back as they left, one after the other; [] if they did not."""
-        flows, size, came, memory, left = self.flows, self.size, self._came, self._memory, self._left[flow]
+    def returned(self, flow: int, number: int) -> list[Train]:
+        """Take the trains in the first so many records if they came back as they left and in this order; or []."""
+        flows, left, length, came = self.flows, self._left[flow], self.incoming.length, self._came
         awaited = int(flows.table[AWAITED, flow])
         while left and left[0].begin < awaited:
             left.popleft()
-        if len(left) < end - first:
+        if len(left) < number:
             return []
-        back: list[Train] = []
-        for record in range(first, end):
-            train = left[record - first]
-            begin, number, place, _ = train
-            length, at = number * size, record * (ROOM + SKEW)
+        back = []
+        for record in range(number):
+            begin, _, piece = train = left[record]
             if (
                 begin != awaited
-                or self.incoming.length[record] != length
-                or not self._cut_as_ours(record, length)
-                or came[at : at + length] != memory[place * size : place * size + length]
+                or length[record] != piece.length
+                or not self._cut_as_ours(record, piece.length)
+                or not came.startswith(piece.data, record * (ROOM + SKEW))
             ):
                 return []
-            awaited += number
+            awaited += piece.number
             back.append(train)
-        if flows.gaps and any((flows.state[each.place : each.place + each.number] != OUT).any() for each in back):
+        if flows.gaps and any((train.piece.state != OUT).any() for train in back):
             return []
         for train in back:
             left.popleft()
-            flows.state[train.place : train.place + train.number] = ANSWERED
-            flows.under_way -= train.number
+            train.piece.state.fill(ANSWERED)
+        flows.under_way -= awaited - back[0].begin
         flows.table[AWAITED, flow] = awaited
         return back
 
@@ -110,7 +131,7 @@ class Trains:
 
         0 is no.
         """
-        flows, size, came, memory = self.flows, self.size, self._came, self._memory
+        flows, size, came, sent = self.flows, self.size, self._came, self._places.bytes
         awaited = int(flows.table[AWAITED, flow])
         most = int(flows.table[NEXT, flow]) - awaited
         runs: list[tuple[int, int]] = []
@@ -122,10 +143,9 @@ class Trains:
                 return 0
             at = record * (ROOM + SKEW)
             for begin, upto in self._runs(flow, awaited + total, number):
-                part = (upto - begin) * size
-                if came[at : at + part] != memory[begin * size : upto * size]:
+                if not came.startswith(sent[begin * size : upto * size], at):
                     return 0
-                at += part
+                at += (upto - begin) * size
                 runs.append((begin, upto))
             total += number
         if total > most or (flows.gaps and any((flows.state[begin:upto] != OUT).any() for begin, upto in runs)):
@@ -152,37 +172,35 @@ class Trains:
         ``intended`` is a column of times, or None if they are due when they are sent. Returns how many trains they
         are, and the time that they bear.
         """
-        flows = self.flows
+        flows, outgoing = self.flows, self.outgoing
         begin = int(flows.table[NEXT, flow])
         flows.table[NEXT, flow] = begin + number
         name = np.uint64(int(flows.table[NAME, flow]) + begin * STEP & U64)
-        made = records = 0
-        trains: list[tuple[int, int, int]] = []
-        runs = self._runs(flow, begin, number)
-        for first, upto in runs:
+        stretches = [self._stretch(*run) for run in self._runs(flow, begin, number)]
+        made = 0
+        for first, end, names, _, state, _ in stretches:
             if flows.gaps:
-                for place in first + np.flatnonzero(flows.state[first:upto] & (OUT | GIVEN_UP)):
+                for place in first + np.flatnonzero(state & (OUT | GIVEN_UP)):
                     flows.forget(int(place))
-            n = upto - first
-            flows.heads[first:upto, 0] = self._steps[made : made + n] + name
-            flows.state[first:upto] = OUT
+            n = end - first
+            np.add(self._steps[made : made + n], name, out=names)
+            state.fill(OUT)
             if intended is not None:
-                flows.intended[first:upto] = intended[made : made + n]
-            fits = -(-n // -(-n // self._fits))  # as many trains as it takes, and all of one length
-            for at in range(first, upto, fits):
-                k = min(fits, upto - at)
-                self.outgoing.base[records] = self._places.address_at(at)
-                self.outgoing.size[records] = k * self.size
-                self.outgoing.controllen[records] = _SEGMENT if k > 1 else 0
-                trains.append((begin + made, k, at))
-                made += k
-                records += 1
+                flows.intended[first:end] = intended[made : made + n]
+            made += n
         flows.under_way += number
         now = time.perf_counter_ns()
-        for first, upto in runs:
-            flows.heads[first:upto, 1] = now
-        if flows.window:  # only in the closed model are they looked for
-            self._left[flow].extend([Train(*train, now) for train in trains])
+        records = 0
+        for stretch in stretches:
+            stretch.times.fill(now)
+            for piece in stretch.pieces:
+                outgoing.base[records] = piece.address
+                outgoing.size[records] = piece.length
+                outgoing.controllen[records] = piece.controllen
+                records += 1
+                if flows.window:  # only in the closed model are they looked for
+                    self._left[flow].append(Train(begin, now, piece))
+                    begin += piece.number
         return records, now
 
     def fill_unheeded(self, flow: int, begin: int, number: int, now: int) -> int:
@@ -214,7 +232,25 @@ class Trains:
         at = record * (ROOM + SKEW)
         segment = self._segment(record) or max(1, length)
         for begin in range(0, max(1, length), segment):
-            yield self._came[at + begin : at + min(begin + segment, length)]
+            yield bytes(self._came[at + begin : at + min(begin + segment, length)])
+
+    def _stretch(self, first: int, end: int) -> Stretch:
+        """Give views of places one behind the other, which are sent as few trains, all of one length but the last."""
+        if (known := self._stretches.get((first, end))) is not None:
+            return known
+        flows, size = self.flows, self.size
+        pieces = []
+        fits = -(-(end - first) // -(-(end - first) // self._fits))
+        for at in range(first, end, fits):
+            n = min(fits, end - at)
+            data, state = self._places.bytes[at * size : (at + n) * size], flows.state[at : at + n]
+            pieces.append(Piece(n, self._places.address_at(at), n * size, _SEGMENT if n > 1 else 0, data, state))
+        if len(self._stretches) == STRETCHES:
+            self._stretches.clear()
+        names, times = flows.heads[first:end].T
+        made = Stretch(first, end, names, times, flows.state[first:end], pieces)
+        self._stretches[first, end] = made
+        return made
 
     def _cut_as_ours(self, record: int, length: int) -> bool:
         at = CONTROL * record
