@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+TRIES = 50  # a port that is free for UDP may be taken for TCP, by another test too
 
 
-def with_twisted(port: int) -> None:
+def with_twisted() -> None:
     from twisted.internet import reactor
+    from twisted.internet.error import CannotListenError
     from twisted.internet.protocol import DatagramProtocol, Factory
     from twisted.protocols.wire import Echo
 
@@ -21,13 +18,19 @@ def with_twisted(port: int) -> None:
         def datagramReceived(self, datagram, addr):
             self.transport.write(datagram, addr)
 
-    reactor.listenTCP(port, Factory.forProtocol(Echo))
-    reactor.listenUDP(port, EchoUDP())
+    for _ in range(TRIES):
+        udp = reactor.listenUDP(0, EchoUDP())
+        port = udp.getHost().port
+        try:
+            reactor.listenTCP(port, Factory.forProtocol(Echo))
+            break
+        except CannotListenError:
+            udp.stopListening()
     print(f"echobench ready port={port}", flush=True)
     reactor.run()
 
 
-async def with_asyncio(port: int) -> None:
+async def with_asyncio() -> None:
     class EchoTCP(asyncio.Protocol):
         def connection_made(self, transport):
             self.transport = transport
@@ -43,14 +46,20 @@ async def with_asyncio(port: int) -> None:
             self.transport.sendto(data, addr)
 
     loop = asyncio.get_running_loop()
-    await loop.create_datagram_endpoint(EchoUDP, ("127.0.0.1", port))
-    server = await loop.create_server(EchoTCP, "127.0.0.1", port)
+    for _ in range(TRIES):
+        transport, _ = await loop.create_datagram_endpoint(EchoUDP, ("127.0.0.1", 0))
+        port = transport.get_extra_info("sockname")[1]
+        try:
+            server = await loop.create_server(EchoTCP, "127.0.0.1", port)
+            break
+        except OSError:
+            transport.close()
     print(f"echobench ready port={port}", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "twisted":
-        with_twisted(free_port())
+        with_twisted()
     else:
-        asyncio.run(with_asyncio(free_port()))
+        asyncio.run(with_asyncio())

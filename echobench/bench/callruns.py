@@ -17,7 +17,7 @@ import attrs
 from . import callcounter, rounds
 from .callcounter import CallCounter
 from .comparison import Calls, Run
-from .judge import counts
+from .fair import counts
 from .meter import Meter
 from .plan import Plan
 from .rounds import Setting, Turn, Watch

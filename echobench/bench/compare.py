@@ -17,6 +17,7 @@ from . import callruns, environment, gate, placement, profiles, rounds
 from .compare_options import DEFAULTS, SECTIONS, SUBJECT
 from .comparison import IDEAL, Calls, Comparison, Load, Memory, Run, Subject, read
 from .conform import essentials
+from .fair import disturbance
 from .files import Target, json_target, text_target
 from .idle import connection_memory
 from .judge import judge
@@ -43,6 +44,7 @@ class Order:
     subjects: tuple[Subject, ...]
     loads: tuple[Load, ...]
     rounds: int
+    extra_rounds: int
     seed: int
     setting: Setting
     idle_connections: int
@@ -86,6 +88,7 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
         subjects=tuple(subjects.values()),
         loads=tuple(loads),
         rounds=known["rounds"],
+        extra_rounds=known["extra_rounds"],
         seed=known["seed"],
         setting=setting,
         idle_connections=known["idle_connections"],
@@ -114,13 +117,20 @@ def compare_all(order: Order, watch: Watch) -> Comparison:
             conformance = essentials(order.subjects, order.loads, setting)
             turns = rounds.turns(order.subjects, order.loads, order.rounds, order.seed)
             rounds.make(turns, setting, watch, runs.append, rounds.measure)
+            for number in range(order.rounds + 1, order.rounds + order.extra_rounds + 1):
+                more = rounds.again(
+                    order.subjects, order.loads, runs, rounds=order.rounds, number=number, seed=order.seed
+                )
+                if more:
+                    watch.note(f"a round more, of {len(more)} runs: the host took time from others")
+                    rounds.make(more, setting, watch, runs.append, rounds.measure)
             if order.count_calls:
                 notes += callruns.make(turns, runs, order.count_calls, setting=setting, watch=watch, keep=calls.append)
     except KeyboardInterrupt:
         cut_short = True
     finally:
         watch.over()
-    return Comparison(
+    made = Comparison(
         started=started,
         environment=environment.describe(order.setting.host, is_ours(order.setting.host)),
         seed=order.seed,
@@ -136,6 +146,8 @@ def compare_all(order: Order, watch: Watch) -> Comparison:
         notes=tuple(notes),
         cut_short=cut_short,
     )
+    said = disturbance(made)
+    return attrs.evolve(made, notes=(*notes, said)) if said else made
 
 
 @contextlib.contextmanager

@@ -50,6 +50,12 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             type=WHOLE,
             help="How often each subject runs under each load, in turns. Less than 3 gives no interval.  [default: 5]",
         ),
+        click.Option(
+            ["--extra-rounds"],
+            type=WHOLE,
+            help="How many rounds more there may be for what ran while the host of a virtual machine took its "
+            "processors' time (steal).  [default: 0]",
+        ),
         click.Option(["--seed"], type=WHOLE, help="Where the random order of turns begins.  [default: 1]"),
     ),
     "The servers": (
@@ -97,6 +103,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
 
 DEFAULTS: Final[dict[str, Any]] = {
     "rounds": 5,
+    "extra_rounds": 0,
     "seed": 1,
     "duration": 3.0,
     "warmup": 0.5,

@@ -54,6 +54,8 @@ class Usage:
     """The most that it has ever had resident, in bytes: the sum of its processes' peaks."""
     processes: int
     """How many there were at the end of the window."""
+    steal: float | None = None
+    """The part of the time of the server's and the load's CPUs that the host took meanwhile: 0 to 1."""
 
 
 @attrs.frozen(kw_only=True)

@@ -22,7 +22,8 @@ import numpy as np
 
 from . import chance
 from .comparison import IDEAL, Comparison
-from .judge import Figure, Row, counts, judge, per_cpu, rate, ratios
+from .fair import fair
+from .judge import Figure, Row, judge, per_cpu, rate, ratios
 from .report.words import share
 
 ALPHA: Final = 0.05
@@ -114,11 +115,11 @@ def _figures(stored: Comparison, new: Comparison, row: Row) -> tuple[list[float]
     """Give the logarithms of the stored figures and of the new ones, and what they are."""
 
     def logs(figure: Figure, comparison: Comparison) -> list[float]:
-        runs = comparison.of(row.subject, row.load)
+        runs, ideals = fair(comparison, row.subject, row.load)
         if row.subject == IDEAL:
-            values = [value for run in runs if counts(run) and (value := figure(run))]
+            values = [value for run in runs if (value := figure(run))]
         else:
-            values = ratios(runs, comparison.of(IDEAL, row.load), figure)
+            values = ratios(runs, ideals, figure)
         return [math.log(value) for value in values if value > 0]
 
     by_cpu = logs(per_cpu, stored), logs(per_cpu, new)

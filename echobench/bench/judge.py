@@ -13,7 +13,8 @@ from typing import Any, Final
 import attrs
 
 from . import chance
-from .comparison import IDEAL, Comparison, Run
+from .comparison import Comparison, Run
+from .fair import counts, fair
 from .figures import per_second
 from .histogram import Histogram
 from .load.intervals import lost
@@ -62,11 +63,6 @@ class Row:
         return attrs.asdict(self)
 
 
-def counts(run: Run) -> bool:
-    """Whether a run is one that its figures can be taken from."""
-    return run.result is not None and run.failure is None and bool(run.result.tally.answered)
-
-
 def rate(run: Run) -> float | None:
     """Give answers a second."""
     return per_second(run.result.tally.answered, run.result.tally) if run.result is not None else None
@@ -103,8 +99,7 @@ def judge(comparison: Comparison) -> list[Row]:
 
 def _row(comparison: Comparison, subject: str, load: str) -> Row:
     runs = comparison.of(subject, load)
-    ideals = comparison.of(IDEAL, load)
-    good = [run for run in runs if counts(run)]
+    good, ideals = fair(comparison, subject, load)
     results = [run.result for run in good if run.result is not None]
     verdict, why = _verdict(comparison, subject, runs, good)
     if verdict == "void":

@@ -62,9 +62,9 @@ class Meter(Silent):
 class UsageMeter(Meter):
     """Reads what the server uses."""
 
-    def __init__(self, cpus: Sequence[int]) -> None:
+    def __init__(self, cpus: Sequence[int], load: Sequence[int] = ()) -> None:
         super().__init__()
-        self._cpus = cpus
+        self._cpus, self._load = cpus, load
         self._keeper: int | None = None
         self._before: proctree.Reading | None = None
         self.usage: Usage | None = None
@@ -81,10 +81,10 @@ class UsageMeter(Meter):
     def first(self) -> None:
         """Read what it has used before."""
         assert self._keeper is not None
-        self._before = proctree.take(self._keeper, self._cpus)
+        self._before = proctree.take(self._keeper, self._cpus, self._load)
 
     def last(self) -> None:
         """Read what it has used now."""
         assert self._keeper is not None
         assert self._before is not None
-        self.usage = proctree.used(self._before, proctree.take(self._keeper, self._cpus))
+        self.usage = proctree.used(self._before, proctree.take(self._keeper, self._cpus, self._load))

@@ -30,19 +30,23 @@ class Reading:
     threads: dict[int, tuple[float, int]]
     """Processor time and number of turns of each thread that lives."""
     machine: float | None
-    """That the CPUs in question were busy for, or that the host took."""
+    """That the server's CPUs were busy for, or that the host took."""
+    stolen: float | None
+    """That the host took, on average over the server's and the load's CPUs."""
     peak: int
     processes: int
 
 
-def take(keeper: int, cpus: Collection[int]) -> Reading:
-    """Read what all below a keeper have used so far."""
+def take(keeper: int, cpus: Collection[int], load: Collection[int] = ()) -> Reading:
+    """Read what all below a keeper have used so far; ``cpus`` are the server's, ``load`` the load's, if known."""
     pids = descendants(keeper)
+    spent = _spent()
     return Reading(
         at=time.perf_counter(),
         cpu=sum(map(_cpu, pids)),
         threads=dict(item for pid in pids for item in _threads(pid)),
-        machine=_machine(cpus),
+        machine=_busy(spent, cpus),
+        stolen=_stolen(spent, {*cpus, *load} if cpus and load else spent),
         peak=sum(_status(pid, "VmHWM") for pid in pids),
         processes=len(pids),
     )
@@ -69,14 +73,18 @@ def used(before: Reading, after: Reading) -> Usage:
     others = None
     if before.machine is not None and after.machine is not None:
         others = max(0.0, after.machine - before.machine - cpu)
+    window, steal = after.at - before.at, None
+    if before.stolen is not None and after.stolen is not None and window > 0:
+        steal = max(0.0, after.stolen - before.stolen) / window
     return Usage(
-        window=after.at - before.at,
+        window=window,
         cpu=cpu,
         busiest=max((seconds for seconds, _ in grown), default=0.0),
         others=others,
         switches=sum(turns for _, turns in grown),
         peak=max(before.peak, after.peak) or None,
         processes=after.processes,
+        steal=steal,
     )
 
 
@@ -121,21 +129,27 @@ def _threads(pid: int) -> list[tuple[int, tuple[float, int]]]:
     return found
 
 
-def _machine(cpus: Collection[int]) -> float | None:
-    """Give the seconds that these CPUs have spent on programs, interrupts left out, and waited for the host."""
-    if not cpus:
-        return None
-    try:
+def _spent() -> dict[int, list[int]]:
+    """Give for each CPU the ticks that it has spent so far, by kind, as proc_stat(5) orders them."""
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
         lines = Path("/proc/stat").read_text().splitlines()
-    except OSError:
+    found = (re.match(r"cpu(\d+) (.*)", line) for line in lines)
+    return {int(each[1]): [int(ticks) for ticks in each[2].split()] for each in found if each}
+
+
+def _busy(spent: dict[int, list[int]], cpus: Collection[int]) -> float | None:
+    """Give the seconds that CPUs have spent on programs, interrupts left out, and waited for the host."""
+    if not cpus or not spent:
         return None
-    ticks = 0
-    for line in lines:
-        found = re.match(r"cpu(\d+) (.*)", line)
-        if found and int(found[1]) in cpus:
-            user, nice, system, _, _, _, _, steal, *_ = map(int, found[2].split())
-            ticks += user + nice + system + steal
-    return ticks / TICK
+    each = (spent[cpu] for cpu in cpus if cpu in spent)
+    return sum(user + nice + system + steal for user, nice, system, _, _, _, _, steal, *_ in each) / TICK
+
+
+def _stolen(spent: dict[int, list[int]], cpus: Collection[int]) -> float | None:
+    """Give the seconds that CPUs have waited for the host, on average."""
+    known = [spent[cpu][7] for cpu in cpus if cpu in spent]
+    return sum(known) / len(known) / TICK if known else None
 
 
 def _status(pid: int, name: str) -> int:

@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from .comparison import IDEAL, Load, Run, Subject
+from .fair import lacking
 from .load import LoadError, runner
 from .meter import Meter, UsageMeter
 from .plan import Plan
@@ -67,6 +68,18 @@ def turns(subjects: Sequence[Subject], loads: Sequence[Load], rounds: int, seed:
     return made
 
 
+def again(
+    subjects: Sequence[Subject], loads: Sequence[Load], runs: Sequence[Run], *, rounds: int, number: int, seed: int
+) -> list[Turn]:
+    """Give the order of a round more, for what the host has disturbed: empty if all has its ``rounds``."""
+    made: list[Turn] = []
+    for load in loads:
+        wanted = {each.name for each in subjects if lacking(runs, each.name, load.name, rounds)}
+        these = [each for each in subjects if each.name in wanted or (wanted and each.name == IDEAL)]
+        made += (attrs.evolve(turn, round=number) for turn in turns(these, [load], 1, seed + number))
+    return made
+
+
 def seconds(plan: Plan) -> float:
     """Estimate how long a run takes."""
     return plan.warmup + plan.duration + plan.cooldown + AROUND
@@ -107,7 +120,7 @@ def make(
 
 def measure(turn: Turn, setting: Setting, note: Callable[[str], None] = lambda sentence: None) -> Run:
     """Make a run, and measure what the server used."""
-    meter = UsageMeter(setting.server_cpus)
+    meter = UsageMeter(setting.server_cpus, setting.load_cpus)
     run = conduct(turn, setting, meter)
     return attrs.evolve(run, usage=meter.usage)
 

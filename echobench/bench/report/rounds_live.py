@@ -104,7 +104,8 @@ class OnTerminal(Lines):
 
 def words(run: Run, rounds: int) -> str:
     """Write a run as a line."""
-    head = f"round {run.round}/{rounds}  {run.load}  {run.subject}  "
+    of = f"/{rounds}" if run.round <= rounds else ""  # one more, for what was disturbed
+    head = f"round {run.round}{of}  {run.load}  {run.subject}  "
     if run.failure is not None:
         return f"{head}failed: {run.failure}{''.join(f'; {line}' for line in run.output[-1:])}"
     work = per_cpu(run)
