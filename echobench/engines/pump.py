@@ -61,6 +61,10 @@ class Pump:
         """Do what was found, and look for more, until there is none or the performance counter has reached ``end``."""
         raise NotImplementedError
 
+    def first(self) -> Any:
+        """Give what is to be done when the reactor has just said that there is something."""
+        return self.look()
+
     def rest(self) -> None:
         """Do what has to be done before the reactor waits."""
 
@@ -143,7 +147,7 @@ class Pump:
         self.working = True
         try:
             self.spin.woken()
-            self.serve(self.look(), perf_counter_ns() + SLICE)
+            self.serve(self.first(), perf_counter_ns() + SLICE)
             self.rest()
         finally:
             self.working = False

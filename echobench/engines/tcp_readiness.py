@@ -25,6 +25,7 @@ from .pump import Pump
 log = Logger()
 
 BATCH: Final = 64  # events taken from the kernel at once; some hundred microseconds of work
+PATIENT: Final = 8  # looks in vain, each after a single event, until only every so manieth is made
 CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
 
 Events = list[tuple[int, int]]
@@ -43,6 +44,8 @@ class ReadinessStream(Pump):
         self._others: dict[int, Callable[[], None]] = {}
         """What to do for descriptors that are no connections."""
         self._latest: Events = []
+        self._misses = 0
+        """Looks in a row that found nothing after a single event."""
         self._mean = 0.0
         """Bytes in a read, lately."""
 
@@ -65,6 +68,15 @@ class ReadinessStream(Pump):
         """Close it."""
         self._poller.close()
 
+    def first(self) -> Any:
+        """Ask what is ready; or if there is but one connection, guess that it is that one, and save the question.
+
+        If it was a port, nothing can be read, and :meth:`serve` asks after all.
+        """
+        if len(self._watched) == 1 == len(self.connections.open) and not self.connections.odd:
+            return [(next(iter(self._watched)), READ)]
+        return self.look()
+
     def serve(self, found: Any, end: int) -> Any:
         """Echo once for each connection that is ready, which is fair whatever each of them has sent, and look again.
 
@@ -75,12 +87,14 @@ class ReadinessStream(Pump):
         odd, read, write = connections.odd, os.read, os.write
         reads = echoed = 0
         while found.__class__ is list:
+            before = reads
             for fd, mask in found:
                 if (mask != READ or fd in odd or fd in others) and not self._one(fd, mask):
                     continue
                 try:
                     data = read(fd, CHUNK)
                 except BlockingIOError:
+                    self._misses = 0  # the guess was wrong: ask
                     continue
                 except OSError:  # it was reset
                     connections.close(fd)
@@ -100,14 +114,21 @@ class ReadinessStream(Pump):
                     continue
                 if sent != size:
                     connections.hold(fd, data[sent:])
-            if timeouts.watches_idle:
+            if timeouts.watches_idle and (len(found) > 1 or reads > before):  # else it may have been a wrong guess
                 timeouts.moved([fd for fd, _ in found])
             if len(found) > 1 or found[0][0] not in others:
                 self._latest = found
             if now() > end:
                 found = None
                 break
-            found = look() or wait(look)
+            # What came alone mostly stays alone. To go back to the reactor for nothing takes less than to look for it.
+            if len(found) == 1 and self._misses >= PATIENT and self._misses % PATIENT:
+                self._misses += 1
+                found = wait(look)
+                continue
+            more = look()
+            self._misses = 0 if more or len(found) > 1 else self._misses + 1
+            found = more or wait(look)
         counters = self.setting.counters
         counters.reads += reads
         counters.stream_bytes += echoed
