@@ -205,10 +205,8 @@ def test_memory_of_refusals_is_bounded(rig, monkeypatch):
     assert not refusals.refuses(0, 499)
 
 
-@needs_trains
-def test_datagrams_of_one_flow_are_joined(rig, monkeypatch):
-    here = rig(trains=True)
-    clients = [here.client() for _ in range(3)]
+def joined(here, clients, monkeypatch):
+    """Echo twenty datagrams for each of three, and see that there is one message for each."""
     script = Script(monkeypatch)
     for client in clients:
         for i in range(20):
@@ -217,6 +215,13 @@ def test_datagrams_of_one_flow_are_joined(rig, monkeypatch):
     for client in clients:
         assert received(client, 20) == [b"%02d" % i for i in range(20)]
     assert script.calls == [(0, 3)], "one message for each client"
+
+
+@needs_trains
+def test_datagrams_of_one_flow_are_joined(rig, monkeypatch):
+    here = rig(trains=True)
+    clients = [here.client() for _ in range(3)]
+    joined(here, clients, monkeypatch)
     assert here.counters.datagrams == 60
     assert here.counters.datagram_bytes == 120
 
@@ -231,14 +236,7 @@ def test_flows_are_told_apart_whatever_their_ports_have_in_common(rig, monkeypat
             clients.append(here.client(port=other))
         if len(clients) == 3:
             break
-    script = Script(monkeypatch)
-    for client in clients:
-        for i in range(20):
-            client.send(b"%02d" % i)
-    assert here.serve() == 60
-    for client in clients:
-        assert received(client, 20) == [b"%02d" % i for i in range(20)]
-    assert script.calls == [(0, 3)], "one message for each client"
+    joined(here, clients, monkeypatch)
 
 
 @needs_trains
