@@ -56,8 +56,8 @@ def main() -> None:
     if how == "exits":
         print("the licence has expired", file=sys.stderr)
         sys.exit(3)
-    if how == "late-exit":
-        threading.Timer(0.8, lambda: (print("out of memory", file=sys.stderr, flush=True), os._exit(7))).start()
+    if how.startswith("late-exit"):
+        threading.Timer(1.5, lambda: (print("out of memory", file=sys.stderr, flush=True), os._exit(7))).start()
     if how == "mute":
         time.sleep(1000)
     if how == "stubborn":
@@ -68,7 +68,7 @@ def main() -> None:
         os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(1000)
-    if how == "udp":
+    if how.endswith("udp"):
         udp(port)
     tcp(port, {"wrong": lambda data: data.upper(), "short": lambda data: data[:3]}.get(how, lambda data: data))
 

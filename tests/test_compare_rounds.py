@@ -16,7 +16,7 @@ from test_docs import DOCS
 from undisturbed import repeated, unless_disturbed
 
 from echobench import bench
-from echobench.bench import profiles, rounds
+from echobench.bench import profiles, rounds, subject
 from echobench.bench.comparison import Calls, Comparison, Conformance, Memory, Subject, read
 from echobench.bench.judge import judge
 from echobench.bench.report.rounds_live import Nobody, clock
@@ -139,6 +139,18 @@ def test_a_run_that_fails(measured, how, failure, output):
     assert output is None or run.output[-1] == output
     assert judge(attrs.evolve(synthetic(1), runs=(run,), subjects=(Subject(name="x", command=""),), loads=(
         profiles.parse("mine=--size 64" if how == "late-exit" else "one")[0],)))[0].ratio is None  # fmt: skip
+
+
+@needs_linux
+@pytest.mark.parametrize("load", ["--flows 2", "--udp --flows 2"])
+def test_one_that_ends_is_named_though_it_is_heard_of_late(monkeypatch, load):
+    """Its connections have ended, or its port refuses, and its keeper has yet to say why."""
+    real = subject.Server._hear
+    monkeypatch.setattr(subject.Server, "_hear", lambda self, seconds: real(self, seconds) if seconds else True)
+    chosen = profiles.parse(f"mine={load} --warmup 0 --duration 3 --timeout 200ms")
+    how = command("late-exit-udp" if "udp" in load else "late-exit")
+    run = measure(turns([Subject(name="x", command=how)], chosen, 1, 1)[0], Setting(start_timeout=20.0))
+    assert run.failure == "it ended with status 7 during the run"
 
 
 def test_an_address_that_nobody_serves():

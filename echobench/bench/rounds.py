@@ -17,6 +17,7 @@ from .results import Result
 from .subject import Server, SubjectError, ideal_tls
 
 GIVE_UP: Final = 2  # times that a subject may fail to start under a load before it is not tried again
+MOMENT: Final = 0.5  # seconds in which it is known that a process has ended, on a busy machine too
 AROUND: Final = 1.5  # seconds that starting and ending a server and a load take beside the run
 
 
@@ -163,12 +164,14 @@ def _offer(plan: Plan, setting: Setting, server: Server, meter: Meter) -> tuple[
         meter.ready(server)
         result = runner.run(here, meter)
     except LoadError as error:
-        return None, f"{gone} during the run" if (gone := server.gone()) else str(error)
+        return None, f"{gone} during the run" if (gone := server.gone(MOMENT)) else str(error)
     finally:
         meter.finish()
     if result.cut_short:
         raise KeyboardInterrupt
-    if gone := server.gone():
+    # Its connections end with it, and blast may know before its keeper does.
+    left = result.tally.connections_lost or result.tally.refused
+    if gone := server.gone(MOMENT if left else 0.0):
         return result, f"{gone} during the run"
     return result, result.failures[0] if result.failures else None
 

@@ -167,11 +167,14 @@ class Server:
                 raise SubjectError(sentence, self.output())
             self._hear(0.02)
 
-    def gone(self) -> str | None:
-        """Say how it ended, if it has; one of which other processes go on is there."""
+    def gone(self, patience: float = 0.0) -> str | None:
+        """Say how it ended, if it has; one of which other processes go on is there.
+
+        Who has ended a moment ago may not have been seen by its keeper: wait for so many seconds for word of it.
+        """
         if self._process is None:
             return None
-        self._hear(0)
+        self._hear(0 if "ended" in self._said else patience)
         if why := self._said.get("failed"):
             return f"it could not be started ({why})"
         status = self._said.get("ended")
