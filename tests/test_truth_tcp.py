@@ -120,7 +120,7 @@ def test_open_loop_over_a_connection_that_ends(blast):
 @repeated
 def test_open_loop_over_the_only_connection_ends_with_it(blast):
     ran, _ = run(blast, at(50, truth.hang_up), None, model="open", rate=400.0, duration=5.0)
-    assert 0 < ran.tally.answered <= 49
+    assert ran.tally.answered <= 49 < ran.tally.intended
     assert ran.took < 4.5, "of 5 s"
     with unless_disturbed():
         assert ran.tally.answered == 49  # what is sent in one go behind a pause is reset, with the answers
