@@ -59,7 +59,7 @@ TCP: Final = (
     Clause(id="tcp-large", title="3 MB in large writes come back whole", basis=TCP_BACK),
     Clause(
         id="tcp-half-close",
-        title="3 MB that were sent before a half-close come back whole, and then the end",
+        title="3 MB that were sent before a half-close come back whole, and then the end, three times",
         basis='RFC 862: "any data received is sent back"; RFC 9293, 3.6: who closes can still receive',
         essential=True,
     ),

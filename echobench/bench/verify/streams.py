@@ -14,6 +14,10 @@ READ: Final = selectors.EVENT_READ
 WRITE: Final = selectors.EVENT_WRITE
 ROOM: Final = 1 << 18
 
+MORE: Final = getattr(socket, "MSG_MORE", 0)
+"""Keeps the last bytes back until the half-close, so that they share a segment with it (Linux, send(2)): a server that
+stops at the end of its input then commonly meets the end while it still has these to send."""
+
 LINGER: Final = 0.1
 """Seconds between our half-close and our reading on: the server meets the end while it still has much to send."""
 
@@ -108,7 +112,8 @@ def pump(peer: Peer, sock: socket.socket, total: int, sizes: Iterator[int], *, g
             events = ready[0][1]
             try:
                 if events & WRITE and sent < total:
-                    done = sock.send(stream.part(sent, min(size, total - sent)))
+                    last = greedy and sent + size >= total
+                    done = sock.send(stream.part(sent, min(size, total - sent)), MORE if last else 0)
                     sent, size = sent + done, size - done or next(sizes)
                     if sent == total:
                         selector.modify(sock, READ)
