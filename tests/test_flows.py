@@ -143,7 +143,7 @@ def test_what_has_been_answered_is_not_remembered():
     for _ in range(100):
         table.arrived(0, send(books, table), books.later())
     table.give_up(books.later())
-    assert not table._left
+    assert not table._departures
 
 
 def test_a_spoilt_answer_to_what_was_given_up():

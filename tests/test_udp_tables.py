@@ -106,7 +106,7 @@ def test_columns_are_given_up_as_single_ones_are(trains):
     first = flows.places - 10  # they go round the end of the ring
     flows.table[NEXT, 1] = first
     _, now = questions.fill(1, 25, books.later() + np.zeros(25, np.int64))
-    flows.left(1, first, 25, now)
+    flows.departed(1, first, 25, now)
     assert flows.give_up(now + flows.timeout) == []
     assert flows.give_up(now + flows.timeout + 1) == [1] * 25
     assert (flows.under_way, flows.given_up) == (0, 25)

@@ -104,7 +104,7 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
     verdict, why = _verdict(comparison, subject, runs, good)
     if verdict == "void":
         return Row(subject=subject, load=load, verdict=verdict, why=why)
-    by_cpu, by_rate = ratios(runs, ideals, per_cpu), ratios(runs, ideals, rate)
+    by_cpu, by_rate = ratios(good, ideals, per_cpu), ratios(good, ideals, rate)
     basis, used = ("cpu", by_cpu) if by_cpu else ("rate", by_rate) if by_rate else (None, [])
     ends = chance.interval(used, comparison.seed)
     # Who shares the server's CPUs makes figures wrong, and not only uncertain; of the latter the interval tells.

@@ -58,7 +58,7 @@ class Flows:
         """How many places are in the state OUT."""
         self.given_up = 0
         """How many are in the state GIVEN_UP."""
-        self._left: deque[tuple[int, int, int, int]] = deque()
+        self._departures: deque[tuple[int, int, int, int]] = deque()
         self.gaps = False
         """Whether an answer has ever been other than the one that was next."""
 
@@ -93,17 +93,17 @@ class Flows:
         self.intended[place], self.state[place] = intended, OUT
         self.under_way += 1
         self.account.began(intended)
-        self.left(flow, number, 1, now)
+        self.departed(flow, number, 1, now)
         return head + pattern(self.size(number))[HEADER:]
 
-    def left(self, flow: int, number: int, count: int, now: int) -> None:
+    def departed(self, flow: int, number: int, count: int, now: int) -> None:
         """Note when so many datagrams left, from ``number`` on.
 
         Without a window there are up to a million places or more. To look through them for what is overdue would take
         milliseconds, in which nothing is sent.
         """
         if not self.window:
-            self._left.append((now, flow, number, count))
+            self._departures.append((now, flow, number, count))
 
     def forget(self, place: int) -> None:
         """End what is still unanswered in a place: it is needed for another, or the run is over."""
@@ -197,7 +197,7 @@ class Flows:
     def give_up(self, now: int) -> list[int]:
         """Give up what has been under way for longer than the time-out; returns the flow of each."""
         if not self.under_way:
-            self._left.clear()
+            self._departures.clear()
             return []
         limit = max(now - self.timeout, 0)
         # With a window there are so few places that it is quickest to look at all.
@@ -214,8 +214,8 @@ class Flows:
     def _overdue(self, limit: int) -> Any:
         """Take the places of all that left before ``limit``; what was sent from them may have been answered since."""
         overdue = []
-        while self._left and self._left[0][0] < limit:
-            overdue.append(self._left.popleft())
+        while self._departures and self._departures[0][0] < limit:
+            overdue.append(self._departures.popleft())
         _, flow, number, count = np.array(overdue, np.int64).reshape(-1, 4).T
         nth = np.arange(count.sum()) - (np.cumsum(count) - count).repeat(count)
         return flow.repeat(count) * self.places + ((number.repeat(count) + nth) & self.mask)

@@ -95,7 +95,7 @@ class UdpSender:
         if (number >= FEW and self.questions.equal) or isinstance(self.questions, Trains):
             first = int(self.flows.table[NEXT, flow])
             records, now = self.questions.fill(flow, number, intended)
-            self.flows.left(flow, first, number, now)
+            self.flows.departed(flow, first, number, now)
             self.send(self.questions, flow, 0, records)
             if intended is None:
                 self.account.all_sent(number, now)
