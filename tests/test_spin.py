@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from echobench.engines.spin import AUTO, Spin, microseconds
+from echobench.engines.spin import AUTO, PATIENT, SecondLook, Spin, microseconds
 
 
 class World:
@@ -95,3 +95,28 @@ def test_words(monkeypatch):
     assert (microseconds("off"), microseconds(12.5)) == (0, 12.5)
     with pytest.raises(ValueError, match="not 'sometimes'"):
         microseconds("sometimes")
+
+
+def test_a_second_look_in_vain_is_made_only_now_and_then():
+    second_look, looked = SecondLook(), []
+
+    def look():
+        looked.append(1)
+
+    for _ in range(PATIENT):
+        assert second_look(look, alone=True) is None
+    assert len(looked) == PATIENT
+    for _ in range(10 * PATIENT + 1):
+        second_look(look, alone=True)
+    assert len(looked) == PATIENT + 11
+    for _ in range(3):  # where many came at once there may well be more
+        second_look(look, alone=False)
+    assert len(looked) == PATIENT + 14
+
+
+def test_a_second_look_that_finds_something_is_made_again():
+    second_look = SecondLook()
+    for _ in range(PATIENT + 3):
+        second_look(lambda: None, alone=True)
+    found = [second_look(lambda: "more", alone=True) for _ in range(2 * PATIENT)]
+    assert found[PATIENT:] == ["more"] * PATIENT

@@ -11,7 +11,7 @@ from helpers import blocking, dial, needs_linux, port_of, read_exactly, until
 from rings import needs_completion
 from tcp_rig import engine_of
 
-from echobench.engines import pump, tcp_readiness
+from echobench.engines import pump, spin, tcp_readiness
 
 pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays"), needs_linux]
 
@@ -73,7 +73,7 @@ def test_it_is_not_asked_for(serve, reads, name):
         reads.clear()
         echo(sock, 160)
         assert reads == [64] * 160
-        assert len(asked) == 160 / tcp_readiness.PATIENT
+        assert len(asked) == 160 / spin.PATIENT
 
 
 def test_two_are_asked_for(serve, reads, name):

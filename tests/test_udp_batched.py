@@ -105,8 +105,11 @@ def test_one_port_with_a_full_buffer_holds_up_no_other(serve, monkeypatch):
 
 
 def test_a_flood_leaves_the_reactor_its_turn(serve, monkeypatch):
+    from twisted.internet import reactor
+
     monkeypatch.setattr(udp_batched, "TURN", 0)
     service = serve(0, ("127.0.0.1",), tcp=False, udp_engine="batched")
+    reactor.callLater(0, int)  # which wants that turn
     with datagram_client(port_of(service, "udp")) as client:
         for _ in range(200):  # in the reactor's own thread: it cannot read meanwhile
             client.send(b"x")

@@ -1,8 +1,8 @@
 """What the fast TCP engines have in common: one descriptor under the reactor, which stands for all connections.
 
 However many of them have something to read, the reactor is woken once. The engine then works for a slice of time that
-leaves room for whatever else runs on the reactor, looks again for a while if that has been paying (spin.py), and goes
-back.
+leaves room for whatever else runs on the reactor, looks again for a while if that has been paying (spin.py), waits in
+the reactor's place while nobody else has anything to do (standin.py), and goes back.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from . import IEngine, Setting
 from .connections import Connections
 from .ports import Port
 from .spin import Spin
+from .standin import StandIn
 
 SLICE: Final = 500_000  # nanoseconds
 
@@ -35,6 +36,7 @@ class Pump:
         self.connections = Connections(setting, self)
         self.ports: dict[int, Port] = {}
         self.spin = Spin(setting.spin)
+        self._stand_in = StandIn(setting.reactor)
         self.look: Callable[[], Any] = list
         """Returns what is to be done, something false if there is nothing; :meth:`start` sets it."""
         self.running = False
@@ -143,12 +145,16 @@ class Pump:
         return f"echobench {self.name}"
 
     def doRead(self) -> None:
-        """Work for a slice of time, or until there is nothing more to do."""
+        """Work for a slice of time, or until there is nothing more to do; and again while only we are wanted."""
         self.working = True
+        self._stand_in.woken()
         try:
-            self.spin.woken()
-            self.serve(self.first(), perf_counter_ns() + SLICE)
-            self.rest()
+            while True:
+                self.spin.woken()
+                self.serve(self.first(), perf_counter_ns() + SLICE)
+                self.rest()
+                if not self._stand_in.wait(self._fd):
+                    break
         finally:
             self.working = False
         if self._something_closed:

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 Found = TypeVar("Found")
 
 AUTO: Final = 50.0  # microseconds; about what it takes to be put to sleep and woken, twice over
+PATIENT: Final = 8  # second looks in vain until only every eighth is made
 FIRST: Final = 5_000  # nanoseconds that growing begins with
 MOST_SKIPPED: Final = 1024
 
@@ -80,3 +81,23 @@ class Spin:
         self._skip = min(MOST_SKIPPED, 1 << self._misses) - 1
         self._misses = min(self._misses + 1, 10)
         return None
+
+
+class SecondLook:
+    """Looks for more behind what was found; if messages mostly come alone, behind such a one only now and then.
+
+    To find nothing, which is asked for once more before anybody sleeps, is a system call for each message.
+    """
+
+    def __init__(self) -> None:
+        self.misses = 0
+        """Looks in a row that found nothing behind a message that was alone."""
+
+    def __call__(self, look: Callable[[], Found], alone: bool) -> Found | None:
+        """Return what ``look`` finds, None if it was not asked. ``alone``: one message was found last."""
+        if alone and self.misses >= PATIENT and self.misses % PATIENT:
+            self.misses += 1
+            return None
+        more = look()
+        self.misses = 0 if more or not alone else self.misses + 1
+        return more

@@ -21,11 +21,11 @@ from .pollers import ENDED, READ, WRITE, Poller, poller
 from .portable import watches_descriptors
 from .ports import Port
 from .pump import Pump
+from .spin import SecondLook
 
 log = Logger()
 
 BATCH: Final = 64  # events taken from the kernel at once; some hundred microseconds of work
-PATIENT: Final = 8  # looks in vain, each after a single event, until only every eighth is made
 CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
 
 Events = list[tuple[int, int]]
@@ -44,8 +44,7 @@ class ReadinessStream(Pump):
         self._others: dict[int, Callable[[], None]] = {}
         """What to do for descriptors that are no connections."""
         self._latest: Events = []
-        self._misses = 0
-        """Looks in a row that found nothing after a single event."""
+        self._second_look = SecondLook()
         self._mean = 0.0
         """Bytes in a read, lately."""
 
@@ -82,7 +81,7 @@ class ReadinessStream(Pump):
 
         Returns what was found that is no list of events; see tcp_completion.py.
         """
-        look, wait, now = self.look, self.spin.wait, perf_counter_ns
+        look, wait, now, second_look = self.look, self.spin.wait, perf_counter_ns, self._second_look
         connections, others, timeouts = self.connections, self._others, self.connections.timeouts
         odd, read, write = connections.odd, os.read, os.write
         reads = echoed = 0
@@ -94,7 +93,7 @@ class ReadinessStream(Pump):
                 try:
                     data = read(fd, CHUNK)
                 except BlockingIOError:
-                    self._misses = 0  # the guess was wrong: ask
+                    second_look.misses = 0  # the guess was wrong: ask
                     continue
                 except OSError:  # it was reset
                     connections.close(fd)
@@ -121,24 +120,12 @@ class ReadinessStream(Pump):
             if now() > end:
                 found = None
                 break
-            found = self._more(len(found) == 1) or wait(look)
+            found = second_look(look, len(found) == 1) or wait(look)
         counters = self.setting.counters
         counters.reads += reads
         counters.stream_bytes += echoed
         self._mean = echoed / reads if reads else self._mean
         return found
-
-    def _more(self, alone: bool) -> Any:
-        """Look for more behind what was found; if that came alone, as it mostly does now, only now and then.
-
-        To find nothing, which the reactor asks for once more before it sleeps, is a system call for each message.
-        """
-        if alone and self._misses >= PATIENT and self._misses % PATIENT:
-            self._misses += 1
-            return None
-        more = self.look()
-        self._misses = 0 if more or not alone else self._misses + 1
-        return more
 
     def watch(self, port: Port, wanted: bool) -> None:
         """Watch a port as the connections are watched."""

@@ -26,7 +26,8 @@ from .batches import Batch
 from .datagrams import DatagramPort
 from .portable import watches_descriptors
 from .sending import Unfinished
-from .spin import Spin
+from .spin import SecondLook, Spin
+from .standin import StandIn
 from .udp_trial import joins, trial
 
 log = Logger()
@@ -45,14 +46,15 @@ class BatchedPort(DatagramPort):
         self._engine = engine
         self._batch: Batch | None = None
         self._unfinished: Unfinished | None = None
+        self._second_look = SecondLook()
         prepare(sock)
 
     def doRead(self) -> None:
-        """Answer what waits, for a while."""
-        engine, sock = self._engine, self.socket
+        """Answer what waits, for a while; and again while only we are wanted."""
+        engine, sock, second_look = self._engine, self.socket, self._second_look
         now, descriptor = time.perf_counter_ns, sock.fileno()
         batch = engine.lend()
-        engine.spin.woken()
+        engine.stand_in.woken()
 
         def look() -> int:
             try:
@@ -60,17 +62,20 @@ class BatchedPort(DatagramPort):
             except OSError:  # the error of an earlier datagram; the next call reads on
                 return 0
 
-        end = now() + TURN
         try:
             while True:
-                number = look() or (engine.spin.wait(look) if engine.alone else 0)
-                if not number:
-                    break
-                unfinished = batch.answer(sock, number)
-                if unfinished is not None:
-                    self._hold(batch, unfinished)
-                    return
-                if now() >= end:
+                engine.spin.woken()
+                end = now() + TURN
+                number: int | None = look()
+                while number:
+                    unfinished = batch.answer(sock, number)
+                    if unfinished is not None:
+                        self._hold(batch, unfinished)
+                        return
+                    if now() >= end:
+                        break
+                    number = second_look(look, number == 1) or (engine.spin.wait(look) if engine.alone else None)
+                if not engine.stand_in.wait(descriptor):
                     break
         except Exception:  # noqa: BLE001 (one batch must not end the service for all)
             log.failure("a batch of datagrams could not be handled")
@@ -125,6 +130,7 @@ class BatchedDatagram:
         self._ports: list[BatchedPort] = []
         self._idle: list[Batch] = []
         self.spin = Spin(setting.spin)
+        self.stand_in = StandIn(setting.reactor)
         self.alone = True
         """Whether there is but one port: to wait for more at one of several would keep the others waiting."""
 
