@@ -22,7 +22,7 @@ PROBES = 1  # the connection by which an engine learns before the run that there
 @pytest.mark.parametrize("size", [1, 64, 100_000])
 def test_cycles(blast, flows, size):
     with TCP(size=size) as server:
-        ran = blast(server.port, model="connect", flows=flows, count=60, size=str(size), timeout=2.0)
+        ran = blast(server.port, model="connect", flows=flows, count=60, size=str(size), timeout=10.0)
     assert counted(ran.tally) == {"answered": 60, "connections": 60}
     assert 60 <= server.accepted <= 60 + PROBES
     assert server.seen == 60
@@ -79,10 +79,12 @@ def test_a_wrong_byte(blast):
     assert counted(ran.tally) == {"answered": 45, "corrupted": 5, "connections": 50}
 
 
+@repeated
 def test_a_cycle_that_gets_no_answer_is_given_up(blast):
     with TCP(at(5, truth.drop)) as server:
-        ran = blast(server.port, model="connect", count=20, timeout=0.2)
-    assert counted(ran.tally) == {"answered": 19, "unanswered": 1, "connections": 20}
+        ran = blast(server.port, model="connect", count=20, timeout=0.5)
+    with unless_disturbed():
+        assert counted(ran.tally) == {"answered": 19, "unanswered": 1, "connections": 20}
     assert ran.took < 8, "of 10 s"
 
 
@@ -90,9 +92,11 @@ def test_a_cycle_that_gets_no_answer_is_given_up(blast):
 def test_the_end_does_not_wait_for_ever(blast):
     with TCP(truth.mute) as server:
         ran = blast(server.port, model="connect", duration=0.3, timeout=0.2, flows=2)
-    assert counted(ran.tally).keys() == {"unanswered", "connections"}
+    assert counted(ran.tally).keys() <= {"unanswered", "connections"}
+    assert ran.tally.unanswered == ran.tally.intended
     assert ran.took >= 0.3
     with unless_disturbed():
+        assert 2 <= ran.tally.connections <= ran.tally.unanswered
         assert ran.took < 1.5
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any, Final
 
-STAY: Final = 2_000_000  # nanoseconds; against them the reactor's turn is nothing, and nothing waits noticeably for it
+STAY: Final = 20_000_000  # nanoseconds; against them the reactor's turn is nothing, and reactor.iterate() comes back
 WAIT: Final = 1_000_000  # nanoseconds: the shortest wait that epoll_wait(2) knows, but for none
 SECOND: Final = 1_000_000_000
 
