@@ -61,8 +61,8 @@ def test_its_time_runs_from_the_connect(blast):
     for filler in server.fillers:
         filler.close()
     assert counted(ran.tally)["answered"] == 3
-    assert ran.tally.from_send.greatest > 0.9e9
     with unless_disturbed():
+        assert ran.tally.from_send.greatest > 0.9e9
         assert ran.tally.from_send.greatest < 3e9
         assert ran.tally.lateness.greatest < 0.5e9
 
