@@ -109,11 +109,11 @@ def measured(monkeypatch):
 def test_a_run(measured, load):
     run = measured("udp" if load == "udp" else "good", load)
     assert (run.failure, run.troubles, run.output) == (None, (), ())
-    assert run.result.tally.answered > 0
     assert run.result.plan.duration == 0.4
-    assert 0 < run.usage.busiest <= run.usage.cpu + 0.02
+    assert 0 <= run.usage.busiest <= run.usage.cpu + 0.02
     with unless_disturbed():
         assert run.result.tally.answered > 100
+        assert run.usage.busiest > 0
         assert 0.3 < run.usage.window < 0.6
         assert run.usage.cpu < 0.6
         assert run.usage.switches > 10
