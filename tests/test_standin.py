@@ -33,6 +33,7 @@ class Place:
 
         self.reactor = EPollReactor()
         self.reactor.seconds = lambda: self.now / 1e9
+        self.reactor.running = True
         self.now = 10**12
         self.socks = []
         self.ours, self.mine = self.watched()
@@ -133,6 +134,58 @@ def test_calls_from_threads_are_made(place):
     assert not place.wait()
 
 
+def test_calls_from_threads_whose_byte_was_read_are_made(place):
+    """The reactor's waker was ready together with us, and had its turn before."""
+    place.reactor.callFromThread(lambda: None)
+    place.reactor.waker.doRead()
+    place.mine.send(b"x")
+    place.woken(0)
+    assert not place.wait()
+    place.reactor.runUntilCurrent()
+    place.woken(0)
+    assert place.wait()
+
+
+@pytest.mark.parametrize("how", ["stop", "crash"])
+def test_the_reactor_stops(place, how):
+    """Somebody before us in its turn said so; nothing tells the epoll."""
+    place.reactor._stopped, place.reactor._started = False, True
+    getattr(place.reactor, how)()
+    place.mine.send(b"x")
+    place.woken(0)
+    assert not place.wait()
+
+
+def test_delayed_calls_that_we_make_ourselves_are_made_in_time(place):
+    place.mine.send(b"x")
+    place.woken(0)
+    assert place.wait()
+    place.reactor.callLater(STAY / 2e9, lambda: None)
+    assert not place.wait()
+
+
+class Interruption(BaseException):
+    """What no "except Exception" catches."""
+
+
+def test_a_signal_handler_that_raises_costs_nobody_a_connection(place, logged_errors):
+    """Passed on, it would tell the reactor that our descriptor is lost. Its own wait only logs it."""
+
+    def handler(*_):
+        raise Interruption
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        place.woken(0)
+        real = place.stand_in._poll
+        place.stand_in._poll = lambda *how: signal.raise_signal(signal.SIGALRM) or real(*how)
+        assert not place.wait()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert [event["log_failure"].type for event in logged_errors] == [Interruption]
+    logged_errors.clear()
+
+
 @pytest.mark.parametrize(
     ("due", "room"), [(0, 0), (WAIT // 2, 0), (3 * WAIT // 2, WAIT // 2), (2 * STAY, STAY), (None, STAY)]
 )
@@ -183,6 +236,14 @@ def test_only_for_the_one_reactor_that_is_known():
     assert not StandIn(changed).wait(0)
     changed._poller = object()
     assert not StandIn(changed).wait(0)
+    for name in standin.ASKED:
+        whole = EPollReactor()
+        assert StandIn(whole)._poll is not None
+        delattr(whole, name)
+        assert StandIn(whole)._poll is None, name
+        whole._poller.close()
+        for internal in list(whole._internalReaders):
+            internal.connectionLost(None)
 
 
 @pytest.fixture

@@ -3,10 +3,12 @@
 From the engine back to the reactor, through its turn, and to the engine again takes longer than to echo a message. A
 message that comes alone pays that in full. So an engine whose work has run out may wait by itself for a moment, at the
 very epoll that the reactor would wait at: as soon as something is ready for anybody else it goes back. Calls from
-threads and signals are among that, for the reactor wakes itself through its epoll; delayed calls are asked for first.
-Nobody notices but by the processor time that is saved.
+threads and signals are among that, for the reactor wakes itself through its epoll. What the reactor knows without it is
+asked for: delayed calls, calls from threads whose byte has been read already, and a stop. Only who drives the reactor
+with iterate() may notice: one call can take as long as the engine stays.
 
-That epoll is no public part of the reactor. Where it is not found, the reactor waits, as with every other engine.
+That epoll, and two of those, are no public part of the reactor. Where one of them is not found, the reactor waits, as
+with every other engine.
 """
 
 from __future__ import annotations
@@ -17,9 +19,13 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any, Final
 
-STAY: Final = 20_000_000  # nanoseconds; against them the reactor's turn is nothing, and reactor.iterate() comes back
+from twisted.logger import Logger
+
+STAY: Final = 10_000_000  # nanoseconds; against them the reactor's turn is nothing, and reactor.iterate() comes back
 WAIT: Final = 1_000_000  # nanoseconds: the shortest wait that epoll_wait(2) knows, but for none
 SECOND: Final = 1_000_000_000
+ASKED: Final = ("running", "threadCallQueue", "_justStopped", "_newTimedCalls")  # of Twisted's ReactorBase
+log = Logger()
 
 
 class StandIn:
@@ -37,12 +43,16 @@ class StandIn:
         self._end = 0
         if self._poll is None:
             return
-        now = self._now()
-        if now - self._idle_since > WAIT or signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            # Nothing came for long, or there is no reactor.run() that would have taken Ctrl-C upon itself: then it is
-            # an exception wherever the program is, and if that is in here the reactor does not pass it on.
+        now, reactor = self._now(), self._reactor
+        if now - self._idle_since > WAIT:
             return
-        due = self._reactor.timeout()
+        if reactor.threadCallQueue or reactor._justStopped or not reactor.running:
+            return  # it has something to do once this turn is over, and no byte will come to tell us
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # There is no reactor.run() that would have taken Ctrl-C upon itself: then it is an exception wherever the
+            # program is, and if that is in here the reactor does not pass it on.
+            return
+        due = reactor.timeout()
         self._end = now + (STAY if due is None else min(STAY, int(due * SECOND) - WAIT))
 
     def wait(self, descriptor: int) -> bool:
@@ -50,7 +60,13 @@ class StandIn:
         if self._poll is None:
             return False
         now = self._idle_since = self._now()
-        return now < self._end and self._poll(WAIT / SECOND, 2) == [(descriptor, select.EPOLLIN)]
+        if now >= self._end or self._reactor._newTimedCalls:  # made in this turn: timeout() has left that list empty
+            return False
+        try:
+            return self._poll(WAIT / SECOND, 2) == [(descriptor, select.EPOLLIN)]
+        except BaseException:  # noqa: BLE001 (of a signal's handler; the reactor's main loop, too, logs it and goes on)
+            log.failure("a signal's handler failed")
+            return False
 
 
 def _epoll(reactor: Any) -> Callable[[float, int], list[tuple[int, int]]] | None:
@@ -58,4 +74,6 @@ def _epoll(reactor: Any) -> Callable[[float, int], list[tuple[int, int]]] | None
     kind, poller = type(reactor), getattr(reactor, "_poller", None)
     if (kind.__module__, kind.__name__) != ("twisted.internet.epollreactor", "EPollReactor"):
         return None
-    return poller.poll if hasattr(select, "epoll") and isinstance(poller, select.epoll) else None
+    if not hasattr(select, "epoll") or not isinstance(poller, select.epoll):
+        return None
+    return poller.poll if all(hasattr(reactor, name) for name in ASKED) else None
