@@ -34,7 +34,10 @@ FAULTS = {
         ({"handler": faulty.each(lambda data: data.replace(b"\xff\xf4", b""))}, "and '\\xff\\xfd\\x06' came back"),
         ({"handler": faulty.each(lambda data: data.replace(b"\r\n", b"\n"))}, " was sent, and "),
     ],
-    "tcp-bytewise": [({"handler": faulty.quota(20, reads=True)}, "the connection when ")],
+    "tcp-bytewise": [
+        ({"handler": faulty.quota(20, reads=True)}, " come back"),  # as above
+        ({"handler": faulty.quota(1000)}, "the connection when "),
+    ],
     "tcp-chunks": [
         ({"handler": faulty.each(lambda data: data[:512])}, "wrong from byte "),
         ({"handler": faulty.each(lambda data: data[:2048])}, "wrong from byte "),

@@ -16,6 +16,7 @@ MB: Final = 1_000_000
 MIB: Final = 1 << 20
 PROMPT: Final = 1.0  # seconds: any network's round trip, and far less than a person or a buffer takes
 ALL: Final = bytes(range(256))
+ALONE: Final = 30  # single bytes, each of which waits for the one before: not too many where that takes long
 HALVED: Final = 3  # a faulty server that was lucky once in twenty times passes one in eight thousand
 
 
@@ -58,9 +59,11 @@ def values(peer: Peer) -> str:
 
 
 def bytewise(peer: Peer) -> str:
-    """Write a byte at a time."""
+    """Write a byte at a time: some that the server cannot but read alone, and then many as fast as it goes."""
     with peer.connect() as sock:
-        pump(peer, sock, 2000, itertools.repeat(1))
+        for byte in peer.stream.part(0, ALONE):
+            ask(peer, sock, bytes([byte]))
+        pump(peer, sock, 2000 - ALONE, itertools.repeat(1))
     return "2,000 writes of one byte came back in order"
 
 
