@@ -171,7 +171,7 @@ def test_a_flood_ends_in_time(blast):
     with truth.Sink() as sink:
         ran = blast(sink.port, transport="udp", model="flood", duration=0.3)
     assert ran.took >= 0.3
-    assert ran.tally.sent == ran.tally.one_way > 0
+    assert ran.tally.sent == ran.tally.one_way
     with unless_disturbed():
         assert ran.took < 1.0
         assert ran.tally.sent > 100
