@@ -26,7 +26,7 @@ FAULTS = {
     ],
     "tcp-prompt": [
         ({"handler": faulty.lines}, "a byte did not come back within 0.6 s"),
-        ({"handler": faulty.quota(3)}, " come back"),  # by its end or by the reset, whichever is seen first
+        ({"handler": faulty.quota(3)}, "the connection "),  # its end or the reset, whichever is seen first
     ],
     "tcp-values": [
         ({"handler": faulty.each(lambda data: data.replace(b"\0", b""))}, "'\\x00\\x01"),
@@ -35,7 +35,7 @@ FAULTS = {
         ({"handler": faulty.each(lambda data: data.replace(b"\r\n", b"\n"))}, " was sent, and "),
     ],
     "tcp-bytewise": [
-        ({"handler": faulty.quota(20, reads=True)}, " come back"),  # as above
+        ({"handler": faulty.quota(20, reads=True)}, "the connection "),  # as above
         ({"handler": faulty.quota(1000)}, "the connection when "),
     ],
     "tcp-chunks": [

@@ -24,6 +24,11 @@ LINGER: Final = 0.1
 
 def receive(peer: Peer, sock: socket.socket, size: int) -> bytes:
     """Read so many bytes, or fewer if the connection ends or nothing comes for a while. Raises Failed for a reset."""
+    return _receive(peer, sock, size)[0]
+
+
+def _receive(peer: Peer, sock: socket.socket, size: int) -> tuple[bytes, bool]:
+    """Do that, and tell whether the connection has ended."""
     got = bytearray()
     while len(got) < size:
         sock.settimeout(max(0.001, peer.patience()))
@@ -34,9 +39,9 @@ def receive(peer: Peer, sock: socket.socket, size: int) -> bytes:
         except ConnectionError:
             raise Failed(f"the connection was reset after {len(got):,} of {size:,} bytes had come back") from None
         if not data:
-            break
+            return bytes(got), True
         got += data
-    return bytes(got)
+    return bytes(got), False
 
 
 def send(peer: Peer, sock: socket.socket, data: bytes | memoryview) -> None:
@@ -54,11 +59,13 @@ def ask(peer: Peer, sock: socket.socket, data: bytes) -> float:
     """Send little, see it come back, and give the seconds that it took. Raises Failed."""
     begun = time.monotonic()
     send(peer, sock, data)
-    got = receive(peer, sock, len(data))
+    got, ended = _receive(peer, sock, len(data))
     if got == data:
         return time.monotonic() - begun
     if not got:
         many = f"{len(data)} bytes" if len(data) > 1 else "a byte"
+        if ended:
+            raise Failed(f"the server closed the connection before {many} came back")
         raise Failed(f"{many} did not come back within {peer.timeout:g} s")
     if data.startswith(got):
         raise Failed(f"of {len(data)} bytes only {len(got)} came back")
