@@ -33,12 +33,14 @@ def tcp(port: int, answer=lambda data: data) -> None:
         threading.Thread(target=talk, args=(sock,), daemon=True).start()
 
 
-def udp(port: int) -> None:
-    """Serve datagrams."""
+def udp(port: int, pause: float = 0) -> None:
+    """Serve datagrams, and sleep before each answer, which is a system call more."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", port))
         while True:
             data, peer = sock.recvfrom(1 << 16)
+            if pause:
+                time.sleep(pause)
             sock.sendto(data, peer)
 
 
@@ -69,7 +71,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(1000)
     if how.endswith("udp"):
-        udp(port)
+        udp(port, 0.001 if how.startswith("slow") else 0)
     tcp(port, {"wrong": lambda data: data.upper(), "short": lambda data: data[:3]}.get(how, lambda data: data))
 
 

@@ -264,6 +264,14 @@ def test_an_echo_is_two_calls(how, load):
 
 
 @can_count
+def test_what_is_under_way_at_the_end_is_counted_with_its_calls():
+    """Of a slow server that is a third of all; it makes three calls for each."""
+    found = counted(Subject(name="x", command=command("slow-udp")), "udp")
+    assert found.failure is None
+    assert abs(found.calls - 3 * found.echoes) < 30 + found.echoes / 10
+
+
+@can_count
 @repeated
 def test_a_count_of_messages_is_no_limit_here():
     found = counted(Subject(name="x", command=command("good")), "mine=--count 5 --connections 1")

@@ -4,8 +4,9 @@ They are no part of the rounds, as counting makes each system call a little dear
 is not counted, and what is counted is not timed.
 
 Calls and echoes have to be of the same time, also on a machine that stands still while the window begins or ends. So
-such a run is all window: nothing is sent before the first reading, and nothing after the end, and a reading that comes
-late loses no echo and adds none. It may miss the last message of each flow, or have the end of its connection with it.
+such a run is all window: nothing is sent before the first reading, and nothing after the end. What is under way at the
+end is still answered, and counts as echoes: with many messages under way, a good part of a slow server's. So the second
+reading is made when the run is over. It has the ends of the connections with it.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ class CallMeter(Meter):
         super().__init__()
         self._counter: CallCounter | None = None
         self._before = 0
+        self._whole = False
         self.calls: int | None = None
         """None if they were not read at both ends."""
         self.failure: str | None = None
@@ -102,12 +104,17 @@ class CallMeter(Meter):
         """Do nothing: at this moment it might be late."""
 
     def last(self) -> None:
-        """Read again."""
-        assert self._counter is not None
-        self.calls = self._counter.total() - self._before
+        """Note that there was a whole window: what is under way is still to be answered."""
+        self._whole = True
 
     def finish(self) -> None:
-        """Wait and count no longer."""
+        """Read again, and count no longer."""
         super().finish()
-        if self._counter is not None:
-            self._counter.close()
+        if self._counter is None:
+            return
+        if self._whole:
+            try:
+                self.calls = self._counter.total() - self._before
+            except OSError as error:
+                self.failure = str(error)
+        self._counter.close()
