@@ -14,17 +14,17 @@ from typing import Any
 import click
 
 from echobench import bench
-from echobench.bench import compare_options
-from echobench.bench.options import SECTIONS
-from echobench.bench.profiles import PROFILES
-from echobench.bench.sweep_options import SWEEP_SECTIONS
+from echobench.bench.blast.options import SECTIONS
+from echobench.bench.compare import options as compare_options
+from echobench.bench.compare.profiles import PROFILES
+from echobench.bench.sweep.options import SWEEP_SECTIONS
 from echobench.bench.verify.clauses import CLAUSES
 from echobench.bench.verify.command import OPTIONS
 
 HERE = Path(__file__).parent
-SCHEMA = Path(bench.__file__).parent / "result.schema.json"
-COMPARISON = Path(bench.__file__).parent / "comparison.schema.json"
-SWEEP_SCHEMA = Path(bench.__file__).parent / "sweep.schema.json"
+SCHEMA = Path(bench.__file__).parent / "run" / "result.schema.json"
+COMPARISON = Path(bench.__file__).parent / "compare" / "comparison.schema.json"
+SWEEP_SCHEMA = Path(bench.__file__).parent / "sweep" / "sweep.schema.json"
 VERIFICATION = Path(bench.__file__).parent / "verify" / "verification.schema.json"
 
 OPTIONS_HEAD = """\
@@ -48,7 +48,7 @@ SCHEMA_HEAD = """\
 # What a stored result holds
 
 `echobench blast --json FILE` stores a result as JSON, of which this page is the reference;
-`echobench/bench/result.schema.json` in the package says the same to programs.
+`echobench/bench/run/result.schema.json` in the package says the same to programs.
 The field `schema` names the version. A version of echobench reads the results of its own schema, and says so of others.
 
 Times are in nanoseconds where it is not said otherwise, and rates are messages a second over the measured window.
@@ -74,7 +74,7 @@ SWEEP_SCHEMA_HEAD = """\
 # What a stored sweep holds
 
 `echobench sweep --json FILE` stores a sweep as JSON, of which this page is the reference;
-`echobench/bench/sweep.schema.json` in the package says the same to programs.
+`echobench/bench/sweep/sweep.schema.json` in the package says the same to programs.
 The field `schema` names the version.
 The `result` of each step is a whole result of blast: [](result-schema.md).
 """
@@ -136,7 +136,7 @@ COMPARISON_HEAD = """\
 # What a stored comparison holds
 
 `echobench compare --json FILE` stores a comparison as JSON, of which this page is the reference;
-`echobench/bench/comparison.schema.json` in the package says the same to programs.
+`echobench/bench/compare/comparison.schema.json` in the package says the same to programs.
 The field `schema` names the version. A version of echobench reads the comparisons of its own schema.
 
 The results in `runs` are whole results of blast, with their histograms ([](result-schema.md)).
