@@ -66,8 +66,8 @@ class IEngine(Interface):
 
 
 STREAM: Mapping[str, str] = {
-    "completion": "tcp.ringed:CompletionStream",
-    "readiness": "tcp.polled:ReadinessStream",
+    "completion": "tcp.completion:ENGINE",
+    "readiness": "tcp.readiness:ENGINE",
     "portable": "portable.engine:PortableStream",
 }
 """Engines for TCP, the fastest first: the name, and where its class is."""

@@ -16,7 +16,7 @@ from rigs.tcp_rig import engine_of
 from echobench.engines import standin
 from echobench.engines.spin import PATIENT
 from echobench.engines.standin import STAY, WAIT, StandIn
-from echobench.engines.tcp import engine as pump
+from echobench.engines.tcp import engine as stream_engine
 
 if sys.platform == "linux":
     from echobench.engines.udp import engine as udp_batched
@@ -256,7 +256,7 @@ def for_long(monkeypatch):
         pytest.skip("the reactor of these tests is another one")
     monkeypatch.setattr(standin, "STAY", 10**12)
     monkeypatch.setattr(standin, "WAIT", 10**9)
-    monkeypatch.setattr(pump, "SLICE", 10**12)
+    monkeypatch.setattr(stream_engine, "SLICE", 10**12)
     monkeypatch.setattr(udp_batched, "TURN", 10**12)
 
 

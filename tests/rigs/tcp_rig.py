@@ -9,8 +9,9 @@ import socket
 import pytest
 from rigs.helpers import blocking, dial, port_of, read_exactly, until
 from rigs.rings import kernel_objects, needs_completion
+from rigs.tcp_states import watching
 
-from echobench.engines.tcp import ringed as tcp_completion
+from echobench.engines.tcp import ringed
 from echobench.kernel.ring import Ring
 
 MIB = 1 << 20
@@ -26,10 +27,17 @@ def no_ring_nor_poller_stays():
     until(lambda: kernel_objects() == before)
 
 
+@pytest.fixture
+def watched_states(monkeypatch):
+    """Hold every transition of every connection against the table, and look for order after every turn."""
+    with watching(monkeypatch) as watch:
+        yield watch
+
+
 def by_ring_alone(monkeypatch):
     """Have the completion engine receive by its ring as soon as it can, however few connections there are."""
-    monkeypatch.setattr(tcp_completion, "FEW", 0)
-    monkeypatch.setattr(tcp_completion, "GO_OVER", 1 << 20, raising=False)
+    monkeypatch.setattr(ringed, "FEW_CONNECTIONS", 0)
+    monkeypatch.setattr(ringed, "GO_OVER", 1 << 20)
 
 
 @pytest.fixture(params=["readiness", pytest.param("completion", marks=needs_completion)])
@@ -43,9 +51,15 @@ def engine_of(service):
     return service._engines["tcp"]
 
 
+def polled_of(service):
+    """The part of the engine that has the poller, whichever of the fast engines it is."""
+    mover = engine_of(service).mover
+    return getattr(mover, "polled", mover)
+
+
 def held(service):
     """How much the engine holds for each peer that does not read."""
-    return [len(odd.rest) for odd in engine_of(service).connections.odd.values()]
+    return [len(odd.unsent) for odd in engine_of(service).connections.odd.values()]
 
 
 def in_the_ring(service, socks):
@@ -58,9 +72,9 @@ def in_the_ring(service, socks):
         for sock in socks:
             sock.sendall(b"!")
         assert blocking(lambda: [read_exactly(sock, 1) for sock in socks]) == [b"!"] * len(socks)
-        if turn and (engine.name != "completion" or len(engine._receiving) >= len(socks)):
+        if turn and (engine.name != "completion" or len(engine.mover.lanes().receiving) >= len(socks)):
             return
-    pytest.fail(f"{len(engine._receiving)} of {len(socks)} are in the ring")
+    pytest.fail(f"{len(engine.mover.lanes().receiving)} of {len(socks)} are in the ring")
 
 
 @pytest.fixture
@@ -93,7 +107,7 @@ def ring_engine(monkeypatch):
     """Note what the engine by completion gets to see, and what of it goes by columns that must not."""
     by_ring_alone(monkeypatch)
     seen = {"results": [], "columns": [], "special": set(), "wrong": []}
-    received, columns = tcp_completion.CompletionStream._received, tcp_completion.CompletionStream._columns
+    received, columns = ringed.Ringed._received, ringed.Ringed._by_columns
 
     def note_received(self, fd, result, flags, number):
         seen["results"].append(result)
@@ -102,9 +116,9 @@ def ring_engine(monkeypatch):
     def note_columns(self, at, to, n):
         rx = self._rx
         fds, special = rx.who[at : at + n].tolist(), set()
-        if tcp_completion.PLAIN.issuperset(rx.cqe_flags[at : at + n]):
+        if ringed.PLAIN.issuperset(rx.cqe_flags[at : at + n]):
             special |= {"twice"} if len(set(fds)) != len(fds) else set()
-            special |= {"odd"} if not self.connections.odd.keys().isdisjoint(fds) else set()
+            special |= {"odd"} if not self._engine.connections.odd.keys().isdisjoint(fds) else set()
             special |= {"dying"} if not self._dying.isdisjoint(fds) else set()
         done = columns(self, at, to, n)
         seen["columns"].append((at, to, n, done))
@@ -112,8 +126,8 @@ def ring_engine(monkeypatch):
         seen["wrong"] += special if done else ()
         return done
 
-    monkeypatch.setattr(tcp_completion.CompletionStream, "_received", note_received)
-    monkeypatch.setattr(tcp_completion.CompletionStream, "_columns", note_columns)
+    monkeypatch.setattr(ringed.Ringed, "_received", note_received)
+    monkeypatch.setattr(ringed.Ringed, "_by_columns", note_columns)
     return seen
 
 
@@ -125,4 +139,4 @@ def small_rings(monkeypatch, completions):
     def make(entries, wanted):
         return Small(min(entries, completions) if wanted == 8192 else entries, wanted)
 
-    monkeypatch.setattr(tcp_completion.k, "Ring", make)
+    monkeypatch.setattr(ringed.k, "Ring", make)

@@ -1,8 +1,8 @@
-"""What both fast TCP engines keep for their connections, once.
+"""What is known of each connection of a fast engine, and how connections are taken in and ended.
 
 An ordinary connection is a number in a set. No object stands for it and no Python runs for it between its messages:
-its limits are looked after for all together, a few times in each time-out (see timeouts.py). Only a connection that is
-not ordinary has an object, ``Odd``: one whose peer does not take what it is sent, or that we are ending.
+time-outs are looked after for all of them together (timeouts.py). Only a connection that is not ordinary has an object,
+``Odd``: one whose peer does not take what it is sent, or that we are ending. states.py has all states in one table.
 """
 
 from __future__ import annotations
@@ -12,64 +12,34 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
-
-import attrs
+from typing import Any, Final
 
 from ...guard import source_of
 from ...sockets import borrowed
 from .. import Setting
+from .mover import Mover
+from .states import Odd
 from .timeouts import Timeouts
 
 RESET: Final = struct.pack("ii", 1, 0)  # struct linger, socket(7): to close sends a reset and waits for nothing
 
 
-class Mover(Protocol):
-    """The engine that moves the bytes, as seen from here."""
-
-    def begin(self, fd: int) -> None:
-        """Pass on what comes on a new connection."""
-
-    def read(self, fd: int) -> None:
-        """Pass on what comes again, after :meth:`write`, or throw it away if the connection is odd still."""
-
-    def write(self, fd: int) -> None:
-        """Read no more; call :meth:`Connections.writable` when the peer has taken something."""
-
-    def close(self, fd: int) -> None:
-        """Have nothing more to do with the descriptor, and close it."""
-
-
-@attrs.define(eq=False)
-class Odd:
-    """A connection out of the ordinary. Times are in seconds."""
-
-    moved_at: float
-    """When a byte last moved."""
-    rest: bytearray = attrs.field(factory=bytearray)
-    """What was read and the kernel would not take yet; as long as there is any, nothing is read."""
-    ended: bool = False
-    """The peer has sent its end of file, though more of what it sent before may wait to be read."""
-    leaving: bool = False
-    """We are ending it: what still comes is thrown away, up to the peer's end of file."""
-
-
 class Connections:
-    """The connections of one engine, which is the ``mover`` of their bytes."""
+    """The connections of one engine, whose ``mover`` passes on their bytes."""
 
     def __init__(self, setting: Setting, mover: Mover) -> None:
         self.open: set[int] = set()
-        """Descriptors of all."""
+        """Descriptors of all connections."""
         self.odd: dict[int, Odd] = {}
-        """Those that have to be handled one by one."""
+        """What is known of those that are not plain."""
         self.timeouts = Timeouts(setting, self)
         self._setting = setting
         self._mover = mover
         self._sources: dict[int, str] = {}
-        """Only if there is a cap for each source."""
+        """Who is at the other end; kept only if there is a cap for each source."""
 
     def admit(self, fd: int, address: Any) -> None:
-        """Take in a new connection if the caps allow it, or close it; only a cap for each source needs the address."""
+        """Take in a new connection, or close it if the caps say so; only a cap for each source needs ``address``."""
         setting, source = self._setting, None
         if setting.caps.per_source is not None and isinstance(address, tuple):
             source = source_of(address[0]).key
@@ -85,26 +55,26 @@ class Connections:
         self.timeouts.opened(fd)
         self._mover.begin(fd)
 
-    def hold(self, fd: int, rest: bytes | memoryview) -> None:
+    def hold(self, fd: int, unsent: bytes | memoryview) -> None:
         """Keep what the kernel did not take, and read no further until it has."""
         if (odd := self.odd.get(fd)) is None:
             odd = self.odd[fd] = Odd(self._setting.reactor.seconds())
             self._mover.write(fd)
-        odd.rest += rest
+        odd.unsent += unsent
 
     def writable(self, fd: int) -> None:
-        """Send what is left over for a connection that may have room again, and if that is all, go on with it."""
+        """Send what is held for a connection that may have room again, and if that is all, read on."""
         odd = self.odd[fd]
         try:
-            sent = os.write(fd, odd.rest)
+            sent = os.write(fd, odd.unsent)
         except BlockingIOError:
             return
         except OSError:
             self.close(fd)
             return
-        del odd.rest[:sent]
+        del odd.unsent[:sent]
         self.moved(fd)
-        if odd.rest:
+        if odd.unsent:
             return
         if odd.leaving:
             self._end_our_side(fd)
@@ -113,17 +83,17 @@ class Connections:
         self._mover.read(fd)
 
     def moved(self, fd: int) -> None:
-        """Note that an odd connection moved a byte; an engine tells the time-outs of ordinary ones batch by batch."""
+        """Note that a byte moved on an odd connection; for plain ones the mover tells the time-outs, batch by batch."""
         self.odd[fd].moved_at = self._setting.reactor.seconds()
         self.timeouts.moved((fd,))
 
     def end_of_file(self, fd: int) -> None:
-        """Close, or if the peer has yet to take what is held for it, only note that it will come to that.
+        """Close; while the peer has yet to take what is held for it, only note that it will come to that.
 
         An end of file can be read more than once: it is met again when reading goes on.
         """
         odd = self.odd.get(fd)
-        if odd is None or not odd.rest:
+        if odd is None or not odd.unsent:
             self.close(fd)
         elif not odd.ended:
             odd.ended = True
@@ -131,7 +101,7 @@ class Connections:
             self.timeouts.closing()
 
     def close(self, fd: int) -> None:
-        """Forget a connection, and have the engine close it."""
+        """Forget a connection, and have the mover close it."""
         self.open.remove(fd)
         self.odd.pop(fd, None)
         self.timeouts.closed(fd)
@@ -146,7 +116,7 @@ class Connections:
         self.close(fd)
 
     def closing(self) -> Iterator[tuple[int, Odd]]:
-        """Go through those that are being ended."""
+        """Iterate over those that are being ended, by the peer or by us."""
         return ((fd, odd) for fd, odd in self.odd.items() if odd.ended or odd.leaving)
 
     def leave(self) -> None:
@@ -160,7 +130,7 @@ class Connections:
             if odd is None:
                 odd = self.odd[fd] = Odd(self._setting.reactor.seconds())
             odd.leaving, odd.moved_at = True, self._setting.reactor.seconds()
-            if not odd.rest:
+            if not odd.unsent:
                 self._end_our_side(fd)
         self.timeouts.closing()
 

@@ -1,8 +1,12 @@
-"""What the fast TCP engines have in common: one descriptor under the reactor, which stands for all connections.
+"""The fast TCP engine: one descriptor under the reactor, which stands for all connections.
 
 However many of them have something to read, the reactor is woken once. The engine then works for a slice of time that
 leaves room for whatever else runs on the reactor, looks again for a while if that has been paying (spin.py), waits in
 the reactor's place while nobody else has anything to do (standin.py), and goes back.
+
+What it leaves to others: a *mover* (mover.py) passes the bytes on, ``Connections`` knows who has to be treated apart,
+and a ``Port`` (listener.py) accepts. There is one engine under two names, ``completion`` and ``readiness``, which
+differ by the mover that it has.
 """
 
 from __future__ import annotations
@@ -10,103 +14,69 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast, final
 
+import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort, IReadDescriptor
 from zope.interface import implementer
 
 from .. import IEngine, Setting
-from ..spin import Spin
 from ..standin import StandIn
 from .connections import Connections
 from .listener import Port
+from .mover import Host, Mover
 
-SLICE: Final = 500_000  # nanoseconds
+SLICE: Final = 500_000  # nanoseconds of one turn; then whatever else runs on the reactor has its turn
 
 
+class MakesMover(Protocol):
+    """A class of movers."""
+
+    def __call__(self, setting: Setting, engine: Host) -> Mover:
+        """Make one for an engine."""
+
+    def unavailable(self, reactor: Any) -> str | None:
+        """See :meth:`Mover.unavailable`."""
+
+
+@final
 @implementer(IEngine, IReadDescriptor)
-class Pump:
-    """The base of an engine: it has ports and connections, and is what the reactor watches while it has any."""
+class StreamEngine:
+    """Echo over TCP and Unix sockets. The reactor watches it while it has any port or connection."""
 
-    name: str
-
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
-        self.connections = Connections(setting, self)
+    def __init__(self, setting: Setting, name: str, make_mover: Callable[[Setting, Host], Mover]) -> None:
+        self.name = name
+        self.mover = make_mover(setting, self)
+        self.connections = Connections(setting, self.mover)
         self.ports: dict[int, Port] = {}
-        self.spin = Spin(setting.spin)
-        self._stand_in = StandIn(setting.reactor)
-        self.look: Callable[[], Any] = list
-        """Returns what is to be done, something false if there is nothing; :meth:`start` sets it."""
         self.running = False
         """Whether there is anything to watch."""
         self.working = False
         """Whether this is inside :meth:`doRead`."""
+        self._setting = setting
+        self._stand_in = StandIn(setting.reactor)
         self._something_closed = False
-        self._gone: Deferred[None] | None = None
+        self._drained: Deferred[None] | None = None
 
-    @staticmethod
-    def unavailable(reactor: Any) -> str | None:
-        """Say why it cannot work here."""
-        raise NotImplementedError
-
-    def start(self) -> int:
-        """Make what watches the connections, and return the descriptor to watch it by. Raises OSError."""
-        raise NotImplementedError
-
-    def finish(self) -> None:
-        """Give that back: no port and no connection is left, or the reactor ends."""
-        raise NotImplementedError
-
-    def serve(self, found: Any, end: int) -> None:
-        """Do what was found, and look for more, until there is none or the performance counter has reached ``end``."""
-        raise NotImplementedError
-
-    def first(self) -> Any:
-        """Give what is to be done when the reactor has just said that there is something."""
-        return self.look()
-
-    def rest(self) -> None:
-        """Do what has to be done before the reactor waits."""
-
-    def watch(self, port: Port, wanted: bool) -> None:
-        """Call ``port.accept`` when somebody waits there, or no longer."""
-        raise NotImplementedError
-
-    def begin(self, fd: int) -> None:
-        """Pass on what comes on a new connection."""
-        raise NotImplementedError
-
-    def read(self, fd: int) -> None:
-        """Pass on what comes on a connection again."""
-        raise NotImplementedError
-
-    def write(self, fd: int) -> None:
-        """Read no more from a connection, and tell when it can take something."""
-        raise NotImplementedError
-
-    def close(self, fd: int) -> None:
-        """Close a connection's descriptor."""
-        raise NotImplementedError
-
-    def busy(self) -> bool:
-        """Whether any descriptor is still in use."""
-        return bool(self.ports or self.connections.open)
+    def unavailable(self, reactor: Any) -> str | None:
+        """Say why such an engine cannot work with this reactor on this machine; None if it can."""
+        return self.mover.unavailable(reactor)
 
     def listen(self, sock: socket.socket) -> IListeningPort:
         """Serve a listening socket: TCP of either family, or Unix."""
+        setting = self._setting
         if not self.running:
-            self._fd = self.start()
+            self._fd = self.mover.start()
             self.running = True
-            self.setting.reactor.addReader(self)
+            setting.reactor.addReader(self)
         port = Port(
             sock,
-            self.setting.counters,
-            self.setting.reactor,
-            addresses=self.setting.caps.per_source is not None,
+            setting.counters,
+            setting.reactor,
+            addresses=setting.caps.per_source is not None,
             serve=self.connections.admit,
-            watch=self.watch,
+            watch=self._watch_port,
             closed=self._port_closed,
         )
         self.ports[port.fd] = port
@@ -114,7 +84,7 @@ class Pump:
             port.startListening()
         except OSError:  # it cannot be watched
             del self.ports[port.fd]
-            self.check_finished()
+            self.descriptor_closed()
             raise
         return cast(IListeningPort, port)
 
@@ -123,13 +93,13 @@ class Pump:
         return 0
 
     def drain(self) -> Deferred[Any]:
-        """Let every peer have what was read from it."""
+        """Let every peer have what was read from it, then end it; fires when none is left."""
         if not self.running:
             return succeed(None)
-        if self._gone is None:
-            self._gone = Deferred()
+        if self._drained is None:
+            self._drained = Deferred()
             self.connections.leave()
-        return self._gone
+        return self._drained
 
     def abort(self) -> None:
         """End every connection now."""
@@ -137,7 +107,7 @@ class Pump:
             self.connections.abort(fd)
 
     def fileno(self) -> int:
-        """Give the reactor what to watch."""
+        """Return the descriptor for the reactor to watch."""
         return self._fd if self.running else -1
 
     def logPrefix(self) -> str:
@@ -145,20 +115,20 @@ class Pump:
         return f"echobench {self.name}"
 
     def doRead(self) -> None:
-        """Work for a slice of time, or until there is nothing more to do; and again while only we are wanted."""
+        """Work for a slice of time, or until nothing is left to do; and again while only this engine is wanted."""
+        mover, stand_in = self.mover, self._stand_in
         self.working = True
-        self._stand_in.woken()
+        stand_in.woken()
         try:
             while True:
-                self.spin.woken()
-                self.serve(self.first(), perf_counter_ns() + SLICE)
-                self.rest()
-                if not self._stand_in.wait(self._fd):
+                mover.serve(mover.first(), perf_counter_ns() + SLICE)
+                mover.flush()
+                if not stand_in.wait(self._fd):
                     break
         finally:
             self.working = False
         if self._something_closed:
-            self.check_finished()
+            self.descriptor_closed()
 
     def connectionLost(self, reason: Any) -> None:
         """End with the reactor, which waits for nobody."""
@@ -167,13 +137,13 @@ class Pump:
         self.abort()
         self._stop()
 
-    def check_finished(self) -> None:
-        """Stop if nothing is left to serve; to be called when a descriptor was closed."""
+    def descriptor_closed(self) -> None:
+        """Stop if nothing is left to serve; inside a turn, at its end."""
         if self.working:
             self._something_closed = True
-        elif self.running and not self.busy():
+        elif self.running and not (self.ports or self.connections.open or self.mover.busy()):
             self._something_closed = False
-            self.setting.reactor.removeReader(self)
+            self._setting.reactor.removeReader(self)
             self._stop()
 
     def _stop(self) -> None:
@@ -181,11 +151,33 @@ class Pump:
             return
         self.running = False
         self.connections.timeouts.stop()
-        self.finish()
-        if self._gone is not None:
-            gone, self._gone = self._gone, None
-            gone.callback(None)
+        self.mover.finish()
+        if self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+
+    def _watch_port(self, port: Port, wanted: bool) -> None:
+        if wanted:
+            self.mover.call_when_readable(port.fd, port.accept)
+        else:
+            self.mover.forget(port.fd)
 
     def _port_closed(self, port: Port) -> None:
         del self.ports[port.fd]
-        self.check_finished()
+        self.descriptor_closed()
+
+
+@attrs.frozen
+class StreamKind:
+    """An engine by its name: says whether it can be had here, and makes it."""
+
+    name: str
+    mover: MakesMover
+
+    def unavailable(self, reactor: Any) -> str | None:
+        """Say why it cannot work with this reactor on this machine; None if it can."""
+        return self.mover.unavailable(reactor)
+
+    def __call__(self, setting: Setting) -> StreamEngine:
+        """Make one."""
+        return StreamEngine(setting, self.name, self.mover)

@@ -1,4 +1,4 @@
-"""TCP by readiness: one epoll or kqueue of our own under the reactor, drained in batches.
+"""Moving bytes by readiness: one epoll or kqueue of our own under the reactor, drained in batches.
 
 What it saves over ``portable`` is not system calls of its own (an echo still is one read and one write) but Python: the
 reactor's way to a protocol and back, some thirty calls, is gone once for a whole batch, and a connection that is
@@ -17,36 +17,49 @@ from typing import Any, Final
 from twisted.logger import Logger
 
 from .. import Setting
-from ..spin import SecondLook
+from ..spin import SecondLook, Spin
 from ..watching import watches_descriptors
-from .engine import Pump
-from .listener import Port
+from .mover import Events, Host, Lanes
 from .pollers import ENDED, READ, WRITE, Poller, poller
 
 log = Logger()
 
-BATCH: Final = 64  # events taken from the kernel at once; some hundred microseconds of work
+EVENTS: Final = 64  # taken from the kernel at once; some hundred microseconds of work
 CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
 
-Events = list[tuple[int, int]]
 
+class Polled:
+    """Reads what is ready and writes it back, connection by connection.
 
-class ReadinessStream(Pump):
-    """Reads what is ready and writes it back, connection by connection."""
+    Another mover that has this one may look for more than the poller knows of: then ``look`` is its way to ask what is
+    ready, and ``elsewhere`` the very list that it returns when that is something for itself.
+    """
 
-    name = "readiness"
-
-    def __init__(self, setting: Setting) -> None:
-        super().__init__(setting)
-        self._poller: Poller
-        self._watched: set[int] = set()
+    def __init__(
+        self,
+        setting: Setting,
+        engine: Host,
+        look: Callable[[], Events] | None = None,
+        elsewhere: Events | None = None,
+    ) -> None:
+        self.watched: set[int] = set()
         """Connections that the poller watches."""
-        self._others: dict[int, Callable[[], None]] = {}
-        """What to do for descriptors that are no connections."""
-        self._latest: Events = []
-        self._second_look = SecondLook()
-        self._mean = 0.0
+        self.latest: Events = []
+        """What was ready last."""
+        self.mean_read = 0.0
         """Bytes in a read, lately."""
+        self.spin = Spin(setting.spin)
+        self.poll: Callable[[], Events] = list
+        """Asks the poller what is ready; there is one from :meth:`start` on."""
+        self.look = look or self.poll
+        """Asks what is ready, of whoever knows."""
+        self._looks_elsewhere, self._elsewhere = look is not None, elsewhere
+        self._engine = engine
+        self._counters = setting.counters
+        self._second_look = SecondLook()
+        self._poller: Poller
+        self._calls: dict[int, Callable[[], None]] = {}
+        """What to call for descriptors that are no connections."""
 
     @staticmethod
     def unavailable(reactor: Any) -> str | None:
@@ -60,35 +73,38 @@ class ReadinessStream(Pump):
     def start(self) -> int:
         """Make the poller."""
         self._poller = poller()
-        self.look = partial(self._poller.poll, 0, BATCH)
+        self.poll = partial(self._poller.poll, 0, EVENTS)
+        if not self._looks_elsewhere:
+            self.look = self.poll
         return self._poller.fileno()
 
     def finish(self) -> None:
-        """Close it."""
+        """Close the poller."""
         self._poller.close()
+        self._calls.clear()  # the numbers may be connections of ours when the engine serves again
 
-    def first(self) -> Any:
+    def first(self) -> Events:
         """Ask what is ready; or if there is but one connection, guess that it is that one, and save the question.
 
         If it was a port, nothing can be read, and :meth:`serve` asks after all.
         """
-        if len(self._watched) == 1 == len(self.connections.open) and not self.connections.odd:
-            return [(next(iter(self._watched)), READ)]
+        self.spin.woken()
+        connections = self._engine.connections
+        if len(self.watched) == 1 == len(connections.open) and not connections.odd:
+            return [(next(iter(self.watched)), READ)]
         return self.look()
 
-    def serve(self, found: Any, end: int) -> Any:
-        """Echo once for each connection that is ready, which is fair whatever each of them has sent, and look again.
-
-        Returns what was found that is no list of events; see tcp_completion.py.
-        """
+    def serve(self, found: Events | None, end: int) -> Events | None:
+        """Echo once for each connection that is ready, which is fair whatever each of them has sent, and look again."""
         look, wait, now, second_look = self.look, self.spin.wait, perf_counter_ns, self._second_look
-        connections, others, timeouts = self.connections, self._others, self.connections.timeouts
-        odd, read, write = connections.odd, os.read, os.write
+        connections, calls, elsewhere = self._engine.connections, self._calls, self._elsewhere
+        odd, timeouts, read, write = connections.odd, connections.timeouts, os.read, os.write
         reads = echoed = 0
-        while found.__class__ is list:
+        # It may be woken for nothing: another process that has the same listening socket was quicker.
+        while found and found is not elsewhere:
             before = reads
             for fd, mask in found:
-                if (mask != READ or fd in odd or fd in others) and not self._one(fd, mask):
+                if (mask != READ or fd in odd or fd in calls) and not self._is_to_be_read(fd, mask):
                     continue
                 try:
                     data = read(fd, CHUNK)
@@ -115,76 +131,87 @@ class ReadinessStream(Pump):
                     connections.hold(fd, data[sent:])
             if timeouts.watches_idle and (len(found) > 1 or reads > before):  # else it may have been a wrong guess
                 timeouts.moved([fd for fd, _ in found])
-            if len(found) > 1 or found[0][0] not in others:
-                self._latest = found
+            if len(found) > 1 or found[0][0] not in calls:
+                self.latest = found
             if now() > end:
                 found = None
                 break
             found = second_look(look, len(found) == 1) or wait(look)
-        counters = self.setting.counters
-        counters.reads += reads
-        counters.stream_bytes += echoed
-        self._mean = echoed / reads if reads else self._mean
+        self._counters.reads += reads
+        self._counters.stream_bytes += echoed
+        self.mean_read = echoed / reads if reads else self.mean_read
         return found
 
-    def watch(self, port: Port, wanted: bool) -> None:
-        """Watch a port as the connections are watched."""
-        if wanted:
-            self._poller.register(port.fd, READ)
-            self._others[port.fd] = port.accept
-        else:
-            self._poller.unregister(port.fd)
-            del self._others[port.fd]
+    def flush(self) -> None:
+        """Do nothing: nothing is queued."""
+
+    def call_when_readable(self, fd: int, call: Callable[[], None]) -> None:
+        """Watch a descriptor that is no connection as the connections are watched."""
+        self._poller.register(fd, READ)
+        self._calls[fd] = call
+
+    def forget(self, fd: int) -> None:
+        """Watch it no more."""
+        self._poller.unregister(fd)
+        del self._calls[fd]
 
     def begin(self, fd: int) -> None:
         """Watch a new connection for something to read."""
-        self._set_watch(fd, READ)
+        self._watch(fd, READ)
 
     def read(self, fd: int) -> None:
         """Watch for something to read."""
-        self._set_watch(fd, READ)
+        self._watch(fd, READ)
 
     def write(self, fd: int) -> None:
         """Watch for room to write, and for the peer's end of file, which may lie behind what is not read yet."""
-        self._set_watch(fd, WRITE | ENDED)
+        self._watch(fd, WRITE | ENDED)
 
-    def close(self, fd: int) -> None:
-        """Close a connection."""
-        self._unwatch(fd)
-        os.close(fd)
-        self.check_finished()
-
-    def _set_watch(self, fd: int, mask: int) -> None:
-        try:
-            if fd in self._watched:
-                self._poller.modify(fd, mask)
-            else:
-                self._poller.register(fd, mask)
-                self._watched.add(fd)
-        except OSError as error:  # ENOSPC, ENOMEM: epoll_ctl(2)
-            log.warn("a connection could not be watched: {error}", error=error)
-            self.connections.abort(fd)
-
-    def _unwatch(self, fd: int) -> None:
+    def unwatch(self, fd: int) -> None:
         """Watch a connection no more.
 
         For one that is being closed that would happen by itself, unless a process that was forked in between still
         holds the socket: then the poller would go on reporting it, under a number that is no longer ours.
         """
-        if fd in self._watched:
-            self._watched.remove(fd)
+        if fd in self.watched:
+            self.watched.remove(fd)
             self._poller.unregister(fd)
 
-    def _one(self, fd: int, mask: int) -> bool:
-        """Do what is to be done for a port or an odd connection; True if it is neither, and is to be read from."""
-        connections = self.connections
-        if (handle := self._others.get(fd)) is not None:
-            handle()
+    def close(self, fd: int) -> None:
+        """Close a connection."""
+        self.unwatch(fd)
+        os.close(fd)
+        self._engine.descriptor_closed()
+
+    def busy(self) -> bool:
+        """Say no: what is closed is not in use."""
+        return False
+
+    def lanes(self) -> Lanes:
+        """Show which connections are watched."""
+        return Lanes(self.watched)
+
+    def _watch(self, fd: int, mask: int) -> None:
+        try:
+            if fd in self.watched:
+                self._poller.modify(fd, mask)
+            else:
+                self._poller.register(fd, mask)
+                self.watched.add(fd)
+        except OSError as error:  # ENOSPC, ENOMEM: epoll_ctl(2)
+            log.warn("a connection could not be watched: {error}", error=error)
+            self._engine.connections.abort(fd)
+
+    def _is_to_be_read(self, fd: int, mask: int) -> bool:
+        """Do what is to be done for a descriptor that is no ordinary connection; True if it is one after all."""
+        connections = self._engine.connections
+        if (call := self._calls.get(fd)) is not None:
+            call()
             return False
         if fd not in connections.open:
             return False  # something else that was ready with it has just ended it
         odd = connections.odd.get(fd)
-        if odd is not None and odd.rest:
+        if odd is not None and odd.unsent:
             if mask & ENDED:
                 connections.end_of_file(fd)
                 self._poller.modify(fd, WRITE)  # once is enough: it would be reported without end
@@ -195,7 +222,8 @@ class ReadinessStream(Pump):
         return odd is None
 
     def _discard(self, fd: int) -> None:
-        """Throw away what comes on a connection that we are leaving."""
+        """Throw away what comes on a connection that is being left."""
+        connections = self._engine.connections
         try:
             data = os.read(fd, CHUNK)
         except BlockingIOError:
@@ -203,6 +231,6 @@ class ReadinessStream(Pump):
         except OSError:
             data = b""
         if data:
-            self.connections.moved(fd)
+            connections.moved(fd)
         else:
-            self.connections.close(fd)
+            connections.close(fd)

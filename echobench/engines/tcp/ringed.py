@@ -1,15 +1,14 @@
-"""TCP by completion: io_uring tells what has arrived, with the bytes already in a buffer of ours.
+"""Moving bytes by completion: io_uring tells what has arrived, with the bytes already in a buffer of ours.
 
 A connection has one receive under way for as long as it lives (multishot), which takes a lent buffer whenever bytes
-arrive. So there is no system call for a read at all, and one for the writes of a whole batch: what the completions of
-the receives say, who, how much and in which buffer, is what the requests to send have to say, and goes from the one
-table into the other column by column. Python runs once for a batch.
+arrive. So there is no system call for a read at all, and one for the writes of a whole batch, which is made of the
+completions column by column (columns.py). Python runs once for a batch.
 
 That pays when batches are large and messages are not. With a few connections a read and a write cost less than what is
-around a batch, and bytes in great number are better read into one buffer that stays in the cache. So this engine is the
-one by readiness with a ring in its poller: connections begin there, and if there are more than a few, those with small
-messages go over to the ring. Whatever is not plain traffic, ports, writability and peers that do not read, stays with
-the poller.
+around a batch, and bytes in great number are better read into one buffer that stays in the cache. So this mover has a
+:class:`.Polled` and decides who is on which lane: connections begin there, and if there are more than a few, those with
+small messages go over to the ring. Whatever is not plain traffic, ports, writability and peers that do not read, stays
+with the poller. states.py has the table of all that can happen to a connection.
 
 Two rings: receives complete on one, at any time; sends on the other, which is empty but while a batch is being sent.
 """
@@ -19,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import struct
+from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -27,56 +26,54 @@ from ... import kernel
 from ...kernel import ring as k
 from ...kernel.buffers import LentBuffers
 from .. import Setting
-from .polled import Events, ReadinessStream
+from .columns import PLAIN, completions, plain_prefix, to_sends
+from .mover import Events, Host, Lanes
+from .polled import Polled
 from .pollers import READ
 from .ring_trial import LIMIT, try_ring
 
-FEW: Final = 16  # connections that are served by readiness alone
+FEW_CONNECTIONS: Final = 16  # so many are served by readiness alone
 GO_OVER: Final = 4  # connections at least that go over to the ring with each slice of time when there are more
 BUFFERS: Final = 2048  # at most
-FEW_BUFFERS: Final = 16
+FEW_BUFFERS: Final = 16  # that are lent at a time
 BUFFER: Final = 1 << 16  # bytes
 LARGE: Final = 1 << 14  # bytes in a message; for large ones it is dearer to find a buffer than to make a call
 SENDS: Final = 512
-BATCH: Final = 128  # messages; some hundred microseconds of work
-SMALL: Final = 8  # messages; below it, columns cost more than they save
+BATCH: Final = 128  # completions; some hundred microseconds of work
+SMALL: Final = 8  # completions; below it, columns cost more than they save
 CANCEL: Final = 1 << 32  # the upper half of a request's user_data, if it is no receive; the lower is a descriptor
-PLAIN: Final = frozenset((k.CQE_F_BUFFER | k.CQE_F_MORE, k.CQE_F_BUFFER | k.CQE_F_MORE | k.CQE_F_SOCK_NONEMPTY))
-LAST: Final = frozenset(flags & ~k.CQE_F_MORE for flags in PLAIN)  # a receive that has had all it may
-BYTES: Final = PLAIN | LAST
 AGAIN: Final = frozenset((-errno.ENOBUFS, -errno.ECANCELED, -errno.EINTR, -errno.EAGAIN))
-completions = struct.Struct("=IIiHH").iter_unpack  # struct io_uring_cqe: user_data in two halves, res, flags in two
+NOTHING: Final[Events] = []
 
 
-class CompletionStream(ReadinessStream):
+class Ringed:
     """Turns completed receives into sends, a batch at a time."""
 
-    name = "completion"
-
-    def __init__(self, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, setting: Setting, engine: Host) -> None:
+        self._completed: Events = [(-1, READ)]
+        """What :meth:`look` returns when there are completions: known by being this very list."""
+        self.polled = Polled(setting, engine, self.look, self._completed)
+        self.first: Callable[[], Events] = self.polled.first
+        self._engine = engine
+        self._counters = setting.counters
         self._rx: k.Ring
         self._tx: k.Ring
         self._buffers: LentBuffers
         self._receiving: set[int] = set()
-        """Connections, open or dying, that have a receive under way."""
         self._dying: set[int] = set()
-        """Descriptors to be closed when it has ended: until then the number must not become another connection's."""
 
     @staticmethod
     def unavailable(reactor: Any) -> str | None:
         """Say what is missing."""
-        if (missing := kernel.missing() or ReadinessStream.unavailable(reactor)) is not None:
-            return missing
-        return try_ring()
+        return kernel.missing() or Polled.unavailable(reactor) or try_ring()
 
     def start(self) -> int:
-        """Make the rings, and lend the first buffers."""
+        """Make the rings and the poller, and lend the first buffers."""
         with contextlib.ExitStack() as made:  # all of it, or nothing
             rx = self._rx = made.enter_context(contextlib.closing(k.Ring(1024, 8192)))
             tx = self._tx = made.enter_context(contextlib.closing(k.Ring(SENDS, SENDS)))
             self._buffers = LentBuffers(rx, BUFFERS, BUFFER)
-            fd = super().start()
+            fd = self.polled.start()
             made.pop_all()
         self._buffers.lend(FEW_BUFFERS)
         # What is the same in every send is written once. MSG_DONTWAIT: O_NONBLOCK is not enough for io_uring, which
@@ -84,55 +81,101 @@ class CompletionStream(ReadinessStream):
         for at in range(tx.size):
             tx.opcode[at], tx.addr[at] = k.OP_SEND, self._buffers.base
             tx.op_flags[at] = k.MSG_NOSIGNAL | k.MSG_DONTWAIT
-        self._poll, self.look = self.look, self._look
-        self._poller.register(rx.fd, READ)
-        self._others[rx.fd] = self._complete
+        self.polled.call_when_readable(rx.fd, self._complete)
         return fd
 
     def finish(self) -> None:
         """Close everything."""
-        super().finish()
-        del self._others[self._rx.fd]  # the number may be a connection of ours when the engine serves again
+        self.polled.finish()
         self._rx.close()
         self._tx.close()
         del self._buffers
         for fd in self._dying:  # there are some only if the reactor has stopped: nobody will tell of their ends
             os.close(fd)
         self._dying.clear()
+        self._receiving.clear()
 
     def busy(self) -> bool:
-        """Whether any descriptor is still in use."""
-        return super().busy() or bool(self._dying)
+        """Whether descriptors wait for the end of their receive."""
+        return bool(self._dying)
 
-    def _look(self) -> Any:
-        """Hand over what is queued; ask what is ready, or else count the completions."""
+    def lanes(self) -> Lanes:
+        """Show which descriptors are where."""
+        return Lanes(self.polled.watched, self._receiving, self._dying)
+
+    def look(self) -> Events:
+        """Hand over what is queued; ask the poller what is ready, or else see whether there are completions."""
         if not self._receiving:
-            return self._poll()
+            return self.polled.poll()
         rx = self._rx
         if rx.queued:
             rx.enter()
         # Leaving a system call, whichever, a thread does what has come up for its rings meanwhile: so the poller may
         # not have seen yet what is there.
-        return self._poll() or rx.ready()
+        return self.polled.poll() or (self._completed if rx.ready() else NOTHING)
 
-    def serve(self, found: Any, end: int) -> None:
+    def serve(self, found: Events | None, end: int) -> Events | None:
         """Serve who is ready, among whom may be the ring with a batch of completions, and look again."""
-        look, wait = self.look, self.spin.wait
+        look, wait, completed, polled = self.look, self.polled.spin.wait, self._completed, self.polled.serve
         while found:
-            if found.__class__ is list:
-                found = super().serve(found, end)
+            if found is not completed:
+                found = polled(found, end)
                 continue
             self._complete()
             if perf_counter_ns() > end:
-                return
+                return None
             found = look() or wait(look)
+        return None
 
-    def rest(self) -> None:
-        """Let some go over to the ring; hand over what is queued: nothing may wait here while the reactor waits."""
-        if self._watched and len(self.connections.open) > FEW and self._mean < LARGE:
-            self._go_over(self._latest)
+    def flush(self) -> None:
+        """Let some connections go over to the ring, and hand over what is queued."""
+        polled = self.polled
+        if polled.watched and polled.mean_read < LARGE and len(self._engine.connections.open) > FEW_CONNECTIONS:
+            self._go_over(polled.latest)
         if self._rx.queued:
             self._rx.enter()
+
+    def call_when_readable(self, fd: int, call: Callable[[], None]) -> None:
+        """Watch a descriptor that is no connection, by the poller."""
+        self.polled.call_when_readable(fd, call)
+
+    def forget(self, fd: int) -> None:
+        """Watch it no more."""
+        self.polled.forget(fd)
+
+    def begin(self, fd: int) -> None:
+        """Begin on the poller's lane: most connections that come and go are spared the way to the ring."""
+        self.polled.begin(fd)
+
+    def read(self, fd: int) -> None:
+        """Read again, by the poller if it watches the connection, else by the ring."""
+        if fd in self._receiving:
+            # The receive that was to be cancelled has not ended, and may have bytes that come before what a read would
+            # get now. When it ends, this is called again.
+            self.polled.unwatch(fd)
+        elif fd in self.polled.watched:
+            self.polled.read(fd)
+        else:
+            self._receive(fd)
+            self._enter_outside_a_turn()
+
+    def write(self, fd: int) -> None:
+        """Receive no more, and have the poller wait for room."""
+        if fd in self._receiving:
+            self._cancel(fd)
+        self.polled.write(fd)
+
+    def close(self, fd: int) -> None:
+        """Close a connection, as soon as no receive is under way for it.
+
+        Until then its number must not become another connection's, who would get what the receive brings.
+        """
+        if fd not in self._receiving:
+            self.polled.close(fd)
+            return
+        self.polled.unwatch(fd)
+        self._dying.add(fd)
+        self._cancel(fd)
 
     def _complete(self) -> None:
         """Handle a batch of completions: as columns if they are many and plain, else one by one."""
@@ -150,34 +193,22 @@ class CompletionStream(ReadinessStream):
             # No column goes over the edge of a ring. Sends and their completions keep step: one place is that of both.
             to = tx.index[tx.tail] & tx.mask
             n = min(n, tx.size - to, BATCH)
-            if not self._columns(at, to, n):
-                n = self._plain(at, n)
-                if n < SMALL or not self._columns(at, to, n):
+            if not self._by_columns(at, to, n):
+                n = plain_prefix(rx, at, n, (self._engine.connections.odd, self._dying))
+                if n < SMALL or not self._by_columns(at, to, n):
                     n = min(found, rx.completions - at, SMALL)
                     self._one_by_one(at, n)
         rx.index[rx.chead] = (head + n) & k.U32
 
-    def _columns(self, at: int, to: int, n: int) -> bool:
+    def _by_columns(self, at: int, to: int, n: int) -> bool:
         """Echo ``n`` messages, one for each of ``n`` ordinary connections; False if that is not what they are."""
-        rx, tx, connections = self._rx, self._tx, self.connections
-        came, goes = slice(at, at + n), slice(to, to + n)
-        sizes, who = rx.result[came].tolist(), rx.who[came]
-        fds = who.tolist()
-        flags = rx.cqe_flags[came]
-        plain = PLAIN.issuperset(flags)
-        if min(sizes) <= 0 or not (plain or BYTES.issuperset(flags)):
+        tx, connections = self._tx, self._engine.connections
+        goes = slice(to, to + n)
+        batch = to_sends(self._rx, tx, slice(at, at + n), goes, (connections.odd.keys(), self._dying))
+        if batch is None:
             return False
-        # Two messages of one connection must not become two sends, of which the first may be cut short.
-        if len(set(fds)) != n or not connections.odd.keys().isdisjoint(fds) or not self._dying.isdisjoint(fds):
-            return False
-        ended = [] if plain else [fd for fd, flag in zip(fds, flags.tolist(), strict=True) if flag in LAST]
+        fds, sizes, buffers, ended = batch
         self._receiving.difference_update(ended)
-        buffers = rx.buffer[came]
-        tx.sqe_fd[goes] = who
-        tx.length[goes] = rx.size_[came]
-        tx.addr_high[goes] = buffers
-        tx.index[tx.tail] = (tx.index[tx.tail] + n) & k.U32
-        tx.queued = n
         tx.enter()
         if tx.queued or tx.ready() != n:
             raise RuntimeError(f"{tx.ready()} of {n} sends ended, {tx.queued} were not taken")
@@ -191,26 +222,16 @@ class CompletionStream(ReadinessStream):
         for fd in ended:
             if fd in connections.open and fd not in connections.odd:
                 self._receive_on(fd, sizes[fds.index(fd)])
-        counters = self.setting.counters
+        counters = self._counters
         counters.reads += n
         counters.stream_bytes += sum(sizes)
         if connections.timeouts.watches_idle:
             connections.timeouts.moved(fds)
         return True
 
-    def _plain(self, at: int, n: int) -> int:
-        """Count the messages for different, ordinary connections that a batch begins with."""
-        odd, dying = self.connections.odd, self._dying
-        fds: set[int] = set()
-        for fd, _, _, flags, _ in completions(self._rx.cqes.bytes[k.CQE * at : k.CQE * (at + n)]):
-            if flags not in BYTES or fd in fds or fd in odd or fd in dying:
-                break
-            fds.add(fd)
-        return len(fds)
-
     def _one_by_one(self, at: int, n: int) -> None:
         """Handle ``n`` completions each in its turn: plain messages here, the rest where it belongs."""
-        connections, buffers, write = self.connections, self._buffers, os.write
+        connections, buffers, write = self._engine.connections, self._buffers, os.write
         odd, dying = connections.odd, self._dying
         reads = echoed = 0
         for fd, kind, result, flags, number in completions(self._rx.cqes.bytes[k.CQE * at : k.CQE * (at + n)]):
@@ -228,7 +249,7 @@ class CompletionStream(ReadinessStream):
             if sent != result:
                 self._fell_short(fd, data, sent)
             buffers.give_back(number)
-        counters = self.setting.counters
+        counters = self._counters
         counters.reads += reads
         counters.stream_bytes += echoed
         if connections.timeouts.watches_idle:
@@ -237,9 +258,9 @@ class CompletionStream(ReadinessStream):
     def _fell_short(self, fd: int, data: memoryview, result: int) -> None:
         """Keep what a send did not send, or end a connection that cannot be sent to."""
         if result >= 0 or result == -errno.EAGAIN:
-            self.connections.hold(fd, data[max(result, 0) :])
+            self._engine.connections.hold(fd, data[max(result, 0) :])
         else:
-            self.connections.close(fd)
+            self._engine.connections.close(fd)
 
     def _received(self, fd: int, result: int, flags: int, number: int) -> None:
         """Handle whatever a receive can say, other than bytes for an ordinary connection with more to come."""
@@ -251,35 +272,40 @@ class CompletionStream(ReadinessStream):
             if fd not in self._dying:
                 self._data(fd, self._buffers.view(number)[:result])
             self._buffers.give_back(number)
-        if not ended:
-            return
+        if ended:
+            self._receive_ended(fd, result)
+
+    def _receive_ended(self, fd: int, result: int) -> None:
+        """Close a descriptor that waited for this; else receive again or end the connection, as ``result`` says."""
+        connections = self._engine.connections
         if fd in self._dying:
             self._dying.remove(fd)
             os.close(fd)
-            self.check_finished()
-        elif fd not in self.connections.open:
+            self._engine.descriptor_closed()
+        elif fd not in connections.open:
             return
         elif result > 0 or result in AGAIN:
             if result == -errno.ENOBUFS:
                 self._buffers.lend(self._buffers.lent)
-            odd = self.connections.odd.get(fd)
-            if odd is None or (odd.leaving and not odd.rest):
+            odd = connections.odd.get(fd)
+            if odd is None or (odd.leaving and not odd.unsent):
                 self._receive_on(fd, result)
         elif result == 0:
-            self.connections.end_of_file(fd)
+            connections.end_of_file(fd)
         else:
-            self.connections.close(fd)
+            connections.close(fd)
 
     def _data(self, fd: int, data: memoryview) -> None:
-        """Echo what came, or keep it if something is kept already, or throw it away if we are leaving."""
-        odd = self.connections.odd.get(fd)
+        """Echo what came, or keep it if something is kept already, or throw it away if the connection is being left."""
+        connections = self._engine.connections
+        odd = connections.odd.get(fd)
         if odd is not None and odd.leaving:
-            self.connections.moved(fd)
+            connections.moved(fd)
             return
-        self.setting.counters.reads += 1
-        self.setting.counters.stream_bytes += len(data)
+        self._counters.reads += 1
+        self._counters.stream_bytes += len(data)
         if odd is not None:
-            self.connections.hold(fd, data)
+            connections.hold(fd, data)
             return
         try:
             sent = os.write(fd, data)
@@ -290,51 +316,25 @@ class CompletionStream(ReadinessStream):
 
     def _receive_on(self, fd: int, size: int) -> None:
         """Go on with a connection whose receive has ended: by the poller if its messages are large."""
-        if size < LARGE or fd in self._watched:
+        if size < LARGE or fd in self.polled.watched:
             self.read(fd)
         else:
-            super().read(fd)
+            self.polled.read(fd)
 
     def _go_over(self, events: Events) -> None:
         """Have the ring receive for a few of the ordinary connections that the poller has watched.
 
         Those that stay get there soon, a few with each slice; those that come and go are mostly spared the way.
         """
+        watched, odd = self.polled.watched, self._engine.connections.odd
         left = max(GO_OVER, len(events) // 4)
         for fd, _ in events:
-            if fd in self._watched and fd not in self.connections.odd:
-                self._unwatch(fd)
+            if fd in watched and fd not in odd:
+                self.polled.unwatch(fd)
                 self._receive(fd)
                 left -= 1
                 if not left:
                     return
-
-    def read(self, fd: int) -> None:
-        """Read again, by the poller if it watches the connection, else by the ring."""
-        if fd in self._receiving:
-            # The receive that was to be cancelled has not ended, and may have bytes that come before what a read would
-            # get now. When it ends, this is called again.
-            self._unwatch(fd)
-        elif fd in self._watched:
-            super().read(fd)
-        else:
-            self._receive(fd)
-            self._outside()
-
-    def write(self, fd: int) -> None:
-        """Receive no more, and have the poller wait for room."""
-        if fd in self._receiving:
-            self._cancel(fd)
-        super().write(fd)
-
-    def close(self, fd: int) -> None:
-        """Close a connection, as soon as no receive is under way for it."""
-        if fd not in self._receiving:
-            super().close(fd)
-            return
-        self._unwatch(fd)
-        self._dying.add(fd)
-        self._cancel(fd)
 
     def _receive(self, fd: int) -> None:
         # One for each connection, and as many as are being sent from while the peers already answer.
@@ -346,9 +346,9 @@ class CompletionStream(ReadinessStream):
 
     def _cancel(self, fd: int) -> None:
         self._rx.push(k.OP_ASYNC_CANCEL, -1, CANCEL | fd, addr=fd)
-        self._outside()
+        self._enter_outside_a_turn()
 
-    def _outside(self) -> None:
-        """Hand over at once what was queued while the reactor does something else."""
-        if not self.working:
+    def _enter_outside_a_turn(self) -> None:
+        """Hand over at once what was queued while the reactor does something else: no flush will follow."""
+        if not self._engine.working:
             self._rx.enter()

@@ -10,28 +10,42 @@ more at most; one set operation finds them.
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.internet.task import LoopingCall
 
 from ...counters import Reason
 from ...sockets import send_queue
 from .. import Setting
-
-if TYPE_CHECKING:
-    from .connections import Connections
+from .states import Odd
 
 PARTS: Final = 4
 QUIET: Final = 1.0  # seconds without a byte after which one that we are leaving is closed, whatever its peer does
 PER_SWEEP: Final = 500  # connections that are ended before others on the reactor have their turn
 
 
+class Watched(Protocol):
+    """The connections, as their time-outs see them."""
+
+    open: set[int]
+    odd: dict[int, Odd]
+
+    def closing(self) -> Iterator[tuple[int, Odd]]:
+        """Iterate over those that are being ended."""
+
+    def close(self, fd: int) -> None:
+        """Close one."""
+
+    def abort(self, fd: int) -> None:
+        """Close one with a reset."""
+
+
 class Timeouts:
     """Ends connections that are idle, and closing ones whose peer takes nothing."""
 
-    def __init__(self, setting: Setting, connections: Connections) -> None:
+    def __init__(self, setting: Setting, connections: Watched) -> None:
         self._setting = setting
         self._connections = connections
         self.watches_idle = setting.idle_timeout is not None
@@ -110,7 +124,7 @@ class Timeouts:
     def _takes(self, fd: int) -> bool:
         """Whether the peer has taken anything since the last look: what leaves the kernel's buffer counts too."""
         odd = self._connections.odd.get(fd)
-        unsent = send_queue(fd) + (len(odd.rest) if odd is not None else 0)
+        unsent = send_queue(fd) + (len(odd.unsent) if odd is not None else 0)
         before = self._unsent.pop(fd, 0)
         if unsent:
             self._unsent[fd] = unsent

@@ -14,9 +14,9 @@ from rigs.helpers import needs_linux
 from zope.interface import implementer
 
 from echobench.engines import STREAM, EngineError, Setting, choose
-from echobench.engines.tcp.polled import ReadinessStream
+from echobench.engines.tcp.completion import ENGINE as COMPLETION
 from echobench.engines.tcp.pollers import ENDED, READ, WRITE, KqueuePoller, poller
-from echobench.engines.tcp.ringed import CompletionStream
+from echobench.engines.tcp.readiness import ENGINE as READINESS
 
 FILTER_READ, FILTER_WRITE, ADD, DELETE = -1, -2, 1, 2  # sys/event.h
 
@@ -149,7 +149,7 @@ SENTENCE = "this reactor cannot watch a descriptor of ours"
 
 
 @needs_linux
-@pytest.mark.parametrize("engine", [ReadinessStream, CompletionStream])
+@pytest.mark.parametrize("engine", [READINESS, COMPLETION])
 def test_a_reactor_that_cannot_watch(engine):
     assert engine.unavailable(Old()) == SENTENCE
     with pytest.raises(EngineError, match=f"^engine {engine.name} cannot be had: {SENTENCE}$"):
@@ -158,19 +158,19 @@ def test_a_reactor_that_cannot_watch(engine):
 
 
 def test_a_reactor_that_can_watch():
-    assert ReadinessStream.unavailable(watching()) is None
+    assert READINESS.unavailable(watching()) is None
 
 
 def test_on_windows_no_reactor_is_said_to(monkeypatch):
     monkeypatch.setattr("echobench.engines.watching.platform.isWindows", lambda: True)
-    assert ReadinessStream.unavailable(watching()) == SENTENCE
+    assert READINESS.unavailable(watching()) == SENTENCE
 
 
 def test_a_system_without_either(monkeypatch):
     monkeypatch.setattr("echobench.engines.tcp.polled.select", types.SimpleNamespace())
-    assert ReadinessStream.unavailable(watching()) == "this system has neither epoll nor kqueue"
+    assert READINESS.unavailable(watching()) == "this system has neither epoll nor kqueue"
 
 
 def test_elsewhere_completion_names_the_platform(monkeypatch):
     monkeypatch.setattr("echobench.kernel.sys.platform", "freebsd14")
-    assert CompletionStream.unavailable(watching()) == "it needs Linux, and this is freebsd14"
+    assert COMPLETION.unavailable(watching()) == "it needs Linux, and this is freebsd14"

@@ -9,11 +9,11 @@ import os
 import pytest
 from rigs.helpers import blocking, dial, needs_linux, port_of, read_exactly, until
 from rigs.rings import needs_completion
-from rigs.tcp_rig import engine_of
+from rigs.tcp_rig import engine_of, polled_of
 
 from echobench.engines import spin
-from echobench.engines.tcp import engine as pump
-from echobench.engines.tcp import polled as tcp_readiness
+from echobench.engines.tcp import engine as stream_engine
+from echobench.engines.tcp import polled
 
 pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays"), needs_linux]
 
@@ -26,7 +26,7 @@ def name(request):
 @pytest.fixture(autouse=True)
 def no_end_of_its_slice(monkeypatch):
     """An engine whose slice of time is over asks nothing; it may be, where the machine stands still."""
-    monkeypatch.setattr(pump, "SLICE", 10**12)
+    monkeypatch.setattr(stream_engine, "SLICE", 10**12)
 
 
 @pytest.fixture
@@ -48,15 +48,15 @@ def reads(monkeypatch):
             noted.append(len(data))
             return data
 
-    monkeypatch.setattr(tcp_readiness, "os", Os)
+    monkeypatch.setattr(polled, "os", Os)
     return noted
 
 
 def looking(service):
     """Count how often the engine asks the poller from now on."""
-    engine, asked = engine_of(service), []
-    real = engine.look
-    engine.look = lambda: asked.append(1) or real()
+    polled, asked = polled_of(service), []
+    real = polled.look
+    polled.look = lambda: asked.append(1) or real()
     return asked
 
 

@@ -28,15 +28,15 @@ from rigs.helpers import (
     until,
 )
 from rigs.rings import kernel_objects, needs_completion
-from rigs.tcp_rig import MIB, engine_of, held, in_the_ring, tight
+from rigs.tcp_rig import MIB, engine_of, held, in_the_ring, polled_of, tight
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs
 
 from echobench import Reason
-from echobench.engines.tcp import engine as pump
-from echobench.engines.tcp import ringed as tcp_completion
+from echobench.engines.tcp import engine as stream_engine
+from echobench.engines.tcp import ringed
 
-pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays"), needs_linux]
+pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_states"), needs_linux]
 
 
 def test_a_listener_closed_with_traffic_in_flight(serve, fast):
@@ -78,7 +78,7 @@ def test_an_engine_that_has_ended_can_serve_again(serve, fast):
     until(lambda: service.snapshot().open_connections == 0)
     pytest_twisted.blockon(service._ports[0][1].stopListening())
     assert not engine.running
-    assert engine._others == {}
+    assert polled_of(service)._calls == {}
     with contextlib.ExitStack() as stack:
         for _ in range(3):  # so that the numbers are others
             stack.enter_context(socket.socket())
@@ -101,7 +101,7 @@ def test_an_engine_that_the_reactor_gives_up_closes_everything(serve, fast, conn
     in_the_ring(service, socks)
     engine = engine_of(service)
     before = len(os.listdir("/proc/self/fd"))
-    engine.setting.reactor.removeReader(engine)
+    engine._setting.reactor.removeReader(engine)
     engine.connectionLost(None)
     assert not engine.running
     assert before - len(os.listdir("/proc/self/fd")) > 20
@@ -240,10 +240,10 @@ class Refusing:
 
 
 def test_a_connection_that_cannot_be_watched_is_the_only_one_closed(serve, fast, connect, monkeypatch):
-    monkeypatch.setattr(tcp_completion, "FEW", 16)  # a new connection is watched by the poller
+    monkeypatch.setattr(ringed, "FEW_CONNECTIONS", 16)  # a new connection is watched by the poller
     service = serve(engine=fast)
     inside = connect(service, 1)
-    poller = engine_of(service)._poller = Refusing(engine_of(service)._poller)
+    poller = polled_of(service)._poller = Refusing(polled_of(service)._poller)
     poller.refuse = 1
 
     def refused():
@@ -265,7 +265,7 @@ def test_one_that_cannot_be_held_is_the_only_one_closed(serve, fast, connect):
     service = serve(engine=fast)
     socks = connect(service, 2)
     in_the_ring(service, socks)
-    poller = engine_of(service)._poller = Refusing(engine_of(service)._poller)
+    poller = polled_of(service)._poller = Refusing(polled_of(service)._poller)
     poller.refuse = 1
 
     def client():
@@ -279,14 +279,12 @@ def test_one_that_cannot_be_held_is_the_only_one_closed(serve, fast, connect):
 
 
 def test_a_turn_is_short_however_much_there_is_to_do(serve, fast):
-    engine = engine_of(serve(engine=fast))
-    looks = []
-    engine.look = lambda: looks.append(time.perf_counter_ns()) or [(-1, 0)]
-    engine.work = lambda found: None
-    engine.doRead()
+    service, looks = serve(engine=fast), []
+    polled_of(service).look = lambda: looks.append(time.perf_counter_ns()) or [(-1, 0)]
+    engine_of(service).doRead()
     assert len(looks) > 10
-    assert looks[-1] - looks[0] < 40 * pump.SLICE
-    del engine.look, engine.work
+    assert looks[-1] - looks[0] < 40 * stream_engine.SLICE
+    del polled_of(service).look
 
 
 def test_timers_fire_under_a_flood(serve, fast):

@@ -29,11 +29,11 @@ from rigs.helpers import (
     until,
 )
 from rigs.rings import needs_completion
-from rigs.tcp_rig import FIXED, HELD, MIB, SOAK, by_ring_alone, engine_of, held, in_the_ring, tight
+from rigs.tcp_rig import FIXED, HELD, MIB, SOAK, by_ring_alone, engine_of, held, in_the_ring, polled_of, tight
 
-from echobench.engines.tcp import ringed as tcp_completion
+from echobench.engines.tcp import ringed
 
-pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays"), needs_linux]
+pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_states"), needs_linux]
 
 
 def test_slow_readers(serve, fast):
@@ -141,8 +141,8 @@ def test_send_buffers_that_fill_up_in_mid_batch(serve, fast, connect):
 @pytest.mark.parametrize("batch", [512, 16])
 def test_two_messages_of_one_connection_at_once(serve, fast, ring_engine, monkeypatch, batch):
     """In one batch, or in two: the second must not be sent before what is left of the first."""
-    monkeypatch.setattr(tcp_completion, "BATCH", batch)
-    monkeypatch.setattr(tcp_completion, "FEW_BUFFERS", 256)  # all that is sent can come in at once
+    monkeypatch.setattr(ringed, "BATCH", batch)
+    monkeypatch.setattr(ringed, "FEW_BUFFERS", 256)  # all that is sent can come in at once
     service = serve(None, inherited=[tight()], engine=fast)
     first, second = 20_000, 1000
     for turn in range(3):
@@ -166,8 +166,8 @@ def test_two_messages_of_one_connection_at_once(serve, fast, ring_engine, monkey
 
 def test_reset_with_two_messages_under_way(serve, fast, ring_engine, connect, monkeypatch):
     """The one is in the batch in which the reset is noticed, the other in a later one."""
-    monkeypatch.setattr(tcp_completion, "BATCH", 16)
-    monkeypatch.setattr(tcp_completion, "FEW_BUFFERS", 256)  # all that is sent can come in at once
+    monkeypatch.setattr(ringed, "BATCH", 16)
+    monkeypatch.setattr(ringed, "FEW_BUFFERS", 256)  # all that is sent can come in at once
     service = serve(engine=fast)
     neighbour = connect(service, 1)
     for _ in range(5):
@@ -232,19 +232,20 @@ def test_the_ring_ends_a_connection_of_which_the_poller_speaks_too(serve, connec
     fd = min(engine.connections.open)
     engine.connections.hold(fd, b"it does not take this")
     # As if it were reset before its receive could be cancelled, and both told at once: the ring first.
-    complete = engine._others[engine._rx.fd]
+    mover, calls = engine.mover, polled_of(service)._calls
+    complete = calls[mover._rx.fd]
 
     def reset_first():
-        engine._others[engine._rx.fd] = complete
-        engine._received(fd, -errno.ECONNRESET, 0, 0)
+        calls[mover._rx.fd] = complete
+        mover._received(fd, -errno.ECONNRESET, 0, 0)
 
-    engine._others[engine._rx.fd] = reset_first
+    calls[mover._rx.fd] = reset_first
     engine.working = True
-    engine.serve([(engine._rx.fd, 1), (fd, 0x2019)], 0)
+    mover.serve([(mover._rx.fd, 1), (fd, 0x2019)], 0)
     engine.working = False
-    engine.rest()
+    mover.flush()
     assert fd not in engine.connections.open
-    until(lambda: not engine._dying)
+    until(lambda: not mover.lanes().dying)
     assert service.snapshot().open_connections == 1
 
 

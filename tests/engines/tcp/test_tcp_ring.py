@@ -12,15 +12,15 @@ from rigs.helpers import blocking, dial, exchange, fill, needs_linux, pattern, p
 from rigs.rings import needs_completion
 from rigs.tcp_rig import FIXED, HELD, MIB, by_ring_alone, engine_of, held, in_the_ring, small_rings, tight
 
-from echobench.engines.tcp import ringed as tcp_completion
+from echobench.engines.tcp import ringed
 
-pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays"), needs_linux]
+pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_states"), needs_linux]
 
 
 @needs_completion
 def test_lent_buffers_run_out(serve, ring_engine, connect, monkeypatch):
-    monkeypatch.setattr(tcp_completion, "BUFFERS", 4)
-    monkeypatch.setattr(tcp_completion, "FEW_BUFFERS", 1)
+    monkeypatch.setattr(ringed, "BUFFERS", 4)
+    monkeypatch.setattr(ringed, "FEW_BUFFERS", 1)
     service = serve(engine="completion")
     socks = connect(service, 40)
     in_the_ring(service, socks)
@@ -32,21 +32,21 @@ def test_lent_buffers_run_out(serve, ring_engine, connect, monkeypatch):
     data = pattern(4 * MIB)
     assert blocking(exchange, port_of(service), [data]) == data
     assert -errno.ENOBUFS in ring_engine["results"]
-    assert engine_of(service)._buffers.lent == 4
+    assert engine_of(service).mover._buffers.lent == 4
 
 
 @needs_completion
 def test_more_buffers_are_lent_when_they_run_out(serve, ring_engine, connect, monkeypatch):
-    monkeypatch.setattr(tcp_completion, "FEW_BUFFERS", 1)
+    monkeypatch.setattr(ringed, "FEW_BUFFERS", 1)
     service = serve(engine="completion")
     (sock,) = connect(service, 1)
     in_the_ring(service, [sock])
-    assert engine_of(service)._buffers.lent == 1
+    assert engine_of(service).mover._buffers.lent == 1
     for _ in range(3):
         sock.sendall(b"one")
         sock.sendall(b"two")
         assert blocking(read_exactly, sock, 6) == b"onetwo"
-    assert engine_of(service)._buffers.lent > 1
+    assert engine_of(service).mover._buffers.lent > 1
 
 
 @needs_completion
@@ -55,7 +55,7 @@ def test_completions_for_which_there_is_no_room(serve, ring_engine, connect, mon
     service = serve(engine="completion")
     socks = connect(service, 100)
     in_the_ring(service, socks)
-    assert engine_of(service)._rx.completions == 8
+    assert engine_of(service).mover._rx.completions == 8
     for turn in range(5):
         contents = [b"%02d%04d" % (turn, i) for i in range(len(socks))]
         for sock, content in zip(socks, contents, strict=True):
@@ -72,7 +72,7 @@ def test_completions_for_which_there_is_no_room(serve, ring_engine, connect, mon
 @pytest.mark.parametrize("entries", [10, 512])
 def test_the_edges_of_the_rings(serve, ring_engine, connect, monkeypatch, entries):
     """Batches that divide neither the ring of sends nor that of completions."""
-    monkeypatch.setattr(tcp_completion, "SENDS", entries)
+    monkeypatch.setattr(ringed, "SENDS", entries)
     small_rings(monkeypatch, 1024)
     number = 43 if entries == 10 else 150
     service = serve(engine="completion")

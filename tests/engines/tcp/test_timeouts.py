@@ -188,8 +188,8 @@ def test_who_takes_what_is_held_is_not_idle(world):
     for _ in range(3):
         each.run(1.25 * IDLE)
         assert fd in each.connections.open
-        del each.connections.odd[fd].rest[:1000]
-    each.connections.odd[fd].rest += b"rest"
+        del each.connections.odd[fd].unsent[:1000]
+    each.connections.odd[fd].unsent += b"rest"
     each.run(2.5 * IDLE + STEP)
     assert each.drops == {Reason.IDLE: 1}
 

@@ -16,8 +16,8 @@ from twisted.logger import capturedLogs
 
 from echobench.engines import STREAM, EngineError, Setting, choose
 from echobench.engines.tcp import ring_trial as trial
+from echobench.engines.tcp.completion import ENGINE as COMPLETION
 from echobench.engines.tcp.ring_trial import try_ring
-from echobench.engines.tcp.ringed import CompletionStream
 from echobench.kernel import calls
 from echobench.kernel import ring as k
 
@@ -177,7 +177,7 @@ def test_it_is_tried_once(monkeypatch):
     refuse(monkeypatch, errno.EINVAL)
     verdict = try_ring()
     monkeypatch.undo()
-    assert CompletionStream.unavailable(reactor) == verdict
+    assert COMPLETION.unavailable(reactor) == verdict
 
 
 @needs_completion
@@ -185,7 +185,7 @@ def test_where_it_works():
     from twisted.internet import reactor
 
     assert try_ring() is None
-    assert CompletionStream.unavailable(reactor) is None
+    assert COMPLETION.unavailable(reactor) is None
     assert choose(STREAM, "auto", Setting(reactor)).name == "completion"
 
 

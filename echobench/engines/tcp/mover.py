@@ -1,0 +1,94 @@
+"""What moves the bytes of connections, and what it needs of the engine that has it.
+
+An engine (engine.py) has one mover, and hands it descriptors. There are two: ``polled`` asks which of them are ready,
+and reads and writes; ``ringed`` has a ``polled``, and an io_uring beside it for connections that are busy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+
+if TYPE_CHECKING:
+    from .connections import Connections
+
+Events = list[tuple[int, int]]
+"""What is ready: pairs of a descriptor and a mask of pollers.py. An empty list is nothing."""
+
+
+@attrs.frozen
+class Lanes:
+    """Which descriptors a mover has, by how it learns of what comes on them (states.py says what that means)."""
+
+    watched: set[int]
+    """Connections that the poller watches."""
+    receiving: set[int] = attrs.field(factory=set)
+    """Descriptors for which a receive is under way in the ring."""
+    dying: set[int] = attrs.field(factory=set)
+    """Descriptors of closed connections, to be closed themselves when that receive has ended."""
+
+
+class Host(Protocol):
+    """The engine, as its mover sees it."""
+
+    working: bool
+    """Whether the engine is inside its turn, at whose end :meth:`Mover.flush` is called."""
+
+    @property
+    def connections(self) -> Connections:
+        """What is known of each connection."""
+
+    def descriptor_closed(self) -> None:
+        """Learn that a descriptor was closed, which may have been the last."""
+
+
+class Mover(Protocol):
+    """Passes on what comes on connections. A turn of the engine is ``first``, ``serve`` and ``flush``."""
+
+    @staticmethod
+    def unavailable(reactor: object) -> str | None:
+        """Say why it cannot work with this reactor on this machine; None if it can."""
+
+    def start(self) -> int:
+        """Open what is needed, and return the descriptor that is readable when there is work. Raises OSError."""
+
+    def finish(self) -> None:
+        """Close it again: no connection is open any more."""
+
+    def first(self) -> Events:
+        """Return what is ready, at the beginning of a turn."""
+
+    def serve(self, found: Events | None, end: int) -> Events | None:
+        """Handle what was found, and look for more, until there is none or ``end`` (perf_counter_ns) has passed.
+
+        Returns what was found and is not for this mover, which is nothing unless another one has it.
+        """
+
+    def flush(self) -> None:
+        """Hand over to the kernel whatever is queued: nothing may be left when the engine waits."""
+
+    def call_when_readable(self, fd: int, call: Callable[[], None]) -> None:
+        """Watch a descriptor that is no connection, a port for example. Raises OSError."""
+
+    def forget(self, fd: int) -> None:
+        """Watch it no more. Raises OSError."""
+
+    def begin(self, fd: int) -> None:
+        """Pass on what comes on a new connection."""
+
+    def read(self, fd: int) -> None:
+        """Read from a connection again: after :meth:`write`, or to discard what comes if it is being left."""
+
+    def write(self, fd: int) -> None:
+        """Read no more; call :meth:`Connections.writable` when the peer has taken something."""
+
+    def close(self, fd: int) -> None:
+        """Have nothing more to do with a connection, and close its descriptor, at once or as soon as that is safe."""
+
+    def busy(self) -> bool:
+        """Whether descriptors of closed connections are still in use."""
+
+    def lanes(self) -> Lanes:
+        """Show which descriptors are where; for tests, and for whoever looks for a fault."""
