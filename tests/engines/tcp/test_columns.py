@@ -15,7 +15,7 @@ from echobench.kernel.tables import Table
 
 pytestmark = needs_linux
 SIZE = 16
-GOES_ON, ENDS = sorted(PLAIN)[0], sorted(LAST)[0]
+GOES_ON, ENDS = min(PLAIN), min(LAST)
 
 
 def rings(found):
