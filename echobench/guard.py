@@ -91,7 +91,8 @@ class RateLimit:
         spare = self._tolerance - (full_at - now)
         if spare < 0:
             return 0
-        granted = int(min(events, spare // _EVENT + 1))
+        room = spare // _EVENT + 1
+        granted = events if events <= room else int(room)
         self._full_at[slot] = full_at + granted * _EVENT
         return granted
 

@@ -109,7 +109,6 @@ def test_many_at_once_get_what_one_after_the_other_would_get_at_that_instant(rat
     for gap, source, events in asked:
         time.now += gap
         assert at_once.take(source, events) == sum(one_by_one.take(source) for _ in range(events))
-        assert at_once._full_at == one_by_one._full_at
 
 
 def test_of_many_at_once_as_many_are_granted_as_there_are_tokens():

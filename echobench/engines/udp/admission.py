@@ -8,7 +8,7 @@ last train in it may be cut.
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from ...counters import Counters, Reason
 from ...guard import Guard, RateLimit, source_of
@@ -32,7 +32,8 @@ class Admission:
         for i in range(number):
             refused = Reason.DESTINATION_GROUP if i in groups else self._guard.refuses_source(*self._messages.source(i))
             if refused is None:
-                _append(runs, i, i + 1)
+                first = runs.pop()[0] if runs and runs[-1][1] == i else i
+                runs.append((first, i + 1))
             else:
                 self._counters.drop(refused, self._sending.datagrams(i))
         return runs
@@ -49,28 +50,33 @@ class Admission:
             wanted = self._count(first, end) if trains else end - first
             granted = 0 if source.group else rate.take(source.key, wanted)
             if granted == wanted:
-                _append(granted_runs, first, end)
+                granted_runs.append((first, end))
                 continue
             everything = False
             self._counters.drop(Reason.SOURCE_GROUP if source.group else Reason.UDP_RATE, wanted - granted)
             if granted:
-                _append(granted_runs, first, self._cut(first, granted) if trains else first + granted)
+                granted_runs.append((first, self._cut(first, granted) if trains else first + granted))
         return runs if everything else granted_runs
 
-    def _by_source(self, runs: list[Run]) -> Iterator[Run]:
+    def _by_source(self, runs: list[Run]) -> list[Run]:
         """Part runs where the address of the sender changes."""
         columns = self._ipv6 if self._messages.names.bytes[0] == socket.AF_INET6 else self._ipv4
+        parted: list[Run] = []
         for first, end in runs:
-            if all(column[first + 1 : end] == column[first : end - 1] for column in columns):  # each as the one before
-                yield first, end
+            for column in columns:
+                if column[first + 1 : end] != column[first : end - 1]:  # not each as the one before
+                    break
+            else:
+                parted.append((first, end))
                 continue
             start = first
             addresses = list(zip(*(column[first:end].tolist() for column in columns), strict=True))
             for i in range(first + 1, end):
                 if addresses[i - first] != addresses[i - 1 - first]:
-                    yield start, i
+                    parted.append((start, i))
                     start = i
-            yield start, end
+            parted.append((start, end))
+        return parted
 
     def _count(self, first: int, end: int) -> int:
         """Count the datagrams in messages."""
@@ -86,10 +92,3 @@ class Admission:
             granted -= datagrams
             i += 1
         return i
-
-
-def _append(runs: list[Run], first: int, end: int) -> None:
-    """Append a run, as a part of the last one if it follows that without a gap."""
-    if runs and runs[-1][1] == first:
-        first = runs.pop()[0]
-    runs.append((first, end))

@@ -87,15 +87,15 @@ class Batch:
             self._learn(number, headers, controls)
             learnt = self._learnt
         turned = learnt.turned
-        runs: list[Run] | None = None
-        if turned.groups or not guard.passes_all(*messages.ports(number)):
-            runs = self._admission.choose(number, turned.groups)
-        if guard.rate is not None:
-            runs = self._ration(number, runs)
-        if runs is None and turned.trains and self.sending.refused:
-            runs = [(0, number)]
-        if runs is not None:
-            return _begin(self.sending.send(sock, runs))
+        if (
+            turned.groups
+            or guard.rate is not None
+            or (turned.trains and self.sending.refused)
+            or not guard.passes_all(*messages.ports(number))
+        ):
+            runs = self._select(number, turned)
+            if runs is not None:
+                return _begin(self.sending.send(sock, runs))
         sent = 0
         if learnt.joins and number >= WORTH_JOINING and self._joining is not None:
             sent = self._joining.send(sock, number)
@@ -153,17 +153,17 @@ class Batch:
         fits = longest * self._count <= CACHED_PAYLOAD
         self.most = self._count if fits else max(FEWEST_MESSAGES, CACHED_PAYLOAD // longest)
 
-    def _ration(self, number: int, runs: list[Run] | None) -> list[Run] | None:
-        """Ask the rate for these runs, or for the whole batch; None if the whole batch is granted."""
-        rate, trains = self._guard.rate, self._learnt.turned.trains
-        assert rate is not None
-        wanted = [(0, number)] if runs is None else runs
-        granted = self._admission.ration(rate, wanted, trains)
-        if granted is wanted:
-            return runs
-        if trains:  # one may be cut, and then is no longer as it was received
-            self._learnt = attrs.evolve(self._learnt, headers=b"")
-        return granted
+    def _select(self, number: int, turned: TurnedBatch) -> list[Run] | None:
+        """Return the runs of messages to answer; None if those are all, and can be sent as they are."""
+        guard, whole = self._guard, [(0, number)]
+        runs = whole
+        if turned.groups or not guard.passes_all(*self.messages.ports(number)):
+            runs = self._admission.choose(number, turned.groups)
+        if guard.rate is not None:
+            wanted, runs = runs, self._admission.ration(guard.rate, runs, turned.trains)
+            if turned.trains and runs is not wanted:  # one may be cut, and then is no longer as it was received
+                self._learnt = attrs.evolve(self._learnt, headers=b"")
+        return None if runs is whole and not (turned.trains and self.sending.refused) else runs
 
 
 def _begin(unfinished: Unfinished) -> Unfinished | None:
