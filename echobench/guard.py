@@ -1,14 +1,14 @@
 """Who is answered, and how many may be.
 
-An echo server believes the source address of a datagram, and so can be made to talk to whomever a forger names. If
-that is another echo, chargen, time or error-answering service, the two go on for ever (CVE-1999-0103, CVE-2024-2169).
-Three rules end it:
+An echo server believes the source address of a datagram, so a forger can make it send to any host. If that host runs
+echo, chargen, time or another service that answers everything, the two servers answer each other for ever
+(CVE-1999-0103, CVE-2024-2169). Three rules end such loops:
 
-* a source port of 0, below 1024 or equal to a port of ours is not answered, and no group address is;
-* what port numbers cannot tell apart, a loop between two servers on high ports, a rate per source bounds;
-* nothing that a forger can choose makes a table grow.
+* the server answers no source port that is 0, below 1024 or a port of its own, and no group address;
+* a rate per source bounds the loops that port numbers do not show: those between two servers on high ports;
+* no table grows with anything that a forger can choose.
 
-The same file holds the caps on connections, since both ask the same question: what counts as one source.
+The caps on connections are in the same file, because both need to know what counts as one source.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import ipaddress
 import secrets
 from array import array
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import attrs
 
@@ -26,7 +27,7 @@ from .counters import Reason
 
 @attrs.frozen
 class Source:
-    """A sender, as limits and rules see it."""
+    """The sender of a datagram or connection, as limits and rules see it."""
 
     key: str
     """What counts as one source: an IPv4 address (IPv4-mapped ones too), or the /64 that an IPv6 host owns."""
@@ -35,30 +36,34 @@ class Source:
 
 
 @functools.lru_cache(maxsize=4096)
-def source_of(host: str) -> Source:
-    """Classify an address such as ``192.0.2.1``, ``::ffff:192.0.2.1`` or ``fe80::1%eth0``.
+def source_of(host: str | bytes) -> Source:
+    """Classify an address: as text, such as ``192.0.2.1`` or ``fe80::1%eth0``, or packed into 4 or 16 bytes.
 
-    Raises ValueError for what is no address. The cache is bounded; a forger can only make it miss.
+    Raises ValueError if it is no address. The cache is bounded; a forger can only make it miss.
     """
     address = ipaddress.ip_address(host)
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is None:
-            # A subscriber is given a /64 at the least (RFC 6177), and may use any address in it.
+            # A subscriber has a /64 at least (RFC 6177), and may use any address in it.
             network = int.from_bytes(address.packed[:8], "big")
             return Source(f"{network:016x}/64", address.is_multicast or address.is_unspecified)
         address = address.ipv4_mapped
     return Source(str(address), address.is_multicast or address.is_unspecified or address.packed == b"\xff" * 4)
 
 
+_EVENT: Final = 100  # hundredths of the time that an event takes at its rate: the unit of RateLimit
+
+
 class RateLimit:
-    """A token bucket for each source, in memory that is fixed from the start.
+    """A token bucket for each source, in a table of fixed size.
 
-    ``rate`` is in events per second, ``burst`` in events. Sources share :attr:`SLOTS` buckets by a salted hash. A table
-    of sources would either grow under forged addresses or, bounded, forget the one that loops; a shared bucket can
-    only be stricter than its sources' own ones, never laxer, however many are forged.
+    ``rate`` is in events per second, ``burst`` in events, ``seconds`` a monotonic clock. Sources share :attr:`SLOTS`
+    buckets by a salted hash. A table of sources would either grow under forged addresses or, if bounded, forget the
+    source that loops. A shared bucket may be stricter than a source's own, but never laxer, however many are forged.
 
-    Each bucket is one number, the time at which it will be full again: the generic cell rate algorithm (ITU-T I.371,
-    annex A, "virtual scheduling"), which needs no refilling.
+    A bucket is one number: the time at which it will be full again. This is the generic cell rate algorithm (ITU-T
+    I.371, annex A, "virtual scheduling"), which needs no refilling. Time is counted from the start, in hundredths of
+    the time that one event takes (``1 / rate``) and in whole ones, so that sums are exact.
     """
 
     SLOTS = 1 << 16
@@ -66,31 +71,37 @@ class RateLimit:
     def __init__(self, rate: float, burst: float, seconds: Callable[[], float]) -> None:
         if rate <= 0 or burst < 1:
             raise ValueError(f"a rate limit needs a rate over 0 and a burst of 1 or more, not {rate:g} and {burst:g}")
-        self._increment = 1 / rate
-        self._tolerance = (burst - 0.99) / rate  # a hundredth of an event, so that rounding takes none away
+        self._per_second = rate * _EVENT
+        self._tolerance = burst * _EVENT - (_EVENT - 1)  # a hundredth more than needed, so that rounding costs no event
         self._seconds = seconds
+        self._began = seconds()
         self._salt = secrets.token_hex(8)
         self._full_at = array("d", bytes(8 * self.SLOTS))
 
-    def allows(self, key: str) -> bool:
-        """Take one token from the source's bucket; False if there is none."""
+    def take(self, key: str, events: int = 1) -> int:
+        """Take up to ``events`` tokens from the source's bucket, and return how many there were.
+
+        That is as many as so many calls for one event each would get at the same instant.
+        """
         slot = hash((self._salt, key)) & (self.SLOTS - 1)
-        now = self._seconds()
+        now = (self._seconds() - self._began) * self._per_second // 1
         full_at = self._full_at[slot]
-        if full_at <= now:
-            self._full_at[slot] = now + self._increment
-        elif full_at - now <= self._tolerance:
-            self._full_at[slot] = full_at + self._increment
-        else:
-            return False
-        return True
+        full_at = max(full_at, now)
+        # Each event is granted while the bucket is full, or would be within the tolerance, and puts that time off.
+        spare = self._tolerance - (full_at - now)
+        if spare < 0:
+            return 0
+        room = spare // _EVENT + 1
+        granted = events if events <= room else int(room)
+        self._full_at[slot] = full_at + granted * _EVENT
+        return granted
 
 
 class Guard:
-    """Which datagrams are answered.
+    """The rules for which datagrams are answered.
 
-    ``own_ports`` are the UDP ports that we serve ourselves; ports that are bound later are added with
-    :meth:`add_own_port`. ``rate`` gives a source a bucket of its own.
+    ``own_ports`` are the UDP ports that this server serves; :meth:`add_own_port` adds those that are bound later.
+    ``rate`` bounds how many datagrams of each source are answered.
     """
 
     def __init__(
@@ -103,15 +114,25 @@ class Guard:
         self.own_ports = frozenset(own_ports)
         self.allow_low_source_ports = allow_low_source_ports
         self.rate = rate
-        self._telling, self._own_pairs = self._tell()
+        self._high_bytes, self._own_pairs = self._prepare()
 
     def add_own_port(self, port: int) -> None:
         """Also refuse datagrams whose source port is ``port``."""
         self.own_ports |= {port}
-        self._telling, self._own_pairs = self._tell()
+        self._high_bytes, self._own_pairs = self._prepare()
 
     def refuses(self, host: str, port: int) -> Reason | None:
-        """Say why a datagram from ``host`` and ``port`` must not be answered; None if it may be."""
+        """Return why a datagram from ``host`` and ``port`` must not be answered; None if it may be.
+
+        Takes one token from the source's bucket if there is a rate and no other rule refuses the datagram.
+        """
+        refused = self.refuses_source(host, port)
+        if refused is None and self.rate is not None and not self.rate.take(source_of(host).key):
+            return Reason.UDP_RATE
+        return refused
+
+    def refuses_source(self, host: str, port: int) -> Reason | None:
+        """Return why nothing from ``host`` and ``port`` is answered, whatever the rate; None if it may be."""
         if port < 1024:
             if port == 0:
                 return Reason.SOURCE_PORT_ZERO
@@ -119,39 +140,32 @@ class Guard:
                 return Reason.SOURCE_PORT_LOW
         if port in self.own_ports:
             return Reason.SOURCE_PORT_OWN
-        source = source_of(host)
-        if source.group:
-            return Reason.SOURCE_GROUP
-        if self.rate is not None and not self.rate.allows(source.key):
-            return Reason.UDP_RATE
-        return None
+        return Reason.SOURCE_GROUP if source_of(host).group else None
 
     def passes_all(self, high: bytes, low: bytes) -> bool:
-        """Whether a whole batch may be answered, from the high bytes and the low bytes of its source ports.
+        """Return whether :meth:`refuses_source` passes a whole batch, by the two bytes of each source port.
 
-        True means that :meth:`refuses` would refuse none of them on account of its port; False only that they have to
-        be looked at one by one. A port is 1024 or more if and only if its high byte is 4 or more, and none can be ours
-        if its high byte is not: the high bytes alone nearly always tell. Group addresses need no look here: the kernel
+        True means that it would refuse none of them for its port; False only that each has to be looked at. A port is
+        1024 or more if and only if its high byte is 4 or more, and it can be one of ours only if its high byte is the
+        high byte of one. So the high bytes alone nearly always tell. Group addresses need no look here: the kernel
         takes no datagram from one (ip_route_input_slow in net/ipv4/route.c, ip6_rcv_core in net/ipv6/ip6_input.c).
         """
-        if self.rate is not None:
-            return False
-        if _LOOK not in high.translate(self._telling):
+        if _LOOK not in high.translate(self._high_bytes):
             return True
         return min(high) >= 4 and self._own_pairs.isdisjoint(zip(high, low, strict=True))
 
-    def _tell(self) -> tuple[bytes, frozenset[tuple[int, int]]]:
-        """Make a table that translates high bytes of ports to _LOOK if more has to be known; and our ports' bytes."""
+    def _prepare(self) -> tuple[bytes, frozenset[tuple[int, int]]]:
+        """Make the table that translates a port's high byte to _LOOK if its low byte matters; and our ports' bytes."""
         own = frozenset(divmod(port, 256) for port in self.own_ports)
         highs = {high for high, _ in own}
         return bytes(_LOOK if high < 4 or high in highs else 0 for high in range(256)), own
 
 
-_LOOK = 1
+_LOOK: Final = 1
 
 
 class Caps:
-    """How many connections there may be: in all, and from one source; None is no limit."""
+    """The limits on open connections: in all, and from one source. None is no limit."""
 
     def __init__(self, total: int | None = None, per_source: int | None = None) -> None:
         self.total = total
@@ -160,7 +174,7 @@ class Caps:
         self._by_source: dict[str, int] = {}
 
     def take(self, source: str | None) -> Reason | None:
-        """Take a place for a connection from ``source`` (None: it has no address); the reason if there is none left."""
+        """Take a place for a connection from ``source`` (None: it has no address); return why if none is left."""
         if self.total is not None and self._taken >= self.total:
             return Reason.MAX_CONNECTIONS
         if self.per_source is not None and source is not None:

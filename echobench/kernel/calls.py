@@ -14,6 +14,7 @@ import functools
 import os
 import platform
 from collections.abc import Callable
+from typing import Final
 
 # asm/unistd_64.h for x86-64, asm-generic/unistd.h for the newer ones, powerpc's syscall.tbl.
 _GENERIC = {"perf_event_open": 241, "recvmmsg": 243, "sendmmsg": 269}
@@ -25,6 +26,8 @@ _NUMBERS = {
     "ppc64le": {"perf_event_open": 319, "recvmmsg": 343, "sendmmsg": 349},
 }
 _EVERYWHERE = {"io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427}  # asm-generic/unistd.h
+
+MSG_DONTWAIT: Final = 0x40  # linux/socket.h; a flag of calls on sockets, and of io_uring's requests for them
 
 
 def system_call(name: str) -> Callable[..., int]:

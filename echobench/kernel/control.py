@@ -1,18 +1,20 @@
-"""Control messages (cmsg(3)) of UDP sockets: how they lie in memory, and the few that travel with datagrams.
+"""Control messages (cmsg(3)) of UDP sockets: their layout in memory, and the few that travel with datagrams.
 
 A control message is a header, its data, and padding up to a multiple of eight bytes::
 
     struct cmsghdr (linux/socket.h, 16 bytes): u64 length, without the padding | s32 level | s32 type
 
-Which ones the kernel adds when it receives, in this order (udp_recvmsg in net/ipv4/udp.c, udpv6_recvmsg in
+When it receives, the kernel adds these, in this order (udp_recvmsg in net/ipv4/udp.c, udpv6_recvmsg in
 net/ipv6/udp.c):
 
     UDP_GRO       s32 segment size, if the message is a train of datagrams of this size, the last one maybe shorter
     IP_PKTINFO    struct in_pktinfo (linux/in.h): s32 interface, u8 our_address[4], u8 destination[4]
     IPV6_PKTINFO  struct in6_pktinfo (linux/ipv6.h): u8 destination[16], u32 interface
 
-and which it takes when it sends: UDP_SEGMENT, a u16 with the size to cut the message up into, and the same two, which
-say what address to send from.
+When it sends, it takes UDP_SEGMENT, a u16 with the size of the datagrams to cut the message up into, and the last two,
+which then name the address to send from.
+
+The module needs no ctypes: the portable engine, which has none, takes its constants from here too.
 """
 
 from __future__ import annotations
@@ -35,24 +37,24 @@ HEAD: Final = struct.Struct("=Qii")
 
 
 def space(data: int) -> int:
-    """Give the room that a control message with so many bytes of data takes: CMSG_SPACE(3)."""
+    """Return the bytes that a control message with so many bytes of data takes up: CMSG_SPACE(3)."""
     return HEAD.size + (data + 7) // 8 * 8
 
 
 def split(control: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Go through control data: level, type and data of each message. What is cut short is left out."""
+    """Yield level, type and data of each control message. A message that is cut short ends it, and is left out."""
     at = 0
     while at + HEAD.size <= len(control):
-        length, level, kind = HEAD.unpack_from(control, at)
+        length, level, cmsg_type = HEAD.unpack_from(control, at)
         if not HEAD.size <= length <= len(control) - at:
             return
-        yield level, kind, control[at + HEAD.size : at + length]
+        yield level, cmsg_type, control[at + HEAD.size : at + length]
         at += space(length - HEAD.size)
 
 
 def join(messages: Iterable[tuple[int, int, bytes]]) -> bytes:
-    """Make control data of levels, types and data."""
+    """Make control data of the level, type and data of each message."""
     return b"".join(
-        HEAD.pack(HEAD.size + len(data), level, kind) + data.ljust((len(data) + 7) // 8 * 8, b"\0")
-        for level, kind, data in messages
+        HEAD.pack(HEAD.size + len(data), level, cmsg_type) + data.ljust((len(data) + 7) // 8 * 8, b"\0")
+        for level, cmsg_type, data in messages
     )

@@ -1,8 +1,8 @@
-"""Control data of many messages that have one layout, turned round in columns.
+"""Turns round the control data of many messages that have one layout, in columns.
 
-A message is answered with what came with it, changed a little: the destination becomes the address to send from, on
-whatever interface leads there, and the size of the datagrams that the kernel joined becomes the size to cut them up
-into. Control data (kernel/control.py) in one layout make a table, and each change is one statement for all of it.
+An answer carries what came with the message, changed a little: the destination becomes the address to send from, by
+whatever interface leads back, and the size of the datagrams that the kernel joined becomes the size to cut them up
+into. Control data (kernel/control.py) of one layout are a table, and each change is one statement for all messages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PARTS: Mapping[tuple[int, int], int] = {
 
 
 class Layout:
-    """The control messages ``parts``, one after the other, in what ``incoming`` received and ``outgoing`` will send."""
+    """Control data that consist of the messages ``parts``, in the tables ``incoming`` and ``outgoing``."""
 
     def __init__(self, incoming: Headers, outgoing: Headers, parts: Sequence[tuple[int, int]]) -> None:
         self.size = sum(space(PARTS[part]) for part in parts)
@@ -36,39 +36,39 @@ class Layout:
         self._destination: list[memoryview] = []
         come, go = incoming.controls.column, outgoing.controls.column
         at = 0
-        for level, kind in parts:
-            self._heads.append((come("Q", at), self._same("Q", HEAD.size + PARTS[level, kind])))
-            self._heads.append((come("Q", at + 8), self._same("Q", level | kind << 32)))
+        for level, cmsg_type in parts:
+            self._heads.append((come("Q", at), self._same("Q", HEAD.size + PARTS[level, cmsg_type])))
+            self._heads.append((come("Q", at + 8), self._same("Q", level | cmsg_type << 32)))
             data = at + HEAD.size
-            if kind == UDP_GRO:
+            if cmsg_type == UDP_GRO:
                 self._segment = come("I", data)
                 self._changes.append((go("Q", at), self._same("Q", HEAD.size + 2)))  # a u16: the lower half of the s32
                 self._changes.append((go("I", at + 12), self._same("I", UDP_SEGMENT)))
-            elif kind == IP_PKTINFO:
+            elif cmsg_type == IP_PKTINFO:
                 self._destination = [come("I", data + 8)]
                 self._changes.append((go("I", data), self._same("I", 0)))
                 self._changes.append((go("I", data + 4), self._destination[0]))
             else:
                 self._destination = [come("Q", data), come("Q", data + 8)]
                 self._changes.append((go("I", data + 16), self._same("I", 0)))
-            at += space(PARTS[level, kind])
+            at += space(PARTS[level, cmsg_type])
 
     def holds(self, number: int) -> bool:
-        """Whether the first ``number`` messages have this layout, if their control data have its size."""
+        """Return whether the first ``number`` messages, if their control data have its size, have this layout."""
         return all(column[:number] == head[:number] for column, head in self._heads)
 
     def turn(self, number: int) -> None:
-        """Make the outgoing control data of the first ``number`` messages."""
+        """Fill in the outgoing control data of the first ``number`` messages."""
         self._target[: CONTROL * number] = self._source[: CONTROL * number]
         for column, values in self._changes:
             column[:number] = values[:number]
 
     def segments(self, number: int) -> list[int]:
-        """Give the size of the datagrams in each message, 0 if it is a single one."""
+        """Return the size of the datagrams in each message, 0 if it is a single one."""
         return [0] * number if self._segment is None else self._segment[:number].tolist()
 
     def destinations(self, number: int) -> set[tuple[int, ...]]:
-        """Give the different addresses that the messages were sent to, each as its u32, or its two u64, in memory."""
+        """Return the different addresses that the messages were sent to, each as the u32 or the two u64 in memory."""
         return set(zip(*(column[:number].tolist() for column in self._destination), strict=True))
 
     def _same(self, code: str, value: int) -> memoryview:
@@ -76,7 +76,7 @@ class Layout:
 
 
 def layouts(incoming: Headers, outgoing: Headers) -> dict[int, Layout]:
-    """Give the layouts that there are, by the size of the control data: no two have the same."""
+    """Return all layouts by the size of their control data: no two have the same."""
     destinations = [[], [(IPPROTO_IP, IP_PKTINFO)], [(IPPROTO_IPV6, IPV6_PKTINFO)]]
     made = [Layout(incoming, outgoing, [*train, *to]) for train in ([], [(SOL_UDP, UDP_GRO)]) for to in destinations]
     return {layout.size: layout for layout in made}

@@ -1,10 +1,10 @@
 """Datagrams in batches: recvmmsg(2) and sendmmsg(2) over tables.
 
 :class:`Headers` is what both calls take, an array of ``struct mmsghdr``. :class:`Messages` is two of them that share
-names and payload: what the one has received, from whomever, the other can send back there without a byte being copied.
-What is left is to move the lengths, one column, and to turn the control messages (kernel/control.py) round.
+names and payload: what one has received, the other can send back to its sender without copying a byte. All that is left
+to do is to copy the lengths, one column, and to turn the control messages (kernel/control.py) round.
 
-All of it is memory that is touched only where messages come to lie.
+Only memory that messages are received into is ever touched, so large tables cost nothing until they are used.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import mmap
 import socket
 from typing import Final
 
-from .calls import failure, system_call
+from .calls import MSG_DONTWAIT, failure, system_call
 from .tables import Table, constant
 
-MSG_CTRUNC: Final = 0x08  # linux/socket.h: there was more control data than room for it
-MSG_DONTWAIT: Final = 0x40  # linux/socket.h
+MSG_CTRUNC: Final = 0x08  # linux/socket.h: there were more control data than room for them
 
 # struct mmsghdr (linux/socket.h, struct user_msghdr and what recvmmsg appends; 64 bytes):
 #   u64 name | u32 namelen, 4 unused | u64 iov | u64 iovlen | u64 control | u64 controllen | u32 flags, 4 unused |
@@ -29,20 +28,19 @@ HEADER: Final = 64
 IOVEC: Final = 16
 # struct sockaddr_in6 (linux/in6.h, 28 bytes): u16 family | u16 port | u32 flow label | u8 address[16] | u32 scope
 # struct sockaddr_in (linux/in.h, 16 bytes): u16 family | u16 port | u8 address[4] | 8 unused
-# Port and address are in network order, and the port is at the same place in both.
+# Port and address are in network order; the port is at the same offset in both.
 NAME: Final = 32
 NAME_ROOM: Final = 28
 CONTROL: Final = 64  # UDP_GRO and IPV6_PKTINFO take 24 + 40 (kernel/control.py)
 ROOM: Final = 65536  # bytes; a datagram has at most 65,527 (IPv6), a train of them in one message at most 65,535
-SKEW: Final = 192  # bytes; were the distance a power of two, all payloads would compete for the same lines of the cache
+SKEW: Final = 192  # bytes; if the distance were a power of two, all payloads would share the same lines of the cache
 
 
 class Headers:
-    """An array of ``struct mmsghdr``, of which each has a name, control data and one stretch of payload.
+    """An array of ``struct mmsghdr``, each with a name, control data and one stretch of payload.
 
-    ``names`` and ``payload`` are tables of as many records, or None for headers that are to be pointed elsewhere.
-    Each column is there with all its records; to slice one costs as much as to copy it, so slices that are needed often
-    are made once.
+    ``names`` and ``payload`` are tables of ``count`` records, or None if the caller points the headers elsewhere. Each
+    column has all records. Slicing a column costs as much as copying it, so make slices that are needed often once.
     """
 
     def __init__(self, count: int, names: Table | None = None, payload: Table | None = None) -> None:
@@ -73,7 +71,7 @@ class Headers:
             self.iov[i] = self.iovecs.address_at(i)
             self.control[i] = self.controls.address_at(i)
         self.iovlen[:] = constant("Q", 1, count)
-        # As long as the longest name. The kernel takes a sockaddr_in that is followed by something, and ignores that.
+        # The length of the longest name. Where the name is a sockaddr_in, the kernel ignores what follows it.
         self.namelen[:] = constant("I", NAME_ROOM, count)
         self.controllen[:] = constant("Q", CONTROL, count)
         if payload:
@@ -81,10 +79,10 @@ class Headers:
         self.remember()
 
     def remember(self, nothing: bool = False) -> None:
-        """Take the headers as they are now for what :meth:`receive` is to make of them before it uses them again.
+        """Remember the headers as they are now: :meth:`receive` restores them before it uses them again.
 
-        Where neither names nor control data are received there is ``nothing`` to be made: the kernel reads of headers
-        only what it does not write.
+        If neither names nor control data are received, there is ``nothing`` to restore: then the kernel reads no part
+        of a header that it has written.
         """
         self._written = not nothing
         new = memoryview(bytes(self.memory))
@@ -93,12 +91,10 @@ class Headers:
     def receive(self, descriptor: int, most: int, first: int = 0) -> int:
         """Receive up to ``most`` messages that wait, from record ``first`` on, and return how many; 0 if none does.
 
-        With a ``first`` the records before it keep what the last calls received, maybe from other sockets. Raises
-        OSError, which may be the error of a datagram sent before (recvmmsg(2), BUGS): nothing is lost by it.
+        The records before ``first`` keep what the last calls received, maybe from other sockets. Raises OSError, which
+        may be the error of a datagram that was sent before (recvmmsg(2), BUGS): then no message is lost.
         """
-        if (
-            self._written and self._received > first
-        ):  # the kernel has written into as many headers: make them as they were
+        if self._written and self._received > first:  # the kernel has written into as many headers: restore them
             begin, end = HEADER * first, HEADER * self._received
             self.table.bytes[begin:end] = self._new[self._received][begin:]
             self._received = first
@@ -111,7 +107,7 @@ class Headers:
         raise failure("recvmmsg")
 
     def alike(self, namelen: int, controllen: int, length: int) -> bytes:
-        """Give the bytes that the headers have if every message that was received has these three, and no flags."""
+        """Return the bytes of the headers if every message received has these three values, and no flags."""
         memory = bytearray(self._new[-1])
         table = Table(HEADER, self.count, memory)
         table.column("I", 8)[:] = constant("I", namelen, self.count)
@@ -122,14 +118,14 @@ class Headers:
     def send(self, descriptor: int, first: int, number: int) -> int:
         """Send ``number`` messages from ``first`` on, and return how many the kernel took.
 
-        If it took none, -1, and ctypes.get_errno() says what became of the first; if it took some, the next call will
-        say it of the next one.
+        If it took none, returns -1, and ctypes.get_errno() is the error of the first one. If it took some, the next
+        call meets the error of the next one.
         """
         return self._send(descriptor, self._at[first], number, MSG_DONTWAIT)
 
 
 class Messages:
-    """``count`` messages of up to ``room`` bytes each, to be received and to be sent back where they came from."""
+    """``count`` messages of up to ``room`` bytes each, to be received and sent back to where they came from."""
 
     def __init__(self, count: int = 64, room: int = ROOM) -> None:
         self.count = count
@@ -146,12 +142,12 @@ class Messages:
         return self.name_memory[2:end:NAME], self.name_memory[3:end:NAME]
 
     def address(self, i: int) -> bytes:
-        """Give the address in a name, packed: 16 bytes, or 4."""
+        """Return the address in a name, packed into 16 or 4 bytes."""
         name = self.name_memory[NAME * i : NAME * (i + 1)]
         return name[8:24] if name[0] == socket.AF_INET6 else name[4:8]  # the lower byte of the family
 
     def source(self, i: int) -> tuple[str, int]:
-        """Give the address in a name, without its scope, and the port."""
+        """Return the address in a name, without its scope, and the port."""
         address = self.address(i)
         port = int.from_bytes(self.name_memory[NAME * i + 2 : NAME * i + 4], "big")
         return socket.inet_ntop(socket.AF_INET6 if len(address) == 16 else socket.AF_INET, address), port

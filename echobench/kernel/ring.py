@@ -17,6 +17,7 @@ import os
 import struct
 from typing import Final
 
+from .calls import MSG_DONTWAIT as MSG_DONTWAIT  # noqa: PLC0414 (a flag of requests: it is asked for here)
 from .calls import failure, system_call
 from .tables import Table, address_of
 
@@ -40,8 +41,7 @@ CQE_F_SOCK_NONEMPTY: Final = 1 << 2
 
 U32: Final = 0xFFFFFFFF
 TRIES: Final = 100
-MSG_DONTWAIT: Final = 0x40  # linux/socket.h
-MSG_NOSIGNAL: Final = 0x4000
+MSG_NOSIGNAL: Final = 0x4000  # linux/socket.h
 
 SQE: Final = 64  # bytes
 CQE: Final = 16

@@ -257,7 +257,7 @@ def for_long(monkeypatch):
     monkeypatch.setattr(standin, "STAY", 10**12)
     monkeypatch.setattr(standin, "WAIT", 10**9)
     monkeypatch.setattr(stream_engine, "SLICE", 10**12)
-    monkeypatch.setattr(udp_batched, "TURN", 10**12)
+    monkeypatch.setattr(udp_batched, "LONGEST_TURN", 10**12)
 
 
 def turns(of):

@@ -14,7 +14,7 @@ import echobench
 
 PACKAGE = Path(echobench.__file__).parent
 
-GROUND = {"protocol", "guard", "counters", "reactors", "sockets", "acceptor"}
+GROUND = {"protocol", "guard", "counters", "reactors", "sockets", "acceptor", "seldom"}
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
     "kernel": {"kernel"},

@@ -14,10 +14,11 @@ from rigs.helpers import datagram_client, has_ipv6
 from echobench import Counters, Guard
 
 if sys.platform == "linux":
-    from echobench.engines.destinations import answering, ask_for_destinations
+    from echobench.engines.destinations import ask_for_destinations, destination_of
     from echobench.engines.udp import engine as udp_batched
     from echobench.engines.udp import trial as udp_trial
-    from echobench.engines.udp.batch import Batch, turn
+    from echobench.engines.udp.batch import Batch
+    from echobench.engines.udp.turning import turn
     from echobench.kernel.control import SOL_UDP, UDP_SEGMENT
     from echobench.kernel.messages import Headers
 
@@ -30,7 +31,7 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
 def nothing_is_remembered():
     """Begin with empty caches."""
     turn.cache_clear()
-    answering.cache_clear()
+    destination_of.cache_clear()
 
 
 def send_train(sock, data, segment):
@@ -54,8 +55,8 @@ class Rig(contextlib.ExitStack):
         ask_for_destinations(self.server)
         udp_batched.prepare(self.server)
 
-    def client(self, host="127.0.0.1", port=0):
-        return self.enter_context(datagram_client(self.server.getsockname()[1], host, (host, port)))
+    def client(self, host="127.0.0.1", port=0, source=None):
+        return self.enter_context(datagram_client(self.server.getsockname()[1], host, (source or host, port)))
 
     def begin(self):
         """Receive what there is, and begin to answer it."""

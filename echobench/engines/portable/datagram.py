@@ -1,11 +1,13 @@
 """A UDP transport for reactors that watch descriptors, with what Twisted's own leaves out.
 
-Twisted's ``udp.Port`` bounds one wake-up by the bytes that it reads, so that a flood of empty datagrams holds it as
-long as it lasts; it drops the scope of a link-local address, so that no answer gets back to one; and it cannot answer
-from the address that was asked, so that a host with several answers from another one (RFC 1122, 4.1.3.5). This one
-bounds the number of datagrams, keeps the scope, and on Linux receives with each datagram the address that it was sent
-to (IPV6_PKTINFO, RFC 3542; IP_PKTINFO, ip(7)), answers from there, and refuses what was sent to a multicast or
-broadcast address. Elsewhere neither is known: the system picks the answer's source, and a broadcast cannot be told.
+Twisted's ``udp.Port`` has three faults for an echo server:
+
+* it bounds one wake-up by the bytes that it reads, so a flood of empty datagrams holds the reactor as long as it lasts;
+* it drops the scope of a link-local address, so no answer gets back to one;
+* it cannot choose the source of an answer, so a host with several addresses answers from the wrong one.
+
+This transport bounds the number of datagrams, keeps the scope, and on Linux answers from the address that was asked,
+and not at all what was sent to a multicast or broadcast address (engines/destinations.py).
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ...counters import Counters, Reason
+from ...seldom import Seldom
 from ...sockets import receive_drops
 from ..destinations import Control, answering, ask_for_destinations
 
 log = Logger()
 
 MAX_DATAGRAM: Final = 65536  # bytes; the UDP length field ends at 65,535, and 8 of those are the header
-PER_WAKE_UP: Final = 64  # datagrams; a millisecond of work or less, then others on the reactor have their turn
+DATAGRAMS_PER_WAKE_UP: Final = 64  # a millisecond of work or less; then others on the reactor have their turn
 CONTROL_ROOM: Final = 64  # bytes; the control message with an in6_pktinfo takes CMSG_SPACE(20) = 40
 
 
@@ -46,7 +49,8 @@ class DatagramPort:
         self._asked: list[Control] = []
         self._answer_from: tuple[Control, ...] | None = ()
         self._stopped: Deferred[None] | None = None
-        # One that was inherited might have it; without it the kernel refuses to answer a forged broadcast source.
+        self._faults = Seldom()
+        # An inherited socket may have this option; without it the kernel refuses to send to a forged broadcast source.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 0)
         ask_for_destinations(sock)
 
@@ -63,9 +67,9 @@ class DatagramPort:
         return self._stopped
 
     def getHost(self) -> IPv4Address | IPv6Address:
-        """Say where the socket is bound."""
-        kind = IPv6Address if self.socket.family == socket.AF_INET6 else IPv4Address
-        return kind("UDP", *self.socket.getsockname())
+        """Return the address that the socket is bound to."""
+        address_class = IPv6Address if self.socket.family == socket.AF_INET6 else IPv4Address
+        return address_class("UDP", *self.socket.getsockname())
 
     def fileno(self) -> int:
         """Give the reactor the descriptor to watch."""
@@ -76,19 +80,19 @@ class DatagramPort:
         return type(self._protocol).__name__
 
     def connectionLost(self, reason: Any) -> None:
-        """End with the reactor."""
+        """Close, since the reactor stops or no longer watches the socket."""
         self._close()
 
     def doRead(self) -> None:
-        """Hand over what waits, up to a bound."""
-        for _ in range(PER_WAKE_UP):
+        """Hand the datagrams that wait to the protocol, up to a bound."""
+        for _ in range(DATAGRAMS_PER_WAKE_UP):
             try:
                 data, control, _flags, address = self.socket.recvmsg(MAX_DATAGRAM, CONTROL_ROOM)
             except BlockingIOError:
                 break
             except OSError:
                 continue  # the error of an earlier datagram, brought by ICMP; the next call reads on
-            if control != self._asked:  # seldom: most datagrams are sent to where the last one was
+            if control != self._asked:  # most datagrams are sent to the same address as the last one
                 self._turn_to(control)
             if self._answer_from is None:
                 self._counters.drop(Reason.DESTINATION_GROUP)
@@ -98,7 +102,8 @@ class DatagramPort:
             try:
                 self._protocol.datagramReceived(data, address)
             except Exception:  # noqa: BLE001 (one datagram must not end the service for all)
-                log.failure("a datagram could not be handled")
+                if self._faults.due():
+                    log.failure("a datagram could not be handled{more}", more=self._faults.more)
 
     def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Send, from the address that the last datagram was sent to. Raises OSError if the kernel refuses."""
@@ -109,11 +114,11 @@ class DatagramPort:
         self.socket.sendmsg((datagram,), self._answer_from or (), 0, to)
 
     def _turn_to(self, control: list[Control]) -> None:
-        """Answer from where these datagrams are sent to."""
+        """Answer from the address that these control data name, or not at all."""
         try:
             self._answer_from = answering(control[0]) if control else ()
             self._asked = control
-        except OSError:  # no descriptor left to find out what kind of address it is: do not answer, and ask again
+        except OSError:  # what address it is cannot be found out now: do not answer, and ask again next time
             self._answer_from, self._asked = None, []
 
     def _close(self) -> None:

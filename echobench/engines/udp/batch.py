@@ -1,83 +1,74 @@
 """One batch of datagrams, received at once and answered at once.
 
-What was received is sent back by the same tables (kernel/messages.py), and what has to be looked at for each message
-is looked at in columns: who sent it (the guard), where to (no group is answered, and the answer leaves from the
-address that was asked), and how long it is. Most batches look like the one before. So a batch remembers what it was
-told last and what it made of that; to see that it is told the same again takes one comparison of bytes.
-
-There are three ways to turn the control messages round, each slower than the one before, all with the same result:
-
-* every message has those that the whole last batch had: nothing is to be done;
-* they have one layout: it is turned round in columns, and each different destination is looked at once;
-* anything else: message by message.
+The tables that received the messages send them back (kernel/messages.py). What has to be looked at for each message is
+looked at in columns: who sent it (admission.py), what its answer carries (turning.py), and how long it is. Most batches
+look like the one before. So :class:`Learnt` keeps what the last one looked like and what followed from it, and one
+comparison of bytes shows that the next one is the same.
 """
 
 from __future__ import annotations
 
-import functools
 import socket
-import struct
-from typing import Final, NamedTuple
+from typing import Final
 
-from ...counters import Counters, Reason
+import attrs
+
+from ...counters import Counters
 from ...guard import Guard
-from ...kernel.control import IPPROTO_IPV6, SOL_UDP, UDP_GRO, UDP_SEGMENT, join, split
-from ...kernel.layouts import PARTS, Layout, layouts
 from ...kernel.messages import CONTROL, HEADER, Messages
 from ...kernel.tables import constant
-from ..destinations import Control, answering
-from .joining import Joining
-from .sending import Sending, Unfinished
+from .admission import Admission
+from .joining import WORTH_JOINING, Joining
+from .sending import Run, Sending, Unfinished
+from .turning import TurnedBatch, Turning
 
-COUNT: Final = 64  # messages; more bring nothing, fewer make the calls dearer for each
-CACHED: Final = 1 << 18  # bytes of payload in a batch, so that the cache still has them when they are sent
-FEW: Final = 8  # messages; fewer of equal length do not show that there will be more of them
-DESTINATIONS: Final = 1024  # addresses; they are our own, so that only local senders can make them many
+MOST_MESSAGES: Final = 64  # in a batch; more bring nothing, fewer make the calls dearer for each
+CACHED_PAYLOAD: Final = 1 << 18  # bytes of payload in a batch, so that the cache still has them when they are sent
+FEWEST_MESSAGES: Final = 4  # in a batch of the longest datagrams
+FORETELLING: Final = 8  # messages; fewer of equal length do not show that there will be more of them
 
 
-class Turned(NamedTuple):
-    """What the control data of a received message become when it is answered."""
+@attrs.frozen
+class Learnt:
+    """What the last batch looked like, and what followed from it. It is replaced as a whole, never changed."""
 
-    control: bytes
-    segment: int
-    """Bytes of each datagram but the last, if the message is a train of them; else 0."""
+    headers: bytes = b""
+    """The headers as received for which the outgoing ones are made; empty if there are none."""
+    turned: TurnedBatch = TurnedBatch()
+    """The same of the control data."""
+    alike: bool = False
+    """Whether all messages have the same length and the same control data."""
+    joins: bool = False
+    """Whether messages may be joined into trains: they are alike, none is a train, and there may be many of them."""
+    messages: int = 0
+    """How many messages the next two figures are for: all of the batch, or 1 if they are alike."""
+    datagrams: int = 0
+    size: int = 0
+    """Bytes of payload."""
+
+
+NOTHING: Final = Learnt()
 
 
 class Batch:
-    """Receives up to ``count`` messages from a socket, and answers those that may be.
+    """Receives up to ``count`` messages from a socket, and answers those that may be answered.
 
-    ``trains`` says whether datagrams may be sent as trains that did not come as one.
+    ``trains`` says whether datagrams that came one by one may be sent as trains.
     """
 
-    def __init__(self, guard: Guard, counters: Counters, *, trains: bool = False, count: int = COUNT) -> None:
+    def __init__(self, guard: Guard, counters: Counters, *, trains: bool = False, count: int = MOST_MESSAGES) -> None:
         self.messages = Messages(count)
         self.sending = Sending(self.messages, counters)
-        self._joining = Joining(self.messages, self.sending) if trains else None
+        self.counters = counters
         self.most = count
         """How many messages to receive at once: fewer when they are long."""
-        self.counters = counters
         self._guard, self._count = guard, count
+        self._joining = Joining(self.messages, self.sending) if trains else None
+        self._admission = Admission(self.messages, self.sending, guard, counters)
+        self._turning = Turning(self.messages)
+        self._learnt = NOTHING
         incoming = self.messages.incoming
         self._header_memory, self._control_memory = incoming.memory, incoming.control_memory
-        self._layouts = layouts(incoming, self.messages.outgoing)
-        self._plain: set[tuple[int, ...]] = set()
-        """Destinations that are no groups and not link-local, as layouts.py gives them."""
-        self._headers = self._controls = b""
-        """The headers and control data that the outgoing ones are made for, as they were received."""
-        self._size: int | None = None
-        """Bytes of control data in each, if all have as many."""
-        self._groups: list[int] = []
-        """Messages that were sent to a group."""
-        self._trains = False
-        """Whether any is a train."""
-        self._uniform = False
-        """Whether all control data are the same."""
-        self._alike = False
-        """Whether all lengths are the same as well, and the outgoing headers are made for as many as there can be."""
-        self._sure = True
-        """Whether every destination could be judged."""
-        self._number = self._datagrams = self._bytes = 0
-        """How many messages were added up last, and what is in them."""
 
     def receive(self, descriptor: int) -> int:
         """Receive what waits, and return how many messages; 0 if none does. Raises OSError (see Headers.receive)."""
@@ -89,188 +80,90 @@ class Batch:
         If the send buffer fills, returns what finishes the batch: ``next()`` of it, when the socket is writable, goes
         on until the buffer is full again, or raises StopIteration when all is done. Closing it gives the rest up.
         """
-        messages = self.messages
+        messages, learnt, guard = self.messages, self._learnt, self._guard
         headers = self._header_memory[: HEADER * number]
         controls = self._control_memory[: CONTROL * number]
-        if not (self._headers.startswith(headers) and self._controls.startswith(controls)):
+        if not (learnt.headers.startswith(headers) and learnt.turned.controls.startswith(controls)):
             self._learn(number, headers, controls)
-        elif number != self._number:
-            self._add_up(number)
+            learnt = self._learnt
+        turned = learnt.turned
         if (
-            self._groups
-            or (self._trains and self.sending.refused)
-            or not self._guard.passes_all(*messages.ports(number))
+            turned.groups
+            or guard.rate is not None
+            or (turned.trains and self.sending.refused)
+            or not guard.passes_all(*messages.ports(number))
         ):
-            return _begin(self.sending.send(sock, self._choose(number)))
+            runs = self._select(number, turned)
+            if runs is not None:
+                return _begin(self.sending.send(sock, runs))
         sent = 0
-        if self._joining is not None and self._alike and not self._trains and number >= FEW:
+        if learnt.joins and number >= WORTH_JOINING and self._joining is not None:
             sent = self._joining.send(sock, number)
         if sent < number:
             sent += max(0, messages.outgoing.send(sock.fileno(), sent, number - sent))
-        if sent == number:
-            self.counters.datagrams += self._datagrams
-            self.counters.datagram_bytes += self._bytes
-            return None
-        self.sending.count(0, sent)
-        return _begin(self.sending.send(sock, [(sent, number)]))
+        if sent < number:
+            self.sending.count(0, sent)
+            return _begin(self.sending.send(sock, [(sent, number)]))
+        if learnt.alike:
+            self.counters.datagrams += number * learnt.datagrams
+            self.counters.datagram_bytes += number * learnt.size
+        elif number == learnt.messages:
+            self.counters.datagrams += learnt.datagrams
+            self.counters.datagram_bytes += learnt.size
+        elif turned.trains:  # the first messages of a batch that was longer, as in the next case
+            self.sending.count(0, number)
+        else:
+            self.counters.datagrams += number
+            self.counters.datagram_bytes += sum(self.sending.lengths[:number])
+        return None
 
     def _learn(self, number: int, headers: bytes, controls: bytes) -> None:
-        """Make the outgoing headers for what was received."""
-        incoming, outgoing = self.messages.incoming, self.messages.outgoing
+        """Make the outgoing headers for what was received, and remember what it looked like."""
+        turned, incoming, outgoing = self._learnt.turned, self.messages.incoming, self.messages.outgoing
+        self._learnt = NOTHING  # until all is done, since an exception may leave the tables half made
         lengths: list[int] = incoming.length[:number].tolist()
         sizes: list[int] = incoming.controllen[:number].tolist()
         outgoing.size[:number] = incoming.length[:number]
-        self._headers, self._alike = b"", False
-        if self._size is None or sizes.count(self._size) != number or not self._controls.startswith(controls):
-            self._turn(number, sizes, controls)
-            self._trains = any(self.sending.segments)
-        if not self._sure:
-            self._controls, self._sure = b"", True
-        elif number >= FEW and lengths.count(lengths[0]) == number == sizes.count(sizes[0]):
-            # Most likely the next ones will be like these, however many: prepare for as many as there can be.
+        if not turned.covers(sizes, controls):
+            turned = self._turning.turn(sizes, controls)
+            self.sending.segments = turned.segments
+        same = lengths.count(lengths[0]) == number == sizes.count(sizes[0])
+        alike, foretold = same and turned.uniform, same and number >= FORETELLING
+        if foretold:
+            # Most likely the next batches will be like this one, of any number: prepare for as many as there can be.
             lengths = lengths[:1] * self._count
             outgoing.size[:] = constant("Q", lengths[0], self._count)
-            self._headers = incoming.alike(incoming.namelen[0], sizes[0], lengths[0])
-            self._alike = self._uniform
-            if self._joining is not None and self._alike and not self._trains:
-                self._joining.prepare(lengths[0], outgoing.controls.bytes[: outgoing.controllen[0]].tobytes())
-        else:
-            self._headers = headers
+            headers = incoming.alike(incoming.namelen[0], sizes[0], lengths[0])
         self.sending.lengths = lengths
-        self._add_up(number)
+        joins = False
+        if self._joining is not None and foretold and alike and not turned.trains:
+            self._joining.prepare(lengths[0], outgoing.controls.bytes[: outgoing.controllen[0]].tobytes())
+            joins = True
+        totals = 1 if alike else number
+        self._learnt = Learnt(
+            headers=headers,
+            turned=turned,
+            alike=alike,
+            joins=joins,
+            messages=totals,
+            datagrams=sum(map(self.sending.datagrams, range(totals))) if turned.trains else totals,
+            size=sum(lengths[:totals]),
+        )
         longest = max(lengths)
-        self.most = self._count if longest * self._count <= CACHED else max(4, CACHED // longest)
+        fits = longest * self._count <= CACHED_PAYLOAD
+        self.most = self._count if fits else max(FEWEST_MESSAGES, CACHED_PAYLOAD // longest)
 
-    def _add_up(self, number: int) -> None:
-        """Count the datagrams in so many messages, and their bytes."""
-        sending = self.sending
-        self._number = number
-        if self._alike:
-            self._bytes, self._datagrams = number * sending.lengths[0], number * sending.datagrams(0)
-        else:
-            self._bytes = sum(sending.lengths[:number])
-            self._datagrams = sum(map(sending.datagrams, range(number))) if self._trains else number
-
-    def _turn(self, number: int, sizes: list[int], controls: bytes) -> None:
-        """Turn the control data round, in the quickest of the ways that will do."""
-        outgoing, sending, size, first = self.messages.outgoing, self.sending, sizes[0], controls[:CONTROL]
-        self._controls, self._groups, self._uniform = controls, [], False
-        self._size = size if sizes.count(size) == number else None
-        if self._size is not None and controls == first * number:
-            turned = self._judge(first[:size])
-            self._groups = [] if turned else list(range(self._count))
-            control, segment = turned or Turned(b"", segment_of(first[:size]))
-            outgoing.control_memory[:] = control.ljust(CONTROL, b"\0") * self._count
-            outgoing.controllen[:] = constant("Q", len(control), self._count)
-            sending.segments = [segment] * self._count
-            self._controls, self._uniform = first * self._count, True
-            return
-        layout = None if self._size is None else self._layouts.get(self._size)
-        if layout is not None and layout.holds(number) and self._know(layout, number):
-            layout.turn(number)
-            outgoing.controllen[:] = constant("Q", size, self._count)
-            sending.segments = layout.segments(number)
-        else:
-            self._size = None
-            sending.segments = [self._turn_one(i, controls[CONTROL * i :][: sizes[i]]) for i in range(number)]
-        # What is left of longer control data behind shorter would make messages look different that are alike.
-        self._control_memory[: CONTROL * number] = bytes(CONTROL * number)
-
-    def _turn_one(self, i: int, control: bytes) -> int:
-        """Turn the control data of one message round, and give the size of the datagrams in it."""
-        turned = self._judge(control)
-        if turned is None:
-            self._groups.append(i)
-            turned = Turned(b"", segment_of(control))
-        outgoing = self.messages.outgoing
-        outgoing.controls.bytes[CONTROL * i : CONTROL * i + len(turned.control)] = turned.control
-        outgoing.controllen[i] = len(turned.control)
-        return turned.segment
-
-    def _judge(self, control: bytes) -> Turned | None:
-        """Turn control data round; None if the message was sent to a group."""
-        try:
-            return turn(control)
-        except OSError:  # no descriptor left to find out what kind of address it is: do not answer, and ask again
-            self._sure = False
-            return None
-
-    def _know(self, layout: Layout, number: int) -> bool:
-        """Whether all of the destinations can be turned round in columns: groups and link-local ones cannot."""
-        unknown = layout.destinations(number) - self._plain
-        if len(self._plain) + len(unknown) > DESTINATIONS:
-            self._plain.clear()
-        for words in unknown:
-            (level, kind), interface = layout.parts[-1], 1
-            # As if it had come in there, to see whether the answer would have to leave there.
-            if level == IPPROTO_IPV6:
-                data = struct.pack("=QQI", *words, interface)
-                answer = struct.pack("=QQI", *words, 0)
-            else:
-                data = struct.pack("=iII", interface, *words, *words)
-                answer = struct.pack("=iII", 0, *words, 0)
-            if self._judge(join([(level, kind, data)])) != Turned(join([(level, kind, answer)]), 0):
-                return False
-            self._plain.add(words)
-        return True
-
-    def _choose(self, number: int) -> list[tuple[int, int]]:
-        """Ask the guard about each message, and give the runs of those that are to be answered."""
-        runs: list[tuple[int, int]] = []
-        groups = set(self._groups)
-        for i in range(number):
-            if i in groups:
-                self.counters.drop(Reason.DESTINATION_GROUP, self.sending.datagrams(i))
-            elif self._grant(i):
-                first = runs.pop()[0] if runs and runs[-1][1] == i else i
-                runs.append((first, i + 1))
-        return runs
-
-    def _grant(self, i: int) -> bool:
-        """Ask the guard about one message, datagram by datagram; if it grants only some, the others are cut off."""
-        host, port = self.messages.source(i)
-        number = self.sending.datagrams(i)
-        for granted in range(number):
-            refused = self._guard.refuses(host, port)
-            if refused is not None:
-                self.counters.drop(refused, number - granted)
-                if granted:
-                    self._headers = b""  # the message is no longer as it was received
-                    self.sending.shorten(i, granted)
-                return granted > 0
-            if self._guard.rate is None:  # then it says the same of all of them
-                break
-        return True
-
-
-@functools.lru_cache(maxsize=1024)
-def turn(control: bytes) -> Turned | None:
-    """Turn the control data of one message round; None if it was sent to a multicast or broadcast address.
-
-    Control data about anything but the destination and the size of datagrams are left out. Raises OSError if there is
-    no descriptor left to find out what kind of address it is.
-    """
-    train: list[Control] = []
-    source: list[Control] = []
-    for level, kind, data in split(control):
-        if PARTS.get((level, kind)) != len(data):  # not one of ours, or cut short, there being so many others
-            continue
-        if level == SOL_UDP:
-            train = [(SOL_UDP, UDP_SEGMENT, data[:2])]  # the lower half of an s32
-        else:
-            answer = answering((level, kind, data))
-            if answer is None:
-                return None
-            source += answer
-    return Turned(join(train + source), segment_of(control))
-
-
-def segment_of(control: bytes) -> int:
-    """Give the size of the datagrams in a message with these control data, 0 if it is a single one."""
-    for level, kind, data in split(control):
-        if (level, kind) == (SOL_UDP, UDP_GRO):
-            return int.from_bytes(data[:2], "little")
-    return 0
+    def _select(self, number: int, turned: TurnedBatch) -> list[Run] | None:
+        """Return the runs of messages to answer; None if those are all, and can be sent as they are."""
+        guard, whole = self._guard, [(0, number)]
+        runs = whole
+        if turned.groups or not guard.passes_all(*self.messages.ports(number)):
+            runs = self._admission.choose(number, turned.groups)
+        if guard.rate is not None:
+            wanted, runs = runs, self._admission.ration(guard.rate, runs, turned.trains)
+            if turned.trains and runs is not wanted:  # one may be cut, and then is no longer as it was received
+                self._learnt = attrs.evolve(self._learnt, headers=b"")
+        return None if runs is whole and not (turned.trains and self.sending.refused) else runs
 
 
 def _begin(unfinished: Unfinished) -> Unfinished | None:

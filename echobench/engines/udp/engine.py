@@ -1,8 +1,7 @@
 """The engine for datagrams in batches: one call receives many, one call answers them (Linux).
 
-A port is woken once and reads batch after batch until nothing is left or its time is up; what there is to do with a
-batch is in batches.py. With UDP_GRO the kernel hands over datagrams of one flow as one message, and with UDP_SEGMENT
-takes them back so.
+A port that is woken answers batch after batch (batch.py), until nothing is left or its time is up. With UDP_GRO the
+kernel hands over datagrams of one flow as one message, a train, and with UDP_SEGMENT it takes their answers as one.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from zope.interface import implementer
 from ... import kernel
 from ...kernel.control import IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RECVERR, SOL_UDP, UDP_GRO
 from ...protocol import EchoUDP
+from ...seldom import Seldom
 from ...sockets import receive_drops
 from .. import IEngine, Setting
 from ..portable.datagram import DatagramPort
@@ -32,7 +32,7 @@ from .trial import joins, trial
 
 log = Logger()
 
-TURN: Final = 400_000  # nanoseconds of one wake-up, and the batch in which they end; then others have their turn
+LONGEST_TURN: Final = 400_000  # nanoseconds of a wake-up, and the batch in which they end; then others have a turn
 
 
 @implementer(IReadWriteDescriptor)
@@ -40,7 +40,7 @@ class BatchedPort(DatagramPort):
     """Serves one bound, non-blocking datagram socket, in batches."""
 
     def __init__(self, sock: socket.socket, engine: BatchedDatagram, setting: Setting) -> None:
-        # The protocol is for what does not come with a datagram: what it is called, and what our port is.
+        # The protocol sees no datagram: it gives the port its name in the log, and tells the guard our port's number.
         protocol = EchoUDP(guard=setting.guard, counters=setting.counters)
         super().__init__(sock, protocol, setting.counters, setting.reactor)
         self._engine = engine
@@ -50,7 +50,7 @@ class BatchedPort(DatagramPort):
         prepare(sock)
 
     def doRead(self) -> None:
-        """Answer what waits, for a while; and again while only we are wanted."""
+        """Answer what waits, for a while; and go on for as long as the reactor has nothing else to do."""
         engine, sock, second_look = self._engine, self.socket, self._second_look
         now, descriptor = time.perf_counter_ns, sock.fileno()
         batch = engine.lend()
@@ -65,7 +65,7 @@ class BatchedPort(DatagramPort):
         try:
             while True:
                 engine.spin.woken()
-                end = now() + TURN
+                end = now() + LONGEST_TURN
                 number: int | None = look()
                 while number:
                     unfinished = batch.answer(sock, number)
@@ -78,11 +78,11 @@ class BatchedPort(DatagramPort):
                 if not engine.stand_in.wait(descriptor):
                     break
         except Exception:  # noqa: BLE001 (one batch must not end the service for all)
-            log.failure("a batch of datagrams could not be handled")
+            engine.log_fault()
         engine.take_back(batch)
 
     def doWrite(self) -> None:
-        """Go on with the batch that did not find room."""
+        """Go on with the batch that found the send buffer full."""
         try:
             if self._unfinished is not None:
                 next(self._unfinished)
@@ -90,17 +90,17 @@ class BatchedPort(DatagramPort):
         except StopIteration:
             pass
         except Exception:  # noqa: BLE001 (as above)
-            log.failure("a batch of datagrams could not be handled")
+            self._engine.log_fault()
         self._let_go()
         self._reactor.addReader(self)
 
     def stopListening(self) -> Deferred[None]:
-        """Stop; fires when the socket is closed. What found no room in the send buffer until then is dropped."""
+        """Stop; fires when the socket is closed. Answers that found no room in the send buffer by then are dropped."""
         self._reactor.removeWriter(self)
         return super().stopListening()
 
     def _hold(self, batch: Batch, unfinished: Unfinished) -> None:
-        """Keep a batch until the socket is writable, and read no other: its memory is in use."""
+        """Keep a batch until the socket is writable, and read no other meanwhile."""
         self._batch, self._unfinished = batch, unfinished
         self._reactor.removeReader(self)
         self._reactor.addWriter(self)
@@ -128,15 +128,16 @@ class BatchedDatagram:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._ports: list[BatchedPort] = []
+        self._faults = Seldom()
         self._idle: list[Batch] = []
         self.spin = Spin(setting.spin)
         self.stand_in = StandIn(setting.reactor)
         self.alone = True
-        """Whether there is but one port: to wait for more at one of several would keep the others waiting."""
+        """Whether there is only one port: waiting for more at one of several would keep the others waiting."""
 
     @staticmethod
     def unavailable(reactor: Any) -> str | None:
-        """Say what is missing: of the platform, of the reactor, or of an echo that goes through."""
+        """Return what is missing, of the reactor or the platform, or what a trial by echo found; None if it works."""
         if not watches_descriptors(reactor):
             return "this reactor cannot watch sockets for it"
         return kernel.missing() or trial()
@@ -150,16 +151,21 @@ class BatchedDatagram:
         return port
 
     def lend(self) -> Batch:
-        """Lend the memory for a batch. One does for all ports, unless some keep theirs until a buffer has room."""
+        """Lend the memory for a batch. One serves all ports, but for those that wait for room in a send buffer."""
         return self._idle.pop() if self._idle else self._make()
 
     def _make(self) -> Batch:
         return Batch(self._setting.guard, self._setting.counters, trains=joins())
 
     def take_back(self, batch: Batch) -> None:
-        """Take it back; but one is enough."""
+        """Take a batch's memory back, and keep it if there is none: one is enough."""
         if not self._idle:
             self._idle.append(batch)
+
+    def log_fault(self) -> None:
+        """Log the exception that is being handled, at most once a minute: a fault that stays comes with every batch."""
+        if self._faults.due():
+            log.failure("a batch of datagrams could not be handled{more}", more=self._faults.more)
 
     def kernel_drops(self) -> int:
         """Count what the kernel dropped at the sockets that are open."""
@@ -174,7 +180,10 @@ class BatchedDatagram:
 
 
 def prepare(sock: socket.socket) -> None:
-    """Have the kernel join datagrams, if it can, and report no errors of those we sent, if an inherited socket did."""
+    """Have the kernel join datagrams, if it can, and report no errors of those that we sent, as IP_RECVERR would.
+
+    An inherited socket may have that option: with it, the error of one answer would be met by a call for others.
+    """
     for level, option, value in (
         (SOL_UDP, UDP_GRO, int(joins())),
         (IPPROTO_IP, IP_RECVERR, 0),

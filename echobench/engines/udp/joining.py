@@ -1,12 +1,12 @@
-"""Datagrams of one flow that came one after the other go back as one message.
+"""Joins answers to one peer that follow each other into one message, a train.
 
-To send a datagram is dear for the route, the filters and the queues that it has to be led through, not for its bytes.
-Datagrams of equal length to one address can be sent in one message that says where to cut (UDP_SEGMENT, udp(7)): they
-are led through together, and are cut up by the device or just before it. Nobody can tell by looking at them. Peers
-send in bursts, and so it is often several at a time.
+Sending a datagram costs what the route, the filters and the queues cost, hardly what its bytes do. Datagrams of equal
+length to one address can be sent as one message that says where to cut it up (UDP_SEGMENT, udp(7)): it passes through
+all of these once, and the device, or the code just before it, cuts it up. The peer cannot tell the difference. Peers
+send in bursts, so there are often several datagrams to join.
 
-The kernel takes the pieces of a message from wherever they lie (an array of ``struct iovec``), and those of the batch
-lie one behind the other in their table. So a run of messages becomes one by three numbers.
+The kernel takes the pieces of a message from an array of ``struct iovec``, and those of a batch are neighbours in one
+table. So three numbers in a header make one message of a run of messages.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from typing import Final
 from ...kernel.control import SOL_UDP, UDP_SEGMENT, join
 from ...kernel.messages import CONTROL, HEADER, NAME, NAME_ROOM, Headers, Messages
 from ...kernel.tables import constant
-from .sending import NO_TRAIN, Sending, attempt
+from .sending import TRAIN_REFUSED, Sending, attempt
 
-LONGEST: Final = 1452  # bytes of payload in an Ethernet frame with IPv6; longer ones would be refused there
-MOST_BYTES: Final = 65_000  # in one message; UDP takes 65,507
-MOST_SKIPPED: Final = 64
+WORTH_JOINING: Final = 8  # messages; in fewer, finding the runs costs as much as joining them saves
+LONGEST_PIECE: Final = 1452  # bytes of payload in an Ethernet frame with IPv6; longer ones would be refused there
+LONGEST_TRAIN: Final = 65_000  # bytes; UDP takes 65,507
+MOST_DOUBLINGS: Final = 6
+MOST_SKIPPED: Final = 64  # batches
 _SET: Final = struct.Struct("=QQQQ").pack_into  # of a header: name, namelen, iov, iovlen (kernel/messages.py)
 
 
 class Joining:
-    """Sends what ``messages`` has to send, all datagrams of one length and from one address, in as few messages."""
+    """Sends the outgoing messages of ``messages`` joined into trains, if all have one length and one source."""
 
     def __init__(self, messages: Messages, sending: Sending) -> None:
         count = messages.count
@@ -40,8 +42,8 @@ class Joining:
         self._skip = self._misses = 0
 
     def prepare(self, length: int, control: bytes) -> None:
-        """Learn how long the datagrams are from now on, and what control data they carry."""
-        self._length, self._most = length, MOST_BYTES // length if 0 < length <= LONGEST else 0
+        """Prepare for datagrams of this length that carry these control data."""
+        self._length, self._most = length, LONGEST_TRAIN // length if 0 < length <= LONGEST_PIECE else 0
         control = join([(SOL_UDP, UDP_SEGMENT, length.to_bytes(2, "little"))]) + control
         self._most = self._most if len(control) <= CONTROL else 0
         if self._most:
@@ -50,38 +52,38 @@ class Joining:
             headers.controllen[:] = constant("Q", len(control), headers.count)
 
     def send(self, sock: socket.socket, number: int) -> int:
-        """Send the first ``number`` messages, and return how many were sent; the others have to go one by one."""
+        """Send the first of ``number`` messages joined, and return how many; the others have to go one by one."""
         if not self._most or self._skip:
             self._skip = max(0, self._skip - 1)
             return 0
         starts = self._runs(number)
         if not starts[-1] or 2 * len(starts) > starts[-1]:
-            # Each miss in a row makes it look away for twice as long.
+            # Nothing to join. After each miss in a row, skip twice as many batches before looking again.
             self._skip = min(MOST_SKIPPED, 1 << self._misses)
-            self._misses = min(self._misses + 1, 6)
+            self._misses = min(self._misses + 1, MOST_DOUBLINGS)
             return 0
         self._misses = 0
         headers, at = self._headers, 0
         while at < len(starts) - 1:
             sent, error = attempt(sock, headers, at, len(starts) - 1 - at)
             if error:
-                if error in NO_TRAIN:
+                if error in TRAIN_REFUSED:
                     self._sending.remember(starts[at], self._length)
                 break
             at += sent
         return starts[at]
 
     def _runs(self, number: int) -> list[int]:
-        """Make a message of each run, and give the first record of each, and the end.
+        """Make one message of each run to one name, and return the first record of each run, and the end of the last.
 
-        A run that would be refused is the end: it and what comes after it have to go one by one.
+        The runs end before the first one that the kernel would refuse: it and all after it have to go one by one.
         """
         names, headers = self._messages.name_memory[: NAME * number], self._headers.memory
         refused = self._sending.refused
         starts: list[int] = []
         start = 0
-        # The low bytes of the ports, as many as are left. Those that are equal to the first one, which are taken off in
-        # one step, are a run; if they are all of one name, which takes one more.
+        # The low bytes of the ports that are left. One step strips those that equal the first: a run, if their whole
+        # names are equal too, which takes one more step to see.
         ports = names[3::NAME]
         while ports:
             left = ports.lstrip(ports[:1])
@@ -89,7 +91,7 @@ class Joining:
             at = NAME * start
             name = names[at : at + NAME]
             if length > 1 and not names.startswith(name * length, at):
-                # One pair of flows in 256: where the first of them ends has to be looked for.
+                # Neighbouring flows share that byte, as one pair in 256 does: look for the end of the first one.
                 length = next(other for other in range(1, length) if not names.startswith(name, at + NAME * other))
                 left = ports[length:]
             if length > self._most:

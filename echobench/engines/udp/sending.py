@@ -1,12 +1,12 @@
-"""Sending a batch whatever comes in between: a full buffer, a datagram that is refused, a train that is.
+"""Sends a whole batch, although buffers fill and the kernel refuses datagrams and trains.
 
-One send may take only some of the messages (sendmmsg(2)). The rest is sent again: when the socket is writable, if its
-buffer was full; without the first one, if the kernel does not want that.
+One call may send only some of the messages (sendmmsg(2)). If the socket's buffer was full, the others are sent when it
+is writable; if the kernel refuses the first of them, they are sent without it.
 
-A train is a message that the kernel cuts up into datagrams of one size (UDP_SEGMENT). It refuses that if a datagram
-does not fit into the route's MTU, where a single one would be fragmented (EINVAL or EMSGSIZE), if there are more of
-them than it cuts up at once (EINVAL), and if the device computes no checksums (EIO; udp_send_skb in net/ipv4/udp.c).
-Then each datagram is sent for itself.
+A train is a message that the kernel cuts up into datagrams of one size (UDP_SEGMENT). The kernel refuses a train whose
+datagrams do not fit into the route's MTU, though it would fragment a single one (EINVAL or EMSGSIZE), one of more
+datagrams than it cuts up at once (EINVAL), and any train to a device that computes no checksums (EIO; udp_send_skb in
+net/ipv4/udp.c). Then each of its datagrams is sent by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import socket
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Final
 
 from ...counters import Counters, Reason
@@ -24,42 +24,45 @@ from ...kernel.tables import constant
 from ...sockets import send_queue
 
 Unfinished = Generator[None, None, None]
-"""A batch that is not all sent yet. It goes on each time that it is advanced."""
+"""A batch that is not all sent yet. Each ``next()`` sends on, until the buffer is full again."""
 
-NO_TRAIN: Final = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO})
-REMEMBERED: Final = 1024  # addresses that take no trains
-PIECES: Final = 128  # datagrams; UDP_MAX_SEGMENTS (linux/udp.h), which was 64 before Linux 6.9
-SEGMENT_SPACE: Final = space(2)  # of the control message with the segment's size, which comes first
+Run = tuple[int, int]
+"""Neighbouring messages: the number of the first one, and the number after the last one."""
+
+TRAIN_REFUSED: Final = frozenset({errno.EINVAL, errno.EMSGSIZE, errno.EIO})  # errors that a train may meet
+REFUSALS_REMEMBERED: Final = 1024  # addresses
+MOST_PIECES: Final = 128  # datagrams in a train; UDP_MAX_SEGMENTS (linux/udp.h), which was 64 before Linux 6.9
+SEGMENT_SPACE: Final = space(2)  # bytes of the control message with the segment's size, which comes first
 
 
 class Sending:
-    """Sends what ``messages`` has to send, and counts it.
+    """Sends the outgoing messages of ``messages``, and counts them.
 
-    ``lengths`` are the bytes in each message, ``segments`` those of each datagram in it, 0 where there is but one.
+    ``lengths`` are the bytes in each message, ``segments`` those of each datagram in it if it is a train, else 0.
     """
 
     def __init__(self, messages: Messages, counters: Counters) -> None:
         self.lengths: list[int] = []
-        self.segments: list[int] = []
+        self.segments: Sequence[int] = ()
         self.refused: dict[bytes, int] = {}
-        """Addresses to which trains are refused, and for which least size of their datagrams, in bytes."""
+        """Addresses to which trains are refused, with the least size of datagrams, in bytes, for which they are."""
         self._messages, self._outgoing, self._counters = messages, messages.outgoing, counters
         self._pieces: Headers | None = None
         self._left = 0
 
     def datagrams(self, i: int) -> int:
-        """Count the datagrams in a message. One may be empty; a train never is."""
+        """Count the datagrams in a message. A single datagram may be empty; a train never is."""
         segment = self.segments[i]
         return -(-self.lengths[i] // segment) if segment else 1
 
     def shorten(self, i: int, datagrams: int) -> None:
-        """Leave a train only so many of its datagrams."""
+        """Shorten a train to so many of its datagrams."""
         self._outgoing.size[i] = self.lengths[i] = datagrams * self.segments[i]
 
-    def send(self, sock: socket.socket, runs: Iterable[tuple[int, int]]) -> Unfinished:
-        """Send runs of messages, each from its first to before its end.
+    def send(self, sock: socket.socket, runs: Iterable[Run]) -> Unfinished:
+        """Send runs of messages.
 
-        Yields when the socket's buffer is full. Closed then, it counts what is left as dropped for that reason.
+        Yields when the socket's buffer is full. If it is closed then, it counts what is left as dropped.
         """
         runs = list(self._apart(runs) if self.refused else runs)
         self._left = sum(self.datagrams(i) for first, end in runs for i in range(first, end))
@@ -74,19 +77,19 @@ class Sending:
             raise
 
     def count(self, first: int, end: int) -> None:
-        """Count messages that were sent."""
+        """Count these messages as sent."""
         self._count(sum(map(self.datagrams, range(first, end))), sum(self.lengths[first:end]))
 
     def remember(self, i: int, segment: int) -> None:
-        """Learn that datagrams of this size, to where message ``i`` goes, do not go in trains."""
+        """Remember that trains of datagrams of this size are refused to the address that message ``i`` goes to."""
         address = self._messages.address(i)
         segment = min(segment, self.refused.pop(address, segment))
-        if len(self.refused) >= REMEMBERED:  # forget the oldest
+        if len(self.refused) >= REFUSALS_REMEMBERED:  # forget the oldest
             del self.refused[next(iter(self.refused))]
         self.refused[address] = segment
 
     def refuses(self, i: int, segment: int) -> bool:
-        """Whether trains of datagrams of this size are known to be refused to where message ``i`` goes."""
+        """Return whether trains of this size are known to be refused to the address that message ``i`` goes to."""
         return segment > 0 and segment >= self.refused.get(self._messages.address(i), segment + 1)
 
     def _run(self, sock: socket.socket, at: int, end: int) -> Unfinished:
@@ -97,7 +100,7 @@ class Sending:
             if error == errno.EAGAIN:
                 yield
             elif error:
-                if self.segments[at] and error in NO_TRAIN:
+                if self.segments[at] and error in TRAIN_REFUSED:
                     self.remember(at, self.segments[at])
                     yield from self._cut_up(sock, at)
                 else:
@@ -105,17 +108,17 @@ class Sending:
                 at += 1
 
     def _cut_up(self, sock: socket.socket, i: int) -> Unfinished:
-        """Send each datagram of a train for itself."""
+        """Send each datagram of a train by itself."""
         outgoing, segment = self._outgoing, self.segments[i]
         if self._pieces is None:
-            self._pieces = Headers(PIECES)
+            self._pieces = Headers(MOST_PIECES)
         pieces = self._pieces
-        pieces.name[:] = constant("Q", outgoing.name[i], PIECES)
-        pieces.control[:] = constant("Q", outgoing.control[i] + SEGMENT_SPACE, PIECES)
-        pieces.controllen[:] = constant("Q", outgoing.controllen[i] - SEGMENT_SPACE, PIECES)
+        pieces.name[:] = constant("Q", outgoing.name[i], MOST_PIECES)
+        pieces.control[:] = constant("Q", outgoing.control[i] + SEGMENT_SPACE, MOST_PIECES)
+        pieces.controllen[:] = constant("Q", outgoing.controllen[i] - SEGMENT_SPACE, MOST_PIECES)
         sizes = [min(segment, self.lengths[i] - start) for start in range(0, self.lengths[i], segment)]
-        for start in range(0, len(sizes), PIECES):
-            some = sizes[start : start + PIECES]
+        for start in range(0, len(sizes), MOST_PIECES):
+            some = sizes[start : start + MOST_PIECES]
             for k, size in enumerate(some):
                 pieces.base[k], pieces.size[k] = outgoing.base[i] + (start + k) * segment, size
             at = 0
@@ -138,8 +141,8 @@ class Sending:
         self._left -= datagrams
         self._counters.drop(Reason.SEND_FAILED, datagrams)
 
-    def _apart(self, runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        """Part the runs so that each message that would be refused is a run of its own."""
+    def _apart(self, runs: Iterable[Run]) -> Iterator[Run]:
+        """Part the runs, so that each message that the kernel would refuse is a run of its own."""
         for first, end in runs:
             start = first
             for i in range(first, end):
@@ -153,11 +156,11 @@ class Sending:
 
 
 def attempt(sock: socket.socket, headers: Headers, first: int, number: int) -> tuple[int, int]:
-    """Send, and return how many were taken, and the number of the error if none was.
+    """Send messages, and return how many the kernel took; if it took none, 0 and the number of the error.
 
-    EAGAIN is a full buffer, and so is ENOBUFS, which a datagram in several fragments meets, as long as anything is in
-    the buffer. Any other error may be that of an earlier datagram (ICMP brings it, socket(7), SO_ERROR), and is
-    believed when it comes twice.
+    EAGAIN means that the buffer is full. For a datagram in several fragments ENOBUFS means the same as long as anything
+    is in the buffer, and is returned as EAGAIN. Any other error may be that of an earlier datagram (ICMP brings it;
+    socket(7), SO_ERROR), so it counts only if the second call returns it too.
     """
     for _ in range(2):
         sent = headers.send(sock.fileno(), first, number)

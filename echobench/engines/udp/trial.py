@@ -1,8 +1,8 @@
-"""Whether batches work here: found out by passing some through.
+"""Finds out whether batches work here, by passing some through.
 
-What a kernel, an architecture, a sandbox or an emulator makes of our tables cannot be known from their version. So
-before the first batch that matters, datagrams go over loopback through the very code that will serve. They have to
-come back whole, from the address that was asked, or the engine is not used; if only trains do not, it works without.
+No version says what a kernel, an architecture, a sandbox or an emulator makes of our tables. So before the first real
+batch, datagrams pass over loopback through the very code that will serve. If they do not come back whole, and from the
+address that was asked, the engine is not used; if only trains do not, it works without trains.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ..destinations import ask_for_destinations
 from .batch import Batch
 
 PATIENCE: Final = 1.0  # seconds; over loopback a datagram has arrived when it is sent
-SIZES: Final = (0, 1, 700, 3000)
-SEGMENT: Final = 100
-TRAIN: Final = 350
+SIZES: Final = (0, 1, 700, 3000)  # bytes of payload
+SEGMENT: Final = 100  # bytes of each datagram in a train, but the last
+TRAIN: Final = 350  # bytes
 
 
 class _Failed(Exception):  # noqa: N818 (it is caught where it is raised)
@@ -32,7 +32,7 @@ class _Failed(Exception):  # noqa: N818 (it is caught where it is raised)
 
 @functools.lru_cache(maxsize=1)
 def trial() -> str | None:
-    """Say what goes wrong with batches here, or None. It is tried once in a process."""
+    """Return what goes wrong with batches here, or None. A process tries it once."""
     try:
         batch = Batch(Guard(), Counters())
         for bound, asked in _ways():
@@ -44,7 +44,7 @@ def trial() -> str | None:
 
 @functools.lru_cache(maxsize=1)
 def joins() -> bool:
-    """Whether the kernel joins datagrams into trains (UDP_GRO, Linux 5.0) and cuts up what we send (UDP_SEGMENT)."""
+    """Return whether the kernel joins datagrams into trains (UDP_GRO, Linux 5.0) and cuts up ours (UDP_SEGMENT)."""
     try:
         batch = Batch(Guard(), Counters(), trains=True)
         for bound, asked in _ways():
@@ -55,7 +55,7 @@ def joins() -> bool:
 
 
 def _ways() -> list[tuple[str, str]]:
-    """List addresses to bind and to ask, so that both kinds of destinations have to be turned round, and none."""
+    """List pairs of addresses, to bind and to ask: with destinations of both families to turn round, and with none."""
     ways = [("0.0.0.0", "127.0.0.2"), ("127.0.0.1", "127.0.0.1")]
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
         probe.bind(("::1", 0))
@@ -68,7 +68,7 @@ def _family(address: str) -> socket.AddressFamily:
 
 
 def _pass(batch: Batch, bound: str, asked: str, train: bool = False) -> None:
-    """Pass some datagrams through, or a train and one that is none. Raises OSError, or _Failed."""
+    """Pass some datagrams through, or a train and a single one. Raises OSError, or _Failed."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.socket(_family(bound), socket.SOCK_DGRAM))
         one, other = (stack.enter_context(socket.socket(_family(asked), socket.SOCK_DGRAM)) for _ in range(2))
@@ -82,7 +82,7 @@ def _pass(batch: Batch, bound: str, asked: str, train: bool = False) -> None:
         expected = []
         for client in (one, other):
             client.settimeout(PATIENCE)
-            client.connect((asked, server.getsockname()[1]))  # from now on it hears nothing from elsewhere
+            client.connect((asked, server.getsockname()[1]))  # from now on it receives from that address alone
             data = [bytes(k % 251 + i for k in range(size)) for i, size in enumerate(SIZES)]
             if train:
                 whole = bytes(k % 251 for k in range(TRAIN))
@@ -105,7 +105,7 @@ def _pass(batch: Batch, bound: str, asked: str, train: bool = False) -> None:
 
 
 def _serve(batch: Batch, server: socket.socket, datagrams: int) -> None:
-    """Answer so many datagrams, unless they do not come. Raises OSError."""
+    """Answer so many datagrams, or those that come in time. Raises OSError, or _Failed."""
     counted = batch.counters.datagrams
     while batch.counters.datagrams - counted < datagrams:
         if not select.select([server], [], [], PATIENCE)[0]:

@@ -15,13 +15,14 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Server
 
 from echobench import Caps, Counters, EchoFactory, EchoUDP, Reason
-from echobench.engines import Setting, destinations
-from echobench.engines.destinations import answering
+from echobench.engines import Setting
+from echobench.engines.destinations import answering, destination_of
 from echobench.engines.portable import datagram as datagrams
 from echobench.engines.portable.datagram import DatagramPort
 from echobench.engines.portable.engine import PortableDatagram, PortableStream
 from echobench.engines.portable.stream import PromptTransport, StreamPort
 from echobench.engines.portable.tls import EchoTLSFactory
+from echobench.seldom import Seldom
 from echobench.server.certificate import load_certificate
 from echobench.sockets import Spot, bind, close_all
 
@@ -103,7 +104,17 @@ def test_an_error_of_an_earlier_datagram_costs_no_other():
 
 def test_one_turn_is_bounded():
     sock, _ = served(*[(b"", [], 0, ("::1", 5000, 0, 0))] * 1000)
-    assert len(sock.sent) == datagrams.PER_WAKE_UP
+    assert len(sock.sent) == datagrams.DATAGRAMS_PER_WAKE_UP
+
+
+def test_a_fault_at_every_datagram_is_logged_once_a_minute(monkeypatch, logged_errors):
+    now = [0.0]
+    monkeypatch.setattr(datagrams, "Seldom", lambda: Seldom(lambda: now[0]))
+    monkeypatch.setattr(EchoUDP, "datagramReceived", lambda *args: 1 / 0)
+    message = (b"x", [], 0, ("::1", 5000, 0, 0))
+    served(*[message] * 10)
+    assert [event["log_format"] for event in logged_errors] == ["a datagram could not be handled{more}"]
+    logged_errors.clear()
 
 
 @needs_linux
@@ -111,8 +122,8 @@ def test_without_a_descriptor_to_look_with_nothing_is_answered_nor_remembered(mo
     def none_left(host):
         raise OSError(errno.EMFILE, "Too many open files")
 
-    answering.cache_clear()
-    monkeypatch.setattr(destinations, "is_broadcast", none_left)
+    destination_of.cache_clear()
+    monkeypatch.setattr("echobench.engines.destinations.is_broadcast", none_left)
     message = (b"x", [six("::ffff:127.0.0.3")], 0, ("::1", 5000, 0, 0))
     sock, counters = served(message)
     assert sock.sent == []

@@ -17,6 +17,7 @@ from twisted.logger import capturedLogs
 
 from echobench import Reason
 from echobench.engines import DATAGRAM, EngineError, Setting, choose
+from echobench.seldom import Seldom
 
 pytestmark = [
     pytest.mark.usefixtures("nothing_is_remembered"),
@@ -27,6 +28,7 @@ if sys.platform == "linux":
     from echobench.engines.udp import batch as batches
     from echobench.engines.udp import engine as udp_batched
     from echobench.engines.udp import trial as udp_trial
+    from echobench.engines.udp import turning
     from echobench.engines.udp.batch import Batch
     from echobench.kernel.messages import Headers
 
@@ -109,16 +111,16 @@ def test_one_port_with_a_full_buffer_holds_up_no_other(serve, monkeypatch):
 def test_a_flood_leaves_the_reactor_its_turn(serve, monkeypatch):
     from twisted.internet import reactor
 
-    monkeypatch.setattr(udp_batched, "TURN", 0)
+    monkeypatch.setattr(udp_batched, "LONGEST_TURN", 0)
     service = serve(0, ("127.0.0.1",), tcp=False, udp_engine="batched")
     reactor.callLater(0, int)  # which wants that turn
     with datagram_client(port_of(service, "udp")) as client:
         for _ in range(200):  # in the reactor's own thread: it cannot read meanwhile
             client.send(b"x")
         batched(service).doRead()
-        assert service.snapshot().datagrams == batches.COUNT
+        assert service.snapshot().datagrams == batches.MOST_MESSAGES
         batched(service).doRead()
-        assert service.snapshot().datagrams == 2 * batches.COUNT
+        assert service.snapshot().datagrams == 2 * batches.MOST_MESSAGES
         until(lambda: service.snapshot().datagrams == 200)
 
 
@@ -147,6 +149,27 @@ def test_a_batch_that_cannot_be_handled_does_not_end_the_service(serve, monkeypa
             until(lambda: logged_errors)
     assert "a batch of datagrams could not be handled" in logged_errors.pop()["log_format"]
     assert blocking(ask, port_of(service, "udp"), b"still there") == b"still there"
+
+
+def test_a_fault_in_every_batch_is_logged_once_a_minute(serve, monkeypatch, logged_errors):
+    now = [0.0]
+    monkeypatch.setattr(udp_batched, "Seldom", lambda: Seldom(lambda: now[0]))
+    service = serve(0, ("127.0.0.1",), tcp=False, udp_engine="batched")
+    faults = []
+    monkeypatch.setattr(Batch, "_learn", lambda *args: faults.append(1) or 1 / 0)
+    with datagram_client(port_of(service, "udp")) as client:
+        for i in range(10):
+            client.send(b"x")
+            until(lambda: len(faults) > i)
+        assert len(logged_errors) == 1
+        logged_errors.clear()
+        now[0] = 60.0
+        client.send(b"x")
+        until(lambda: logged_errors)
+    event = logged_errors.pop()
+    assert event["log_format"].format(**event) == (
+        "a batch of datagrams could not be handled (and 9 times more since this was last logged)"
+    )
 
 
 def test_an_inherited_socket_is_put_in_order(serve):
@@ -254,7 +277,7 @@ def test_a_kernel_with_other_layouts_is_found_out(untried, monkeypatch, harm):
 def test_answers_from_the_wrong_address_are_found_out(untried, monkeypatch):
     """Over 127.0.0.1 they come from the right one by chance; so another is asked too."""
     monkeypatch.setattr(udp_trial, "PATIENCE", 0.1)
-    monkeypatch.setattr(batches, "answering", lambda control: ())
+    monkeypatch.setattr(turning, "answering", lambda control: ())
     assert "nothing came back from 127." in udp_trial.trial()
 
 

@@ -6,12 +6,13 @@ import errno
 import itertools
 import socket
 import sys
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rigs.helpers import has_ipv6, pattern
-from rigs.udp_rig import TRAINS, needs_trains, received, send_train
+from rigs.udp_rig import TRAINS, Script, needs_trains, received, send_train
 
 from echobench import Guard, Reason
 from echobench.guard import RateLimit
@@ -23,6 +24,8 @@ pytestmark = [
 
 if sys.platform == "linux":
     from echobench.engines.udp.batch import Batch
+    from echobench.engines.udp.sending import Sending
+    from echobench.engines.udp.turning import Turning
 
 
 # Batches of which no two messages are alike
@@ -66,7 +69,7 @@ def test_batches_of_several_destinations_need_no_look_at_each_message(rig, monke
     clients = [here.client(host) for host in KINDS]
     for cycle in range(3):
         if cycle:
-            monkeypatch.setattr(Batch, "_turn_one", lambda *args: pytest.fail("a message was looked at"))
+            monkeypatch.setattr(Turning, "_turn_one", lambda *args: pytest.fail("a message was looked at"))
         for client, _ in itertools.product(clients, range(5)):
             client.send(b"x" * (1 + cycle))
         here.serve()
@@ -249,3 +252,116 @@ def test_a_rate_counts_the_datagrams_in_a_train(rig):
         assert here.counters.datagram_bytes == 903 * turns
         assert here.counters.drops == {Reason.UDP_RATE: 7 * turns}
         time[0] += 10
+
+
+def rated(limit=10, salt="the same"):
+    """Make a rate limit whose clock stands still, and whose buckets are the same in all of them."""
+    made = RateLimit(limit, limit, lambda: 1000.0)
+    made._salt = salt
+    return made
+
+
+@given(
+    sends=st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from([10, 50, 700]), st.sampled_from([0, 0, 0, 7, 40])),
+        min_size=1,
+        max_size=64,
+    ),
+    alike=st.booleans(),
+    limit=st.integers(1, 150),
+    repeats=st.integers(1, 3),
+)
+def test_a_batch_is_granted_what_its_datagrams_would_be_one_by_one(rig, sends, alike, limit, repeats):
+    """Two flows of one host, one of another, and one from a port that is ours; trains; the guard by itself judges."""
+    guard, judge = Guard(rate=rated(limit)), Guard(rate=rated(limit))
+    here = rig(guard=guard, trains=TRAINS)
+    clients = [here.client(), here.client(), here.client(source="127.0.0.2"), here.client()]
+    own = clients[3].getsockname()[1]
+    for each in (guard, judge):
+        each.add_own_port(own)
+    expected, drops = [[] for _ in clients], Counter()
+    sent = 0
+    for _ in range(repeats):
+        for who, any_size, any_segment in sends:
+            size, segment = (50, 0) if alike else (any_size, any_segment if TRAINS else 0)
+            data = pattern(size + sent)[sent:]  # those that were lost can be told from those that were not
+            sent = (sent + 1) % 100
+            pieces = [data]
+            if segment and size > segment:
+                send_train(clients[who], data, segment)
+                pieces = [data[at : at + segment] for at in range(0, size, segment)]
+            else:
+                clients[who].send(data)
+            for piece in pieces:
+                refused = judge.refuses(*clients[who].getsockname()[:2])
+                if refused is None:
+                    expected[who].append(piece)
+                else:
+                    drops[refused] += 1
+        here.serve()
+    for client, datagrams in zip(clients, expected, strict=True):
+        assert received(client, len(datagrams)) == datagrams
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.recv(1)
+    assert here.counters.drops == drops
+    assert here.counters.datagrams == sum(map(len, expected))
+    assert here.counters.datagram_bytes == sum(len(piece) for each in expected for piece in each)
+    here.close()
+
+
+@needs_trains
+def test_with_a_rate_that_grants_all_a_batch_goes_the_fast_way(rig, monkeypatch):
+    """It asks once for each run of one source, looks at no message, and joins them."""
+    here = rig(guard=Guard(rate=rated(1000)), trains=True)
+    monkeypatch.setattr(Sending, "send", lambda *args: pytest.fail("it went the slow way"))
+    monkeypatch.setattr(Guard, "refuses_source", lambda *args: pytest.fail("a message was looked at"))
+    asked = []
+    real = RateLimit.take
+    monkeypatch.setattr(
+        RateLimit, "take", lambda self, key, events: asked.append((key, events)) or real(self, key, events)
+    )
+    clients = [here.client(), here.client(), here.client(source="127.0.0.2")]
+    script = Script(monkeypatch)
+    for client in clients:
+        for _ in range(20):
+            client.send(b"same")
+    assert here.serve() == 60
+    for client in clients:
+        assert received(client, 20) == [b"same"] * 20
+    assert asked == [("127.0.0.1", 40), ("127.0.0.2", 20)]
+    assert script.calls == [(0, 3)], "three trains in one call"
+    assert here.counters.datagrams == 60
+
+
+@needs_trains
+def test_a_train_that_was_cut_is_answered_whole_the_next_time(rig):
+    """What is learnt of a batch must not outlive a change to it."""
+    rate = rated(25)
+    here = rig(guard=Guard(rate=rate))
+    client = here.client()
+    for answered in (10, 10, 5):
+        send_train(client, pattern(1000), 100)
+        here.serve()
+        assert len(received(client, answered)) == answered
+    rate._full_at[:] = rated()._full_at
+    send_train(client, pattern(1000), 100)
+    here.serve()
+    assert received(client, 10) == [pattern(1000)[at : at + 100] for at in range(0, 1000, 100)]
+    assert here.counters.drops == {Reason.UDP_RATE: 5}
+
+
+def test_what_was_half_learnt_is_not_believed(rig, monkeypatch):
+    """An exception between one table and the next: the next batch like the last one is learnt anew."""
+    here = rig()
+    one, other = here.client(KINDS[0]), here.client(KINDS[1])
+    for client in (one, other, one):
+        client.send(b"x")
+        if client is other:
+            with monkeypatch.context() as patch:
+                patch.setattr("echobench.engines.udp.batch.Learnt", lambda **fields: 1 / 0)
+                with pytest.raises(ZeroDivisionError):
+                    here.serve()
+        else:
+            here.serve()
+            assert client.recv(10) == b"x", "from the address that was asked, or it would not get here"

@@ -191,7 +191,7 @@ def test_giving_up_a_train_that_is_cut_up_counts_what_is_left_of_it(rig, monkeyp
 
 
 def test_memory_of_refusals_is_bounded(rig, monkeypatch):
-    monkeypatch.setattr(sending, "REMEMBERED", 3)
+    monkeypatch.setattr(sending, "REFUSALS_REMEMBERED", 3)
     here = rig()
     messages, refusals = here.batch.messages, here.batch.sending
     for i in range(10):

@@ -1,0 +1,94 @@
+"""Which messages of a batch are answered: the guard's rules (guard.py), asked for many datagrams at a time.
+
+The result is the same as if each datagram had been asked for by itself, in the order of arrival, at one instant. A rate
+is asked once for each run of messages from one address. If it grants only part of a run, that is the first part: the
+last train in it may be cut.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection
+
+from ...counters import Counters, Reason
+from ...guard import Guard, RateLimit, source_of
+from ...kernel.messages import Messages
+from .sending import Run, Sending
+
+
+class Admission:
+    """Asks ``guard`` about the messages that were received, and counts those that it refuses."""
+
+    def __init__(self, messages: Messages, sending: Sending, guard: Guard, counters: Counters) -> None:
+        self._messages, self._sending, self._guard, self._counters = messages, sending, guard, counters
+        names = messages.names
+        # Where the addresses are in names (kernel/messages.py). A socket has names of one family.
+        self._ipv4 = (names.column("I", 4),)
+        self._ipv6 = (names.column("Q", 8), names.column("Q", 16))
+
+    def choose(self, number: int, groups: Collection[int]) -> list[Run]:
+        """Return the runs of messages that all rules but the rate allow; ``groups`` are those sent to a group."""
+        runs: list[Run] = []
+        for i in range(number):
+            refused = Reason.DESTINATION_GROUP if i in groups else self._guard.refuses_source(*self._messages.source(i))
+            if refused is None:
+                first = runs.pop()[0] if runs and runs[-1][1] == i else i
+                runs.append((first, i + 1))
+            else:
+                self._counters.drop(refused, self._sending.datagrams(i))
+        return runs
+
+    def ration(self, rate: RateLimit, runs: list[Run], trains: bool) -> list[Run]:
+        """Return what the rate grants of these runs; ``runs`` itself if that is everything.
+
+        ``trains`` says whether messages may be trains. A train that is cut is shorter from then on.
+        """
+        granted_runs: list[Run] = []
+        everything = True
+        for first, end in self._by_source(runs):
+            source = source_of(self._messages.address(first))
+            wanted = self._count(first, end) if trains else end - first
+            granted = 0 if source.group else rate.take(source.key, wanted)
+            if granted == wanted:
+                granted_runs.append((first, end))
+                continue
+            everything = False
+            self._counters.drop(Reason.SOURCE_GROUP if source.group else Reason.UDP_RATE, wanted - granted)
+            if granted:
+                granted_runs.append((first, self._cut(first, granted) if trains else first + granted))
+        return runs if everything else granted_runs
+
+    def _by_source(self, runs: list[Run]) -> list[Run]:
+        """Part runs where the address of the sender changes."""
+        columns = self._ipv6 if self._messages.names.bytes[0] == socket.AF_INET6 else self._ipv4
+        parted: list[Run] = []
+        for first, end in runs:
+            for column in columns:
+                if column[first + 1 : end] != column[first : end - 1]:  # not each as the one before
+                    break
+            else:
+                parted.append((first, end))
+                continue
+            start = first
+            addresses = list(zip(*(column[first:end].tolist() for column in columns), strict=True))
+            for i in range(first + 1, end):
+                if addresses[i - first] != addresses[i - 1 - first]:
+                    parted.append((start, i))
+                    start = i
+            parted.append((start, end))
+        return parted
+
+    def _count(self, first: int, end: int) -> int:
+        """Count the datagrams in messages."""
+        return sum(map(self._sending.datagrams, range(first, end)))
+
+    def _cut(self, first: int, granted: int) -> int:
+        """Leave only so many datagrams, one or more, from message ``first`` on; return the end of those messages."""
+        i = first
+        while granted > 0:
+            datagrams = self._sending.datagrams(i)
+            if datagrams > granted:
+                self._sending.shorten(i, granted)
+            granted -= datagrams
+            i += 1
+        return i

@@ -1,0 +1,175 @@
+"""Turns control data round: from what came with a batch of messages to what their answers carry.
+
+The destination of a message becomes the source of its answer (engines/destinations.py), and the size of the datagrams
+that the kernel joined (UDP_GRO) becomes the size to cut them up into (UDP_SEGMENT). There are three ways to do it, each
+slower than the one before, all with the same result:
+
+* every message has the same control data: they are turned round once;
+* they have one layout (kernel/layouts.py): it is turned round in columns, each different destination judged once;
+* anything else: message by message.
+
+A batch whose control data equal those of the batch before needs none of them: :meth:`TurnedBatch.covers`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Final, NamedTuple
+
+import attrs
+
+from ...kernel.control import SOL_UDP, UDP_GRO, UDP_SEGMENT, join, split
+from ...kernel.layouts import PARTS, Layout, layouts
+from ...kernel.messages import CONTROL, Messages
+from ...kernel.tables import constant
+from ..destinations import Control, Destination, answering, destination_of
+
+DESTINATIONS_REMEMBERED: Final = 1024  # they are our own addresses, so only local senders can make them many
+
+
+class Turned(NamedTuple):
+    """What the control data of a received message become when it is answered."""
+
+    control: bytes
+    segment: int
+    """Bytes of each datagram but the last, if the message is a train of them; else 0."""
+
+
+@functools.lru_cache(maxsize=1024)
+def turn(control: bytes) -> Turned | None:
+    """Turn the control data of one message round; None if it was sent to a multicast or broadcast address.
+
+    Leaves out control data about anything but the destination and the size of datagrams. Raises OSError as
+    :func:`answering` does.
+    """
+    train: list[Control] = []
+    source: list[Control] = []
+    for level, cmsg_type, data in split(control):
+        if PARTS.get((level, cmsg_type)) != len(data):  # not asked for, or cut short by others that were not
+            continue
+        if level == SOL_UDP:
+            train = [(SOL_UDP, UDP_SEGMENT, data[:2])]  # the lower half of an s32
+        else:
+            answer = answering((level, cmsg_type, data))
+            if answer is None:
+                return None
+            source += answer
+    return Turned(join(train + source), segment_of(control))
+
+
+def segment_of(control: bytes) -> int:
+    """Return the size of the datagrams in a message with these control data, 0 if it is a single one."""
+    for level, cmsg_type, data in split(control):
+        if (level, cmsg_type) == (SOL_UDP, UDP_GRO):
+            return int.from_bytes(data[:2], "little")
+    return 0
+
+
+@attrs.frozen
+class TurnedBatch:
+    """What the control data of a batch were, and what follows from them. The outgoing ones are in the tables."""
+
+    controls: bytes = b""
+    """As received, of all messages one after the other; empty if they have to be turned round again."""
+    size: int | None = None
+    """Bytes of control data in each message, if all have as many and the whole batch was turned round at once."""
+    segments: tuple[int, ...] = ()
+    """For each message, bytes of each datagram in it if it is a train; else 0."""
+    groups: frozenset[int] = frozenset()
+    """Numbers of the messages that must not be answered because they were sent to a group."""
+    uniform: bool = False
+    """Whether all have the same control data. Then the tables are filled for as many messages as there can be."""
+    trains: bool = False
+    """Whether any message is a train."""
+
+    def covers(self, sizes: list[int], controls: bytes) -> bool:
+        """Return whether a batch with these control data, of these sizes, is turned round already."""
+        return self.size is not None and sizes.count(self.size) == len(sizes) and self.controls.startswith(controls)
+
+
+class Turning:
+    """Turns round the control data of whole batches, from the incoming tables of ``messages`` to the outgoing ones."""
+
+    def __init__(self, messages: Messages) -> None:
+        self._incoming, self._outgoing, self._count = messages.incoming, messages.outgoing, messages.count
+        self._layouts = layouts(messages.incoming, messages.outgoing)
+        self._plain: set[tuple[int, ...]] = set()
+        """Destinations that can be turned round in columns, as layouts.py gives them."""
+        self._sure = True
+        """Whether every destination of the batch that is being turned round could be judged."""
+
+    def turn(self, sizes: list[int], controls: bytes) -> TurnedBatch:
+        """Turn round the control data of as many messages as there are ``sizes``, in the quickest way that will do."""
+        number, size, first = len(sizes), sizes[0], controls[:CONTROL]
+        self._sure = True
+        of_one_size = sizes.count(size) == number
+        if of_one_size and controls == first * number:
+            return self._turn_uniform(first, size)
+        layout = self._layouts.get(size) if of_one_size else None
+        groups: list[int] = []
+        if layout is not None and layout.holds(number) and self._all_plain(layout, number):
+            layout.turn(number)
+            self._outgoing.controllen[:] = constant("Q", size, self._count)
+            segments = layout.segments(number)
+        else:
+            of_one_size = False
+            segments = [self._turn_one(i, controls[CONTROL * i :][: sizes[i]], groups) for i in range(number)]
+        # What longer control data left behind shorter ones would make equal messages look different.
+        self._incoming.control_memory[: CONTROL * number] = bytes(CONTROL * number)
+        return TurnedBatch(
+            controls=controls if self._sure else b"",
+            size=size if of_one_size else None,
+            segments=tuple(segments),
+            groups=frozenset(groups),
+            trains=any(segments),
+        )
+
+    def _turn_uniform(self, control: bytes, size: int) -> TurnedBatch:
+        """Turn round what all messages have, for as many messages as there can be."""
+        outgoing, count = self._outgoing, self._count
+        turned = self._judge(control[:size])
+        answer, segment = turned or Turned(b"", segment_of(control[:size]))
+        outgoing.control_memory[:] = answer.ljust(CONTROL, b"\0") * count
+        outgoing.controllen[:] = constant("Q", len(answer), count)
+        return TurnedBatch(
+            controls=control * count if self._sure else b"",
+            size=size,
+            segments=(segment,) * count,
+            groups=frozenset() if turned else frozenset(range(count)),
+            uniform=True,
+            trains=segment > 0,
+        )
+
+    def _turn_one(self, i: int, control: bytes, groups: list[int]) -> int:
+        """Turn round the control data of message ``i``, and return the size of the datagrams in it."""
+        turned = self._judge(control)
+        if turned is None:
+            groups.append(i)
+            turned = Turned(b"", segment_of(control))
+        outgoing = self._outgoing
+        outgoing.controls.bytes[CONTROL * i : CONTROL * i + len(turned.control)] = turned.control
+        outgoing.controllen[i] = len(turned.control)
+        return turned.segment
+
+    def _judge(self, control: bytes) -> Turned | None:
+        """Turn control data round; None if the message must not be answered."""
+        try:
+            return turn(control)
+        except OSError:
+            self._sure = False
+            return None
+
+    def _all_plain(self, layout: Layout, number: int) -> bool:
+        """Return whether columns can turn all destinations round: they cannot if one is a group or link-local."""
+        unknown = layout.destinations(number) - self._plain
+        if len(self._plain) + len(unknown) > DESTINATIONS_REMEMBERED:
+            self._plain.clear()
+        for words in unknown:
+            address = b"".join(word.to_bytes(4 if len(words) == 1 else 8, "little") for word in words)
+            try:
+                if destination_of(address) is not Destination.HOST:
+                    return False
+            except OSError:  # then message by message: those that cannot be judged are not answered
+                return False
+            self._plain.add(words)
+        return True
