@@ -13,7 +13,6 @@ import pytest
 from blast_results import a_result
 from click.testing import CliRunner
 from helpers import LIMIT
-from test_docs import DOCS
 
 from echobench import cli
 from echobench.bench import blast as module
@@ -239,17 +238,6 @@ def test_help_shows_every_option_in_its_section():
         for option in options:
             assert option.opts[0] in section
     assert "--help" in text
-
-
-def test_the_reference_is_up_to_date():
-    """Else: python docs/reference.py."""
-    sys.path.insert(0, str(DOCS))
-    try:
-        import reference
-    finally:
-        sys.path.remove(str(DOCS))
-    for name, make in reference.PAGES.items():
-        assert (DOCS / name).read_text() == make(), name
 
 
 def test_every_option_is_a_setting_or_known():

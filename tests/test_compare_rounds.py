@@ -12,7 +12,6 @@ import pytest
 from compare_results import a_run, synthetic
 from helpers import needs_linux
 from small_servers import command
-from test_docs import DOCS
 from undisturbed import repeated, unless_disturbed
 
 from echobench import bench
@@ -190,10 +189,8 @@ def test_what_is_stored_is_what_the_schema_says_and_comes_back(tmp_path):
 
 
 def test_every_field_is_described():
-    text = (DOCS / "comparison-schema.md").read_text()
-    for name, field in SCHEMA["properties"].items():
+    for field in SCHEMA["properties"].values():
         assert field["description"].endswith(".")
-        assert f"`{name}`" in text
         for inner in field.get("items", field).get("properties", {}).values():
             assert inner["description"].endswith((".", "`"))
 

@@ -13,7 +13,11 @@ from helpers import ServerProcess, blocking, exchange, run
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-@pytest.mark.parametrize("path", sorted(DOCS.glob("examples/*.py")), ids=lambda path: path.name)
+def named(path):
+    return str(path.relative_to(DOCS.parent))
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("examples/*.py")), ids=named)
 def test_an_example(tmp_path, path):
     done = run([sys.executable, str(path)], tmp_path)
     assert done.returncode == 0, done.stdout
@@ -26,13 +30,16 @@ def test_the_example_tac(launch):
     assert blocking(exchange, server.port(), [b"tac"]) == b"tac"
 
 
-@pytest.mark.parametrize("path", [*sorted(DOCS.glob("*.md")), DOCS.parent / "README.md"], ids=lambda path: path.name)
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+
+
+@pytest.mark.parametrize("path", [*PAGES, DOCS.parent / "README.md"], ids=named)
 def test_links_and_included_files_are_there(path):
     text = path.read_text()
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text):
-        assert (path.parent / target).exists(), f"{path.name} links to {target}"
+        assert (path.parent / target).exists(), f"{named(path)} links to {target}"
     for target in re.findall(r"\{literalinclude\} (\S+)", text):
-        assert (path.parent / target).exists(), f"{path.name} includes {target}"
+        assert (path.parent / target).exists(), f"{named(path)} includes {target}"
 
 
 def test_the_site_builds(tmp_path):

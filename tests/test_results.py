@@ -13,7 +13,6 @@ import jsonschema
 import pytest
 from blast_results import a_result, results
 from hypothesis import given
-from test_docs import DOCS
 
 from echobench import bench
 from echobench.bench import environment
@@ -66,8 +65,6 @@ def test_every_field_is_described():
             walk(each)
 
     walk(SCHEMA)
-    text = (DOCS / "result-schema.md").read_text()
-    assert all(f"`{name}`" in text for name in SCHEMA["properties"])
 
 
 def broken(change):
