@@ -33,7 +33,7 @@ html_theme = "furo"
 html_title = f"echobench {release}"
 
 
-def tidy(
+def tidy(  # noqa: PLR0917 (autodoc calls it)
     app: Any, what: str, name: str, thing: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
     """Write signatures as their callers see them, where Python's own description of them is another."""

@@ -14,9 +14,9 @@ def main() -> None:
     try:
         import click
 
-        from .bench.blast import blast
-        from .bench.compare import compare
-        from .bench.sweep_command import command as sweep
+        from .bench.blast.command import blast
+        from .bench.compare.command import compare
+        from .bench.sweep.command import command as sweep
         from .bench.verify.command import verify
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in EXTRA:

@@ -14,8 +14,8 @@ from typing import Any
 import greenlet
 import pytest
 import pytest_twisted
-from helpers import ServerProcess, settle
 from hypothesis import HealthCheck, settings
+from rigs.helpers import ServerProcess, settle
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from echobench import EchoService
 from echobench.engines import DATAGRAM, STREAM, EngineError, Setting, choose
 
-pytest_plugins = ["blasting", "rings", "tcp_rig", "udp_rig"]
+pytest_plugins = ["rigs.blasting", "rigs.rings", "rigs.tcp_rig", "rigs.udp_rig"]
 
 # Real sockets take as long as they take, and each example cleans up after itself.
 settings.register_profile(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 
 import pytest
-from fakes import Transport
 from hypothesis import given
 from hypothesis import strategies as st
+from rigs.fakes import Transport
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone, ConnectionLost, MessageLengthError
 from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated

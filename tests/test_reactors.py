@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from helpers import needs_linux, run
+from rigs.helpers import needs_linux, run
 from twisted.logger import capturedLogs
 
 from echobench import reactors
@@ -131,7 +131,7 @@ def test_nothing_that_the_plugin_imports_brings_a_reactor(tmp_path):
 )
 def test_the_runners_get_the_reactor_that_was_meant(launch, tmp_path, runner, arguments, reactor, said):
     """And it serves: the same echo on each of them."""
-    from helpers import ServerProcess, blocking, exchange
+    from rigs.helpers import ServerProcess, blocking, exchange
 
     common = ["echobench", "--port", "0", "--interface", "127.0.0.1"]
     if runner == "twistd":
@@ -149,7 +149,7 @@ def test_the_runners_get_the_reactor_that_was_meant(launch, tmp_path, runner, ar
 
 @needs_linux
 def test_from_a_tac(launch, tmp_path):
-    from helpers import ServerProcess, blocking, exchange
+    from rigs.helpers import ServerProcess, blocking, exchange
 
     tac = tmp_path / "echo.tac"
     tac.write_text(

@@ -7,7 +7,7 @@ import re
 import socket
 
 import pytest
-from helpers import has_ipv6, needs_linux
+from rigs.helpers import has_ipv6, needs_linux
 from twisted.logger import capturedLogs
 
 from echobench.sockets import BindError, Spot, bind, bind_all, close_all, is_broadcast, receive_drops

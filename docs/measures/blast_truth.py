@@ -21,9 +21,9 @@ import time
 
 import numpy as np
 
-from echobench.bench.histogram import Histogram
 from echobench.bench.load.runner import run
-from echobench.bench.plan import Plan
+from echobench.bench.run.histogram import Histogram
+from echobench.bench.run.plan import Plan
 
 CASES = (  # delay in seconds, flows, messages
     ("0.0001", 1, 20_000),

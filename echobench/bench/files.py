@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import operator
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
-from .figures import NAMES, figures
-from .results import Result
-from .sweep_result import Sweep
+import click
 
+from .run.result import NAMES, Result, figures
+
+T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 
@@ -36,40 +38,16 @@ def bytes_target(path: str, make: Callable[[T_contra], bytes]) -> Target[T_contr
     return _Made(path, make)
 
 
-def json_target(path: str) -> JsonTarget:
+def json_target(
+    path: str, make: Callable[[T_contra], dict[str, Any]] = operator.methodcaller("as_dict")
+) -> Target[T_contra]:
     """Give a file for a result as JSON; one that is there is replaced. Raises OSError if it cannot be written."""
-    return JsonTarget(path)
-
-
-def curve_csv(sweep: Sweep) -> str:
-    """Write a sweep as a table, by rate: a line for each step with what became of it and its main figures."""
-    lines = [_line(["step", "step_rate", "outcome", "why", *NAMES])]
-    for number, step in sorted(enumerate(sweep.steps, 1), key=lambda pair: pair[1].rate):
-        lines.append(_line([number, step.rate, step.outcome, step.why, *figures(step.result).values()]))
-    return "".join(lines)
+    return _Made(path, lambda result: json.dumps(make(result), indent=1, allow_nan=False) + "\n")
 
 
 def csv_target(path: str) -> Target[Result]:
     """Give a file for main figures; a line is added to one that is there. Raises OSError if it cannot be."""
     return _Csv(path)
-
-
-class Stored(Protocol):
-    """What can be stored as JSON."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give what JSON can hold."""
-
-
-class JsonTarget:
-    """A file for one value, which takes the place of what was there."""
-
-    def __init__(self, path: str) -> None:
-        self.path = _probe(path)
-
-    def write(self, result: Stored) -> None:
-        """Store it. Raises OSError."""
-        _replace(self.path, json.dumps(result.as_dict(), indent=1, allow_nan=False) + "\n")
 
 
 class _Made(Generic[T_contra]):
@@ -88,16 +66,17 @@ class _Csv:
     def _before(self) -> str:
         """Read what is there: lines with our names, or nothing."""
         before = self.path.read_text(encoding="utf-8", errors="replace") if self.path.is_file() else ""
-        if before and before.splitlines()[0] != _line(list(NAMES)).rstrip():
+        if before and before.splitlines()[0] != csv_line(list(NAMES)).rstrip():
             raise OSError("it has other columns than these results: choose another file")
         return before if before.endswith("\n") or not before else before + "\n"
 
     def write(self, result: Result) -> None:
         before = self._before()
-        _replace(self.path, (before or _line(list(NAMES))) + _line(list(figures(result).values())))
+        _replace(self.path, (before or csv_line(list(NAMES))) + csv_line(list(figures(result).values())))
 
 
-def _line(values: list[object]) -> str:
+def csv_line(values: list[object]) -> str:
+    """Write one line of CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue()
@@ -137,3 +116,42 @@ def _replace(place: Path, content: str | bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def open_targets(*wanted: tuple[str, str | None, Callable[[str], Target[T]]]) -> list[Target[T]]:
+    """Give the files that options name, before anything is run for them. Raises click.UsageError."""
+    targets = []
+    for option, path, make in wanted:
+        if path is not None:
+            try:
+                targets.append(make(path))
+            except OSError as error:
+                raise click.UsageError(f"{option}: {path} cannot be written: {error.strerror or error}") from None
+    return targets
+
+
+def store(targets: list[Target[T]], result: T) -> int:
+    """Write the files, and give the status; what cannot be written is said, and the others are written."""
+    status = 0
+    for target in targets:
+        try:
+            target.write(result)
+        except OSError as error:
+            click.echo(f"Error: {target.path} could not be written: {error.strerror or error}", err=True)
+            status = 1
+    return status
+
+
+MISSING: Final = "--png needs matplotlib: pip install 'echobench[png]'"
+
+
+def picture_target(path: str, make: Callable[[T], bytes]) -> Target[T]:
+    """Give a file for the picture that ``make`` makes of a result.
+
+    Raises OSError if it cannot be written, and click.UsageError if matplotlib is not there.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise click.UsageError(f"{MISSING} ({error})") from None
+    return bytes_target(path, make)

@@ -66,13 +66,13 @@ class IEngine(Interface):
 
 
 STREAM: Mapping[str, str] = {
-    "completion": "tcp_completion:CompletionStream",
-    "readiness": "tcp_readiness:ReadinessStream",
-    "portable": "portable:PortableStream",
+    "completion": "tcp.ringed:CompletionStream",
+    "readiness": "tcp.polled:ReadinessStream",
+    "portable": "portable.engine:PortableStream",
 }
 """Engines for TCP, the fastest first: the name, and where its class is."""
 
-DATAGRAM: Mapping[str, str] = {"batched": "udp_batched:BatchedDatagram", "portable": "portable:PortableDatagram"}
+DATAGRAM: Mapping[str, str] = {"batched": "udp.engine:BatchedDatagram", "portable": "portable.engine:PortableDatagram"}
 """Engines for UDP, the fastest first."""
 
 

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 
 from ..counters import Counters, Snapshot
 from ..engines import DATAGRAM, STREAM, IEngine, Setting, choose, load
-from ..engines.portable import PortableStream
+from ..engines.portable.engine import PortableStream
 from ..engines.spin import microseconds
 from ..guard import Caps, Guard, RateLimit
 from ..sockets import BindError, Spot, bind_all, close_all, widen

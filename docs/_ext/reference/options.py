@@ -43,9 +43,9 @@ def _entry(names: list[str], value: str, text: str) -> str:
 def server_options() -> dict[str, str]:
     """Describe each option of the server, by its name."""
     found = {}
-    for name, short, default, text, parse in Options.optParameters:
-        text, bracket, given = text.partition(" [default: ")  # said by hand where it is not one value
-        given = f"{bracket}{given}" if default is None else f" [default: {default}]"
+    for name, short, default, help_, parse in Options.optParameters:
+        text, bracket, said = help_.partition(" [default: ")  # by hand where it is not one value
+        given = f"{bracket}{said}" if default is None else f" [default: {default}]"
         found[name] = _entry(_names(name, short), " `VALUE`", f"{text} Takes {_takes(name, parse)}.{given}")
     for name, short, text in Options.optFlags:
         found[name] = _entry(_names(name, short), "", text)

@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from echobench import bench
-from echobench.bench.blast import blast
-from echobench.bench.compare import compare
-from echobench.bench.compare_options import SECTIONS as COMPARE
-from echobench.bench.options import SECTIONS as BLAST
-from echobench.bench.profiles import PROFILES
-from echobench.bench.sweep_command import command as sweep
-from echobench.bench.sweep_options import SWEEP_SECTIONS as SWEEP
+from echobench.bench.blast.command import blast
+from echobench.bench.blast.options import SECTIONS as BLAST
+from echobench.bench.compare.command import compare
+from echobench.bench.compare.options import SECTIONS as COMPARE
+from echobench.bench.compare.profiles import PROFILES
+from echobench.bench.sweep.command import command as sweep
+from echobench.bench.sweep.options import SWEEP_SECTIONS as SWEEP
 from echobench.bench.verify.clauses import CLAUSES
 from echobench.bench.verify.command import OPTIONS as VERIFY
 from echobench.bench.verify.command import verify
@@ -32,9 +32,9 @@ SECTIONS = {"blast": BLAST, "compare": COMPARE, "sweep": SWEEP, "verify": {"": V
 """The options of each command, by what they are for."""
 
 SCHEMAS = {
-    "blast": HERE / "result.schema.json",
-    "compare": HERE / "comparison.schema.json",
-    "sweep": HERE / "sweep.schema.json",
+    "blast": HERE / "run/result.schema.json",
+    "compare": HERE / "compare/comparison.schema.json",
+    "sweep": HERE / "sweep/sweep.schema.json",
     "verify": HERE / "verify/verification.schema.json",
 }
 """The schema of what each command stores."""

@@ -42,7 +42,7 @@ def members(kind: type[enum.Enum]) -> dict[str, str]:
 
 
 def clauses(transport: str) -> str:
-    """List what verify checks over a transport: what ``--essential`` checks in bold, what is not required in italics."""
+    """List what verify checks over a transport: in bold what ``--essential`` does, in italics what is not required."""
     rows = []
     for each in CLAUSES:
         if each.transport == transport:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..plan import Share
-from ..tally import Tally
+from ..run.plan import Share
+from ..run.tally import Tally
 
 
 class LoadError(Exception):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..plan import Plan
-from ..tally import Tally
+from ..run.plan import Plan
+from ..run.tally import Tally
 from . import Tick
 from .recorder import Recorder
 from .window import SECOND, Window

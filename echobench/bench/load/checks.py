@@ -6,7 +6,7 @@ import ipaddress
 import socket
 from pathlib import Path
 
-from ..plan import Plan, shares
+from ..run.plan import Plan, shares
 from . import LoadError
 from .worker import SPARE
 

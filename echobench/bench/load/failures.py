@@ -9,7 +9,7 @@ from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet import error
 
-from ..plan import Plan
+from ..run.plan import Plan
 from . import LoadError
 from .sources import bind_failure, binding
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..plan import HEADER, Plan
+from ..run.plan import HEADER, Plan
 from .account import Account
 from .payload import FLOW, HEAD, U64, as_one, identity, pattern, sequence, signed
 from .window import SECOND

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from ..plan import Plan
-from ..tally import ENDS, Tally
+from ..run.plan import Plan
+from ..run.tally import Tally, lost
 from .window import SECOND, Window
-
-LOST: Final = tuple(name for name in ENDS if name not in ("answered", "one_way"))
-
-
-def lost(tally: Tally) -> int:
-    """How many messages did not come back whole, right and in time."""
-    return sum(int(getattr(tally, name)) for name in LOST)
 
 
 class Intervals:

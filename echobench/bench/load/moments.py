@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..histogram import Histogram
-from ..plan import Plan
-from ..results import Moment
+from ..run.histogram import Histogram
+from ..run.plan import Plan
+from ..run.result import Moment
 
 
 class _Interval:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..plan import Plan
-from ..results import Moment
+from ..run.plan import Plan
+from ..run.result import Moment
 
 
 class Progress(Protocol):

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ..histogram import Array, Histogram
+from ..run.histogram import Array, Histogram
 
 ROOM: Final = 1 << 13
 

@@ -11,11 +11,10 @@ from typing import Any, Final
 
 import attrs
 
-from .. import environment, hostcounters, verdicts
-from ..figures import per_second
-from ..plan import Plan
-from ..results import Process, Result
-from ..tally import Tally
+from ..run import environment, hostcounters, verdicts
+from ..run.plan import Plan
+from ..run.result import Process, Result, per_second
+from ..run.tally import Tally
 from . import LoadError
 from .checks import check, is_ours, resolve
 from .interrupts import Interrupts, interrupting

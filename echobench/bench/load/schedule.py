@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..plan import Share
+from ..run.plan import Share
 from .window import SECOND
 
 CHUNK: Final = 1 << 14  # times that are drawn at once

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 
-from ..plan import Plan
+from ..run.plan import Plan
 from . import LoadError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..plan import Sizes
+from ..run.plan import Sizes
 from .account import Account
 from .payload import message
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..plan import Plan
+from ..run.plan import Plan
 
 SECOND: Final = 1_000_000_000
 

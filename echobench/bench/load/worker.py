@@ -20,14 +20,14 @@ import threading
 import time
 from typing import IO, Any, Final
 
-from ..plan import Plan, PlanError, Share, shares
-from ..tally import Tally
+from ..run.plan import Plan, PlanError, Share, shares
+from ..run.tally import Tally
 from . import Engine, LoadError
 from .intervals import Intervals
 
 ENGINES: Final = {
-    "columns": "echobench.bench.load.columns:ColumnsLoad",
-    "portable": "echobench.bench.load.portable:PortableLoad",
+    "columns": "echobench.bench.load.columns.engine:ColumnsLoad",
+    "portable": "echobench.bench.load.portable.engine:PortableLoad",
 }
 SPARE: Final = 64  # descriptors that a process needs beside its sockets
 GRACE: Final = 2.0  # seconds that an engine has to end in when the parent is gone

@@ -9,9 +9,8 @@ from typing import Any, Final
 
 import click
 
-from ..files import text_target
-from ..options import SECONDS, WHOLE
-from ..targets import open_targets, store
+from ..command import SECONDS, WHOLE
+from ..files import open_targets, store, text_target
 from .formats import as_json, as_junit, as_tap
 from .report import Going, nobody, show, show_clauses
 from .run import TRANSPORTS, VerifyError

@@ -1,0 +1,1 @@
+"""``echobench blast``: one load, one server."""

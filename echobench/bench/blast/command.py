@@ -1,0 +1,102 @@
+"""The command ``echobench blast``: from options to a plan, and from a plan to a report, files and a status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..command import Sectioned
+from ..files import csv_target, json_target, open_targets, picture_target, store, text_target
+from ..load import LoadError, runner
+from ..run import verdicts
+from ..run.plan import Plan, PlanError
+from ..run.result import Result, read
+from ..run.stored import ResultError
+from .live import progress_on
+from .options import SECTIONS
+from .page import blast_page
+from .terminal import show
+
+TRANSPORTS = ("tcp", "udp", "tls")
+
+
+def settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Give the fields of a plan that the options set. Raises click.UsageError."""
+    given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
+    given.pop("quiet", None)
+    transports = [name for name in TRANSPORTS if given.pop(name, False)]
+    models = [name for name in ("rate", "flood", "connect") if name in given]
+    for names in (transports, models):
+        if len(names) > 1:
+            raise click.UsageError(f"--{names[0]} and --{names[1]} exclude each other: choose one")
+    if transports:
+        given["transport"] = transports[0]
+    if models:
+        given["model"] = "open" if models[0] == "rate" else models[0]
+        given["rate"] = given.get("rate")
+        given.pop("flood", None)
+        given.pop("connect", None)
+    if "cpus" in given and "processes" not in given:
+        given["processes"] = len(given["cpus"])
+    return given
+
+
+def make_plan(options: dict[str, Any], stored: Plan | None) -> Plan:
+    """Make the plan; what the options do not say comes from a stored one, or is the default. Raises PlanError."""
+    given = settings(options)
+    if stored is None and "host" not in given:
+        raise click.UsageError("whom to measure? Give a HOST, or --from FILE with a stored result")
+    if stored is None:
+        return Plan(**given)
+    return Plan.from_dict({**stored.as_dict(), **given})
+
+
+def _run(
+    json: str | None, csv: str | None, html: str | None, png: str | None, stored: str | None, **options: Any
+) -> int:
+    try:
+        plan = make_plan(options, read(stored).plan if stored else None)
+    except PlanError as error:
+        raise click.UsageError(str(error)) from None
+    except ResultError as error:
+        raise click.UsageError(f"--from: {error}") from None
+    targets = open_targets(
+        ("--json", json, json_target),
+        ("--csv", csv, csv_target),
+        ("--html", html, lambda path: text_target(path, blast_page)),
+        ("--png", png, lambda path: picture_target(path, _picture)),
+    )
+    try:
+        result = runner.run(plan, progress_on(options["quiet"]))
+    except LoadError as error:
+        raise click.ClickException(str(error)) from None
+    show(result)
+    return store(targets, result) or verdicts.status(result)
+
+
+def _picture(result: Result) -> bytes:
+    from .picture import blast_png  # matplotlib is an extra, and slow to import
+
+    return blast_png(result)
+
+
+def _command(**options: Any) -> None:
+    click.get_current_context().exit(_run(**options))
+
+
+blast = Sectioned(
+    "blast",
+    sections=SECTIONS,
+    callback=_command,
+    params=[
+        click.Argument(["host"], required=False, metavar="HOST"),
+        *(option for options in SECTIONS.values() for option in options),
+    ],
+    help="""Offer load to the echo server on HOST, check every byte that comes back, and say how long it took.
+
+    Without --rate it is a closed loop: a connection sends its next message when the last one was answered.
+    Numbers may be written 10k or 1M. HOST is a name, or an address of IPv4 or IPv6.
+    The status is 0 if all went well, 1 if the run failed or wrong bytes came back, 2 if the options are wrong.
+    Ctrl-C ends a run early and reports it; a second one leaves at once.""",
+)

@@ -1,0 +1,138 @@
+"""The page of one run of blast."""
+
+from __future__ import annotations
+
+from ..drawing.charts import Chart, Series
+from ..drawing.lines import percentile_figure
+from ..drawing.markup import Content, Html, tag
+from ..drawing.page import again, described, figure, headlines, page, run_by, section, sentences, table
+from ..drawing.scales import Scale, scale, steps
+from ..run.histogram import Histogram
+from ..run.result import Moment, Result, per_second
+from ..run.tally import loss
+from ..words import duration, quantity
+from .rows import Rows, footnote, generator, latency, losses, model, rates, where
+
+
+def blast_page(result: Result) -> str:
+    """Give the page."""
+    lead = [tag("p", model(result.plan)), tag("p", f"Begun {result.started}.", class_="muted")]
+    lost = losses(result)
+    over_time = [rate_over_time(result), latency_over_time(result)]
+    sections: list[Content] = [
+        headlines(main_figures(result)),
+        section("What a reader has to know", sentences(result.verdicts)) if result.verdicts else None,
+        section(
+            "How much went there and came back", rows_table(rates(result)), tag("p", _measured(result), class_="muted")
+        ),
+        section(
+            "How long it took",
+            percentile_figure(histograms(result), "from when messages were due, and from when they were sent")
+            if result.plan.model == "open"
+            else percentile_figure(histograms(result), "from when messages were sent"),
+            rows_table(latency(result)),
+            tag("p", footnote(result), class_="muted"),
+        )
+        if result.tally.from_send.total
+        else None,
+        section("Over time", over_time) if any(over_time) else None,
+        section("What was lost", tag("p", lost) if isinstance(lost, str) else rows_table(lost)),
+        section("What it cost the generator", rows_table(generator(result))),
+        section(
+            "The circumstances",
+            described(result.environment),
+            run_by(result.environment),
+            again("blast", "result.json"),
+        ),
+    ]
+    return page(where(result), lead, sections)
+
+
+def main_figures(result: Result) -> list[tuple[str, str]]:
+    """Give what is shown large."""
+    tally, flood = result.tally, result.plan.model == "flood"
+    times = tally.from_intended if result.plan.model == "open" else tally.from_send
+    found = [("sent a second", quantity(per_second(tally.sent, tally)))] if flood or result.plan.model == "open" else []
+    if not flood:
+        found.append(("answered a second", quantity(per_second(tally.answered, tally))))
+        found += [(f"p{depth:g}", duration(value)) for depth, value in times.percentiles((50, 99)).items()]
+        share = loss(tally)
+        found.append(("lost", "-" if share is None else f"{share:.3%}"))
+    return found
+
+
+def histograms(result: Result) -> list[tuple[str, Histogram]]:
+    """Give the histograms that there are, with their names."""
+    both = [("from intended", result.tally.from_intended)] if result.plan.model == "open" else []
+    return [*both, ("from send", result.tally.from_send)]
+
+
+def rows_table(rows: Rows) -> Html:
+    """Give a table of the report."""
+    return table(rows.head, rows.rows, label=rows.head[0] or "Rates")
+
+
+def _measured(result: Result) -> str:
+    return f"In {result.tally.window:.2f} measured seconds, without warm-up and cool-down."
+
+
+def _over_time(result: Result, *names: str) -> list[Moment]:
+    return [
+        moment
+        for moment in result.moments
+        if moment.measured > 0 and all(getattr(moment, name) is not None for name in names)
+    ]
+
+
+def _time_axis(moments: list[Moment]) -> Scale:
+    ticks = steps(min(each.t - each.measured for each in moments), max(each.t for each in moments), 8)
+    return Scale(ticks=tuple(ticks), label=lambda t: f"{t:g} s")
+
+
+def rate_over_time(result: Result) -> Html | None:
+    """Draw the rate of each interval; None if there are too few."""
+    moments = _over_time(result)
+    if len(moments) < 2:
+        return None
+    what = "sent" if result.plan.model == "flood" else "answered"
+    series = [Series(name=f"{what} a second", points=tuple((each.t, each.rate) for each in moments))]
+    rates = [each.rate for each in moments]
+    if result.plan.rate:
+        ends = (moments[0].t, moments[-1].t)
+        series.append(Series(name="asked for", points=tuple((t, result.plan.rate) for t in ends), style="s0"))
+        rates.append(result.plan.rate)
+    chart = Chart(
+        title="Rate over time",
+        description=f"Messages {what} a second by interval: from {quantity(min(rates))} to {quantity(max(rates))}.",
+        x=_time_axis(moments),
+        y=scale(rates, quantity, log=False),
+        x_title="seconds from the beginning",
+        y_title="messages a second",
+        series=tuple(series),
+    )
+    rows = [(f"{each.t:.2f} s", quantity(each.rate), quantity(each.lost)) for each in moments]
+    return figure(chart, ("end of interval", f"{what} a second", "lost"), rows)
+
+
+def latency_over_time(result: Result) -> Html | None:
+    """Draw p50 and p99 of each interval; None if there are too few."""
+    moments = _over_time(result, "p50", "p99")
+    if len(moments) < 2:
+        return None
+    pairs = [(each.t, each.p50 or 0.0, each.p99 or 0.0) for each in moments]
+    times = [value for _, *values in pairs for value in values]
+    chart = Chart(
+        title="Round-trip time over time",
+        description=f"The median and p99 of each interval: from {duration(min(times))} to {duration(max(times))}.",
+        x=_time_axis(moments),
+        y=scale(times, duration),
+        x_title="seconds from the beginning",
+        y_title="round-trip time",
+        series=(
+            Series(name="p50", points=tuple((t, p50) for t, p50, _ in pairs)),
+            Series(name="p99", points=tuple((t, p99) for t, _, p99 in pairs), style="s2"),
+        ),
+    )
+    note = "from when messages were due" if result.plan.model == "open" else "from when messages were sent"
+    rows = [(f"{t:.2f} s", duration(p50), duration(p99)) for t, p50, p99 in pairs]
+    return figure(chart, ("end of interval", "p50", "p99"), rows, note)

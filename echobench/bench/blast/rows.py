@@ -1,0 +1,173 @@
+"""The figures of a result in rows of text, which the terminal and the page both show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from ..run.histogram import DEPTHS, Histogram
+from ..run.hostcounters import server_receive_buffer
+from ..run.plan import Plan
+from ..run.result import Result, per_second
+from ..words import duration, percent, quantity
+
+PLACES = {
+    "not_sent": "never sent: the run was over first",
+    "send_buffer_full": "no room in our send buffer",
+    "refused": "refused by the other side",
+    "unanswered": "sent, and no answer",
+    "late": "answered after the time-out",
+    "truncated": "came back shorter",
+    "corrupted": "came back with wrong bytes",
+}
+
+BESIDE = {
+    "duplicates": "came back more than once",
+    "reordered": "came back after a later one",
+    "unexpected": "answers to nothing that was sent",
+}
+
+
+@attrs.frozen
+class Rows:
+    """A table: the names of its columns, and its rows."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def model(plan: Plan) -> str:
+    """Say in a sentence what load was offered."""
+    flows = f"{quantity(plan.flows)} {'socket' if plan.transport == 'udp' else 'connection'}{'s' * (plan.flows > 1)}"
+    if plan.model == "open":
+        how = "at equal distances" if plan.arrivals == "constant" else "at random (Poisson)"
+        return (
+            f"open model: {quantity(plan.rate or 0)} messages a second, sent {how} over {flows}, "
+            "whether the server keeps up or not"
+        )
+    if plan.model == "flood":
+        return f"flood: datagrams as fast as they can be sent from {flows}, one way; no answer is waited for"
+    if plan.model == "connect":
+        return f"connecting: {flows} at a time, each opened for one message and closed when it is answered"
+    many = f"{plan.window} messages" if plan.window > 1 else "one message"
+    return f"closed model: {flows}, each with {many} under way, and the next is sent when one is answered"
+
+
+def where(result: Result) -> str:
+    """Say what was measured."""
+    plan = result.plan
+    host = f"[{plan.host}]" if ":" in plan.host else plan.host
+    said = f"{host}:{plan.port} over {plan.transport.upper()}"
+    if plan.host.strip("[]") != result.address:
+        said += f" ({result.address})"
+    return f"{said}, messages of {plan.size} bytes"
+
+
+def rates(result: Result) -> Rows:
+    """Give how much went there and came back."""
+    tally, plan = result.tally, result.plan
+    rows: list[tuple[str, ...]] = []
+    if plan.model == "open":
+        rows.append(("asked for", quantity(plan.rate or 0), quantity(tally.intended)))
+    rows.append(("sent", quantity(per_second(tally.sent, tally)), quantity(tally.sent)))
+    if plan.model != "flood":
+        megabytes = tally.answered_bytes / 1e6
+        rows.append(("answered", quantity(per_second(tally.answered, tally)), quantity(tally.answered)))
+        rows.append(("MB, each way", f"{per_second(megabytes, tally):,.2f}", f"{megabytes:,.1f}"))
+    if plan.transport != "udp":
+        rows.append(("connections opened, whole run", "", quantity(tally.connections)))
+    return Rows(("", "a second", "in all"), tuple(rows))
+
+
+def latency(result: Result) -> Rows:
+    """Give round-trip times: in the open model from the intended time and from the sending, side by side."""
+    tally = result.tally
+    both = result.plan.model == "open"
+    pair = (tally.from_intended, tally.from_send) if both else (tally.from_send,)
+    known = [each.percentiles() for each in pair]
+    rows: list[tuple[str, list[float | None]]] = [
+        ("min", [each.least if each.total else None for each in pair]),
+        ("mean", [each.mean for each in pair]),
+    ]
+    supported = [depth for depth in DEPTHS if any(depth in each for each in known)]
+    rows += [(percent(depth), [each.get(depth) for each in known]) for depth in supported]
+    rows.append(("max", [each.greatest if each.total else None for each in pair]))
+    return Rows(
+        ("round-trip time", *(["from intended"] if both else []), "from send"),
+        (
+            *((name, *map(duration, values)) for name, values in rows),
+            ("answers", *(quantity(each.total) for each in pair)),
+        ),
+    )
+
+
+def footnote(result: Result) -> str:
+    """Say how sure the percentiles are, and how late messages were sent."""
+    tally = result.tally
+    said = []
+    missing = [depth for depth in DEPTHS if not tally.from_send.supports(depth)]
+    if missing:
+        said.append(f"{percent(missing[0])} and beyond would rest on fewer than 10 answers.")
+    if result.plan.model == "open" and tally.lateness.total:
+        said.append(f"Sent later than intended: {spread(tally.lateness, duration)}.")
+    return " ".join(said)
+
+
+def spread(histogram: Histogram, say: Callable[[float], str]) -> str:
+    """Say what values a histogram has, in short."""
+    p99 = f", p99 {say(histogram.percentile(99))}" if histogram.supports(99) else ""
+    return f"mean {say(histogram.mean)}{p99}, max {say(histogram.greatest)}"
+
+
+def losses(result: Result) -> Rows | str:
+    """Give what was lost, by place, and what else is odd; a sentence if there is nothing."""
+    tally, plan = result.tally, result.plan
+    found = [(PLACES[name], number) for name in PLACES if (number := getattr(tally, name))]
+    beside = [(BESIDE[name], number) for name in BESIDE if (number := getattr(tally, name))]
+    kernel = _kernel_losses(result)
+    if not found and not beside and not kernel:
+        if not tally.intended:
+            return "Nothing was sent in the measured time."
+        if plan.model == "flood":
+            return "Nothing was lost on this side; what arrived, a flood does not know."
+        return "Nothing lost: every message came back, whole, right and in time."
+    rows = [(name, quantity(number), f"{number / max(1, tally.intended):.3%}") for name, number in found]
+    if not found:
+        rows.append(("nothing" if plan.model != "flood" else "nothing on this side", "0", ""))
+    rows += [(name, quantity(number), "") for name, number in [*beside, *kernel]]
+    return Rows(("lost, by place", "messages", "of intended"), tuple(rows))
+
+
+def _kernel_losses(result: Result) -> list[tuple[str, int]]:
+    """Give what the kernel says of where datagrams were lost, over the whole run."""
+    ours = result.tally.our_receive_buffer
+    rows = [("of them, no room in our receive buffer", ours)]
+    missing = result.tally.unanswered or result.tally.refused or result.plan.model == "flood"
+    if missing and result.plan.transport == "udp" and result.counters is not None:
+        rows.append(
+            (
+                "no room in receive buffers of this host that are not ours",
+                server_receive_buffer(result.counters, ours) or 0,
+            )
+        )
+        ports = result.counters.get("UdpNoPorts", 0) + result.counters.get("Udp6NoPorts", 0)
+        rows.append(("arrived on this host at a port that nobody has", ports))
+    return [(name, number) for name, number in rows if number]
+
+
+def generator(result: Result) -> Rows:
+    """Give what the load cost this side, by process."""
+    return Rows(
+        ("generator", "CPU", "busy", "a second", "engine"),
+        tuple(
+            (
+                f"process {process.index}" + (f" on CPU {process.cpu}" if process.cpu is not None else ""),
+                f"{process.cpu_share:.0%}",
+                f"{process.busy_share:.0%}",
+                quantity(process.rate),
+                process.engine,
+            )
+            for process in result.processes
+        ),
+    )

@@ -1,0 +1,51 @@
+"""A result on a terminal, or in a file: plain where there is no terminal, and as narrow as it is."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..run.result import Result
+from ..words import quantity
+from .rows import Rows, footnote, generator, latency, losses, model, rates, spread, where
+
+STYLES = {"failure": "bold red", "warning": "yellow", "note": "cyan"}
+
+
+def show(result: Result, console: Console | None = None) -> None:
+    """Print the report."""
+    console = console or Console(highlight=False)
+    console.print()
+    console.print(Text(where(result), style="bold"))
+    console.print(Text(model(result.plan)))
+    console.print()
+    console.print(table(rates(result)))
+    console.print(Text(f"in {result.tally.window:.2f} measured seconds", style="dim"))
+    if result.tally.from_send.total:
+        console.print()
+        console.print(table(latency(result)))
+        if said := footnote(result):
+            console.print(Text(said, style="dim"))
+    console.print()
+    lost = losses(result)
+    console.print(Text(lost) if isinstance(lost, str) else table(lost))
+    console.print()
+    console.print(table(generator(result)))
+    if result.tally.batches.total:
+        console.print(Text(f"messages handled at a time: {spread(result.tally.batches, quantity)}", style="dim"))
+    if result.verdicts:
+        console.print()
+    for verdict in result.verdicts:
+        line = Text.assemble((f"{verdict.name}: ", STYLES.get(verdict.level, "")), verdict.sentence)
+        console.print(line)
+
+
+def table(rows: Rows) -> Table:
+    """Make a table for the terminal."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for number, name in enumerate(rows.head):
+        made.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows.rows:
+        made.add_row(*row)
+    return made

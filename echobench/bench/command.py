@@ -1,0 +1,137 @@
+"""What the commands share: types of options, options that several have, and help by section."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+UNITS: Final = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+
+
+BYTES: Final = {"": 1, "k": 1 << 10, "m": 1 << 20}
+
+
+if TYPE_CHECKING:
+    Type = click.ParamType[Any]
+else:
+    Type = click.ParamType  # which is not generic before click 8.4
+
+
+class Parsed(Type):
+    """A type of option that a function reads; it raises ValueError with what is wrong."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it, as click asks for it."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def number(text: str) -> float:
+    """Read 1500, 1.5k, 2M."""
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([kmg]?)", text.lower())
+    if not found:
+        raise ValueError(f"{text!r} is not a number such as 2500, 10k or 1.5M")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def whole(text: str) -> int:
+    """Read 1500, 10k, 1M."""
+    value = number(text)
+    if value != int(value):
+        raise ValueError(f"{text!r} is not a whole number such as 50, 10k or 1M")
+    return int(value)
+
+
+def seconds(text: str) -> float:
+    """Read 10, 0.5, 10s, 500ms, 2m."""
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})(ms|s|m|)", text.lower())
+    if not found:
+        raise ValueError(f"{text!r} is not a time such as 10, 0.5, 500ms or 2m; without a unit it is in seconds")
+    return float(found[1]) * {"ms": 0.001, "s": 1, "": 1, "m": 60}[found[2]]
+
+
+def size(text: str) -> str:
+    """Read 64, 4K, 64-1500 or 64,512,1400 into bytes; the plan says what can be."""
+
+    def one(match: re.Match[str]) -> str:
+        return str(int(match[1]) * BYTES[match[2]])
+
+    wrong = f"{text!r} is not a size in bytes such as 64, 16K, 64-1500 or 64,512,1400"
+    if not re.fullmatch(r"[0-9]{1,9}[km]?(-[0-9]{1,9}[km]?|(,[0-9]{1,9}[km]?)*)", text.lower()):
+        raise ValueError(wrong)
+    return re.sub(r"([0-9]+)([km]?)", one, text.lower())
+
+
+def cpus(text: str) -> tuple[int, ...]:
+    """Read 0, 1,3 or 2-5,7."""
+    found: list[int] = []
+    for part in text.split(","):
+        ends = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)
+        if not ends or int(ends[1]) > int(ends[2] or ends[1]):
+            raise ValueError(f"{text!r} is not a list of CPUs such as 1 or 1,2-3")
+        found += range(int(ends[1]), int(ends[2] or ends[1]) + 1)
+    return tuple(dict.fromkeys(found))
+
+
+def ports(text: str) -> tuple[int, int]:
+    """Read 20000-29999, or one port."""
+    found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", text)
+    if not found:
+        raise ValueError(f"{text!r} is not a range of ports such as 20000-29999")
+    return int(found[1]), int(found[2] or found[1])
+
+
+NUMBER, WHOLE = Parsed("number", number), Parsed("number", whole)
+
+
+SECONDS, SIZE = Parsed("seconds", seconds), Parsed("bytes", size)
+
+
+CPUS, PORTS = Parsed("list", cpus), Parsed("a-b", ports)
+
+
+IN_FILE = click.Path(exists=True, dir_okay=False, readable=True)
+
+
+HTML = click.Option(
+    ["--html"],
+    type=click.Path(),
+    metavar="FILE",
+    help="Write the report as one page with charts, for a browser; a file there is replaced.",
+)
+
+
+PNG = click.Option(
+    ["--png"],
+    type=click.Path(),
+    metavar="FILE",
+    help="Draw a picture for slides, which needs the extra png (matplotlib); a file there is replaced.",
+)
+
+
+class Sectioned(click.Command):
+    """A command whose help shows its options by section."""
+
+    def __init__(self, *args: Any, sections: Mapping[str, Sequence[click.Option]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sections = sections
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, as click asks for it."""
+        for title, options in self._sections.items():
+            with formatter.section(title):
+                formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
+        with formatter.section("Other"):
+            own = self.get_help_option(ctx)
+            formatter.write_dl([record] if own and (record := own.get_help_record(ctx)) else [])

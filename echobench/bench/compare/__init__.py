@@ -1,0 +1,1 @@
+"""``echobench compare``: servers side by side, in interleaved rounds."""

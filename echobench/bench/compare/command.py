@@ -1,0 +1,278 @@
+"""The command ``echobench compare``: from options to rounds, and from rounds to tables, a file and a status."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import click
+
+from ..command import Sectioned
+from ..files import Target, json_target, open_targets, picture_target, store, text_target
+from ..load.checks import is_ours
+from ..run import environment
+from ..run.result import Result
+from ..run.stored import ResultError
+from . import gate, profiles, rounds
+from .comparison import IDEAL, Calls, Comparison, Load, Memory, Run, Subject, read
+from .conform import essentials
+from .fair import disturbance
+from .judge import as_stored, judge
+from .live import watch_on
+from .meters import callruns
+from .meters.idle import connection_memory
+from .options import DEFAULTS, SECTIONS, SUBJECT
+from .page import compare_page
+from .rounds import Setting, Watch
+from .server import placement
+from .server.certificate import write as write_certificate
+from .server.subject import ideal
+from .terminal import console_for, show, show_gate, show_side_by_side
+
+INTERRUPTED: Final = 130  # as of a program that SIGINT ended
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """What is to be compared, and how."""
+
+    subjects: tuple[Subject, ...]
+    loads: tuple[Load, ...]
+    rounds: int
+    extra_rounds: int
+    seed: int
+    setting: Setting
+    idle_connections: int
+    count_calls: float
+    """Seconds for which system calls are counted under each load; 0 if they are not."""
+    notes: tuple[str, ...] = ()
+
+
+def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison | None) -> Order:
+    """Put the order together; what the options do not say comes from a stored run, or is the default."""
+    for name in ("rounds",):
+        if options[name] is not None and options[name] < 1:
+            raise click.UsageError(f"--{name} is at least 1, not {options[name]}")
+    given = {name: value for name, value in options.items() if value is not None}
+    known = {**DEFAULTS, **({"rounds": stored.rounds, "seed": stored.seed} if stored else {}), **given}
+    loads = [load for several in options["loads"] for load in several]
+    if not loads:
+        loads = list(stored.loads) if stored else profiles.parse("small,one")
+    if stored is None:
+        options = {**options, "duration": known["duration"], "warmup": known["warmup"]}
+    if options["duration"] is not None or options["warmup"] is not None:
+        loads = [profiles.timed(load, duration=options["duration"], warmup=options["warmup"]) for load in loads]
+    before = {each.name: each for each in stored.subjects} if stored else {}
+    subjects = {**before, **{each.name: each for each in named}}
+    subjects = {IDEAL: ideal(), **{name: each for name, each in subjects.items() if name != IDEAL}}
+    for kind, names in (("subject", [each.name for each in named]), ("load", [each.name for each in loads])):
+        for name in names:
+            if names.count(name) > 1:
+                raise click.UsageError(f"two {kind}s have the name {name!r}: give each its own")
+    server, load_cpus = options["server_cpus"] or (), options["load_cpus"] or ()
+    if stored and not (server or load_cpus):
+        server, load_cpus = stored.server_cpus, stored.load_cpus
+    there = placement.cores(placement.allowed())
+    if missing := sorted({*server, *load_cpus} - set(placement.allowed())):
+        if stored is None or options["server_cpus"] or options["load_cpus"]:
+            raise click.UsageError(f"there is no CPU {missing[0]} that we may use: choose from {placement.allowed()}")
+        server, load_cpus = (), ()
+    server, load_cpus, notes = placement.place(server, load_cpus, there)
+    setting = Setting(server_cpus=server, load_cpus=load_cpus, start_timeout=known["start_timeout"], host=known["host"])
+    return Order(
+        subjects=tuple(subjects.values()),
+        loads=tuple(loads),
+        rounds=known["rounds"],
+        extra_rounds=known["extra_rounds"],
+        seed=known["seed"],
+        setting=setting,
+        idle_connections=known["idle_connections"],
+        count_calls=known["count_calls"],
+        notes=tuple(notes),
+    )
+
+
+def compare_all(order: Order, watch: Watch) -> Comparison:
+    """Run it all. A Ctrl-C ends it early: what is complete is in the comparison."""
+    runs: list[Run] = []
+    memory: list[Memory] = []
+    calls: list[Calls] = []
+    notes = list(order.notes)
+    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    for note in order.notes:
+        watch.note(note)
+    cut_short = False
+    conformance = []
+    try:
+        with _certificate(order) as setting:
+            if order.idle_connections and any(load.plan.transport == "tcp" for load in order.loads):
+                watch.note("measuring what idle connections cost in memory")
+                found = (connection_memory(each, setting, order.idle_connections) for each in order.subjects)
+                memory += [each for each in found if each is not None]
+            conformance = essentials(order.subjects, order.loads, setting)
+            turns = rounds.turns(order.subjects, order.loads, order.rounds, order.seed)
+            rounds.make(turns, setting, watch, runs.append, rounds.measure)
+            for number in range(order.rounds + 1, order.rounds + order.extra_rounds + 1):
+                more = rounds.again(
+                    order.subjects, order.loads, runs, rounds=order.rounds, number=number, seed=order.seed
+                )
+                if more:
+                    watch.note(f"a round more, of {len(more)} runs: the host took time from others")
+                    rounds.make(more, setting, watch, runs.append, rounds.measure)
+            if order.count_calls:
+                notes += callruns.make(turns, runs, order.count_calls, setting=setting, watch=watch, keep=calls.append)
+    except KeyboardInterrupt:
+        cut_short = True
+    finally:
+        watch.over()
+    made = Comparison(
+        started=started,
+        environment=environment.describe(order.setting.host, is_ours(order.setting.host)),
+        seed=order.seed,
+        rounds=order.rounds,
+        server_cpus=order.setting.server_cpus,
+        load_cpus=order.setting.load_cpus,
+        subjects=order.subjects,
+        loads=order.loads,
+        runs=tuple(runs),
+        memory=tuple(memory),
+        calls=tuple(calls),
+        conformance=tuple(conformance),
+        notes=tuple(notes),
+        cut_short=cut_short,
+    )
+    said = disturbance(made)
+    return attrs.evolve(made, notes=(*notes, said)) if said else made
+
+
+@contextlib.contextmanager
+def _certificate(order: Order) -> Iterator[Setting]:
+    """Make a certificate for as long as it is needed, if there is a load over TLS."""
+    if not any(load.plan.transport == "tls" for load in order.loads):
+        yield order.setting
+        return
+    with tempfile.TemporaryDirectory(prefix="echobench-") as folder:
+        path = Path(folder) / "certificate.pem"
+        write_certificate(path, order.setting.host)
+        yield attrs.evolve(order.setting, certificate=str(path))
+
+
+def status(comparison: Comparison) -> int:
+    """Give the exit status: 1 if every subject beside the ideal failed, or the ideal itself."""
+    if comparison.cut_short:
+        return INTERRUPTED
+    rows = judge(comparison)
+    works = {row.subject for row in rows if row.verdict not in ("void", "not conformant")}
+    others = {each.name for each in comparison.subjects} - {IDEAL}
+    return 0 if IDEAL in works and (works & others or not others) else 1
+
+
+def _stored(path: str) -> Comparison:
+    try:
+        found = read(path)
+    except ResultError as error:
+        raise click.UsageError(str(error)) from None
+    return found if isinstance(found, Comparison) else as_comparison(found)
+
+
+def as_comparison(result: Result) -> Comparison:
+    """Make a comparison of one subject of a result of blast, to be put beside others."""
+    plan = result.plan
+    name = f"{plan.host}:{plan.port}"
+    how = "" if plan.model == "closed" else f" {plan.model}"
+    load = Load(name=f"{plan.transport}{how} {plan.flows} x {plan.window}, {plan.size} bytes", plan=plan)
+    return Comparison(
+        started=result.started,
+        environment=result.environment,
+        seed=plan.seed,
+        rounds=1,
+        server_cpus=(),
+        load_cpus=plan.cpus,
+        subjects=(Subject(name=name, address=name),),
+        loads=(load,),
+        runs=(Run(subject=name, load=load.name, round=1, place=1, result=result),),
+    )
+
+
+def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options: Any) -> int:
+    files = [each for each in subjects if isinstance(each, str)]
+    named = [each for each in subjects if isinstance(each, Subject)]
+    if files and (named or against):
+        raise click.UsageError("stored results are shown, and subjects are run: give one or the other")
+    if files:
+        titles = [path if files.count(path) == 1 else f"{path} ({n})" for n, path in enumerate(files, 1)]
+        show_side_by_side([(title, _stored(path)) for title, path in zip(titles, files, strict=True)])
+        return 0
+    stored = read_baseline(against) if against else None
+    if stored is None and options["tolerance"] is not None:
+        raise click.UsageError("--tolerance is for --against")
+    if not hasattr(os, "killpg"):
+        raise click.ClickException("compare starts and ends servers as POSIX systems do, and this is none")
+    order = make_order(options, named, stored)
+    targets = _targets(options["json"], options["html"], options["png"])
+    comparison = compare_all(order, watch_on(options["quiet"], order.rounds))
+    show(comparison)
+    failed = store(targets, comparison)
+    if stored is None or comparison.cut_short:
+        return failed or status(comparison)
+    tolerance = DEFAULTS["tolerance"] if options["tolerance"] is None else options["tolerance"]
+    findings = gate.gate(stored, comparison, tolerance)
+    show_gate(findings, gate.differences(stored, comparison), console_for())
+    return failed or gate.status(findings)
+
+
+def read_baseline(path: str) -> Comparison:
+    """Read a stored comparison for the gate. Raises click.UsageError."""
+    try:
+        found = read(path)
+    except ResultError as error:
+        raise click.UsageError(f"--against: {error}") from None
+    if not isinstance(found, Comparison):
+        raise click.UsageError(f"--against: {path} is a result of blast: give one of compare")
+    return found
+
+
+def _page(comparison: Comparison) -> str:
+    return compare_page(comparison, judge(comparison))
+
+
+def _targets(json: str | None, html: str | None, png: str | None) -> list[Target[Comparison]]:
+    """See before anything is run that what is to be kept can be written. Raises click.UsageError."""
+    return open_targets(
+        ("--json", json, lambda path: json_target(path, as_stored)),
+        ("--html", html, lambda path: text_target(path, _page)),
+        ("--png", png, lambda path: picture_target(path, _picture)),
+    )
+
+
+def _picture(comparison: Comparison) -> bytes:
+    from .picture import compare_png  # matplotlib is an extra, and slow to import
+
+    return compare_png(comparison)
+
+
+def _command(**options: Any) -> None:
+    click.get_current_context().exit(_compare(**options))
+
+
+compare = Sectioned(
+    "compare",
+    callback=_command,
+    sections=SECTIONS,
+    params=[
+        click.Argument(["subjects"], nargs=-1, type=SUBJECT, metavar="[NAME=COMMAND]..."),
+        *(option for options in SECTIONS.values() for option in options),
+    ],
+    help="""Run echo servers in turns under the same load, beside our own, and say how they compare.
+
+    A subject is 'name=command with {port}' (also {host}, {proto}, {certificate}), or name=host:port of one that runs.
+    Our own server always takes part under the name ideal. Stored comparisons, given as FILE.json, are shown side by
+    side. The status is 0 if all went well, 1 if all subjects failed or --against found one slower, 2 if the options
+    are wrong, 3 if --against cannot tell.""",
+)

@@ -1,0 +1,114 @@
+"""How a comparison goes, on standard error: a line for each run, and on a terminal one that says what is under way."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from ..words import quantity
+from .comparison import Run
+from .judge import per_cpu, rate
+from .rounds import Turn, Watch
+
+
+def watch_on(quiet: bool, rounds: int, console: Console | None = None) -> Watch:
+    """Give the progress that suits where standard error leads."""
+    console = console or Console(stderr=True, highlight=False)
+    if quiet:
+        return Nobody()
+    return (
+        OnTerminal(console, rounds) if console.is_terminal and not console.is_dumb_terminal else Lines(console, rounds)
+    )
+
+
+def clock(seconds: float) -> str:
+    """Write a time as minutes and seconds."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+class Nobody:
+    """Progress that nobody looks at."""
+
+    def turn(self, turn: Turn, left: float) -> None:
+        """Do nothing."""
+
+    def done(self, run: Run) -> None:
+        """Do nothing."""
+
+    def note(self, sentence: str) -> None:
+        """Do nothing."""
+
+    def over(self) -> None:
+        """Do nothing."""
+
+
+class Lines:
+    """A line for each run."""
+
+    def __init__(self, console: Console, rounds: int) -> None:
+        self._console, self._rounds = console, rounds
+        self._left = 0.0
+
+    def turn(self, turn: Turn, left: float) -> None:
+        """Keep how much is left."""
+        self._left = left
+
+    def done(self, run: Run) -> None:
+        """Print how it went."""
+        self._print(f"{words(run, self._rounds)}  ({clock(self._left)} left at its beginning)")
+
+    def note(self, sentence: str) -> None:
+        """Print it."""
+        self._print(sentence)
+
+    def over(self) -> None:
+        """Print nothing more."""
+
+    def _print(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+
+
+class OnTerminal(Lines):
+    """The same, and a line that is written over and over."""
+
+    def __init__(self, console: Console, rounds: int) -> None:
+        super().__init__(console, rounds)
+        self._live: Live | None = None
+
+    def turn(self, turn: Turn, left: float) -> None:
+        """Say what begins."""
+        super().turn(turn, left)
+        text = f"round {turn.round}/{self._rounds}  {turn.load.name}  {turn.subject.name}"
+        until = time.monotonic() + left
+        self.over()
+        # Once a second: more often would cost processor time that server and load may need.
+        self._live = Live(console=self._console, refresh_per_second=1, transient=True, get_renderable=lambda: Spinner(
+            "dots", Text(f"{text}  {clock(max(0.0, until - time.monotonic()))} left")))  # fmt: skip
+        self._live.start()
+
+    def done(self, run: Run) -> None:
+        """Print how it went."""
+        self.over()
+        self._print(words(run, self._rounds))
+
+    def over(self) -> None:
+        """Take the line away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def words(run: Run, rounds: int) -> str:
+    """Write a run as a line."""
+    of = f"/{rounds}" if run.round <= rounds else ""  # one more, for what was disturbed
+    head = f"round {run.round}{of}  {run.load}  {run.subject}  "
+    if run.failure is not None:
+        return f"{head}failed: {run.failure}{''.join(f'; {line}' for line in run.output[-1:])}"
+    work = per_cpu(run)
+    cost = f"  {quantity(work)}/CPU s" if work is not None else ""
+    odd = "".join(f"; {each}" for each in run.troubles)
+    return f"{head}{quantity(rate(run) or 0)}/s{cost}{odd}"

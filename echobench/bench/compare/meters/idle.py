@@ -1,0 +1,47 @@
+"""What an idle connection costs a server in memory: a quick measure of its own, beside the rounds."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import time
+from typing import Final
+
+from ...load.worker import SPARE, allow_descriptors
+from ..comparison import Memory, Subject
+from ..rounds import Setting
+from ..server.subject import Server, SubjectError
+from . import proctree
+
+SETTLE: Final = 0.2  # seconds for what is freed or touched late
+RESET: Final = struct.pack("ii", 1, 0)  # struct linger of socket(7): closed by a reset, nothing stays in TIME_WAIT
+
+
+def connection_memory(subject: Subject, setting: Setting, connections: int) -> Memory | None:
+    """Open idle connections to a fresh server, and look how it grows; None if that cannot be known."""
+    if not proctree.KNOWN or subject.command is None:
+        return None
+    allow_descriptors(connections + SPARE)
+    with contextlib.suppress(SubjectError, OSError):
+        server = Server(
+            subject,
+            "tcp",
+            host=setting.host,
+            cpus=setting.server_cpus,
+            start_timeout=setting.start_timeout,
+        )
+        with server, contextlib.ExitStack() as stack:
+            assert server.keeper is not None
+            time.sleep(SETTLE)
+            before = proctree.own_memory(server.keeper)
+            for _ in range(connections):
+                sock = stack.enter_context(socket.create_connection((server.host, server.port), 5))
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            sock.sendall(b"all here?")  # connections are accepted in order: when the last one echoes, all are
+            if not sock.recv(64):
+                return None
+            time.sleep(SETTLE)
+            after = proctree.own_memory(server.keeper)
+        return Memory(subject=subject.name, connections=connections, before=before, after=after)
+    return None

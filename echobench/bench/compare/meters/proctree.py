@@ -1,0 +1,160 @@
+"""What a tree of processes uses, on Linux: processor time, memory, turns on a processor. Elsewhere it is not known."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from ..comparison import Usage
+from ..server.keeper import descendants
+
+KNOWN: Final = sys.platform == "linux"
+TICK: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+
+@attrs.frozen(kw_only=True)
+class Reading:
+    """A tree at one moment. Times are in seconds."""
+
+    at: float
+    cpu: float
+    """Of all processes that live, with their threads, and of the children that they have waited for."""
+    threads: dict[int, tuple[float, int]]
+    """Processor time and number of turns of each thread that lives."""
+    machine: float | None
+    """That the server's CPUs were busy for, or that the host took."""
+    stolen: float | None
+    """That the host took, on average over the server's and the load's CPUs."""
+    peak: int
+    processes: int
+
+
+def take(keeper: int, cpus: Collection[int], load: Collection[int] = ()) -> Reading:
+    """Read what all below a keeper have used so far; ``cpus`` are the server's, ``load`` the load's, if known."""
+    pids = descendants(keeper)
+    spent = _spent()
+    return Reading(
+        at=time.perf_counter(),
+        cpu=sum(map(_cpu, pids)),
+        threads=dict(item for pid in pids for item in _threads(pid)),
+        machine=_busy(spent, cpus),
+        stolen=_stolen(spent, {*cpus, *load} if cpus and load else spent),
+        peak=sum(_status(pid, "VmHWM") for pid in pids),
+        processes=len(pids),
+    )
+
+
+def threads(keeper: int) -> list[int]:
+    """Give the ids of all threads of all processes below a keeper."""
+    found: list[int] = []
+    for pid in descendants(keeper):
+        with contextlib.suppress(OSError):
+            found += map(int, os.listdir(f"/proc/{pid}/task"))
+    return found
+
+
+def used(before: Reading, after: Reading) -> Usage:
+    """Give what was used between two readings."""
+    cpu = max(0.0, after.cpu - before.cpu)
+    nothing = (0.0, 0)
+    grown = [
+        (now[0] - then[0], now[1] - then[1])
+        for thread, now in after.threads.items()
+        for then in [before.threads.get(thread, nothing)]
+    ]
+    others = None
+    if before.machine is not None and after.machine is not None:
+        others = max(0.0, after.machine - before.machine - cpu)
+    window, steal = after.at - before.at, None
+    if before.stolen is not None and after.stolen is not None and window > 0:
+        steal = max(0.0, after.stolen - before.stolen) / window
+    return Usage(
+        window=window,
+        cpu=cpu,
+        busiest=max((seconds for seconds, _ in grown), default=0.0),
+        others=others,
+        switches=sum(turns for _, turns in grown),
+        peak=max(before.peak, after.peak) or None,
+        processes=after.processes,
+        steal=steal,
+    )
+
+
+def own_memory(keeper: int) -> int:
+    """Give the resident bytes that all below a keeper have for themselves, or share with the kernel; not of files.
+
+    From smaps_rollup, which walks the pages: the counters in status lag behind by up to some hundred KiB (proc(5)).
+    Pages that several processes share count in part for each.
+    """
+    return sum(_pages(pid) for pid in descendants(keeper))
+
+
+def _pages(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        found = re.findall(r"^Pss_(?:Anon|Shmem):\s+(\d+) kB", text, re.MULTILINE)
+        if len(found) == 2:
+            return sum(map(int, found)) << 10
+    return _status(pid, "RssAnon") + _status(pid, "RssShmem")
+
+
+def _cpu(pid: int) -> float:
+    """Give the seconds that a process has used, with its threads (those that ended too) and the children it waited for.
+
+    The first from the process's own clock, which is exact to the nanosecond where /proc counts in ticks of 10 ms
+    (clock_getcpuclockid(3); the number is made as in linux/posix-timers.h).
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2].split()
+        return time.clock_gettime(~pid << 3 | 2) + (int(fields[13]) + int(fields[14])) / TICK
+    return 0.0
+
+
+def _threads(pid: int) -> list[tuple[int, tuple[float, int]]]:
+    """Give each thread's time on a processor and its number of turns (Documentation/scheduler/sched-stats.rst)."""
+    found = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                ran, _, turns = (task / "schedstat").read_text().split()
+                found.append((int(task.name), (int(ran) / 1e9, int(turns))))
+    return found
+
+
+def _spent() -> dict[int, list[int]]:
+    """Give for each CPU the ticks that it has spent so far, by kind, as proc_stat(5) orders them."""
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/stat").read_text().splitlines()
+    found = (re.match(r"cpu(\d+) (.*)", line) for line in lines)
+    return {int(each[1]): [int(ticks) for ticks in each[2].split()] for each in found if each}
+
+
+def _busy(spent: dict[int, list[int]], cpus: Collection[int]) -> float | None:
+    """Give the seconds that CPUs have spent on programs, interrupts left out, and waited for the host."""
+    if not cpus or not spent:
+        return None
+    each = (spent[cpu] for cpu in cpus if cpu in spent)
+    return sum(user + nice + system + steal for user, nice, system, _, _, _, _, steal, *_ in each) / TICK
+
+
+def _stolen(spent: dict[int, list[int]], cpus: Collection[int]) -> float | None:
+    """Give the seconds that CPUs have waited for the host, on average."""
+    known = [spent[cpu][7] for cpu in cpus if cpu in spent]
+    return sum(known) / len(known) / TICK if known else None
+
+
+def _status(pid: int, name: str) -> int:
+    """Give a field of /proc/PID/status that is in KiB, in bytes."""
+    with contextlib.suppress(OSError):
+        found = re.search(rf"^{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        return int(found[1]) << 10 if found else 0
+    return 0

@@ -1,0 +1,167 @@
+"""The page of a comparison: for each load its table, percent of the ideal as bars, and percentile curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..blast.rows import model
+from ..drawing.bars import Bar, draw_bars
+from ..drawing.lines import percentile_figure
+from ..drawing.markup import Content, Html, tag
+from ..drawing.page import NARROW, WIDE, described, framed, page, run_by, section, table
+from ..drawing.scales import Scale, scale
+from ..run.histogram import Histogram
+from ..words import apiece, duration, quantity
+from .comparison import Comparison, Load, Subject
+from .judge import Row
+
+HEAD = (
+    "subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo", "verdict",
+)  # fmt: skip
+
+
+def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
+    """Give the page."""
+    lead = [
+        tag("p", f"{comparison.rounds} rounds, in each of which every server had its turn; {cpus(comparison)}."),
+        tag("p", f"Begun {comparison.started}.", class_="muted"),
+    ]
+    notes = [*comparison.notes, *(["It was ended early: this is what was complete."] if comparison.cut_short else [])]
+    sections: list[Content] = [
+        section("What a reader has to know", tag("ul", [tag("li", note) for note in notes], class_="verdicts"))
+        if notes
+        else None,
+        [_load(comparison, load, [row for row in rows if row.load == load.name]) for load in comparison.loads],
+        section(
+            "The servers",
+            tag("div", table(("how they were had", ""), map(_subject, comparison.subjects)), class_="named"),
+        ),
+        _odd(comparison),
+        section("The circumstances", described(comparison.environment), run_by(comparison.environment)),
+    ]
+    return page("Echo servers compared", lead, sections)
+
+
+def cpus(comparison: Comparison) -> str:
+    """Say who was on which CPUs."""
+    return ", ".join(
+        f"{who} on {'CPU' if len(which) == 1 else 'CPUs'} {' '.join(map(str, which))}" if which else f"{who} on any CPU"
+        for who, which in (("servers", comparison.server_cpus), ("load", comparison.load_cpus))
+    )
+
+
+def percent(row: Row) -> str:
+    """Write percent of ideal; that it is of rates and not of work per CPU second is said."""
+    return "-" if row.ratio is None else f"{100 * row.ratio:.1f}{'' if row.basis == 'cpu' else ' by rate'}"
+
+
+def interval(row: Row) -> str:
+    """Write its interval."""
+    return "-" if row.low is None or row.high is None else f"{100 * row.low:.1f} to {100 * row.high:.1f}"
+
+
+def best_first(rows: Sequence[Row]) -> list[Row]:
+    """Put rows in the order in which they are shown; those without a ratio are last."""
+    return sorted(rows, key=lambda row: (row.ratio is None, -(row.ratio or 0)))
+
+
+def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
+    rows = best_first(rows)
+    return section(
+        load.name,
+        tag("p", f"{load.plan.transport.upper()}, messages of {load.plan.size} bytes; {model(load.plan)}."),
+        _bars(comparison, load, rows),
+        tag("div", table(HEAD, [_cells(row) for row in rows], label=load.name), class_="named broad"),
+        tag("ul", [tag("li", tag("strong", row.subject), f": {row.verdict}: {row.why}") for row in rows], class_="why"),
+        _curves(comparison, load),
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.subject,
+        percent(row),
+        interval(row),
+        *("-" if value is None else quantity(round(value)) for value in (row.per_cpu, row.rate)),
+        duration(row.p50),
+        duration(row.p99),
+        "-" if row.lost is None else f"{row.lost:.3%}",
+        apiece(row.system_calls),
+        row.verdict,
+    )
+
+
+def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:
+    """Give the bars of one load's rows; where there is no ratio the verdict is said instead."""
+    return [
+        Bar(name=row.subject, said=row.verdict)
+        if row.ratio is None
+        else Bar(
+            name=row.subject,
+            value=row.ratio,
+            low=row.ratio if row.low is None else row.low,
+            high=row.ratio if row.high is None else row.high,
+            said=(f"{percent(row)} %" if row.basis == "cpu" else f"{100 * row.ratio:.1f} % by rate")
+            + (f", {row.verdict}" if row.verdict == "too noisy" else ""),
+            plain=row.subject == comparison.subjects[0].name,
+        )
+        for row in rows
+    ]
+
+
+def bars_scale(bars: Sequence[Bar]) -> Scale:
+    """Give the axis of bars."""
+    return scale([end for bar in bars if bar.value is not None for end in (bar.value, bar.high)], str, log=False)
+
+
+def _bars(comparison: Comparison, load: Load, rows: list[Row]) -> Html | None:
+    bars = bars_of(comparison, rows)
+    if all(bar.value is None for bar in bars):
+        return None
+    title = f"{load.name}: percent of {comparison.subjects[0].name}"
+    axis = bars_scale(bars)
+    text = "; ".join(f"{bar.name} {bar.said}" for bar in bars)
+    return framed(
+        title,
+        tag("div", draw_bars(title, text, bars, axis, WIDE), class_="wide"),
+        tag("div", draw_bars(title, text, bars, axis, NARROW), class_="narrow"),
+        head=("subject", "% of ideal", "95 % interval"),
+        rows=[(row.subject, percent(row), interval(row)) for row in rows],
+        note="work per second of the server's processor time, if not said otherwise; thin lines are 95 % intervals",
+    )
+
+
+def merged(comparison: Comparison, load: Load) -> list[tuple[str, Histogram]]:
+    """Give each subject's times under a load, the rounds' histograms merged."""
+    named = []
+    for subject in comparison.subjects:
+        times = Histogram()
+        for run in comparison.runs:
+            if (run.subject, run.load) == (subject.name, load.name) and run.result and not run.failure:
+                tally = run.result.tally
+                times.add(tally.from_intended if load.plan.model == "open" else tally.from_send)
+        named.append((subject.name, times))
+    return named
+
+
+def _curves(comparison: Comparison, load: Load) -> Html | None:
+    due = "due" if load.plan.model == "open" else "sent"
+    return percentile_figure(merged(comparison, load), f"from when messages were {due}, the rounds' histograms merged")
+
+
+def _subject(subject: Subject) -> tuple[str, str]:
+    return subject.name, subject.command or f"it ran already at {subject.address}"
+
+
+def _odd(comparison: Comparison) -> Html | None:
+    said = dict.fromkeys(
+        f"{run.subject}, {run.load}: {sentence}"
+        for run in comparison.runs
+        for sentence in [*([run.failure] if run.failure else []), *run.troubles]
+    )
+    said |= dict.fromkeys(
+        f"{calls.subject}, {calls.load}: its system calls were not counted: {calls.failure}"
+        for calls in comparison.calls
+        if calls.failure
+    )
+    return section("What was odd", tag("ul", [tag("li", each) for each in said])) if said else None

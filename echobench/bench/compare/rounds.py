@@ -1,0 +1,187 @@
+"""Makes the runs of a comparison: rounds of all loads and all subjects, each server started afresh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import attrs
+import numpy as np
+
+from ..load import LoadError, runner
+from ..run.plan import Plan
+from ..run.result import Result
+from .comparison import IDEAL, Load, Run, Subject
+from .fair import lacking
+from .meters.usage import Meter, UsageMeter
+from .server.subject import Server, SubjectError, ideal_tls
+
+GIVE_UP: Final = 2  # times that a subject may fail to start under a load before it is not tried again
+MOMENT: Final = 0.5  # seconds in which it is known that a process has ended, on a busy machine too
+AROUND: Final = 1.5  # seconds that starting and ending a server and a load take beside the run
+
+
+@attrs.frozen(kw_only=True)
+class Turn:
+    """When a subject runs under a load."""
+
+    round: int
+    place: int
+    subject: Subject
+    load: Load
+
+
+@attrs.frozen(kw_only=True)
+class Setting:
+    """What all runs have in common."""
+
+    server_cpus: tuple[int, ...] = ()
+    load_cpus: tuple[int, ...] = ()
+    start_timeout: float = 10.0
+    host: str = "127.0.0.1"
+    certificate: str = ""
+
+
+class Watch(Protocol):
+    """Is told how a comparison goes."""
+
+    def turn(self, turn: Turn, left: float) -> None:
+        """Take that a run begins, and how many seconds all that is left will take."""
+
+    def done(self, run: Run) -> None:
+        """Take that it is over."""
+
+    def note(self, sentence: str) -> None:
+        """Take something to know."""
+
+    def over(self) -> None:
+        """Know that all is over."""
+
+
+def turns(subjects: Sequence[Subject], loads: Sequence[Load], rounds: int, seed: int) -> list[Turn]:
+    """Give the order: round by round, load by load, the subjects in an order drawn anew each time."""
+    random = np.random.default_rng(seed)
+    made = []
+    for number in range(1, rounds + 1):
+        for load in loads:
+            for place, index in enumerate(random.permutation(len(subjects)), 1):
+                made.append(Turn(round=number, place=place, subject=subjects[index], load=load))
+    return made
+
+
+def again(
+    subjects: Sequence[Subject], loads: Sequence[Load], runs: Sequence[Run], *, rounds: int, number: int, seed: int
+) -> list[Turn]:
+    """Give the order of a round more, for what the host has disturbed: empty if all has its ``rounds``."""
+    made: list[Turn] = []
+    for load in loads:
+        wanted = {each.name for each in subjects if lacking(runs, each.name, load.name, rounds)}
+        these = [each for each in subjects if each.name in wanted or (wanted and each.name == IDEAL)]
+        made += (attrs.evolve(turn, round=number) for turn in turns(these, [load], 1, seed + number))
+    return made
+
+
+def seconds(plan: Plan) -> float:
+    """Estimate how long a run takes."""
+    return plan.warmup + plan.duration + plan.cooldown + AROUND
+
+
+def fits(subject: Subject, load: Load) -> str | None:
+    """Say why a subject cannot run under a load; None if it can be tried."""
+    known = "{proto}" in (subject.command or "") or subject.name == IDEAL
+    if load.plan.transport == "tls" and not known:
+        return "not tried over TLS: its command has no {proto}"
+    return None
+
+
+def make(
+    order: Sequence[Turn], setting: Setting, watch: Watch, keep: Callable[[Run], None], one: Callable[..., Run]
+) -> None:
+    """Make all runs. What fails is kept as failed, and the rest goes on; a Ctrl-C raises KeyboardInterrupt.
+
+    ``one`` makes a run: :func:`measure`, or what a test puts in its place.
+    """
+    left = sum(seconds(turn.load.plan) for turn in order if not fits(turn.subject, turn.load))
+    failures: dict[tuple[str, str], int] = {}
+    for turn in order:
+        why, pair = fits(turn.subject, turn.load), (turn.subject.name, turn.load.name)
+        if why is None and failures.get(pair, 0) >= GIVE_UP:
+            why = f"not tried again after {GIVE_UP} failures"
+            left -= seconds(turn.load.plan)
+        if why is not None:
+            keep(_run(turn, failure=why))
+            continue
+        watch.turn(turn, max(0.0, left))
+        run = one(turn, setting, watch.note)
+        left -= seconds(turn.load.plan)
+        failures[pair] = failures.get(pair, 0) + 1 if run.result is None else 0
+        keep(run)
+        watch.done(run)
+
+
+def measure(turn: Turn, setting: Setting, note: Callable[[str], None] = lambda sentence: None) -> Run:
+    """Make a run, and measure what the server used."""
+    meter = UsageMeter(setting.server_cpus, setting.load_cpus)
+    run = conduct(turn, setting, meter)
+    return attrs.evolve(run, usage=meter.usage)
+
+
+def conduct(turn: Turn, setting: Setting, meter: Meter) -> Run:
+    """Start the server, offer the load while the meter looks, and end the server."""
+    subject, plan = turn.subject, turn.load.plan
+    if plan.transport == "tls" and subject.name == IDEAL:
+        subject = ideal_tls(subject)
+    try:
+        server = Server(
+            subject,
+            plan.transport,
+            host=setting.host,
+            cpus=setting.server_cpus,
+            start_timeout=setting.start_timeout,
+            certificate=setting.certificate,
+        )
+    except OSError as error:
+        return _run(turn, failure=f"no port could be had for it: {error}")
+    result: Result | None = None
+    failure: str | None = None
+    output: tuple[str, ...] = ()
+    try:
+        with server:
+            result, failure = _offer(plan, setting, server, meter)
+            if failure or server.gone():
+                output = server.output()
+    except SubjectError as error:
+        failure, output = str(error), error.output
+    return _run(turn, result=result, failure=failure, troubles=tuple(server.troubles), output=output)
+
+
+def _offer(plan: Plan, setting: Setting, server: Server, meter: Meter) -> tuple[Result | None, str | None]:
+    """Offer the load; returns the result, and why it does not count."""
+    cpus = setting.load_cpus
+    processes = max(1, min(len(cpus) or plan.processes, plan.flows))
+    here = attrs.evolve(plan, host=server.host, port=server.port, cpus=cpus, processes=processes, interval=60.0)
+    try:
+        meter.ready(server)
+        result = runner.run(here, meter)
+    except LoadError as error:
+        return None, f"{gone} during the run" if (gone := server.gone(MOMENT)) else str(error)
+    finally:
+        meter.finish()
+    if result.cut_short:
+        raise KeyboardInterrupt
+    # Its connections end with it, and blast may know before its keeper does.
+    left = result.tally.connections_lost or result.tally.refused
+    if gone := server.gone(MOMENT if left else 0.0):
+        return result, f"{gone} during the run"
+    return result, result.failures[0] if result.failures else None
+
+
+def _run(turn: Turn, **fields: object) -> Run:
+    known: dict[str, object] = {
+        "subject": turn.subject.name,
+        "load": turn.load.name,
+        "round": turn.round,
+        "place": turn.place,
+        **fields,
+    }
+    return Run(**known)  # type: ignore[arg-type]

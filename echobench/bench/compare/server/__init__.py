@@ -1,0 +1,1 @@
+"""Servers under test: started, awaited, pinned and ended."""

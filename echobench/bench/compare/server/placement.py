@@ -1,0 +1,58 @@
+"""Which CPUs the server gets, and which the load: never the same, nor two threads of one core."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from ...command import cpus as numbers
+
+MOST: Final = 3  # processes of load, if nothing else is said: one is as fast as most servers
+
+
+def allowed() -> tuple[int, ...]:
+    """Give the CPUs that this process may use; none where a process cannot be kept on one."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+
+
+def cores(cpus: tuple[int, ...], root: Path = Path("/sys/devices/system/cpu")) -> list[tuple[int, ...]]:
+    """Divide CPUs by the core whose threads they are (Documentation/ABI/stable/sysfs-devices-system-cpu)."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for cpu in cpus:
+        try:
+            siblings = numbers((root / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip())
+        except (OSError, ValueError):
+            siblings = (cpu,)
+        found.setdefault(siblings, []).append(cpu)
+    return [tuple(each) for each in found.values()]
+
+
+def place(
+    server: tuple[int, ...], load: tuple[int, ...], there: list[tuple[int, ...]]
+) -> tuple[tuple[int, ...], tuple[int, ...], list[str]]:
+    """Give the server's CPUs, the load's, and what is to be said about them; what is given is taken as it is.
+
+    By default the server has the first core, or rather one thread of it, and the load a thread of each of the next.
+    """
+    notes: list[str] = []
+    if not there:
+        if not (server or load):
+            notes.append("This system cannot keep a process on a CPU: server and load may share one.")
+        return server, load, notes
+    siblings = {cpu: core for core in there for cpu in core}
+
+    def free(taken: tuple[int, ...]) -> list[int]:
+        used = {cpu for each in taken for cpu in siblings.get(each, (each,))}
+        return [core[0] for core in there if not used.intersection(core)]
+
+    chosen = server or tuple((free(load) or [there[0][0]])[:1])
+    offered = load or tuple(free(chosen)[:MOST])
+    if not offered:
+        others = [cpu for cpu in siblings if cpu not in chosen]
+        offered = tuple(others[:1]) or chosen[:1]
+    if set(chosen) & set(offered):
+        notes.append("Server and load share a CPU: what one uses, the other lacks, and no rate here is a server's own.")
+    elif {siblings.get(cpu) for cpu in chosen} & {siblings.get(cpu) for cpu in offered}:
+        notes.append("Server and load are on two threads of one core, and slow each other down.")
+    return chosen, offered, notes

@@ -1,0 +1,171 @@
+"""A comparison on a terminal, or in a file: a table for each load, and what is odd beneath it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..blast.rows import model
+from ..words import apiece, duration, quantity
+from .comparison import Comparison
+from .gate import Finding
+from .judge import Row, judge
+
+WIDTH = 144  # columns where there is no terminal that has a width
+STYLES = {
+    "server-bound": "green", "waiting": "", "generator-bound": "yellow", "too noisy": "yellow",
+    "not conformant": "bold red", "void": "bold red",
+}  # fmt: skip
+OUTCOMES = {"passed": "green", "slower": "bold red", "cannot tell": "yellow"}
+
+
+def console_for() -> Console:
+    """Give standard output; wide enough for the table where it is no terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+
+
+def show(comparison: Comparison, console: Console | None = None) -> None:
+    """Print it all."""
+    console = console or console_for()
+    rows = judge(comparison)
+    for load in comparison.loads:
+        mine = [row for row in rows if row.load == load.name]
+        plan = load.plan
+        console.print()
+        console.print(Text(f"{load.name}: {plan.transport.upper()}, messages of {plan.size} bytes", style="bold"))
+        console.print(Text(model(plan), style="dim"))
+        console.print(table(mine))
+        for row in mine:
+            console.print(Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
+    _tell(comparison, console)
+
+
+def ratio(row: Row) -> str:
+    """Write percent of ideal with its interval."""
+    if row.ratio is None:
+        return "-"
+    ends = f" ({100 * row.low:.1f}..{100 * row.high:.1f})" if row.low is not None and row.high is not None else ""
+    mark = "" if row.basis == "cpu" else " by rate"
+    return f"{100 * row.ratio:.1f}{ends}{mark}"
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """Show the rows of one load, the best first."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    made.add_column("subject", overflow="fold")
+    names = (
+        "% of ideal (95 %)", "by rate", "per CPU s", "a second", "p50", "p99", "p99.9", "lost", "server", "load",
+        "calls/echo",
+    )  # fmt: skip
+    for name in names:
+        made.add_column(name, justify="right")
+    made.add_column("verdict")
+    for row in sorted(rows, key=lambda row: (row.ratio is None, -(row.ratio or 0))):
+        made.add_row(
+            row.subject,
+            ratio(row),
+            f"{100 * row.ratio_rate:.1f}" if row.ratio_rate is not None else "-",
+            *("-" if value is None else quantity(round(value)) for value in (row.per_cpu, row.rate)),
+            *(duration(value) for value in (row.p50, row.p99, row.p99_9)),
+            "-" if row.lost is None else "0" if not row.lost else f"{row.lost:.2%}",
+            *("-" if value is None else f"{value:.0%}" for value in (row.server_cpu, row.generator_cpu)),
+            apiece(row.system_calls),
+            Text(row.verdict, style=STYLES[row.verdict]),
+        )
+    return made
+
+
+def _tell(comparison: Comparison, console: Console) -> None:
+    """Print what the tables do not have: memory, failures, troubles, notes."""
+    console.print()
+    for memory in comparison.memory:
+        each = f"{memory.each / 1024:.1f} KiB" if memory.each >= 103 else "less than 0.1 KiB"
+        console.print(f"{memory.subject}: {each} of memory for an idle connection ({memory.connections} opened)")
+    said: dict[str, int] = {}
+    for run in comparison.runs:
+        last = f" (it wrote last: {' | '.join(run.output)})" if run.output else ""
+        for sentence in [*([run.failure + last] if run.failure else []), *run.troubles]:
+            key = f"{run.subject}, {run.load}: {sentence}"
+            said[key] = said.get(key, 0) + 1
+    for calls in comparison.calls:
+        if calls.failure:
+            said[f"{calls.subject}, {calls.load}: its system calls were not counted: {calls.failure}"] = 1
+    for sentence, times in said.items():
+        console.print(Text(f"{sentence}{f' ({times} times)' if times > 1 else ''}", style="yellow"))
+    for note in comparison.notes:
+        console.print(Text(note, style="cyan"))
+    place = f"servers on CPUs {_list(comparison.server_cpus)}, load on CPUs {_list(comparison.load_cpus)}"
+    console.print(
+        Text(
+            f"{comparison.rounds} rounds, seed {comparison.seed}; {place}; loopback, if not said otherwise", style="dim"
+        )
+    )
+    if comparison.cut_short:
+        console.print(Text("It was ended early: what is here is what was complete.", style="yellow"))
+
+
+def _list(cpus: Sequence[int]) -> str:
+    return ", ".join(map(str, cpus)) or "any"
+
+
+def show_gate(findings: Sequence[Finding], different: dict[str, tuple[object, object]], console: Console) -> None:
+    """Print what the gate says."""
+    console.print()
+    for name, (before, now) in different.items():
+        console.print(Text(f"{name}: {before} in the stored run, {now} now", style="yellow"))
+    for finding in findings:
+        line = Text.assemble(
+            (f"{finding.outcome}: ", OUTCOMES[finding.outcome]),
+            f"{finding.subject}, {finding.load}: {finding.sentence}",
+        )
+        console.print(line)
+
+
+def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console | None = None) -> None:
+    """Print stored comparisons beside each other: what differs between their machines first, then load by load."""
+    console = console or console_for()
+    names = list(dict.fromkeys(name for _, each in named for name in each.environment if name != "command"))
+    head = Table("differs", *(name for name, _ in named), box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in names:
+        values = [str(each.environment.get(name, "-")) for _, each in named]
+        if len(set(values)) > 1:
+            head.add_row(name, *values)
+    console.print(head if head.row_count else Text("Their environments are the same."))
+    judged = [judge(each) for _, each in named]
+    for load in dict.fromkeys(row.load for rows in judged for row in rows):
+        console.print()
+        console.print(Text(load, style="bold"))
+        plans = {str(x.plan) for _, each in named for x in each.loads if x.name == load}
+        if len(plans) > 1:
+            console.print(Text("Its settings differ: these are not the same load.", style="yellow"))
+        found = Table("subject", box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        for name, _ in named:
+            found.add_column(f"{name}: % of ideal", justify="right")
+            found.add_column("a second", justify="right")
+            found.add_column("verdict")
+        for subject in dict.fromkeys(row.subject for rows in judged for row in rows if row.load == load):
+            cells: list[str] = []
+            for rows in judged:
+                row = next((r for r in rows if (r.subject, r.load) == (subject, load)), None)
+                rate = "-" if row is None or row.rate is None else quantity(round(row.rate))
+                cells += ["-", "-", "-"] if row is None else [ratio(row), rate, row.verdict]
+            found.add_row(subject, *cells)
+        console.print(found)
+        _calls_side_by_side(load, [name for name, _ in named], judged, console)
+
+
+def _calls_side_by_side(load: str, names: Sequence[str], judged: Sequence[Sequence[Row]], console: Console) -> None:
+    """Print calls for an echo, if any are known: in a table of their own, as each file has three columns already."""
+    known = [{row.subject: row.system_calls for row in rows if row.load == load} for rows in judged]
+    found = Table("subject", box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for name in names:
+        found.add_column(f"{name}: calls/echo", justify="right")
+    for subject in dict.fromkeys(subject for each in known for subject in each):
+        if any(each.get(subject) is not None for each in known):
+            found.add_row(subject, *(apiece(each.get(subject)) for each in known))
+    if found.row_count:
+        console.print(found)

@@ -1,0 +1,72 @@
+"""The lines that several pages draw: percentile curves of histograms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from ..run.histogram import BEYOND, Histogram
+from ..words import duration, percent
+from .charts import Chart, Series
+from .markup import Html
+from .page import figure
+from .scales import percentile_scale, scale
+
+A_DECADE: Final = 24  # points
+TABLE: Final = (0.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99, 99.999)
+STYLES: Final = tuple(f"s{n}" for n in range(1, 13))  # the same six colours twice, with other dashes
+
+
+def percentiles(histogram: Histogram) -> list[tuple[float, float]]:
+    """Give (1/(1-p), nanoseconds) as far as the number of values supports, at least the median."""
+    total = histogram.total
+    if total < 2 * BEYOND:
+        return []
+    most = total / BEYOND
+    count = max(2, math.ceil(A_DECADE * math.log10(most)))
+    places = [most ** (n / count) for n in range(count + 1)]
+    return [(place, histogram.percentile(100 * (1 - 1 / place))) for place in places]
+
+
+def percentile_chart(named: Sequence[tuple[str, Histogram]], *, log: bool | None = None) -> Chart | None:
+    """Give the percentile curves of several histograms; None if no one has enough values."""
+    curves = [(name, histogram, percentiles(histogram)) for name, histogram in named]
+    series = tuple(
+        Series(name=name, points=tuple(points), style=STYLES[n % len(STYLES)])
+        for n, (name, _, points) in enumerate(curves)
+        if points
+    )
+    if not series:
+        return None
+    return Chart(
+        title="Round-trip time by percentile",
+        description="The further to the right, the rarer the message: each step of the axis is ten times as rare. "
+        + "; ".join(f"{name}: {_said(histogram)}" for name, histogram, points in curves if points),
+        x=percentile_scale(max(points[-1][0] for _, _, points in curves if points)),
+        y=scale([value for each in series for _, value in each.points], duration, log=log),
+        x_title="percentile",
+        y_title="round-trip time",
+        series=series,
+    )
+
+
+def percentile_figure(named: Sequence[tuple[str, Histogram]], note: str) -> Html | None:
+    """Draw the percentile curves of several histograms; None if no one has enough values."""
+    chart = percentile_chart(named)
+    if chart is None:
+        return None
+    rows = [
+        ("min" if not depth else percent(depth), *(_at(histogram, depth) for _, histogram in named))
+        for depth in TABLE
+        if any(histogram.supports(depth) for _, histogram in named)
+    ]
+    return figure(chart, ("percentile", *(name for name, _ in named)), rows, note)
+
+
+def _at(histogram: Histogram, depth: float) -> str:
+    return duration(histogram.percentile(depth)) if histogram.supports(depth) else "-"
+
+
+def _said(histogram: Histogram) -> str:
+    return ", ".join(f"{percent(depth)} {duration(value)}" for depth, value in histogram.percentiles().items())

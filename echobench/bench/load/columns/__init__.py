@@ -1,0 +1,1 @@
+"""The fast load engine, for Linux: many sockets at a time, as columns of a table."""

@@ -1,0 +1,54 @@
+"""The fast engine: load from the kernel's own tables (Linux, echobench/kernel/), for TCP and UDP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .... import kernel
+from ...run.plan import Share
+from ...run.tally import Tally
+from .. import Tick
+
+
+class ColumnsLoad:
+    """Chooses between the rooms for TCP and for UDP. See :class:`echobench.bench.load.Engine`."""
+
+    def __init__(self, share: Share, address: tuple[str, int], tick: Tick) -> None:
+        self._engine: Any
+        if share.plan.transport == "udp":
+            from .udp_models import ClosedUdp, FloodUdp, OpenUdp
+
+            model = {"closed": ClosedUdp, "open": OpenUdp, "flood": FloodUdp}[share.plan.model]
+            self._engine = model(share, address, tick)
+        else:
+            from .tcp import BUFFER
+            from .tcp_rows import TcpRows
+            from .tcp_streams import TcpStreams
+
+            plan = share.plan
+            sizes = plan.sizes()
+            rows = plan.model == "closed" and plan.window == 1 and len(sizes) == 1 and sizes[0] <= BUFFER
+            self._engine = (TcpRows if rows else TcpStreams)(share, address, tick)
+        self.tally: Tally = self._engine.tally
+        self.open, self.run = self._engine.open, self._engine.run
+        self.stop, self.close = self._engine.stop, self._engine.close
+
+    @staticmethod
+    def unavailable(share: Share) -> str | None:
+        """Say what it cannot do, or what this machine lacks."""
+        plan = share.plan
+        if plan.transport == "tls":
+            return "it has no TLS"
+        if plan.model == "connect":
+            return "it does not measure how fast connections are made"
+        if (missing := kernel.missing()) is not None:
+            return missing
+        if plan.transport == "udp":
+            from ....engines.udp.trial import joins, trial
+
+            if (failed := trial()) is not None:
+                return failed
+            return "this kernel does not cut up trains (UDP_SEGMENT)" if plan.gso and not joins() else None
+        from ....engines.tcp.ring_trial import try_ring
+
+        return try_ring()

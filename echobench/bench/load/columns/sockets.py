@@ -1,0 +1,95 @@
+"""Sockets for the engine with columns: bound where the plan says, connected, and non-blocking."""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import time
+from typing import Any, Final
+
+from twisted.internet.error import getConnectError
+
+from ...run.plan import Plan
+from .. import LoadError
+from ..failures import connect_failure
+from ..sources import bind_failure, binding, check_family
+
+CONNECTING: Final = 5.0  # seconds that a connection may take
+AT_ONCE: Final = 256  # connections that are being made at a time; more would overflow the other side's backlog
+RECEIVE_BUFFER: Final = 4 << 20
+
+
+def open_datagram(plan: Plan, flow: int, address: tuple[str, int]) -> socket.socket:
+    """Make a flow's UDP socket, which hears from ``address`` alone. Raises LoadError."""
+    sock, where = _bound(plan, flow, address, socket.SOCK_DGRAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        sock.connect(where)
+    except OSError as error:
+        sock.close()
+        raise _failure(plan, flow, error) from error
+    return sock
+
+
+def open_streams(plan: Plan, first: int, count: int, address: tuple[str, int]) -> list[socket.socket]:
+    """Connect ``count`` flows, some at a time. Raises LoadError, and then leaves nothing open."""
+    made: list[socket.socket] = []
+    done: list[socket.socket] = []
+    deadline = time.monotonic() + CONNECTING
+    with selectors.DefaultSelector() as selector:
+        try:
+            while len(done) < count:
+                while len(made) < count and len(made) - len(done) < AT_ONCE:
+                    sock, where = _bound(plan, first + len(made), address, socket.SOCK_STREAM)
+                    made.append(sock)
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    if (code := sock.connect_ex(where)) not in (0, errno.EINPROGRESS):
+                        raise OSError(code, os.strerror(code))
+                    selector.register(sock, selectors.EVENT_WRITE)
+                ready = selector.select(max(0.0, deadline - time.monotonic()))
+                if not ready:
+                    raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+                for key, _ in ready:
+                    one: Any = key.fileobj
+                    selector.unregister(one)
+                    if code := one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                        raise OSError(code, os.strerror(code))
+                    done.append(one)
+                deadline = time.monotonic() + CONNECTING
+        except OSError as error:
+            for sock in made:
+                sock.close()
+            raise _failure(plan, first, error) from error
+        except LoadError:
+            for sock in made:
+                sock.close()
+            raise
+    return made
+
+
+def _bound(plan: Plan, flow: int, address: tuple[str, int], kind: int) -> tuple[socket.socket, Any]:
+    """Make a flow's socket, and give it where to connect it to."""
+    check_family(plan, address[0])
+    family, _, _, _, where = socket.getaddrinfo(*address, type=kind, flags=socket.AI_NUMERICHOST)[0]
+    bound = binding(plan, flow)
+    try:
+        sock = socket.socket(family, kind)
+    except OSError as error:
+        raise bind_failure(bound, error.errno, str(error)) from error
+    sock.setblocking(False)
+    if bound != ("", 0):
+        host = bound[0] or ("::" if family == socket.AF_INET6 else "0.0.0.0")
+        try:
+            if kind == socket.SOCK_STREAM:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # earlier runs' ports are in TIME_WAIT
+            sock.bind(socket.getaddrinfo(host, bound[1], family, kind, flags=socket.AI_NUMERICHOST)[0][4])
+        except OSError as error:
+            sock.close()
+            raise bind_failure(bound, error.errno, str(error)) from error
+    return sock, where
+
+
+def _failure(plan: Plan, flow: int, error: OSError) -> LoadError:
+    return connect_failure(plan, flow, getConnectError(error), CONNECTING)

@@ -1,0 +1,215 @@
+"""Load over TCP by completion: io_uring brings what has come, with the bytes, for all connections at once.
+
+The server's engine does the same (engines/tcp_completion.py): one receive for each connection that goes on for as long
+as it lives, and buffers that are lent to the kernel. What is done with a batch depends on the load: with one message
+under way on each connection it is columns (tcp_rows.py), else each connection has a stream of its own (tcp_streams.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import select
+import socket
+import struct
+import time
+from typing import Final
+
+from ....kernel import ring as k
+from ....kernel.buffers import LentBuffers
+from ...run.plan import Share
+from ...run.tally import Tally
+from .. import LoadError, Tick
+from ..account import Account
+from ..window import SECOND, Window
+from .sockets import open_streams
+
+PATIENCE: Final = 0.01  # seconds to sleep at most when nothing comes
+BUFFER: Final = 1 << 16  # bytes
+MOST_BUFFERS: Final = 2048
+CANCEL: Final = 1 << 32  # the upper half of a request's user_data, if it is no receive; the lower is a connection
+AGAIN: Final = frozenset((-errno.ENOBUFS, -errno.ECANCELED, -errno.EINTR, -errno.EAGAIN))
+
+
+class TcpColumns:
+    """What all kinds of load over TCP have in common. See :class:`echobench.bench.load.Engine`."""
+
+    def __init__(self, share: Share, address: tuple[str, int], tick: Tick) -> None:
+        self.tally = Tally()
+        self.share, self.plan = share, share.plan
+        self._address, self._tick = address, tick
+        self.sockets: list[socket.socket] = []
+        self.alive: set[int] = set()
+        """Connections, by their number among this process's, that have not ended."""
+        self.receiving: set[int] = set()
+        """Those that have a receive under way."""
+        self.epoll = select.epoll()
+        self._rings = contextlib.ExitStack()
+        self.stopped = False
+        self.blocked: dict[int, memoryview] = {}
+        """What is still to be sent on connections that take no more at the moment."""
+        self._flow_of: dict[int, int] = {}
+        self.account: Account
+        self.rx: k.Ring
+        self.buffers: LentBuffers
+
+    def open(self) -> None:
+        """Connect all flows."""
+        self.sockets = open_streams(self.plan, self.share.first_flow, self.share.flows, self._address)
+        self.alive = set(range(len(self.sockets)))
+        self.tally.connections = len(self.sockets)
+
+    def stop(self) -> None:
+        """End the window now."""
+        self.stopped = True
+
+    def close(self) -> None:
+        """Close all connections, and the rings."""
+        self._rings.close()
+        for sock in self.sockets:
+            sock.close()
+        self.epoll.close()
+
+    def run(self, begin: int) -> None:
+        """Offer load."""
+        flows = len(self.sockets)
+        self.window = Window(self.plan, begin)
+        self.account = Account(self.plan, self.tally, self.window, self._tick)
+        try:
+            self.rx = self._rings.enter_context(contextlib.closing(k.Ring(1024, max(8192, 2 * flows))))
+            self.buffers = LentBuffers(self.rx, min(MOST_BUFFERS, max(64, 1 << (2 * flows - 1).bit_length())), BUFFER)
+        except OSError as error:
+            raise LoadError(f"io_uring gives no ring for {flows} connections: {error.strerror}") from error
+        self.buffers.lend(self.buffers.count)
+        self.epoll.register(self.rx.fd, select.EPOLLIN)
+        for flow in range(flows):
+            self.receive(flow)
+        self.rx.enter()
+        if (early := begin - time.perf_counter_ns()) > 0:
+            time.sleep(early / SECOND)
+        self.start()
+        self.offer()
+        self.finish()
+        self.account.finish()
+
+    def start(self) -> None:
+        """Prepare for a kind of load."""
+        raise NotImplementedError
+
+    def offer(self) -> None:
+        """Offer load until all is over."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Count what is still under way."""
+        raise NotImplementedError
+
+    def lost(self, flow: int) -> None:
+        """Count what was under way on a connection that has ended."""
+        raise NotImplementedError
+
+    def arrived(self, flow: int, data: memoryview, now: int) -> None:
+        """Check some bytes of a connection, and do what is to be done then."""
+        raise NotImplementedError
+
+    def over(self, now: int) -> bool:
+        """Whether nothing more is to be sent."""
+        if self.stopped or not self.alive:
+            self.window.cut(now)
+        return now >= self.window.last
+
+    def receive(self, flow: int) -> None:
+        """Have the ring receive for a connection from now on."""
+        self.receiving.add(flow)
+        self.rx.push(
+            k.OP_RECV, self.sockets[flow].fileno(), flow, sqe_flags=k.SQE_BUFFER_SELECT, ioprio=k.RECV_MULTISHOT
+        )
+
+    def one_by_one(self, n: int, now: int) -> int:
+        """Handle the first ``n`` completions each in its turn; returns how many brought bytes."""
+        rx, buffers = self.rx, self.buffers
+        at = rx.index[rx.chead] & rx.cmask
+        brought = 0
+        for i in range(at, at + n):
+            if rx.kind[i]:  # a cancellation's own
+                continue
+            flow, result, flags, number = rx.who[i], rx.result[i], rx.cqe_flags[i], rx.buffer[i]
+            if flags & k.CQE_F_BUFFER:
+                brought += 1
+                if flow in self.alive:
+                    self.arrived(flow, buffers.view(number)[:result], now)
+                buffers.give_back(number)
+            if flags & k.CQE_F_MORE:
+                continue
+            self.receiving.discard(flow)
+            if flow not in self.alive:
+                self.sockets[flow].close()
+            elif result > 0 or result in AGAIN:
+                self.receive(flow)
+            else:
+                self.end(flow)
+        return brought
+
+    def found(self) -> int:
+        """How many completions can be handled now, in one piece: those up to the edge of the ring."""
+        rx = self.rx
+        edge: int = rx.completions - (rx.index[rx.chead] & rx.cmask)
+        return min(rx.ready(), edge)
+
+    def done(self, n: int) -> None:
+        """Let the kernel use the places of the first ``n`` completions again."""
+        rx = self.rx
+        rx.index[rx.chead] = (rx.index[rx.chead] + n) & k.U32
+        if rx.queued:
+            rx.enter()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until there is something to do, and go on sending where there is room again."""
+        if self.rx.ready() and not self.blocked:
+            return
+        events = self.epoll.poll(0 if self.rx.ready() else seconds)
+        for fd, _ in events:
+            if fd != self.rx.fd:
+                self._unblocked(self._flow_of[fd])
+        if events and not self.rx.ready():  # there may be more completions than the ring has room for
+            self.rx.enter()
+
+    def write(self, flow: int, data: memoryview) -> None:
+        """Send some bytes on a connection, now or when there is room."""
+        try:
+            done = self.sockets[flow].send(data)
+        except BlockingIOError:
+            done = 0
+        except OSError:
+            self.end(flow)
+            return
+        if done < len(data):
+            self.block(flow, data[done:])
+
+    def block(self, flow: int, data: memoryview) -> None:
+        """Send the rest when there is room."""
+        self.blocked[flow] = data
+        fd = self.sockets[flow].fileno()
+        self._flow_of[fd] = flow
+        self.epoll.register(fd, select.EPOLLOUT)
+
+    def _unblocked(self, flow: int) -> None:
+        data = self.blocked.pop(flow)
+        self.epoll.unregister(self.sockets[flow].fileno())
+        self.write(flow, data)
+
+    def end(self, flow: int) -> None:
+        """Count a connection that has ended, before its time, with all that was under way on it."""
+        if flow not in self.alive:
+            return
+        self.alive.discard(flow)
+        if self.blocked.pop(flow, None) is not None:
+            self.epoll.unregister(self.sockets[flow].fileno())
+        self.tally.connections_lost += 1
+        self.lost(flow)
+        # By a reset: there is nothing more to be said, and no TIME_WAIT to be had for it (socket(7), SO_LINGER).
+        self.sockets[flow].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if flow in self.receiving:  # a socket stays open for as long as its receive is under way
+            self.rx.push(k.OP_ASYNC_CANCEL, -1, CANCEL | flow, addr=flow)
+        else:
+            self.sockets[flow].close()

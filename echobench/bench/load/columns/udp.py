@@ -1,0 +1,178 @@
+"""Load over UDP by columns: whatever has come on all the sockets is one batch (udp_tables.py), or one train each."""
+
+from __future__ import annotations
+
+import time
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from ....sockets import receive_drops
+from ..account import Account
+from ..flows import Flows
+from ..window import SECOND, Window
+from .udp_sender import FEW, UdpSender
+from .udp_tables import Part, Questions, Turn
+from .udp_trains import Trains
+
+SENT: Final = attrgetter("sent")
+
+
+class UdpColumns(UdpSender):
+    """What all models have in common. See :class:`echobench.bench.load.Engine`."""
+
+    answers: Turn | Trains
+    _next_look = 0
+
+    def run(self, begin: int) -> None:
+        """Offer load."""
+        window = self.window = Window(self.plan, begin)
+        self.account = Account(self.plan, self.tally, window, self._tick)
+        self.flows = Flows(self.plan, self.account, self.share.first_flow, self.share.flows)
+        self.questions = Trains(self.flows) if self.plan.gso else Questions(self.flows)
+        self.answers = self.questions if isinstance(self.questions, Trains) else Turn(self.flows)
+        if (early := begin - time.perf_counter_ns()) > 0:
+            time.sleep(early / SECOND)
+        self.offer()
+        self.flows.finish()
+        if self.plan.model != "flood":  # in which nobody looks at what comes back
+            self.tally.our_receive_buffer = sum(receive_drops(sock) for sock in self.sockets)
+        self.account.finish()
+
+    def offer(self) -> None:
+        """Offer a kind of load until all is over."""
+        raise NotImplementedError
+
+    def over(self, now: int) -> bool:
+        """Whether nothing more is to be sent."""
+        if self.stopped or not self.left:
+            self.window.cut(now)
+        return now >= self.window.last
+
+    def given_up(self, now: int) -> list[int]:
+        """Give up what is unanswered for too long; returns the flow of each.
+
+        To be called before what came is looked at: an answer that has waited here is late all the same.
+        """
+        if now < self._next_look:
+            return []
+        self._next_look = now + self.flows.timeout // 8
+        return self.flows.give_up(now)
+
+    def receive(self, events: list[tuple[int, int]], over: bool) -> int:
+        """Take what has come, check it, and send as much again; returns how many datagrams came."""
+        answers = self.answers
+        if isinstance(answers, Trains):
+            return self._receive_trains(answers, events, over)
+        parts: list[Part] = []
+        number = 0
+        receive, most = answers.incoming.receive, answers.count
+        for fd, _ in events:
+            flow = self.flow_of[fd]
+            try:
+                came = receive(fd, most - number, number)
+            except OSError as error:
+                self.refused(flow, error)
+                continue
+            if came:
+                parts.append((flow, number, number + came))
+                number += came
+                if number == most:
+                    break
+        if not number:
+            return 0
+        now = time.perf_counter_ns()
+        if number < FEW:
+            return self._take_few(parts, now, over)
+        if answers.check(parts):
+            return self._take(answers, parts, now, over)
+        handled = 0
+        for part in parts:  # whoever has nothing wrong is not to pay for it
+            if answers.check([part]):
+                handled += self._take(answers, [part], now, over)
+            else:
+                number, gone = self._one_by_one(part, now)
+                handled += number
+                self.owe(part[0], gone)
+        return handled
+
+    def _take_few(self, parts: list[Part], now: int, over: bool) -> int:
+        """Handle some so few that columns would take longer, and meanwhile others would wait to be seen."""
+        handled = 0
+        for part in parts:
+            flow = part[0]
+            number, gone = self._one_by_one(part, now)
+            handled += number
+            if not over and (number := self.take_owed(flow, gone, now)):
+                self.ask(flow, number, None)
+        return handled
+
+    def _receive_trains(self, trains: Trains, events: list[tuple[int, int]], over: bool) -> int:
+        """The same for trains, flow by flow, so that each finds its bytes in the processor's cache."""
+        handled = 0
+        for fd, _ in events:
+            flow = self.flow_of[fd]
+            try:
+                came = trains.incoming.receive(fd, trains.count)
+            except OSError as error:
+                self.refused(flow, error)
+                continue
+            if came:
+                handled += self._take_trains(trains, flow, came, over)
+        return handled
+
+    def _take_trains(self, trains: Trains, flow: int, came: int, over: bool) -> int:
+        """Count right answers, and send as many questions; returns how many those were."""
+        now = time.perf_counter_ns()
+        handled = 0
+        if back := trains.returned(flow, came):
+            for sent, several in groupby(back, SENT):
+                number = sum(train.piece.number for train in several)
+                self.account.all_returned(number, sent, now, trains.size)
+                handled += number
+        elif handled := trains.check(flow, 0, came):
+            due = trains.intended() if self.plan.model == "open" else None
+            self.account.all_answered(due, trains.sent(), now, trains.size)
+        else:
+            handled, gone = self._one_by_one((flow, 0, came), now)
+            self.owe(flow, gone)
+            return handled
+        if not over and (number := self.take_owed(flow, handled, now)):
+            self.ask(flow, number, None)
+        return handled
+
+    def _take(self, answers: Turn, parts: list[Part], now: int, over: bool) -> int:
+        """The same, for datagrams of many flows at once."""
+        account = self.account
+        sent = answers.sent()
+        handled = len(sent)
+        if self.plan.model == "open":
+            account.all_answered(answers.intended(), sent, now, answers.size)
+            return handled
+        account.all_answered(None, sent, now, answers.size)
+        if over:
+            return handled
+        if handled > self.left:
+            which, many = answers.owed()
+            self.owe(which, many)
+            return handled
+        self.left -= handled
+        first, end = parts[0][1], parts[-1][2]
+        began = answers.again(first, end)
+        send, fds = answers.outgoing.send, self.fds
+        for flow, first, end in parts:
+            taken = send(fds[flow], first, end - first)
+            if taken != end - first:
+                self.send(answers, flow, first, end - first, taken)
+        account.all_sent(handled, began)
+        return handled
+
+    def _one_by_one(self, part: Part, now: int) -> tuple[int, int]:
+        """Find out what each datagram is; returns how many they are, and how many are under way no more."""
+        flow, first, end = part
+        handled = gone = 0
+        for record in range(first, end):
+            for data in self.answers.each(record):
+                handled += 1
+                gone += self.flows.arrived(flow, data, now)
+        return handled, gone

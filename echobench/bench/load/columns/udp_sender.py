@@ -1,0 +1,164 @@
+"""Datagrams on their way out: sockets, and what becomes of what the kernel does not take."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import select
+import socket
+import time
+from typing import Any, Final
+
+import numpy as np
+
+from ....kernel.control import SOL_UDP, UDP_GRO
+from ...run.plan import Share
+from ...run.tally import Tally
+from .. import LoadError, Tick
+from ..account import Account
+from ..failures import too_long
+from ..flows import NEXT, Flows
+from ..schedule import Times
+from ..window import Window
+from .sockets import open_datagram
+from .udp_tables import Questions, Turn
+from .udp_trains import Trains
+
+PAUSE: Final = 10_000_000  # nanoseconds for which a flow whose port was refused sends nothing
+NO_ROOM: Final = 1_000_000  # or one for which the kernel had no room
+FEW: Final = 4  # datagrams; below it, columns cost more than they save
+ROUTE: Final = (errno.EMSGSIZE, errno.EINVAL, errno.EIO)
+
+
+class UdpSender:
+    """A process's sockets, one for each flow, and what is sent on them."""
+
+    def __init__(self, share: Share, address: tuple[str, int], tick: Tick) -> None:
+        self.tally = Tally()
+        self.share, self.plan, self.address, self._tick = share, share.plan, address, tick
+        self.sockets: list[socket.socket] = []
+        self.fds: list[int] = []
+        self.flow_of: dict[int, int] = {}
+        self.epoll = select.epoll()
+        self.stopped = False
+        self.owed = np.zeros(share.flows, np.int64)
+        """How many datagrams each flow may send beside those that replace an answer."""
+        self.owing = False
+        """Whether any is: to look through a column would cost more than a turn may."""
+        self.pause = np.zeros(share.flows, np.int64)
+        """Until when each flow sends nothing."""
+        self.window: Window
+        self.account: Account
+        self.flows: Flows
+        self.questions: Trains | Questions
+        self.left = share.count if share.count is not None else 1 << 62
+
+    def open(self) -> None:
+        """Open a socket for each flow."""
+        for flow in range(self.share.flows):
+            sock = open_datagram(self.plan, self.share.first_flow + flow, self.address)
+            self.sockets.append(sock)
+            if self.plan.gso and self.plan.model != "flood":
+                sock.setsockopt(SOL_UDP, UDP_GRO, 1)
+            self.fds.append(sock.fileno())
+            self.flow_of[sock.fileno()] = flow
+            if self.plan.model != "flood":
+                self.epoll.register(sock.fileno(), select.EPOLLIN)
+
+    def stop(self) -> None:
+        """End the window now."""
+        self.stopped = True
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for sock in self.sockets:
+            sock.close()
+        self.epoll.close()
+
+    def owe(self, flow: Any, number: Any) -> None:
+        """Let a flow send so many more; or a column of flows."""
+        self.owed[flow] += number
+        self.owing = True
+
+    def take_owed(self, flow: int, number: int, now: int) -> int:
+        """Say how many datagrams a flow may send now if it may send ``number`` more; the rest is owed to it."""
+        owed = number + int(self.owed[flow]) if self.owing else number
+        sends = min(owed, self.left, self.questions.most) if self.pause[flow] <= now else 0
+        if self.owing or sends < owed:
+            self.owed[flow] = owed - sends
+            self.owing = True
+        return sends
+
+    def ask(self, flow: int, number: int, intended: Times | None) -> None:
+        """Send new datagrams on a flow, whatever their sizes; ``intended`` is now in the closed model."""
+        self.left -= number
+        if (number >= FEW and self.questions.equal) or isinstance(self.questions, Trains):
+            first = int(self.flows.table[NEXT, flow])
+            records, now = self.questions.fill(flow, number, intended)
+            self.flows.departed(flow, first, number, now)
+            self.send(self.questions, flow, 0, records)
+            if intended is None:
+                self.account.all_sent(number, now)
+            else:
+                self.account.all_sent_late(intended, now)
+            return
+        now = time.perf_counter_ns()
+        for due in [now] * number if intended is None else intended.tolist():
+            sequence = int(self.flows.table[NEXT, flow])
+            data = self.flows.begin(flow, due, now)
+            try:
+                self.sockets[flow].send(data)
+                self.account.sent(due, now)
+            except OSError as error:
+                if error.errno in (errno.EAGAIN, errno.ENOBUFS):
+                    self._not_sent(flow, sequence)
+                else:
+                    self.refused(flow, error)
+
+    def send(self, turn: Turn | Trains, flow: int, first: int, number: int, taken: int | None = None) -> None:
+        """Hand records to the kernel, all of them, or say what became of them; ``taken`` is a first call's answer."""
+        done = 0
+        while done < number:
+            if taken is None:
+                taken = turn.outgoing.send(self.fds[flow], first + done, number - done)
+            error = ctypes.get_errno()
+            if taken > 0:
+                done += taken
+                taken = None
+                continue
+            if error == errno.ECONNREFUSED:  # said of an earlier one, instead of sending this one
+                self.tally.sent -= self._counting(flow, turn.sequences(flow, first + done, number - done))
+                self.refused(flow, OSError(error, "sendmmsg"))
+                return
+            if error in (errno.EAGAIN, errno.ENOBUFS):
+                left = turn.sequences(flow, first + done, number - done)
+                self.tally.sent -= self._counting(flow, left)
+                for sequence in left:
+                    self._not_sent(flow, sequence)
+                return
+            self.refused(flow, OSError(error, "sendmmsg"))
+
+    def _counting(self, flow: int, sequences: list[int]) -> int:
+        """How many of a flow's datagrams are in the window."""
+        return sum(self.account.counts(self.flows.due(self.flows.place(flow, n))) for n in sequences)
+
+    def _not_sent(self, flow: int, sequence: int) -> None:
+        """End a datagram that the kernel had no room for."""
+        self.flows.end(flow, sequence, "send_buffer_full")
+        self.owe(flow, 1)
+        self.pause[flow] = time.perf_counter_ns() + NO_ROOM
+
+    def refused(self, flow: int, error: OSError) -> None:
+        """Count a refusal by ICMP for all that is under way on a flow. Raises LoadError for any other error."""
+        if error.errno in ROUTE and self.plan.gso:
+            raise LoadError(
+                f"a train of datagrams of {self.questions.size} bytes cannot be sent to {self.address[0]}: "
+                "they are larger than the route allows, or the interface cannot cut them up; "
+                "give a smaller --size, or leave out --gso"
+            )
+        if error.errno == errno.EMSGSIZE:
+            raise too_long(self.plan)
+        if error.errno != errno.ECONNREFUSED:
+            raise LoadError(f"sending to {self.address[0]} port {self.address[1]}: {error.strerror}") from error
+        self.owe(flow, self.flows.refuse(flow))
+        self.pause[flow] = time.perf_counter_ns() + PAUSE

@@ -1,0 +1,274 @@
+"""Trains of datagrams (UDP_SEGMENT out, UDP_GRO in): each is one stretch of memory, sent and compared as a whole.
+
+Each flow has its datagrams one behind the other, in the places that flows.py has for them. A train is sent from there.
+What comes back has to be the same bytes from where the last train ended: one comparison for some fifty datagrams. Then
+their heads are written anew, and they are sent again.
+
+Mostly a train comes back as it left (:meth:`Trains.returned`), and then all its datagrams are one event: of one length,
+sent at one time. If the kernel has joined them otherwise, :meth:`Trains.check` still finds them, by their places.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from ....kernel.control import HEAD, SOL_UDP, UDP_GRO, UDP_SEGMENT, split
+from ....kernel.messages import CONTROL, SKEW, Headers
+from ....kernel.tables import Table, constant
+from ..flows import ANSWERED, AWAITED, GIVEN_UP, NAME, NEXT, OUT, Flows
+from ..payload import STEP, U64, pattern, sequence
+
+RECORDS: Final = 64  # trains in a turn
+ROOM: Final = 1 << 16  # bytes; a train is no longer than what UDP's length field can say
+LONGEST: Final = 65507  # bytes in a train
+SEGMENTS: Final = 64  # datagrams in a train; newer kernels take 128 (linux/udp.h, UDP_MAX_SEGMENTS)
+
+_SEGMENT: Final = HEAD.size + 8  # CMSG_SPACE of a u16
+STRETCHES: Final = 4096  # that are remembered; a window that is sent again and again needs two for each flow
+
+
+class Piece(NamedTuple):
+    """Places one behind the other from which a train is sent, and what a header says of it."""
+
+    number: int
+    address: int
+    length: int
+    controllen: int
+    data: memoryview
+    state: Any
+
+
+class Stretch(NamedTuple):
+    """Places one behind the other, and views of what flows.py keeps of them: to make one takes a while."""
+
+    first: int
+    end: int
+    names: Any
+    times: Any
+    state: Any
+    pieces: list[Piece]
+
+
+class Train(NamedTuple):
+    """A train that was sent, in the closed model."""
+
+    begin: int
+    """The sequence number of its first datagram."""
+    sent: int
+    """When, as all its heads say."""
+    piece: Piece
+
+
+class Trains:
+    """All flows' datagrams, and the trains that come back."""
+
+    equal = True
+
+    def __init__(self, flows: Flows) -> None:
+        self.flows, self.size, self.count = flows, flows.size(0), RECORDS
+        number = flows.count * flows.places
+        self._memory = mmap.mmap(-1, number * self.size)
+        self._places = Table(self.size, number, self._memory)
+        whole = np.asarray(self._places.bytes)
+        whole.reshape(number, -1)[:] = np.frombuffer(pattern(self.size), np.uint8)
+        flows.heads = np.ndarray((number, 2), np.uint64, whole, 0, (self.size, 8))  # where they are sent from
+        # Of a bytearray one can ask what a part of it starts with, which compares without a copy; not of a mapping.
+        self._came = bytearray(RECORDS * (ROOM + SKEW))
+        self._records = Table(ROOM + SKEW, RECORDS, self._came)
+        self.incoming, self.outgoing = Headers(RECORDS, None, self._records), Headers(RECORDS, None, None)
+        self.outgoing.controllen[:] = constant("Q", 0, RECORDS)
+        segment = HEAD.pack(HEAD.size + 2, SOL_UDP, UDP_SEGMENT) + struct.pack("=Hxxxxxx", self.size)
+        for i in range(RECORDS):
+            self.outgoing.control_memory[CONTROL * i : CONTROL * i + len(segment)] = segment
+        self._joined = HEAD.pack(HEAD.size + 4, SOL_UDP, UDP_GRO) + struct.pack("=i", self.size)
+        self._fits = max(1, min(SEGMENTS, LONGEST // self.size))
+        self.most = min(self._fits * RECORDS // 2, flows.places)
+        with np.errstate(over="ignore"):
+            self._steps = np.arange(self.most, dtype=np.uint64) * np.uint64(STEP)
+        self._answered: list[tuple[int, int]] = []
+        self._stretches: dict[tuple[int, int], Stretch] = {}
+        # Trains under way, oldest first, and such as have been lost; as many as a flow has places is more than enough.
+        self._left: list[deque[Train]] = [deque(maxlen=flows.places) for _ in range(flows.count)]
+
+    def returned(self, flow: int, number: int) -> list[Train]:
+        """Take the trains in the first so many records if they came back as they left and in this order; or []."""
+        flows, left, length, came = self.flows, self._left[flow], self.incoming.length, self._came
+        awaited = int(flows.table[AWAITED, flow])
+        while left and left[0].begin < awaited:
+            left.popleft()
+        if len(left) < number:
+            return []
+        back = []
+        for record in range(number):
+            begin, _, piece = train = left[record]
+            if (
+                begin != awaited
+                or length[record] != piece.length
+                or not self._cut_as_ours(record, piece.length)
+                or not came.startswith(piece.data, record * (ROOM + SKEW))
+            ):
+                return []
+            awaited += piece.number
+            back.append(train)
+        if flows.gaps and any((train.piece.state != OUT).any() for train in back):
+            return []
+        for train in back:
+            left.popleft()
+            train.piece.state.fill(ANSWERED)
+        flows.under_way -= awaited - back[0].begin
+        flows.table[AWAITED, flow] = awaited
+        return back
+
+    def check(self, flow: int, first: int, end: int) -> int:
+        """Whether what came is the next answers on its flow, and right; if so, take them, and return how many.
+
+        0 is no.
+        """
+        flows, size, came, sent = self.flows, self.size, self._came, self._places.bytes
+        awaited = int(flows.table[AWAITED, flow])
+        most = int(flows.table[NEXT, flow]) - awaited
+        runs: list[tuple[int, int]] = []
+        total = 0
+        for record in range(first, end):
+            length = self.incoming.length[record]
+            number = length // size
+            if not number or number * size != length or not self._cut_as_ours(record, length):
+                return 0
+            at = record * (ROOM + SKEW)
+            for begin, upto in self._runs(flow, awaited + total, number):
+                if not came.startswith(sent[begin * size : upto * size], at):
+                    return 0
+                at += (upto - begin) * size
+                runs.append((begin, upto))
+            total += number
+        if total > most or (flows.gaps and any((flows.state[begin:upto] != OUT).any() for begin, upto in runs)):
+            return 0
+        for begin, upto in runs:
+            flows.state[begin:upto] = ANSWERED
+        flows.under_way -= total
+        flows.table[AWAITED, flow] = awaited + total
+        self._answered = runs
+        return total
+
+    def sent(self) -> Any:
+        """Give when the answered ones were sent; after :meth:`check`."""
+        times = [self.flows.heads[a:b, 1] for a, b in self._answered]
+        return np.concatenate(times).view(np.int64)
+
+    def intended(self) -> Any:
+        """Give when the answered ones were due; after :meth:`check`."""
+        return np.concatenate([self.flows.intended[a:b] for a, b in self._answered])
+
+    def fill(self, flow: int, number: int, intended: Any) -> tuple[int, int]:
+        """Make ``number`` datagrams of one flow, ``most`` of them at most.
+
+        ``intended`` is a column of times, or None if they are due when they are sent. Returns how many trains they
+        are, and the time that they bear.
+        """
+        flows, outgoing = self.flows, self.outgoing
+        begin = int(flows.table[NEXT, flow])
+        flows.table[NEXT, flow] = begin + number
+        name = np.uint64(int(flows.table[NAME, flow]) + begin * STEP & U64)
+        stretches = [self._stretch(*run) for run in self._runs(flow, begin, number)]
+        made = 0
+        for first, end, names, _, state, _ in stretches:
+            if flows.gaps:
+                for place in first + np.flatnonzero(state & (OUT | GIVEN_UP)):
+                    flows.forget(int(place))
+            n = end - first
+            np.add(self._steps[made : made + n], name, out=names)
+            state.fill(OUT)
+            if intended is not None:
+                flows.intended[first:end] = intended[made : made + n]
+            made += n
+        flows.under_way += number
+        now = time.perf_counter_ns()
+        records = 0
+        for stretch in stretches:
+            stretch.times.fill(now)
+            for piece in stretch.pieces:
+                outgoing.base[records] = piece.address
+                outgoing.size[records] = piece.length
+                outgoing.controllen[records] = piece.controllen
+                records += 1
+                if flows.window:  # only in the closed model are they looked for
+                    self._left[flow].append(Train(begin, now, piece))
+                    begin += piece.number
+        return records, now
+
+    def fill_unheeded(self, flow: int, begin: int, number: int, now: int) -> int:
+        """Make datagrams whose answers nobody waits for; returns how many trains they are."""
+        flows = self.flows
+        flows.table[NEXT, flow] = begin
+        records, _ = self.fill(flow, number, None)
+        flows.under_way -= number
+        return records
+
+    def datagrams(self, records: int) -> int:
+        """How many datagrams are in the first so many trains that were made."""
+        sizes: list[int] = self.outgoing.size[:records].tolist()
+        return sum(sizes) // self.size
+
+    def sequences(self, flow: int, first: int, number: int) -> list[int]:
+        """Give the sequence numbers of a flow's datagrams in trains that were to be sent."""
+        flows = self.flows
+        found: list[int] = []
+        for record in range(first, first + number):
+            place = (self.outgoing.base[record] - self._places.address) // self.size
+            names = flows.heads[place : place + self.outgoing.size[record] // self.size, 0].tolist()
+            found += [sequence(flows.first + flow, name) for name in names]
+        return found
+
+    def each(self, record: int) -> Iterator[bytes]:
+        """Give the datagrams of a train that was received."""
+        length = self.incoming.length[record]
+        at = record * (ROOM + SKEW)
+        segment = self._segment(record) or max(1, length)
+        for begin in range(0, max(1, length), segment):
+            yield bytes(self._came[at + begin : at + min(begin + segment, length)])
+
+    def _stretch(self, first: int, end: int) -> Stretch:
+        """Give views of places one behind the other, which are sent as few trains, all of one length but the last."""
+        if (known := self._stretches.get((first, end))) is not None:
+            return known
+        flows, size = self.flows, self.size
+        pieces = []
+        fits = -(-(end - first) // -(-(end - first) // self._fits))
+        for at in range(first, end, fits):
+            n = min(fits, end - at)
+            data, state = self._places.bytes[at * size : (at + n) * size], flows.state[at : at + n]
+            pieces.append(Piece(n, self._places.address_at(at), n * size, _SEGMENT if n > 1 else 0, data, state))
+        if len(self._stretches) == STRETCHES:
+            self._stretches.clear()
+        names, times = flows.heads[first:end].T
+        made = Stretch(first, end, names, times, flows.state[first:end], pieces)
+        self._stretches[first, end] = made
+        return made
+
+    def _cut_as_ours(self, record: int, length: int) -> bool:
+        at = CONTROL * record
+        return length == self.size or self.incoming.control_memory[at : at + len(self._joined)] == self._joined
+
+    def _segment(self, record: int) -> int:
+        """How large the datagrams of a train are; 0 if it is a single one."""
+        used = self.incoming.controllen[record]
+        for level, kind, value in split(self.incoming.control_memory[CONTROL * record : CONTROL * record + used]):
+            if (level, kind) == (SOL_UDP, UDP_GRO):
+                return int.from_bytes(value[:4], "little")
+        return 0
+
+    def _runs(self, flow: int, begin: int, number: int) -> list[tuple[int, int]]:
+        """Give the places of consecutive datagrams, in one run, or in two where the ring begins anew."""
+        flows = self.flows
+        base, at = flow * flows.places, begin & flows.mask
+        if at + number <= flows.places:
+            return [(base + at, base + at + number)]
+        rest = at + number - flows.places
+        return [(base + at, base + flows.places), (base, base + rest)]

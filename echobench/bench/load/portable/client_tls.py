@@ -1,0 +1,59 @@
+"""Our side of TLS: whom we trust, and which name the server has to show."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL, crypto
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClientTLS, trustRootFromCertificates
+from zope.interface import implementer
+
+from ...run.plan import Plan
+from .. import LoadError
+
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+def connection_creator(plan: Plan) -> Any:
+    """Give what makes the TLS side of each connection. Raises LoadError."""
+    name = plan.server_name or plan.host
+    if plan.insecure:
+        return Unverified(name)
+    try:
+        return optionsForClientTLS(name, trustRoot=_roots(plan.ca) if plan.ca else None)
+    except (UnicodeError, ValueError) as error:
+        raise LoadError(f"{name!r} is no name that a certificate can be for: {error}") from None
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class Unverified:
+    """Takes any certificate; the server is still told which name we want (RFC 6066, section 3)."""
+
+    def __init__(self, name: str) -> None:
+        # Section 3 allows no addresses there.
+        self._name = None if isIPAddress(name) or isIPv6Address(name.partition("%")[0]) else name.encode("idna")
+        self._context = CertificateOptions(verify=False).getContext()
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """Make one."""
+        connection = SSL.Connection(self._context, None)
+        if self._name is not None:
+            connection.set_tlsext_host_name(self._name)
+        return connection
+
+
+def _roots(path: str) -> Any:
+    try:
+        found = _PEM.findall(Path(path).read_bytes())
+    except OSError as error:
+        raise LoadError(f"the trust roots in {path} cannot be read: {error.strerror}; give --ca a file") from None
+    if not found:
+        raise LoadError(f"there is no certificate in {path}: give --ca a file of certificates in PEM")
+    try:
+        return trustRootFromCertificates([Certificate.loadPEM(each) for each in found])
+    except (ValueError, crypto.Error):
+        raise LoadError(f"a certificate in {path} cannot be read: give --ca a file of certificates in PEM") from None

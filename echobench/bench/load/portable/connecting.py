@@ -1,0 +1,146 @@
+"""Making connections with Twisted: bound where they should be, with or without TLS, and never waited for too long."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet import error
+from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
+
+from ...run.plan import Plan
+from .. import LoadError
+from ..failures import connect_failure
+from ..sources import binding, check_family
+from .client_tls import connection_creator
+
+TIMEOUT: Final = 5.0  # seconds for a connection, and as many for its TLS handshake
+AT_A_TIME: Final = 64  # connections that are being made at once: no listen queue is shorter than Twisted's 50 by much
+
+
+@implementer(IHandshakeListener)
+class Connection(Protocol):
+    """A connection to the server: ``up`` from when it can be used, and ended exactly once, even if it never was."""
+
+    transport: Any
+    up = False
+    over = False
+    reactor: Any = None
+    """Set if there is to be a TLS handshake, which has its own time."""
+    connector: Any = None
+    _timer: Any = None
+
+    def established(self) -> None:
+        """Be told that the connection can be used."""
+
+    def ended(self, why: BaseException) -> None:
+        """Be told that it is no more, or could not be made."""
+
+    def abort(self) -> None:
+        """End it now, by a reset, so that no TIME_WAIT keeps the port (SO_LINGER of 0, which Twisted's abort sets)."""
+        if self.over:
+            return
+        if self.transport is not None:
+            self.transport.abortConnection()
+        elif self.connector is not None:
+            with contextlib.suppress(error.NotConnectingError):
+                self.connector.stopConnecting()
+
+    def connectionMade(self) -> None:
+        """Go on to TLS, or be ready."""
+        with contextlib.suppress(OSError):  # it may have been reset already
+            self.transport.setTcpNoDelay(True)
+        if self.reactor is not None:
+            self._timer = self.reactor.callLater(TIMEOUT, self._too_late)
+        else:
+            self.handshakeCompleted()
+
+    def handshakeCompleted(self) -> None:
+        """Be ready."""
+        self._cancel()
+        self.up = True
+        self.established()
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """Be over, if it was not; what Twisted reports of a connection that never came to be ends here too."""
+        self._cancel()
+        if not self.over:
+            self.over = True
+            self.ended(reason.value)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_late(self) -> None:
+        self._timer = None
+        self.abort()
+        self.over = True
+        self.ended(error.TimeoutError())
+
+
+class Dialer:
+    """Makes a run's connections. Raises LoadError if the plan's trust roots or sources cannot be used."""
+
+    def __init__(self, plan: Plan, address: tuple[str, int], reactor: Any) -> None:
+        check_family(plan, address[0])
+        self._plan, self._address, self._reactor = plan, address, reactor
+        self._creator = connection_creator(plan) if plan.transport == "tls" else None
+
+    def dial(self, connection: Connection, flow: int) -> None:
+        """Begin to connect, as a flow of the run."""
+        factory: Any = _Attempt(connection)
+        if self._creator is not None:
+            connection.reactor = self._reactor
+            factory = TLSMemoryBIOFactory(self._creator, True, factory)
+        bound = binding(self._plan, flow)
+        connection.connector = self._reactor.connectTCP(
+            *self._address, factory, timeout=TIMEOUT, bindAddress=bound if bound != ("", 0) else None
+        )
+
+    def failure(self, flow: int, why: BaseException) -> LoadError:
+        """Say why a connection could not be made."""
+        return connect_failure(self._plan, flow, why, TIMEOUT)
+
+
+class _Attempt(ClientFactory):
+    noisy = False
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def buildProtocol(self, addr: Any) -> Connection:
+        return self._connection
+
+    def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
+        self._connection.connectionLost(reason)
+
+
+class Opener:
+    """Makes many connections, some at a time; ``done`` when all are up or one has failed."""
+
+    def __init__(self, number: int, start: Callable[[int], None]) -> None:
+        self._start = start
+        self._waiting = iter(range(number))
+        self._left = number
+
+    def begin(self) -> None:
+        """Start the first ones."""
+        for _, index in zip(range(AT_A_TIME), self._waiting, strict=False):  # in the other order zip would lose one
+            self._start(index)
+
+    def one_is_up(self) -> None:
+        """Start another one."""
+        self._left -= 1
+        if (index := next(self._waiting, None)) is not None:
+            self._start(index)
+
+    @property
+    def done(self) -> bool:
+        """Whether all are up."""
+        return self._left == 0

@@ -1,0 +1,108 @@
+"""On what a run was made: what else would have to be the same for another run to be comparable."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import socket
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import echobench
+
+from ...reactors import preferred
+
+IP_MTU: Final = 14  # linux/in.h
+IPV6_MTU: Final = 24  # linux/in6.h
+
+
+def describe(address: str, ours: bool, root: Path = Path("/")) -> dict[str, Any]:
+    """Describe this machine and this program; what cannot be found out is None.
+
+    ``address`` is the server's, and ``ours`` says whether it is this machine's own.
+    """
+    cpuinfo = _text(root / "proc/cpuinfo") or ""
+    return {
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "distribution": _distribution(root),
+        "machine": platform.machine(),
+        "cpu": _field(cpuinfo, "model name") or platform.processor() or None,
+        "cpus": os.cpu_count(),
+        "governor": _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "mitigations": _mitigations(root / "sys/devices/system/cpu/vulnerabilities"),
+        "numa_nodes": _count(root / "sys/devices/system/node", "node[0-9]*"),
+        "hypervisor": ("hypervisor" in (_field(cpuinfo, "flags") or "").split()) if cpuinfo else None,
+        "clock_source": _text(root / "sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        "clock": time.get_clock_info("perf_counter").implementation,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "twisted": _version("twisted"),
+        "reactor": preferred(sys.platform)[0],
+        "numpy": _version("numpy"),
+        "echobench": echobench.__version__,
+        "command": list(sys.argv),
+        "loopback": ours,
+        "mtu": mtu(address),
+    }
+
+
+def mtu(address: str) -> int | None:
+    """Give the MTU of the route to an address, as the kernel knows it."""
+    if sys.platform != "linux":
+        return None
+    v6 = ":" in address
+    try:
+        with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(socket.getaddrinfo(address, 9, probe.family, socket.SOCK_DGRAM)[0][4])
+            return probe.getsockopt(*((socket.IPPROTO_IPV6, IPV6_MTU) if v6 else (socket.IPPROTO_IP, IP_MTU)))
+    except OSError:
+        return None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _field(text: str, name: str) -> str | None:
+    """Find the first ``name : value``."""
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and key.strip() == name:
+            return value.strip()
+    return None
+
+
+def _distribution(root: Path) -> str | None:
+    if platform.system() != "Linux":
+        return None
+    for line in (_text(root / "etc/os-release") or "").splitlines():
+        key, _, value = line.partition("=")
+        if key == "PRETTY_NAME":
+            return value.strip().strip("\"'")
+    return None
+
+
+def _mitigations(folder: Path) -> dict[str, str | None] | None:
+    """Give what the kernel does about each flaw that this processor has."""
+    try:
+        found = {path.name: _text(path) for path in sorted(folder.iterdir())}
+    except OSError:
+        return None
+    return {name: text for name, text in found.items() if text != "Not affected"}
+
+
+def _count(folder: Path, pattern: str) -> int | None:
+    return len(list(folder.glob(pattern))) or None
+
+
+def _version(name: str) -> str | None:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
+    return None

@@ -1,0 +1,187 @@
+"""What a run gives: one value, stored as JSON (``result.schema.json`` beside this file says what is in it)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import attrs
+
+from .histogram import DEPTHS, Histogram
+from .plan import Plan
+from .stored import decoding, load, several
+from .tally import Tally, lost
+
+SCHEMA: Final = "echobench.blast/1"
+
+
+@attrs.frozen(kw_only=True)
+class Process:
+    """One of a run's processes, in short."""
+
+    index: int
+    engine: str
+    why: str
+    cpu: int | None
+    """The CPU that it was kept on."""
+    rate: float
+    """Messages a second: answered, or in a flood sent."""
+    cpu_share: float
+    """Processor time as a part of the window: 1 is a whole CPU."""
+    busy_share: float
+    """The part of the window in which it had something to do."""
+
+
+@attrs.frozen(kw_only=True)
+class Moment:
+    """One interval of a run, over all processes.
+
+    Round-trip times are in nanoseconds, in the open model from when a message was due.
+    """
+
+    t: float
+    """Seconds from the beginning of the run, warm-up included, to the end of the interval."""
+    measured: float
+    """Seconds of the interval that lay in the measured window."""
+    rate: float
+    """Messages a second in that part: answered, or in a flood sent."""
+    p50: float | None
+    p99: float | None
+    lost: int
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """Something that a reader of the figures has to know."""
+
+    name: str
+    level: str
+    """``failure``: the exit status is 1; ``warning``: the figures mean something else; ``note``."""
+    sentence: str
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """What a run gives."""
+
+    started: str
+    """When, in UTC (ISO 8601)."""
+    plan: Plan
+    address: str
+    """What the host's name stood for."""
+    environment: dict[str, Any]
+    tally: Tally
+    """The sum over all processes."""
+    processes: tuple[Process, ...]
+    moments: tuple[Moment, ...] = ()
+    counters: dict[str, int] | None = None
+    """What the kernel counted during the run, if the server's host is this machine."""
+    failures: tuple[str, ...] = ()
+    """What became of processes that gave no result."""
+    cut_short: bool = False
+    verdicts: tuple[Verdict, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what :meth:`from_dict` takes, and the main figures, for those who read the file with other tools."""
+        return {
+            "schema": SCHEMA,
+            "started": self.started,
+            "plan": self.plan.as_dict(),
+            "address": self.address,
+            "environment": self.environment,
+            "figures": figures(self),
+            "tally": self.tally.as_dict(),
+            "processes": [attrs.asdict(each) for each in self.processes],
+            "moments": [attrs.asdict(each) for each in self.moments],
+            "counters": self.counters,
+            "failures": list(self.failures),
+            "cut_short": self.cut_short,
+            "verdicts": [attrs.asdict(each) for each in self.verdicts],
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Any) -> Result:
+        """Read a stored one. Raises ResultError."""
+        with decoding(stored, SCHEMA):
+            return cls(
+                started=stored["started"],
+                plan=Plan.from_dict(stored["plan"]),
+                address=stored["address"],
+                environment=stored["environment"],
+                tally=Tally.from_dict(stored["tally"]),
+                processes=several(Process, stored["processes"]),
+                moments=several(Moment, stored["moments"]),
+                counters=stored["counters"],
+                failures=tuple(stored["failures"]),
+                cut_short=stored["cut_short"],
+                verdicts=several(Verdict, stored["verdicts"]),
+            )
+
+
+def read(path: str) -> Result:
+    """Read a result's file. Raises ResultError with a sentence that names it."""
+    return load(path, Result.from_dict)
+
+
+Row = dict[str, str | int | float | None]
+
+
+def per_second(number: float, tally: Tally) -> float:
+    """Give a rate over the window; 0 if there was none."""
+    return number / tally.window if tally.window else 0.0
+
+
+def column(depth: float) -> str:
+    """Name a percentile: p50, p99_9."""
+    return f"p{depth:g}".replace(".", "_")
+
+
+def latencies(histogram: Histogram, prefix: str) -> Row:
+    """Give the times of a histogram in nanoseconds; None for what it does not support."""
+    total = histogram.total
+    known = histogram.percentiles()
+    row: Row = {
+        f"{prefix}_count": total,
+        f"{prefix}_min": histogram.least if total else None,
+        f"{prefix}_mean": histogram.mean if total else None,
+    }
+    row |= {f"{prefix}_{column(depth)}": known.get(depth) for depth in DEPTHS}
+    row[f"{prefix}_max"] = histogram.greatest if total else None
+    return row
+
+
+def figures(result: Result) -> Row:
+    """Give the row. Rates are messages a second over the measured window, times nanoseconds, and loss is a count."""
+    plan, tally = result.plan, result.tally
+    settings: dict[str, Any] = {
+        name: getattr(plan, name)
+        for name in ("host", "port", "transport", "model", "arrivals", "flows", "window", "size", "processes")
+    }
+    return {
+        "started": result.started,
+        **settings,
+        "engine": "+".join(sorted({process.engine for process in result.processes})),
+        "rate_wanted": plan.rate,
+        "seconds": tally.window,
+        "intended": tally.intended,
+        "sent": tally.sent,
+        "answered": tally.answered,
+        "sent_per_second": per_second(tally.sent, tally),
+        "answered_per_second": per_second(tally.answered, tally),
+        "answered_bytes_per_second": per_second(tally.answered_bytes, tally),
+        "lost": lost(tally),
+        "duplicates": tally.duplicates,
+        "reordered": tally.reordered,
+        "unexpected": tally.unexpected,
+        **latencies(tally.from_intended, "from_intended"),
+        **latencies(tally.from_send, "from_send"),
+        "lateness_p99": tally.lateness.percentile(99) if tally.lateness.supports(99) else None,
+        "generator_cpu": max((process.cpu_share for process in result.processes), default=0.0),
+        "generator_busy": max((process.busy_share for process in result.processes), default=0.0),
+        "verdicts": " ".join(verdict.name for verdict in result.verdicts),
+    }
+
+
+NAMES: Final = tuple(
+    figures(Result(started="", plan=Plan(host=""), address="", environment={}, tally=Tally(), processes=()))
+)
+"""The names of the figures, in order."""

@@ -1,0 +1,256 @@
+"""What a reader of a result has to know before using its figures. Each function looks at one thing, and is pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from .hostcounters import server_receive_buffer
+from .result import Process, Result, Verdict, per_second
+
+CPU: Final = 0.9  # of its window, beyond which a process has no time left
+BUSY: Final = 0.95
+LATE: Final = 1_000_000  # nanoseconds
+SKIPPED: Final = 0.001  # of the messages that were due
+KEPT: Final = 0.99  # of the rate that was asked for
+
+
+def failed(result: Result) -> Verdict | None:
+    """Tell of processes that gave no result: what they counted is not in the figures."""
+    if not result.failures:
+        return None
+    return Verdict(name="process failed", level="failure", sentence=f"{'; '.join(result.failures)}.")
+
+
+def unanswered(result: Result) -> Verdict | None:
+    """Nothing at all came back, although messages were sent and answers were waited for."""
+    tally = result.tally
+    if tally.answered or not tally.sent or result.plan.model == "flood":
+        return None
+    return Verdict(
+        name="nothing answered",
+        level="failure",
+        sentence=f"Nothing came back: is there an echo server on {result.address}, "
+        f"{'UDP' if result.plan.transport == 'udp' else 'TCP'} port {result.plan.port}?",
+    )
+
+
+def refused(result: Result) -> Verdict | None:
+    """The other side said no to messages: by ICMP, or by a reset or a close before the answer."""
+    if not result.tally.refused:
+        return None
+    how = "by ICMP (port unreachable)" if result.plan.transport == "udp" else "by a reset, or by closing too early"
+    return Verdict(name="refused", level="failure", sentence=f"{result.tally.refused:,} messages were refused {how}.")
+
+
+def connections_lost(result: Result) -> Verdict | None:
+    """Connections ended before the run did."""
+    lost = result.tally.connections_lost
+    if not lost:
+        return None
+    return Verdict(
+        name="connections lost",
+        level="failure",
+        sentence=f"{lost:,} of {result.tally.connections:,} connections ended before the run did.",
+    )
+
+
+def wrong_bytes(result: Result) -> Verdict | None:
+    """Something came back that was not sent: an echo server that does this does not work, however fast it is."""
+    tally = result.tally
+    kinds = {"corrupted": tally.corrupted, "truncated": tally.truncated, "unexpected": tally.unexpected}
+    found = ", ".join(f"{number:,} {name}" for name, number in kinds.items() if number)
+    if not found:
+        return None
+    return Verdict(name="wrong bytes", level="failure", sentence=f"What came back was not what was sent: {found}.")
+
+
+def books(result: Result) -> Verdict | None:
+    """Every message ends in one place, or the generator has a fault."""
+    missing = result.tally.missing()
+    if not missing:
+        return None
+    return Verdict(
+        name="miscounted",
+        level="failure",
+        sentence=f"The generator has lost count of {missing:,} messages; that is a fault of echobench.",
+    )
+
+
+def lost(result: Result) -> Verdict | None:
+    """Tell of messages that were sent and not answered in time; where they went is in the table of losses."""
+    tally = result.tally
+    number = tally.unanswered + tally.late
+    if not number or not tally.answered:
+        return None
+    why = (
+        ""
+        if result.plan.transport == "udp"
+        else " TCP loses nothing: the server or the connections still had them when the wait (--timeout) was over."
+    )
+    share = number / max(1, tally.sent)
+    return Verdict(
+        name="lost",
+        level="warning",
+        sentence=f"{number:,} of {tally.sent:,} messages ({share:.3%}) had no answer in time.{why}",
+    )
+
+
+def our_receive_buffer(result: Result) -> Verdict | None:
+    """Our own sockets had no room for answers: the generator lost them, and not the server."""
+    number = result.tally.our_receive_buffer
+    if not number:
+        return None
+    return Verdict(
+        name="our receive buffer",
+        level="warning",
+        sentence=f"{number:,} answers arrived and were dropped by the generator's own sockets: they are not the "
+        "server's loss. Take a smaller --window or --rate, more --flows, or raise net.core.rmem_max.",
+    )
+
+
+def servers_receive_buffer(result: Result) -> Verdict | None:
+    """Receive buffers on this machine overflowed that were not ours, and answers are missing: most likely the server's.
+
+    Where every message was answered, it was some other program's; of a flood, that is not known.
+    """
+    number = server_receive_buffer(result.counters, result.tally.our_receive_buffer)
+    if not number or result.plan.transport != "udp" or not (result.tally.unanswered or result.plan.model == "flood"):
+        return None
+    return Verdict(
+        name="server's receive buffer",
+        level="note",
+        sentence=f"The receive buffers of other sockets on this machine overflowed {number:,} times in the whole run, "
+        "the server's most likely; the kernel counts all programs together.",
+    )
+
+
+def backlog(result: Result) -> Verdict | None:
+    """Connections waited to be accepted and there was no room for more, on this machine."""
+    number = (result.counters or {}).get("TcpExtListenOverflows", 0)
+    tally = result.tally
+    trouble = tally.refused or tally.unanswered or tally.connections_lost or result.plan.model == "connect"
+    if not number or not trouble or result.plan.transport == "udp":
+        return None
+    return Verdict(
+        name="backlog full",
+        level="note",
+        sentence=f"A listener on this machine had no room for a new connection {number:,} times: "
+        "if it was this server's, it accepts too slowly, or its backlog is too short.",
+    )
+
+
+def rate_not_kept(result: Result) -> Verdict | None:
+    """Open model: less was sent than 99 % of what was asked for, or more than 0.1 % of what was due was not sent.
+
+    A message more or less at the window's edges counts for nothing, and nor do four standard deviations of what a
+    Poisson process of that rate would send.
+    """
+    tally, wanted = result.tally, result.plan.rate
+    if result.plan.model != "open" or wanted is None or not tally.window:
+        return None
+    expected = wanted * min(tally.window, result.plan.duration)  # a window ends when its end is noticed
+    slack = 2 + (4 * math.sqrt(expected) if result.plan.arrivals == "poisson" else 0)
+    if tally.sent >= KEPT * expected - slack and tally.not_sent <= SKIPPED * tally.intended:
+        return None
+    kept = f"{per_second(tally.sent, tally):,.0f} messages a second were sent, and {wanted:,.0f} were asked for"
+    skipped = f"; {tally.not_sent:,} that were due were never sent" if tally.not_sent else ""
+    return Verdict(
+        name="rate not kept",
+        level="warning",
+        sentence=f"{kept}{skipped}: the latencies are those of the rate that was sent.",
+    )
+
+
+def generator_bound(result: Result) -> Verdict | None:
+    """The generator was the limit, not the server, so that a faster server would look the same.
+
+    In the closed model, a flood and connecting: a process used 0.9 of its CPU, or had something to do for 0.95 of the
+    window. In the open model: the rate was not kept, or one message in a hundred left more than 1 ms late. An
+    exception are full connections, when the rate over TCP is not kept although no process was busy: there it is the
+    server that does not read.
+    """
+    busiest = max(result.processes, key=lambda process: max(process.cpu_share, process.busy_share), default=None)
+    if busiest is None or unanswered(result) is not None:
+        return None
+    hot = busiest.cpu_share >= CPU or busiest.busy_share >= BUSY
+    if result.plan.model == "open":
+        kept = rate_not_kept(result) is None
+        lateness = result.tally.lateness
+        late = lateness.total > 0 and lateness.percentile(99) > LATE
+        if not kept and not hot and result.plan.transport != "udp":
+            return None
+        if kept and not late:
+            return None
+        by = f"{lateness.percentile(99) / 1e6:,.1f} ms late or more" if late else ""
+        why = (
+            f"The generator sent one message in a hundred {by}: the times from intended are partly its own"
+            if kept
+            else "The generator was the limit, not the server: it did not keep the rate"
+        )
+    elif hot:
+        why = "The generator was the limit, not the server: it had no time left"
+    else:
+        return None
+    return Verdict(
+        name="generator-bound",
+        level="warning",
+        sentence=f"{why} ({_use(busiest)}). "
+        "Give it more --processes and --cpus that the server does not use, or offer less.",
+    )
+
+
+def _use(process: Process) -> str:
+    return f"process {process.index} used {process.cpu_share:.0%} of a CPU, and was busy {process.busy_share:.0%}"
+
+
+def loopback(result: Result) -> Verdict | None:
+    """The server's address is one of this machine: no card, no wire, and the two share its processors and memory."""
+    if not result.environment.get("loopback"):
+        return None
+    return Verdict(
+        name="loopback",
+        level="note",
+        sentence="Client and server were on one machine: compare servers by it, and expect other figures of a network.",
+    )
+
+
+def cut_short(result: Result) -> Verdict | None:
+    """The run was ended before its time."""
+    if not result.cut_short:
+        return None
+    return Verdict(
+        name="cut short",
+        level="warning",
+        sentence=f"The run was ended after {result.tally.window:.1f} of {result.plan.duration:g} measured seconds.",
+    )
+
+
+ALL: Final[tuple[Callable[[Result], Verdict | None], ...]] = (
+    failed,
+    unanswered,
+    refused,
+    connections_lost,
+    wrong_bytes,
+    books,
+    lost,
+    our_receive_buffer,
+    servers_receive_buffer,
+    backlog,
+    rate_not_kept,
+    generator_bound,
+    cut_short,
+    loopback,
+)
+
+
+def judge(result: Result) -> tuple[Verdict, ...]:
+    """Give all verdicts, the gravest first."""
+    found = [verdict for each in ALL if (verdict := each(result)) is not None]
+    return tuple(sorted(found, key=lambda verdict: ("failure", "warning", "note").index(verdict.level)))
+
+
+def status(result: Result) -> int:
+    """Give the exit status: 1 if the run failed or bytes were wrong; datagrams that are lost are no failure."""
+    return int(any(verdict.level == "failure" for verdict in result.verdicts))

@@ -1,0 +1,1 @@
+"""``echobench sweep``: the highest rate at which a server keeps its limits."""

@@ -1,0 +1,105 @@
+"""The command ``echobench sweep``: from options to a search, and from its steps to a report, files and a status."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from ..blast.command import make_plan
+from ..command import Sectioned
+from ..files import csv_line, json_target, open_targets, picture_target, store, text_target
+from ..load import LoadError, runner
+from ..run.plan import Plan, PlanError
+from ..run.result import NAMES, Result, figures
+from ..run.stored import ResultError
+from .limits import LimitError
+from .options import DEFAULTS, SWEEP_SECTIONS
+from .page import sweep_page
+from .result import Sweep, read_sweep
+from .steps import prepare, sweep
+from .terminal import StepLines, show_sweep
+
+KEPT: Final = ("limit", "precision", "repeats")
+"""What a stored sweep says by the names of the options; the lowest rate is its plan's."""
+
+
+def make_sweep(options: dict[str, Any], stored: Sweep | None) -> Sweep:
+    """Prepare the sweep; what the options do not say comes from a stored one, or is the default.
+
+    Raises click.UsageError, PlanError or LimitError.
+    """
+    before = DEFAULTS if stored is None else {"to_rate": stored.last} | {name: getattr(stored, name) for name in KEPT}
+    known = {**before, **{name: value for name, value in options.items() if value is not None}}
+    search = {name: known.pop(name, None) for name in KEPT}
+    first, last = known.pop("from_rate", None), known.pop("to_rate")
+    plan = make_plan({**known, "rate": first}, stored.plan if stored else None)
+    if search["limit"] is None:
+        raise click.UsageError("what has to hold? Give a --limit, or --from FILE with a stored sweep")
+    return prepare(plan, last=last, **search)
+
+
+def _run(
+    json: str | None, csv: str | None, html: str | None, png: str | None, stored: str | None, **options: Any
+) -> int:
+    quiet = options.pop("quiet")
+    try:
+        prepared = make_sweep(options, read_sweep(stored) if stored else None)
+    except (PlanError, LimitError) as error:
+        raise click.UsageError(str(error)) from None
+    except ResultError as error:
+        raise click.UsageError(f"--from: {error}") from None
+    targets = open_targets(
+        ("--json", json, json_target),
+        ("--csv", csv, lambda path: text_target(path, curve_csv)),
+        ("--html", html, lambda path: text_target(path, sweep_page)),
+        ("--png", png, lambda path: picture_target(path, _picture)),
+    )
+    lines = StepLines(Console(stderr=True, highlight=False, quiet=quiet))
+
+    def step(plan: Plan) -> Result:
+        return runner.run(plan, lines.progress())
+
+    try:
+        done = sweep(prepared, step, lines)
+    except LoadError as error:
+        raise click.ClickException(str(error)) from None
+    show_sweep(done)
+    return store(targets, done) or done.status
+
+
+def _picture(done: Sweep) -> bytes:
+    from .picture import sweep_png  # matplotlib is an extra, and slow to import
+
+    return sweep_png(done)
+
+
+def _command(**options: Any) -> None:
+    click.get_current_context().exit(_run(**options))
+
+
+command = Sectioned(
+    "sweep",
+    callback=_command,
+    sections=SWEEP_SECTIONS,
+    params=[
+        click.Argument(["host"], required=False, metavar="HOST"),
+        *(option for options in SWEEP_SECTIONS.values() for option in options),
+    ],
+    help="""Find the highest rate at which the echo server on HOST keeps a limit.
+
+    The rate is doubled until the limit breaks, and then narrowed down; steps that decide are repeated.
+    Numbers may be written 10k or 1M. HOST is a name, or an address of IPv4 or IPv6.
+    The status is 0 if a rate was found that held, 1 if not even the lowest one did or the sweep failed or was ended
+    early, 2 if the options are wrong.
+    Ctrl-C ends the sweep early and reports what is known.""",
+)
+
+
+def curve_csv(sweep: Sweep) -> str:
+    """Write a sweep as a table, by rate: a line for each step with what became of it and its main figures."""
+    lines = [csv_line(["step", "step_rate", "outcome", "why", *NAMES])]
+    for number, step in sorted(enumerate(sweep.steps, 1), key=lambda pair: pair[1].rate):
+        lines.append(csv_line([number, step.rate, step.outcome, step.why, *figures(step.result).values()]))
+    return "".join(lines)

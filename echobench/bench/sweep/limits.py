@@ -1,0 +1,162 @@
+"""Limits that a server is to keep, such as ``p99<1ms,loss<0.1%``: read, and held against a result."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final, Literal
+
+import attrs
+
+from ..run.histogram import BEYOND, Histogram
+from ..run.plan import Plan
+from ..run.result import Result, column
+from ..run.tally import loss
+from ..words import duration, percent
+
+Kind = Literal["percentile", "mean", "max", "loss"]
+
+UNITS: Final = {"ns": 1.0, "us": 1e3, "µs": 1e3, "μs": 1e3, "ms": 1e6, "s": 1e9}  # U+00B5 and U+03BC look the same
+NONE_LOST: Final = 3  # over a bound: so many messages with none lost show a loss below it (95 %, the "rule of three")
+DEFAULT_LOSS: Final = 0.001
+EXAMPLE: Final = "such as p99<1ms, max<=0.5s, mean<300us or loss<0.1%"
+LIMIT: Final = re.compile(
+    r"(p[0-9]{1,2}(?:\.[0-9]{1,4})?|mean|max|loss)\s*(<=?|≤)\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(\S*)"
+)
+
+
+class LimitError(ValueError):
+    """What is no limit, or none that can be held; the message is one sentence."""
+
+
+@attrs.frozen(kw_only=True)
+class Limit:
+    """One limit. ``bound`` is in nanoseconds, or of loss a part of the messages that were due; ``depth`` in percent."""
+
+    kind: Kind
+    bound: float
+    inclusive: bool = False
+    depth: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Its name as it is written: p99, mean, max, loss."""
+        return percent(self.depth) if self.kind == "percentile" else self.kind
+
+    def __str__(self) -> str:
+        return f"{self.name}{'<=' if self.inclusive else '<'}{self.exactly()}"
+
+    def show(self, value: float | None) -> str:
+        """Write a value of its kind."""
+        if self.kind == "loss":
+            return "-" if value is None else f"{100 * value:.3g}%"
+        return duration(value)
+
+    def exactly(self) -> str:
+        """Write the bound with all its digits."""
+        if self.kind == "loss":
+            return f"{100 * self.bound:.9g}%"
+        unit = next(unit for unit in ("s", "ms", "µs", "ns") if self.bound >= UNITS[unit] or unit == "ns")
+        return f"{self.bound / UNITS[unit]:.12g}{unit}"
+
+    def keeps(self, value: float | None) -> bool:
+        """Whether a value is within the bound; one that is not known is not."""
+        return value is not None and (value <= self.bound if self.inclusive else value < self.bound)
+
+    def value(self, result: Result) -> float | None:
+        """Give what a result has to say: times from when messages were due, and all loss. None if it has too little."""
+        if self.kind == "loss":
+            return loss(result.tally)
+        return self.of(result.tally.from_intended)
+
+    def of(self, histogram: Histogram) -> float | None:
+        """Give its figure of a histogram; None if that has too few values."""
+        if not histogram.total or (self.kind == "percentile" and not histogram.supports(self.depth)):
+            return None
+        if self.kind == "percentile":
+            return histogram.percentile(self.depth)
+        return histogram.mean if self.kind == "mean" else float(histogram.greatest)
+
+    @property
+    def figure(self) -> str:
+        """The name of the figure in a row of figures (figures.py)."""
+        return f"from_intended_{column(self.depth) if self.kind == 'percentile' else self.kind}"
+
+    def needs(self) -> int:
+        """How many messages a step has to have for this limit to be judged by more than chance."""
+        if self.kind == "percentile":
+            return math.ceil(round(BEYOND / (1 - self.depth / 100), 6))
+        if self.kind == "loss" and self.bound:
+            return math.ceil(round(NONE_LOST / self.bound, 6))
+        return 1
+
+
+def parse(text: str) -> tuple[Limit, ...]:
+    """Read limits; without one on loss, a loss below 0.1 % is added. Raises LimitError."""
+    limits = [_one(part.strip()) for part in text.split(",")]
+    names = [limit.name for limit in limits]
+    for name in names:
+        if names.count(name) > 1:
+            raise LimitError(f"there are two limits on {name}: give one")
+    if "loss" not in names:
+        # Messages that are lost have no time: with enough of them lost, the others are fast.
+        limits.append(Limit(kind="loss", bound=DEFAULT_LOSS))
+    return tuple(limits)
+
+
+def _one(text: str) -> Limit:
+    found = LIMIT.fullmatch(text)
+    if not found:
+        raise LimitError(f"{text!r} is not a limit {EXAMPLE}")
+    name, sign, number, unit = found.groups()
+    inclusive = sign != "<"
+    if name == "loss":
+        if unit not in ("", "%"):
+            raise LimitError(f"a loss is in % or a fraction of 1, not in {unit!r}: loss<0.1%")
+        bound = float(number) / (100 if unit else 1)
+        if bound > 1 or (bound == 0 and not inclusive):
+            raise LimitError(f"a loss is between 0 and 100 %, and none at all is loss<=0: not {text!r}")
+        return Limit(kind="loss", bound=bound, inclusive=inclusive)
+    if unit not in UNITS:
+        raise LimitError(f"a time needs a unit, one of ns, us, µs, ms and s: not {text!r}")
+    bound = float(number) * UNITS[unit]
+    if not bound:
+        raise LimitError(f"nothing is answered in no time: {text!r}")
+    if name in ("mean", "max"):
+        return Limit(kind="mean" if name == "mean" else "max", bound=bound, inclusive=inclusive)
+    depth = float(name[1:])
+    if not depth:
+        raise LimitError(f"a percentile is above 0 and below 100: not {text!r}")
+    return Limit(kind="percentile", bound=bound, inclusive=inclusive, depth=depth)
+
+
+def show(limits: tuple[Limit, ...]) -> str:
+    """Write limits as :func:`parse` reads them."""
+    return ",".join(str(limit) for limit in limits)
+
+
+def unsupported(limits: tuple[Limit, ...], plan: Plan) -> str | None:
+    """Say which limit a run of this plan would have too few messages for, and what would do; None if all is well."""
+    rate = plan.rate or 0.0
+    offered = rate * plan.duration
+    allowed = max((limit.bound for limit in limits if limit.kind == "loss"), default=0.0)
+    for limit in sorted(limits, key=Limit.needs, reverse=True):
+        need = float(limit.needs())
+        if limit.kind == "percentile":
+            # Not all are answered that are offered: as many may be lost as the limit on loss allows, and at the edges
+            # of the window, or by chance, there may be some less.
+            need = need / max(1 - allowed, 1e-3) + plan.processes + 1
+            need += 4 * math.sqrt(need) if plan.arrivals == "poisson" else 0
+        if offered < need:
+            return (
+                f"{limit.name} takes {need:,.0f} messages to be judged by, and a step of {plan.duration:g} s at "
+                f"{rate:,.0f} a second has {offered:,.0f}: take --step-duration {_round_up(need / rate):g}, or begin "
+                "at a higher --from-rate"
+            )
+    return None
+
+
+def _round_up(number: float) -> float:
+    """Give the next number of two digits."""
+    unit = 10.0 ** (math.floor(math.log10(number)) - 1)
+    return round(math.ceil(round(number / unit, 6)) * unit, 9)

@@ -1,0 +1,191 @@
+"""The page of a sweep."""
+
+from __future__ import annotations
+
+from ..drawing.charts import Chart, Series
+from ..drawing.lines import percentile_figure
+from ..drawing.markup import Content, Html, tag
+from ..drawing.page import again, described, figure, headlines, page, run_by, section, sentences, table
+from ..drawing.scales import Scale, scale
+from ..words import duration, quantity
+from .limits import Limit, parse
+from .result import Point, Sweep
+from .steps import sentence
+from .terminal import cells, columns, common, remark, why
+
+MARKS = {"held": "dot", "broke": "cross", "generator": "triangle"}
+KEY = "● held  ✕ broke  △ the generator was the limit"
+
+
+def sweep_page(done: Sweep) -> str:
+    """Give the page."""
+    plan, points = done.plan, done.curve()
+    flows = f"{plan.flows:,} {'socket' if plan.transport == 'udp' else 'connection'}{'s' * (plan.flows > 1)}"
+    lead = [
+        tag("p", sentence(done), class_="answer"),
+        tag(
+            "p",
+            f"Messages of {plan.size} bytes over {flows}; open model, times from when messages were due. "
+            f"Each step {plan.duration:g} s after {plan.warmup:g} s of warm-up; begun {done.started}.",
+        ),
+    ]
+    limits = [limit for limit in done.limits if limit.kind != "loss"] or list(parse("p99<1s"))[:1]
+    environment = done.steps[-1].result.environment if done.steps else {}
+    sections: list[Content] = [
+        headlines(main_figures(done, points)),
+        section("What a reader has to know", sentences(common(done))) if common(done) else None,
+        section(
+            "The curve", throughput(done, points), [times(done, points, limit) for limit in limits], lost(done, points)
+        )
+        if points
+        else None,
+        section("All rates", whole(done, points)),
+        _answer(done, points),
+        section("Steps that did not hold", tag("ul", [tag("li", each) for each in why(done)])) if why(done) else None,
+        section("The circumstances", described(environment), run_by(environment), again("sweep", "sweep.json")),
+    ]
+    return page(title(done), lead, sections)
+
+
+def title(done: Sweep) -> str:
+    """Say what was measured."""
+    plan = done.plan
+    host = f"[{plan.host}]" if ":" in plan.host else plan.host
+    return f"Sweep of {host}:{plan.port} over {plan.transport.upper()}"
+
+
+def main_figures(done: Sweep, points: list[Point]) -> list[tuple[str, str]]:
+    """Give what is shown large."""
+    found = [("highest rate that held", quantity(done.held) if done.held else "none")]
+    if done.broke is not None:
+        found.append(("lowest that broke", quantity(done.broke)))
+    if done.generator is not None:
+        found.append(("generator's limit", quantity(done.generator)))
+    return [*found, ("steps", f"{len(done.steps)}")]
+
+
+def rate_scale(points: list[Point]) -> Scale:
+    """Give the axis of the rates that were asked for."""
+    return scale([point.rate for point in points], quantity)
+
+
+def band_of(done: Sweep) -> tuple[float, float] | None:
+    """Give the rates between which the answer lies; None if nothing held, or nothing broke."""
+    above = min((rate for rate in (done.broke, done.generator) if rate is not None), default=None)
+    return (done.held, above) if done.held is not None and above is not None else None
+
+
+def throughput_chart(done: Sweep, points: list[Point]) -> Chart:
+    """Give the rate of answers against the rate that was asked for."""
+    x = rate_scale(points)
+    ends = (points[0].rate, points[-1].rate)
+    return Chart(
+        title="Answered against asked for",
+        description=f"Messages answered a second for each rate that was asked for. {sentence(done)}",
+        x=x,
+        y=scale([*(point.answered for point in points), *ends], quantity, log=x.log),
+        x_title="asked for, messages a second",
+        y_title="answered, messages a second",
+        series=(
+            Series(name="all answered", points=tuple((end, end) for end in ends), style="s0"),
+            Series(
+                name="answered",
+                points=tuple((point.rate, point.answered) for point in points),
+                marks=tuple(MARKS[point.outcome] for point in points),
+            ),
+        ),
+        band=band_of(done),
+    )
+
+
+def throughput(done: Sweep, points: list[Point]) -> Html:
+    """Draw it."""
+    rows = [(quantity(point.rate), quantity(point.answered)) for point in points]
+    return figure(throughput_chart(done, points), ("asked for", "answered a second"), rows, KEY)
+
+
+def times(done: Sweep, points: list[Point], limit: Limit) -> Html | None:
+    """Draw a limit's figure against the rate, with the limit; bars from the least to the greatest of single steps."""
+    known = [(point, value, point.spread(limit)) for point in points if (value := point.value(limit)) is not None]
+    if not known:
+        return None
+    asked = limit in done.limits
+    ends = [end for _, _, spread in known for end in spread or ()]
+    chart = Chart(
+        title=f"{limit.name} against asked for",
+        description=f"{limit.name} of the round-trip times for each rate that was asked for. {sentence(done)}",
+        x=rate_scale(points),
+        y=scale([*(value for _, value, _ in known), *ends, *([limit.bound] if asked else [])], duration),
+        x_title="asked for, messages a second",
+        y_title=f"round-trip time, {limit.name}",
+        series=(
+            Series(
+                name=limit.name,
+                points=tuple((point.rate, value) for point, value, _ in known),
+                marks=tuple(MARKS[point.outcome] for point, _, _ in known),
+                ranges=tuple(spread or (value, value) for _, value, spread in known),
+            ),
+        ),
+        limit=(limit.bound, f"limit {limit}") if asked else None,
+        band=band_of(done),
+    )
+    rows = [
+        (quantity(point.rate), limit.show(value), *(map(limit.show, spread) if spread else ("-", "-")))
+        for point, value, spread in known
+    ]
+    return figure(chart, ("asked for", limit.name, "least of the steps", "greatest"), rows, KEY)
+
+
+def lost(done: Sweep, points: list[Point]) -> Html | None:
+    """Draw loss against the rate; None if nothing was lost."""
+    limit = next(limit for limit in done.limits if limit.kind == "loss")
+    known = [(point, value) for point in points if (value := point.value(limit)) is not None]
+    if not any(value for _, value in known):
+        return None
+    chart = Chart(
+        title="Loss against asked for",
+        description=f"The part of the messages that did not come back in time. The limit is {limit}.",
+        x=rate_scale(points),
+        y=scale([*(value for _, value in known), limit.bound], lambda share: f"{100 * share:.4g}%", log=False),
+        x_title="asked for, messages a second",
+        y_title="lost",
+        series=(
+            Series(
+                name="lost",
+                points=tuple((point.rate, value) for point, value in known),
+                marks=tuple(MARKS[point.outcome] for point, _ in known),
+            ),
+        ),
+        limit=(limit.bound, f"limit {limit}"),
+        band=band_of(done),
+    )
+    return figure(chart, ("asked for", "lost"), [(quantity(p.rate), limit.show(v)) for p, v in known], KEY)
+
+
+def whole(done: Sweep, points: list[Point]) -> Html:
+    """Give the table of all rates."""
+    shown = columns(done.limits)
+    rows = [
+        (
+            quantity(point.rate),
+            quantity(point.answered),
+            *cells(shown, point.tally),
+            f"{point.held} of {len(point.steps)}",
+            remark(done, point),
+        )
+        for point in points
+    ]
+    head = ("asked for", "answered", *(limit.name for limit in shown), "held", "")
+    return table(head, rows, "Steps at one rate are put together: counts added up, histograms merged.")
+
+
+def _answer(done: Sweep, points: list[Point]) -> Html | None:
+    """Show the times at the two rates that are the answer."""
+    named = [
+        (f"{word} {quantity(point.rate)}", point.tally.from_intended)
+        for point in points
+        for word, rate in (("held at", done.held), ("broke at", done.broke))
+        if point.rate == rate
+    ]
+    drawn = percentile_figure(named, "from when messages were due, all steps at the rate")
+    return section("Around the answer", drawn) if drawn else None

@@ -1,0 +1,1 @@
+"""TCP by one descriptor under the reactor, which stands for all connections."""

@@ -1,0 +1,111 @@
+"""A listening socket of the fast engines, which watch it themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.task import deferLater
+from zope.interface import implementer
+
+from ... import kernel
+from ...acceptor import PER_WAKE_UP, STARVED_FOR, Acceptor
+from ...counters import Counters
+
+accepter: Callable[[int], Callable[[], int]] | None
+try:
+    from ...kernel.accept import accepter
+except ImportError:  # a Python without ctypes
+    accepter = None
+
+
+@implementer(IListeningPort)
+class Port:
+    """One listening, non-blocking socket. The engine calls :meth:`accept` when somebody waits there.
+
+    ``serve`` is called with each new connection, a non-blocking descriptor, and its address, or None if ``addresses``
+    are not wanted, which is faster. ``watch`` is called with the port and whether to watch it, and ``closed`` with the
+    port when it is.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        counters: Counters,
+        reactor: Any,
+        *,
+        addresses: bool,
+        serve: Callable[[int, Any], None],
+        watch: Callable[[Port, bool], None],
+        closed: Callable[[Port], None],
+    ) -> None:
+        self.socket = sock
+        self.fd = sock.fileno()
+        self._bare = not addresses and accepter is not None and kernel.missing() is None
+        accept: Callable[[], Any] = self._with_address
+        if self._bare and accepter is not None:
+            accept = accepter(self.fd)
+        self._acceptor = Acceptor[Any](accept, sock, counters)
+        self._reactor = reactor
+        self._serve, self._watch, self._closed = serve, watch, closed
+        self._pause: Any = None
+        self._stopped: Deferred[None] | None = None
+        if sock.family != getattr(socket, "AF_UNIX", None):
+            with contextlib.suppress(OSError):
+                # What is accepted inherits it on Linux and the BSDs, and no call is needed for each connection.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def startListening(self) -> None:
+        """Begin to serve."""
+        self._watch(self, True)
+
+    def stopListening(self) -> Deferred[None]:
+        """Accept nobody any more; fires when the socket is closed."""
+        if self._stopped is None:
+            self.close()
+            self._stopped = deferLater(self._reactor, 0)
+        return self._stopped
+
+    def close(self) -> None:
+        """Close the socket, unless that is done."""
+        if self.socket.fileno() < 0:
+            return
+        if self._pause is None:
+            self._watch(self, False)
+        else:
+            self._pause.cancel()
+        self._acceptor.close()
+        self.socket.close()
+        self._closed(self)
+
+    def getHost(self) -> IAddress:
+        """Say where the socket is bound."""
+        name = self.socket.getsockname()
+        if self.socket.family == socket.AF_INET6:
+            return IPv6Address("TCP", *name)
+        if self.socket.family == socket.AF_INET:
+            return IPv4Address("TCP", *name)
+        return UNIXAddress(name)
+
+    def accept(self) -> None:
+        """Take connections, up to a bound; if some wait that cannot be taken, look again only in a while."""
+        for each in self._acceptor.accept(PER_WAKE_UP):
+            fd, address = (each, None) if self._bare else each
+            self._serve(fd, address)
+        if self._acceptor.starved:
+            self._watch(self, False)
+            self._pause = self._reactor.callLater(STARVED_FOR, self._resume)
+
+    def _with_address(self) -> tuple[int, Any]:
+        sock, address = self.socket.accept()
+        sock.setblocking(False)
+        return sock.detach(), address
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._watch(self, True)

@@ -1,0 +1,117 @@
+"""The time-outs of many connections, without a clock, a timer or an object for any of them.
+
+**Idle.** An engine adds the descriptors of each batch to a set, in one call. Four times in each time-out the set is put
+aside and a new one begun. Who is open and in none of the last four has been idle for the time-out, or for a quarter
+more at most; one set operation finds them.
+
+**Closing.** Connections that are being ended are few, or the service is about to stop. They are looked at one by one.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.task import LoopingCall
+
+from ...counters import Reason
+from ...sockets import send_queue
+from .. import Setting
+
+if TYPE_CHECKING:
+    from .connections import Connections
+
+PARTS: Final = 4
+QUIET: Final = 1.0  # seconds without a byte after which one that we are leaving is closed, whatever its peer does
+PER_SWEEP: Final = 500  # connections that are ended before others on the reactor have their turn
+
+
+class Timeouts:
+    """Ends connections that are idle, and closing ones whose peer takes nothing."""
+
+    def __init__(self, setting: Setting, connections: Connections) -> None:
+        self._setting = setting
+        self._connections = connections
+        self.watches_idle = setting.idle_timeout is not None
+        """Whether :attr:`moved` needs to be called."""
+        self._quarters = collections.deque([set[int]()], PARTS)
+        self.moved: Callable[[Iterable[int]], None] = self._quarters[-1].update
+        """Call it with the descriptors on which bytes moved."""
+        self._unsent: dict[int, int] = {}
+        """Bytes that the peers of those that were looked at had yet to take."""
+        self._idle_call: Any = None
+        self._closing_sweep = LoopingCall(self._sweep_closing)
+        self._closing_sweep.clock = setting.reactor
+
+    def opened(self, fd: int) -> None:
+        """Begin to watch a connection."""
+        if self.watches_idle:
+            self.moved((fd,))
+            if self._idle_call is None:
+                self._sweep_idle()
+
+    def closed(self, fd: int) -> None:
+        """Forget a connection, whose number may soon be another's."""
+        self._unsent.pop(fd, None)
+
+    def closing(self) -> None:
+        """Begin to watch those that are being ended."""
+        if not self._closing_sweep.running:
+            limit = self._setting.close_timeout
+            self._closing_sweep.start(min(QUIET if limit is None else limit, QUIET) / PARTS, now=False)
+
+    def stop(self) -> None:
+        """Watch nobody any more."""
+        if self._idle_call is not None:
+            self._idle_call.cancel()
+            self._idle_call = None
+        if self._closing_sweep.running:
+            self._closing_sweep.stop()
+
+    def _sweep_idle(self) -> None:
+        """End who is idle, and come back; not at all while nobody is there."""
+        self._idle_call = None
+        connections, limit = self._connections, self._setting.idle_timeout
+        if not connections.open or limit is None:
+            return
+        idle: set[int] = set()
+        if len(self._quarters) == PARTS:
+            idle = connections.open.difference(*self._quarters).difference(dict(connections.closing()))
+        for fd in islice(idle, PER_SWEEP):
+            if self._takes(fd):
+                self.moved((fd,))
+            else:
+                self._setting.counters.drop(Reason.IDLE)
+                connections.abort(fd)
+        more = len(idle) > PER_SWEEP
+        if not more:
+            self._quarters.append(set())
+            self.moved = self._quarters[-1].update
+        if connections.open:  # else the engine may just have ended, with its last connection
+            self._idle_call = self._setting.reactor.callLater(0 if more else limit / PARTS, self._sweep_idle)
+
+    def _sweep_closing(self) -> None:
+        connections, limit = self._connections, self._setting.close_timeout
+        now = self._setting.reactor.seconds()
+        watched = list(connections.closing())
+        if not watched:
+            self._closing_sweep.stop()
+        for fd, odd in watched:
+            if self._takes(fd):
+                odd.moved_at = now
+            elif odd.leaving and fd not in self._unsent and now - odd.moved_at >= QUIET:
+                connections.close(fd)
+            elif limit is not None and now - odd.moved_at >= limit:
+                self._setting.counters.drop(Reason.STUCK)
+                connections.abort(fd)
+
+    def _takes(self, fd: int) -> bool:
+        """Whether the peer has taken anything since the last look: what leaves the kernel's buffer counts too."""
+        odd = self._connections.odd.get(fd)
+        unsent = send_queue(fd) + (len(odd.rest) if odd is not None else 0)
+        before = self._unsent.pop(fd, 0)
+        if unsent:
+            self._unsent[fd] = unsent
+        return before != unsent

@@ -1,0 +1,184 @@
+"""The engine for datagrams in batches: one call receives many, one call answers them (Linux).
+
+A port is woken once and reads batch after batch until nothing is left or its time is up; what there is to do with a
+batch is in batches.py. With UDP_GRO the kernel hands over datagrams of one flow as one message, and with UDP_SEGMENT
+takes them back so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IListeningPort, IReadWriteDescriptor
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ... import kernel
+from ...kernel.control import IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RECVERR, SOL_UDP, UDP_GRO
+from ...protocol import EchoUDP
+from ...sockets import receive_drops
+from .. import IEngine, Setting
+from ..portable.datagram import DatagramPort
+from ..spin import SecondLook, Spin
+from ..standin import StandIn
+from ..watching import watches_descriptors
+from .batch import Batch
+from .sending import Unfinished
+from .trial import joins, trial
+
+log = Logger()
+
+TURN: Final = 400_000  # nanoseconds of one wake-up, and the batch in which they end; then others have their turn
+
+
+@implementer(IReadWriteDescriptor)
+class BatchedPort(DatagramPort):
+    """Serves one bound, non-blocking datagram socket, in batches."""
+
+    def __init__(self, sock: socket.socket, engine: BatchedDatagram, setting: Setting) -> None:
+        # The protocol is for what does not come with a datagram: what it is called, and what our port is.
+        protocol = EchoUDP(guard=setting.guard, counters=setting.counters)
+        super().__init__(sock, protocol, setting.counters, setting.reactor)
+        self._engine = engine
+        self._batch: Batch | None = None
+        self._unfinished: Unfinished | None = None
+        self._second_look = SecondLook()
+        prepare(sock)
+
+    def doRead(self) -> None:
+        """Answer what waits, for a while; and again while only we are wanted."""
+        engine, sock, second_look = self._engine, self.socket, self._second_look
+        now, descriptor = time.perf_counter_ns, sock.fileno()
+        batch = engine.lend()
+        engine.stand_in.woken()
+
+        def look() -> int:
+            try:
+                return batch.receive(descriptor)
+            except OSError:  # the error of an earlier datagram; the next call reads on
+                return 0
+
+        try:
+            while True:
+                engine.spin.woken()
+                end = now() + TURN
+                number: int | None = look()
+                while number:
+                    unfinished = batch.answer(sock, number)
+                    if unfinished is not None:
+                        self._hold(batch, unfinished)
+                        return
+                    if now() >= end:
+                        break
+                    number = second_look(look, number == 1) or (engine.spin.wait(look) if engine.alone else None)
+                if not engine.stand_in.wait(descriptor):
+                    break
+        except Exception:  # noqa: BLE001 (one batch must not end the service for all)
+            log.failure("a batch of datagrams could not be handled")
+        engine.take_back(batch)
+
+    def doWrite(self) -> None:
+        """Go on with the batch that did not find room."""
+        try:
+            if self._unfinished is not None:
+                next(self._unfinished)
+                return
+        except StopIteration:
+            pass
+        except Exception:  # noqa: BLE001 (as above)
+            log.failure("a batch of datagrams could not be handled")
+        self._let_go()
+        self._reactor.addReader(self)
+
+    def stopListening(self) -> Deferred[None]:
+        """Stop; fires when the socket is closed. What found no room in the send buffer until then is dropped."""
+        self._reactor.removeWriter(self)
+        return super().stopListening()
+
+    def _hold(self, batch: Batch, unfinished: Unfinished) -> None:
+        """Keep a batch until the socket is writable, and read no other: its memory is in use."""
+        self._batch, self._unfinished = batch, unfinished
+        self._reactor.removeReader(self)
+        self._reactor.addWriter(self)
+
+    def _let_go(self) -> None:
+        """Give the batch back, finished or not."""
+        self._reactor.removeWriter(self)
+        if self._unfinished is not None:
+            self._unfinished.close()
+        if self._batch is not None:
+            self._engine.take_back(self._batch)
+        self._batch = self._unfinished = None
+
+    def _close(self) -> None:
+        self._let_go()
+        super()._close()
+
+
+@implementer(IEngine)
+class BatchedDatagram:
+    """Echo over UDP with recvmmsg and sendmmsg."""
+
+    name = "batched"
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._ports: list[BatchedPort] = []
+        self._idle: list[Batch] = []
+        self.spin = Spin(setting.spin)
+        self.stand_in = StandIn(setting.reactor)
+        self.alone = True
+        """Whether there is but one port: to wait for more at one of several would keep the others waiting."""
+
+    @staticmethod
+    def unavailable(reactor: Any) -> str | None:
+        """Say what is missing: of the platform, of the reactor, or of an echo that goes through."""
+        if not watches_descriptors(reactor):
+            return "this reactor cannot watch sockets for it"
+        return kernel.missing() or trial()
+
+    def listen(self, sock: socket.socket) -> IListeningPort:
+        """Serve a bound datagram socket of either family."""
+        port = BatchedPort(sock, self, self._setting)
+        port.startListening()
+        self._ports = [each for each in self._ports if each.fileno() >= 0] + [port]
+        self.alone = len(self._ports) == 1
+        return port
+
+    def lend(self) -> Batch:
+        """Lend the memory for a batch. One does for all ports, unless some keep theirs until a buffer has room."""
+        return self._idle.pop() if self._idle else self._make()
+
+    def _make(self) -> Batch:
+        return Batch(self._setting.guard, self._setting.counters, trains=joins())
+
+    def take_back(self, batch: Batch) -> None:
+        """Take it back; but one is enough."""
+        if not self._idle:
+            self._idle.append(batch)
+
+    def kernel_drops(self) -> int:
+        """Count what the kernel dropped at the sockets that are open."""
+        return sum(receive_drops(port.socket) for port in self._ports if port.fileno() >= 0)
+
+    def drain(self) -> Deferred[Any]:
+        """Do nothing: a datagram is answered as it is read."""
+        return succeed(None)
+
+    def abort(self) -> None:
+        """Do nothing: there are no connections."""
+
+
+def prepare(sock: socket.socket) -> None:
+    """Have the kernel join datagrams, if it can, and report no errors of those we sent, if an inherited socket did."""
+    for level, option, value in (
+        (SOL_UDP, UDP_GRO, int(joins())),
+        (IPPROTO_IP, IP_RECVERR, 0),
+        (IPPROTO_IPV6, IPV6_RECVERR, 0),
+    ):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(level, option, value)

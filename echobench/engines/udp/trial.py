@@ -1,0 +1,115 @@
+"""Whether batches work here: found out by passing some through.
+
+What a kernel, an architecture, a sandbox or an emulator makes of our tables cannot be known from their version. So
+before the first batch that matters, datagrams go over loopback through the very code that will serve. They have to
+come back whole, from the address that was asked, or the engine is not used; if only trains do not, it works without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import select
+import socket
+import struct
+from typing import Final
+
+from ...counters import Counters
+from ...guard import Guard
+from ...kernel.control import SOL_UDP, UDP_GRO, UDP_SEGMENT
+from ..destinations import ask_for_destinations
+from .batch import Batch
+
+PATIENCE: Final = 1.0  # seconds; over loopback a datagram has arrived when it is sent
+SIZES: Final = (0, 1, 700, 3000)
+SEGMENT: Final = 100
+TRAIN: Final = 350
+
+
+class _Failed(Exception):  # noqa: N818 (it is caught where it is raised)
+    """A datagram did not come back as it should; the message says how."""
+
+
+@functools.lru_cache(maxsize=1)
+def trial() -> str | None:
+    """Say what goes wrong with batches here, or None. It is tried once in a process."""
+    try:
+        batch = Batch(Guard(), Counters())
+        for bound, asked in _ways():
+            _pass(batch, bound, asked)
+    except (OSError, _Failed) as error:
+        return f"a trial over loopback failed: {error}"
+    return None
+
+
+@functools.lru_cache(maxsize=1)
+def joins() -> bool:
+    """Whether the kernel joins datagrams into trains (UDP_GRO, Linux 5.0) and cuts up what we send (UDP_SEGMENT)."""
+    try:
+        batch = Batch(Guard(), Counters(), trains=True)
+        for bound, asked in _ways():
+            _pass(batch, bound, asked, train=True)
+    except (OSError, _Failed):
+        return False
+    return True
+
+
+def _ways() -> list[tuple[str, str]]:
+    """List addresses to bind and to ask, so that both kinds of destinations have to be turned round, and none."""
+    ways = [("0.0.0.0", "127.0.0.2"), ("127.0.0.1", "127.0.0.1")]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        probe.bind(("::1", 0))
+        ways += [("::", "::1"), ("::", "127.0.0.2"), ("::1", "::1")]
+    return ways
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _pass(batch: Batch, bound: str, asked: str, train: bool = False) -> None:
+    """Pass some datagrams through, or a train and one that is none. Raises OSError, or _Failed."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket(_family(bound), socket.SOCK_DGRAM))
+        one, other = (stack.enter_context(socket.socket(_family(asked), socket.SOCK_DGRAM)) for _ in range(2))
+        if bound == "::":
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        server.bind((bound, 0))
+        server.setblocking(False)
+        ask_for_destinations(server)
+        if train:
+            server.setsockopt(SOL_UDP, UDP_GRO, 1)
+        expected = []
+        for client in (one, other):
+            client.settimeout(PATIENCE)
+            client.connect((asked, server.getsockname()[1]))  # from now on it hears nothing from elsewhere
+            data = [bytes(k % 251 + i for k in range(size)) for i, size in enumerate(SIZES)]
+            if train:
+                whole = bytes(k % 251 for k in range(TRAIN))
+                client.sendmsg([whole], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", SEGMENT))])
+                data = [whole[at : at + SEGMENT] for at in range(0, TRAIN, SEGMENT)] + data[1:2]
+                client.send(data[-1])
+            else:
+                for each in data:
+                    client.send(each)
+            expected.append((client, data))
+        _serve(batch, server, sum(len(data) for _, data in expected))
+        for client, data in expected:
+            for each in data:
+                try:
+                    got = client.recv(1 << 16)
+                except TimeoutError:
+                    raise _Failed(f"nothing came back from {asked}") from None
+                if got != each:
+                    raise _Failed(f"{len(each)} bytes came back from {asked} as {len(got)}, or others")
+
+
+def _serve(batch: Batch, server: socket.socket, datagrams: int) -> None:
+    """Answer so many datagrams, unless they do not come. Raises OSError."""
+    counted = batch.counters.datagrams
+    while batch.counters.datagrams - counted < datagrams:
+        if not select.select([server], [], [], PATIENCE)[0]:
+            return
+        number = batch.receive(server.fileno())
+        if number and batch.answer(server, number) is not None:
+            raise _Failed("a send buffer was full")

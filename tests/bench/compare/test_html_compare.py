@@ -1,0 +1,116 @@
+"""The page of a comparison, made of stand-ins that have what it asks for."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from rigs.blast_results import a_result
+from rigs.pages import HOSTILE, said, tree
+
+from echobench.bench.compare.page import compare_page
+from echobench.bench.run.plan import Plan
+
+
+@attrs.frozen
+class Subject:
+    name: str
+    command: str | None = "server {port}"
+    address: str | None = None
+
+
+@attrs.frozen
+class Load:
+    name: str
+    plan: Plan = Plan(host="h", flows=50)
+
+
+@attrs.frozen
+class Run:
+    subject: str
+    load: str
+    result: object = None
+    failure: str | None = None
+    troubles: tuple = ()
+
+
+@attrs.frozen
+class Row:
+    subject: str
+    load: str
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    basis: str | None = "cpu"
+    verdict: str = "waiting"
+    why: str = "neither was the limit"
+    rate: float | None = 12_345.0
+    per_cpu: float | None = 54_321.0
+    p50: float | None = 1e5
+    p99: float | None = 1e6
+    lost: float | None = 0.0
+    system_calls: float | None = 4.25
+
+
+@attrs.frozen
+class Comparison:
+    subjects: tuple
+    loads: tuple = (Load("many"),)
+    runs: tuple = ()
+    calls: tuple = ()
+    started: str = "2026-03-01T12:00:00+00:00"
+    environment: dict = attrs.Factory(dict)
+    rounds: int = 5
+    server_cpus: tuple = (0,)
+    load_cpus: tuple = ()
+    notes: tuple = ("server and load shared a CPU",)
+    cut_short: bool = False
+
+
+@pytest.fixture
+def compared():
+    runs = tuple(Run(name, "many", a_result()) for name in ("ideal", "other") for _ in range(3))
+    return Comparison(
+        subjects=(Subject("ideal"), Subject("other"), Subject("gone", None, "h:7")),
+        runs=(*runs, Run("gone", "many", None, "it did not start", ("it holds its port",))),
+    )
+
+
+ROWS = [
+    Row("other", "many", 0.634, 0.61, 0.655),
+    Row("gone", "many", verdict="void", why="it did not start", rate=None, per_cpu=None, p50=None, p99=None, lost=None),
+    Row("ideal", "many", 1.0, 1.0, 1.0, basis="rate"),
+]
+
+
+def test_the_page(compared):
+    page = compare_page(compared, ROWS)
+    read = tree(page)
+    text = said(read)
+    for figure in ("63.4", "61.0 to 65.5", "100.0 by rate", "12,345", "54,321", "100 µs", "1.00 ms", "0.000%", "4.25"):
+        assert figure in text, figure
+    for sentence in ("it did not start", "it holds its port", "server and load shared a CPU", "it ran already at h:7"):
+        assert sentence in text, sentence
+    heads = [(each, each.find("thead")) for each in read.iter("table")]
+    tables = [each for each, head in heads if head is not None and "verdict" in "".join(head.itertext())]
+    assert ["".join(row[0].itertext()) for row in tables[0].find("tbody")] == ["ideal", "other", "gone"]
+    assert page.count('class="bar"') == 2, "one, for wide and for narrow pages"
+    assert page.count('class="bar-plain"') == 2
+    drawn = next(each for each in read.iter("svg") if each.find("rect") is not None)
+    written = ["".join(each.itertext()) for each in drawn.iter("text")]
+    assert written[-2:] == ["gone", "void"], "who has no bar is there with a word"
+
+
+def test_hostile_names_are_names(compared):
+    """The names of servers under test are given by users, and pages are passed on."""
+    subjects = (Subject(HOSTILE, HOSTILE), Subject("other"))
+    runs = (Run(HOSTILE, HOSTILE, a_result(), None, (HOSTILE,)), Run("other", HOSTILE, a_result()))
+    changed = attrs.evolve(compared, subjects=subjects, loads=(Load(HOSTILE),), runs=runs, notes=(HOSTILE,))
+    rows = [Row(HOSTILE, HOSTILE, 0.5, 0.4, 0.6, verdict=HOSTILE, why=HOSTILE), Row("other", HOSTILE)]
+    page = compare_page(changed, rows)
+    tree(page)
+    assert "<script" not in page
+    assert "<img" not in page
+
+
+def test_a_comparison_of_nothing(compared):
+    tree(compare_page(attrs.evolve(compared, runs=(), notes=(), cut_short=True), []))

@@ -1,0 +1,212 @@
+"""The judge: ratios and intervals of figures that are known, and a verdict for each thing that can be wrong."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rigs.compare_results import a_comparison, a_run, synthetic, usage
+
+from echobench.bench.compare import chance
+from echobench.bench.compare.comparison import Comparison, Conformance, Memory
+from echobench.bench.compare.judge import judge
+from echobench.bench.run.histogram import Histogram
+
+
+def rows(runs, **changes):
+    return {row.subject: row for row in judge(a_comparison(runs, **changes))}
+
+
+def pair(count=5, rate=8_000.0, cpu=0.95, ideal=10_000.0, **changes):
+    return [
+        run
+        for number in range(1, count + 1)
+        for run in (a_run(number=number, rate=ideal), a_run("mine", number, rate, cpu, **changes))
+    ]
+
+
+def test_the_ratio_is_of_work_per_cpu_second():
+    """Half of the CPU at 80 % of the rate is 1.6 times the work."""
+    row = rows(pair(cpu=0.475))["mine"]
+    assert row.basis == "cpu"
+    assert row.ratio == row.ratio_cpu == pytest.approx(1.6)
+    assert row.ratio_rate == pytest.approx(0.8)
+    assert (row.low, row.high) == (pytest.approx(1.6), pytest.approx(1.6))
+    assert row.per_cpu == pytest.approx(8_000 / 0.475)
+    assert row.rate == pytest.approx(8_000)
+    assert row.rounds == 5
+
+
+def test_without_cpu_figures_it_is_of_rates():
+    row = rows(pair(usage=None))["mine"]
+    assert (row.basis, row.ratio, row.ratio_cpu) == ("rate", pytest.approx(0.8), None)
+    assert (row.verdict, row.server_cpu) == ("waiting", None)
+    assert "is not known" in row.why
+
+
+def test_the_ratio_is_the_median_of_ratios_within_rounds():
+    """The machine is at half its speed in a round: both are, and the ratio is not."""
+    runs = []
+    for number, (speed, ratio) in enumerate([(1, 0.82), (1.05, 0.78), (0.95, 0.8)], 1):
+        runs += [a_run(number=number, rate=10_000 * speed), a_run("mine", number, 10_000 * speed * ratio)]
+    row = rows(runs)["mine"]
+    assert row.ratio_rate == pytest.approx(0.8)
+    assert row.rate / 10_000 == pytest.approx(0.819), "which is what the ratio of medians would be"
+
+
+def test_a_round_counts_only_if_both_ran():
+    runs = [run for run in pair(4) if not (run.subject == "ideal" and run.round == 2)]
+    runs.append(attrs.evolve(a_run(number=2), result=None, failure="it broke"))
+    row = rows(runs)["mine"]
+    assert row.rounds == 4
+    assert row.ratio == pytest.approx(0.8)
+
+
+def test_percentiles_are_of_merged_histograms():
+    runs = []
+    for number, (value, times) in enumerate(((100_000, 2_900), (200_000, 3_100), (50_000_000, 30)), 1):
+        histogram = Histogram()
+        histogram.record(value, times)
+        runs.append(a_run(number=number, times=histogram))
+    row = rows(runs)["ideal"]
+    assert row.p50 == pytest.approx(200_000, rel=0.001)
+    assert row.p99 == pytest.approx(200_000, rel=0.001)
+    assert row.p99_9 is None, "6 of 6,030 answers lie beyond it, which is not enough"
+
+
+def test_loss_is_a_part_of_what_was_intended():
+    row = rows(pair(tally={"answered": 70_000, "unanswered": 10_000}))["mine"]
+    assert row.lost == pytest.approx(10_000 / 80_000)
+
+
+def test_memory():
+    memory = (Memory(subject="mine", connections=100, before=1000, after=201_000),)
+    row = rows(pair(), memory=memory)["mine"]
+    assert (row.connection_memory, row.peak) == (2_000, 1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "why"),
+    [
+        ({}, "server-bound", "used 95% of a CPU"),
+        ({"cpu": 0.5}, "waiting", "used 50% of a CPU"),
+        ({"cpu": 0.5, "named": ("generator-bound",)}, "generator-bound", "the rate is theirs"),
+        ({"cpu": 0.95, "named": ("generator-bound",)}, "server-bound", "used 95%"),
+        ({"usage": None, "named": ("generator-bound",)}, "generator-bound", "the rate is theirs"),
+        ({"named": ("wrong bytes",)}, "not conformant", "It is wrong bytes."),
+        ({"named": ("connections lost",)}, "not conformant", "It is connections lost."),
+        ({"result": None, "failure": "it ended at once"}, "void", "it ended at once"),
+        ({"tally": {"answered": 0, "unanswered": 80_000}}, "void", "nothing was answered"),
+        ({"usage": usage(0.6, others=3.5)}, "too noisy", "others used 35% of the server's CPUs"),
+        ({"usage": usage(0.6, others=0.9)}, "waiting", "used 60% of a CPU"),
+    ],
+)
+def test_verdicts(changes, verdict, why):
+    row = rows(pair(**{k: v for k, v in changes.items() if k != "result"}))["mine"]
+    if "result" in changes:
+        runs = [attrs.evolve(run, result=None) if run.subject == "mine" else run for run in pair(**{
+            k: v for k, v in changes.items() if k != "result"})]  # fmt: skip
+        row = rows(runs)["mine"]
+    assert (row.verdict, why in row.why) == (verdict, True), row.why
+    has_ratio = verdict in ("server-bound", "waiting", "generator-bound")
+    assert (row.ratio is not None) == has_ratio
+    assert (row.low is not None) == has_ratio
+    assert (row.ratio_rate is not None) == has_ratio
+
+
+@pytest.mark.parametrize(("spread", "noisy"), [(0.08, False), (0.12, True)])
+def test_spread(spread, noisy):
+    """Of three rounds m - d, m and m + d the standard deviation is d."""
+    runs = []
+    for number, sign in ((1, -1), (2, 0), (3, 1)):
+        runs += [a_run(number=number), a_run("mine", number, 9_000 * (1 + spread * sign))]
+    row = rows(runs)["mine"]
+    assert row.spread_rate == pytest.approx(spread, rel=1e-3)
+    assert (row.verdict == "too noisy") == noisy
+    assert (row.ratio, row.low, row.high) == pytest.approx((0.9, 0.9 * (1 - spread), 0.9 * (1 + spread)), rel=1e-3)
+
+
+def test_a_rate_that_varies_takes_no_ratio_of_work_away():
+    """The machine gives now more and now less; what an echo costs stays the same."""
+    runs = []
+    for number, part in ((1, 0.5), (2, 0.9), (3, 0.7)):
+        runs += [
+            a_run(number=number, rate=10_000 * part, cpu=part),
+            a_run("mine", number, 8_000 * part, part),
+        ]
+    row = rows(runs)["mine"]
+    assert (row.verdict, row.basis, row.ratio) == ("waiting", "cpu", pytest.approx(0.8))
+    assert row.spread_rate > 0.1
+    assert row.ratio_rate is None
+    unknown = rows([attrs.evolve(run, usage=None) for run in runs])["mine"]
+    assert (unknown.verdict, unknown.basis) == ("too noisy", "rate")
+
+
+def test_others_now_and_then_are_no_noise():
+    """In half of the rounds or more, they would be."""
+    runs = []
+    for number, others in enumerate((0.0, 0.0, 0.0, 5.0, 5.0), 1):
+        runs += [a_run(number=number), a_run("mine", number, usage=usage(others=others))]
+    assert rows(runs)["mine"].verdict == "server-bound"
+    assert rows(runs[2:])["mine"].verdict == "too noisy"
+
+
+def test_what_verify_says():
+    failed = (Conformance(subject="mine", transport="tcp", failed=("tcp-answer: nothing came back",)),)
+    assert rows(pair(), conformance=failed)["mine"].verdict == "not conformant"
+    other = (attrs.evolve(failed[0], transport="udp"), attrs.evolve(failed[0], failed=()))
+    assert rows(pair(), conformance=other)["mine"].verdict == "server-bound"
+
+
+def test_one_failure_of_five_is_no_void():
+    runs = [*pair(4), attrs.evolve(a_run("mine", 5), result=None, failure="it broke")]
+    row = rows(runs)["mine"]
+    assert (row.verdict, row.rounds) == ("server-bound", 4)
+
+
+def test_stored_results_give_the_same_rows():
+    comparison = synthetic(3, 0.9)
+    assert judge(Comparison.from_dict(comparison.as_dict())) == judge(comparison)
+
+
+def test_how_often_the_interval_errs():
+    """The figures that docs/compare.md states: 10 rounds, 2 % of noise in each run, 3 % that a round's runs share."""
+    same = [judge(synthetic(seed))[1] for seed in range(100)]
+    slower = [judge(synthetic(1000 + seed, 0.95))[1] for seed in range(100)]
+    assert all(row.verdict == "server-bound" for row in same + slower)
+    false_alarms = sum(not row.low <= 1 <= row.high for row in same)
+    missed = sum(row.high >= 1 for row in slower)
+    held = sum(row.low <= 0.95 <= row.high for row in slower)
+    assert false_alarms <= 10
+    assert missed <= 5
+    assert held >= 90
+
+
+@pytest.mark.parametrize(
+    ("t", "freedom", "part"),
+    # from tables of Student's distribution
+    [(0, 3, 0.5), (2.353, 3, 0.95), (1.833, 9, 0.95), (-2.821, 9, 0.01), (1.660, 100, 0.95), (6.314, 1, 0.95)],
+)
+def test_student(t, freedom, part):
+    assert chance.student(t, freedom) == pytest.approx(part, abs=2e-4)
+
+
+@given(st.floats(-30, 30), st.floats(1, 200))
+def test_student_is_a_distribution(t, freedom):
+    value = chance.student(t, freedom)
+    assert -1e-9 <= value <= 1 + 1e-9
+    assert value + chance.student(-t, freedom) == pytest.approx(1, abs=1e-5)
+
+
+def test_little_data():
+    assert chance.median([]) is None
+    assert chance.spread([1.0]) is None
+    assert chance.interval([1.0, 2.0], 1) is None
+    with pytest.raises(ValueError, match="3 values"):
+        chance.below([1.0, 2.0], [1.0, 2.0, 3.0])
+    assert chance.below([1.0] * 3, [2.0] * 3) == 0
+    assert chance.below([2.0] * 3, [2.0] * 3) == 1
+    assert not math.isnan(chance.below([1.0, 1.0, 1.0], [1.0, 1.1, 0.9]))

@@ -1,0 +1,146 @@
+"""Subjects, loads and CPUs as the command line gives them."""
+
+from __future__ import annotations
+
+import pytest
+
+from echobench.bench.compare import profiles
+from echobench.bench.compare.comparison import Subject
+from echobench.bench.compare.options import part
+from echobench.bench.compare.server import placement
+from echobench.bench.compare.server.subject import ideal, ideal_tls, parse, where
+from echobench.bench.run.plan import Plan
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a=serve {port}", Subject(name="a", command="serve {port}")),
+        ("a-1.b=x --at={host}:{port}", Subject(name="a-1.b", command="x --at={host}:{port}")),
+        ("a=h:7", Subject(name="a", address="h:7")),
+        ("a=[::1]:7007", Subject(name="a", address="[::1]:7007")),
+        ("a=sh -c 'x = {port}'", Subject(name="a", command="sh -c 'x = {port}'")),
+    ],
+)
+def test_a_subject(text, expected):
+    assert parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("serve {port}", "is not a subject: write 'name=command with {port}'"),
+        ("=serve {port}", "is not a subject"),
+        ("a=", "is not a subject"),
+        ("a b=x {port}", "is not a subject"),
+        ("a=serve", "a: its command says nowhere which port to serve: put {port}"),
+        ("a=serve '{port}", "a: its command cannot be read: No closing quotation"),
+        ("ideal=serve {port}", "our own server's, which always takes part"),
+    ],
+)
+def test_no_subject(text, sentence):
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        parse(text)
+    assert sentence in str(caught.value)
+
+
+def test_addresses():
+    assert where("h:7") == ("h", 7)
+    assert where("[::1]:7007") == ("::1", 7007)
+
+
+def test_the_ideal_over_tls():
+    command = ideal_tls(ideal()).command
+    assert "--no-tcp --no-udp --tls-port {port}" in command
+    assert "--certificate {certificate}" in command
+    assert " --port" not in command
+
+
+def test_named_loads():
+    small, udp = profiles.parse("small,udp")
+    assert (small.name, small.plan.flows, small.plan.transport) == ("small", 50, "tcp")
+    assert (udp.name, udp.plan.transport) == ("udp", "udp")
+    for name in profiles.PROFILES:
+        assert profiles.parse(name)[0].name == name
+
+
+def test_a_load_of_ones_own():
+    load = profiles.parse("mine=--connections 10 --size 1k,64 --rate 5k")[0]
+    assert load.name == "mine"
+    assert load.plan == Plan(host="127.0.0.1", flows=10, size="1024,64", model="open", rate=5000.0, cooldown=0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("tiny", "'tiny' is no load: take of small, large,"),
+        ("small=--size 9", "'small' is the name of a profile"),
+        ("mine=--size", "load mine: "),
+        ("mine=--size 9 --udp", "load mine: a UDP message has 16 to"),
+        ("mine=--port 9", "load mine: --port is not a load's to say"),
+        ("mine=example.org", "load mine: --host is not"),
+        ("mine=--cpus 1", "load mine: --cpus is not"),
+    ],
+)
+def test_no_load(text, sentence):
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        profiles.parse(text)
+    assert sentence in str(caught.value)
+
+
+def test_times():
+    load = profiles.timed(profiles.parse("one")[0], duration=9.0, warmup=None)
+    assert (load.plan.duration, load.plan.warmup) == (9.0, 1.0)
+
+
+@pytest.mark.parametrize(("text", "value"), [("5%", 0.05), ("2.5 %", 0.025), ("0.05", 0.05), ("0", 0.0)])
+def test_a_tolerance(text, value):
+    assert part(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["5", "100%", "much", "-1%", ""])
+def test_no_tolerance(text):
+    with pytest.raises(ValueError, match="is not a tolerance such as 5%"):
+        part(text)
+
+
+@pytest.mark.parametrize(
+    ("server", "load", "cores", "expected"),
+    [
+        ((), (), [(0,), (1,)], ((0,), (1,))),
+        ((), (), [(0, 4), (1, 5), (2, 6), (3, 7)], ((0,), (1, 2, 3))),
+        ((), (), [(n,) for n in range(16)], ((0,), (1, 2, 3))),
+        ((1,), (), [(0,), (1,)], ((1,), (0,))),
+        ((), (0,), [(0,), (1,)], ((1,), (0,))),
+        ((0, 1), (), [(0,), (1,), (2,)], ((0, 1), (2,))),
+        ((0,), (1,), [(0,), (1,), (2,)], ((0,), (1,))),
+    ],
+)
+def test_places(server, load, cores, expected):
+    assert placement.place(server, load, cores) == (*expected, [])
+
+
+@pytest.mark.parametrize(
+    ("server", "load", "cores", "expected", "note"),
+    [
+        ((), (), [(0,)], ((0,), (0,)), "share a CPU"),
+        ((), (), [(0, 1)], ((0,), (1,)), "two threads of one core"),
+        ((0,), (0,), [(0,), (1,)], ((0,), (0,)), "share a CPU"),
+        ((0,), (2,), [(0, 2), (1, 3)], ((0,), (2,)), "two threads of one core"),
+        ((), (), [], ((), ()), "cannot keep a process on a CPU"),
+    ],
+)
+def test_places_that_are_not_apart(server, load, cores, expected, note):
+    *places, notes = placement.place(server, load, cores)
+    assert tuple(places) == expected
+    assert note in notes[0]
+
+
+def test_cores(tmp_path):
+    for cpu, siblings in ((0, "0,2"), (1, "1,3"), (2, "0,2"), (3, "1,3")):
+        folder = tmp_path / f"cpu{cpu}/topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(f"{siblings}\n")
+    assert placement.cores((0, 1, 2, 3), tmp_path) == [(0, 2), (1, 3)]
+    assert placement.cores((0, 2, 3), tmp_path) == [(0, 2), (3,)]
+    assert placement.cores((7, 8), tmp_path) == [(7,), (8,)]

@@ -1,0 +1,132 @@
+"""What counts, and into which histogram it goes; for single messages and for columns alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rigs.books import BEGIN, Books
+
+from echobench.bench.load.window import SECOND
+
+OPEN = {"model": "open", "rate": 1.0}
+
+
+def test_only_what_is_due_in_the_window_counts():
+    books = Books(warmup=1.0, duration=2.0, cooldown=0.5)
+    edges = [0, 1, 3, 3.4]
+    assert [books.account.began(BEGIN + int(at * SECOND)) for at in edges] == [False, True, False, False]
+    assert not books.account.began(BEGIN + SECOND - 1)
+    assert books.account.began(BEGIN + 3 * SECOND - 1)
+    assert books.tally.intended == 2
+
+
+def test_it_is_the_intended_time_that_decides_where_a_message_counts():
+    """Due in the window, answered behind it: it counts. Due before it, answered in it: it does not."""
+    books = Books(warmup=1.0, duration=1.0, cooldown=1.0, **OPEN)
+    books.account.answered(BEGIN + SECOND, BEGIN + SECOND, BEGIN + 3 * SECOND, 64)
+    books.account.answered(BEGIN + 10, BEGIN + SECOND, BEGIN + SECOND + 1, 64)
+    books.account.finish()
+    assert (books.tally.answered, books.tally.answered_bytes, books.tally.from_intended.total) == (1, 64, 1)
+
+
+def test_in_the_closed_model_a_message_is_due_when_it_is_sent():
+    books = Books(warmup=1.0, duration=1.0, cooldown=1.0)
+    for at in (0.5, 1.5, 2.5):
+        now = BEGIN + int(at * SECOND)
+        books.account.all_sent(3, now)
+        books.account.all_answered(None, np.full(3, now), now + 10, 64)
+    books.account.answered(BEGIN + SECOND, BEGIN + SECOND, BEGIN + SECOND + 10, 64)
+    books.account.finish()
+    assert (books.tally.intended, books.tally.sent, books.tally.answered) == (3, 3, 4)
+    assert (books.tally.from_send.total, books.tally.from_intended.total, books.tally.lateness.total) == (4, 0, 0)
+
+
+times = st.lists(st.tuples(st.integers(-SECOND, 3 * SECOND), st.integers(0, SECOND)), max_size=50)
+
+
+@given(times)
+def test_columns_are_counted_as_single_messages_are(messages):
+    single, columns = (Books(warmup=0.5, duration=1.0, cooldown=0.5, **OPEN) for _ in range(2))
+    intended = np.array([BEGIN + at for at, _ in messages], np.int64)
+    sent = np.array([BEGIN + at + late for at, late in messages], np.int64)
+    now = BEGIN + 5 * SECOND
+    for due, at in zip(intended.tolist(), sent.tolist(), strict=True):
+        single.account.began(due)
+        single.account.sent(due, now)
+        single.account.answered(due, at, now, 7)
+    columns.account.all_sent_late(intended, now)
+    columns.account.all_answered(intended, sent, now, 7)
+    for books in (single, columns):
+        books.account.finish()
+    assert single.tally.as_dict() == columns.tally.as_dict()
+
+
+def test_ticks_come_once_an_interval_and_are_not_made_up_for():
+    books = Books(interval=0.25)
+    for at in (0.1, 0.24, 0.25, 0.26, 0.49, 1.3, 1.31, 1.5):
+        now = BEGIN + int(at * SECOND)
+        books.account.worked(0, now, now)
+    assert [tick / SECOND for tick in books.ticks] == [0.25, 1.3, 1.5]
+
+
+def test_a_tick_shows_what_was_recorded_so_far():
+    books = Books(interval=0.25)
+    books.account.answered(BEGIN, BEGIN, BEGIN + 5, 64)
+    assert books.tally.from_send.total == 0
+    books.account.worked(0, BEGIN + SECOND, BEGIN + SECOND)
+    assert books.tally.from_send.total == 1
+
+
+def test_work_within_the_window():
+    books = Books(warmup=1.0, duration=1.0, cooldown=1.0)
+    for second, messages in ((0.5, 3), (1.1, 5), (1.5, 0), (1.8, 7), (2.5, 9)):
+        now = BEGIN + int(second * SECOND)
+        books.clock = now
+        books.account.worked(messages, now - SECOND // 100, now)
+    books.account.finish()
+    tally = books.tally
+    assert tally.batches.total == 2
+    assert (tally.batches.least, tally.batches.greatest) == (5, 7)
+    assert tally.busy == pytest.approx(0.02)
+    assert tally.window == pytest.approx(1.4), "from the first look into it to the first one behind it"
+    assert tally.cpu >= 0
+
+
+def test_a_run_that_is_cut_short_closes_its_window():
+    books = Books(duration=10.0)
+    books.account.worked(1, BEGIN, BEGIN + 10)
+    books.clock = BEGIN + 2 * SECOND
+    books.window.cut(books.clock)
+    books.account.finish()
+    assert books.tally.window == pytest.approx(2.0)
+
+
+def test_cutting_keeps_what_was_due_before():
+    books = Books(warmup=1.0, duration=10.0, timeout=0.5)
+    books.account.began(BEGIN + 2 * SECOND)
+    books.window.cut(BEGIN + 2 * SECOND + 1)
+    books.account.ended(BEGIN + 2 * SECOND, "unanswered")
+    books.window.cut(BEGIN + 4 * SECOND)
+    assert books.tally.missing() == 0
+    assert books.window.give_up == BEGIN + int(2.5 * SECOND) + 1
+
+
+def test_cutting_in_the_warm_up_counts_nothing():
+    books = Books(warmup=1.0)
+    books.window.cut(BEGIN + SECOND // 2)
+    assert not books.account.began(BEGIN + SECOND // 2 - 1)
+    assert not books.account.began(BEGIN + SECOND)
+
+
+@given(st.lists(st.sampled_from([1, 1000, 20_000]), max_size=20))
+def test_more_values_than_the_recorder_has_room_for(batches):
+    books = Books()
+    for number in batches:
+        for at in range(0, number, 10_000):
+            some = np.full(min(10_000, number - at), BEGIN, np.int64)
+            books.account.all_answered(some, some, BEGIN + 77, 1)
+    books.account.finish()
+    assert books.tally.from_send.total == books.tally.answered == sum(batches)
+    assert books.tally.from_send.sum == 77 * sum(batches)

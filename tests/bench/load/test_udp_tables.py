@@ -1,0 +1,112 @@
+"""The tables of the generator's datagrams by themselves, with a socket at the other end that does as it is told."""
+
+from __future__ import annotations
+
+import socket
+
+import numpy as np
+import pytest
+from rigs.books import Books
+from rigs.helpers import needs_linux
+
+from echobench.bench.load.flows import NEXT, Flows
+
+pytestmark = needs_linux
+
+
+@pytest.fixture
+def ends():
+    near, far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    for sock in (near, far):
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(5)
+    near.connect(far.getsockname())
+    far.connect(near.getsockname())
+    yield near, far
+    near.close()
+    far.close()
+
+
+def tables(trains):
+    from echobench.bench.load.columns.udp_tables import Questions, Turn
+    from echobench.bench.load.columns.udp_trains import Trains
+
+    books = Books(transport="udp", size="64", window=1, gso=trains)
+    flows = Flows(books.plan, books.account, 0, 1)
+    if trains:
+        both = Trains(flows)
+        return flows, both, both, lambda n: bool(both.check(0, 0, n))
+    answers = Turn(flows)
+    return flows, Questions(flows), answers, lambda n: answers.check([(0, 0, n)])
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_an_old_answer_is_none_to_what_has_not_been_asked(ends, trains):
+    """After 64 answers the next question's place holds the first one, which comes again before that is sent."""
+    near, far = ends
+    flows, questions, answers, check = tables(trains)
+    assert flows.places == 64
+    first = b""
+    for number in range(64):
+        records, _ = questions.fill(0, 1, None)
+        assert questions.outgoing.send(near.fileno(), 0, records) == 1
+        data = far.recv(100)
+        first = first or data
+        far.send(data)
+        assert answers.incoming.receive(near.fileno(), 8) == 1
+        assert check(1), number
+    assert flows.under_way == 0
+    far.send(first)
+    assert answers.incoming.receive(near.fileno(), 8) == 1
+    assert not check(1)
+    assert not flows.arrived(0, first, 1)
+    assert flows.account.tally.duplicates + flows.account.tally.unexpected <= 1
+    assert flows.under_way == 0
+
+
+@pytest.mark.parametrize("trains", [False, True])
+@pytest.mark.parametrize("spoil", [0, 7, 8, 15, 16, 63])
+def test_a_byte_that_is_wrong(ends, trains, spoil):
+    near, far = ends
+    _, questions, answers, check = tables(trains)
+    records, _ = questions.fill(0, 1, None)
+    questions.outgoing.send(near.fileno(), 0, records)
+    data = bytearray(far.recv(100))
+    data[spoil] ^= 1
+    far.send(data)
+    assert answers.incoming.receive(near.fileno(), 8) == 1
+    assert not check(1)
+    assert list(answers.each(0)) == [bytes(data)]
+
+
+@pytest.mark.parametrize("trains", [False, True])
+@pytest.mark.parametrize("length", [0, 1, 63, 65])
+def test_an_answer_of_another_length(ends, trains, length):
+    near, far = ends
+    _, questions, answers, check = tables(trains)
+    records, _ = questions.fill(0, 1, None)
+    questions.outgoing.send(near.fileno(), 0, records)
+    data = (far.recv(100) + b"x")[:length]
+    far.send(data)
+    assert answers.incoming.receive(near.fileno(), 8) == 1
+    assert not check(1)
+    (seen,) = answers.each(0)
+    assert seen[:64] == data[:64]
+    assert (len(seen) > 64) == (length > 64)
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_columns_are_given_up_as_single_ones_are(trains):
+    from echobench.bench.load.columns.udp_tables import Questions
+    from echobench.bench.load.columns.udp_trains import Trains
+
+    books = Books(transport="udp", size="64", model="open", rate=1000.0, gso=trains, flows=3)
+    flows = Flows(books.plan, books.account, 0, 3)
+    questions = Trains(flows) if trains else Questions(flows)
+    first = flows.places - 10  # they go round the end of the ring
+    flows.table[NEXT, 1] = first
+    _, now = questions.fill(1, 25, books.later() + np.zeros(25, np.int64))
+    flows.departed(1, first, 25, now)
+    assert flows.give_up(now + flows.timeout) == []
+    assert flows.give_up(now + flows.timeout + 1) == [1] * 25
+    assert (flows.under_way, flows.given_up) == (0, 25)

@@ -1,0 +1,233 @@
+"""A sweep: what becomes of its steps, how it ends, what is stored and said of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import attrs
+import jsonschema
+import pytest
+from rich.console import Console
+from rigs.blast_results import VALIDATOR, a_result
+from rigs.sweeps import PLAN, failing, queue, swept
+
+from echobench import bench
+from echobench.bench.load import LoadError
+from echobench.bench.run.histogram import Histogram
+from echobench.bench.run.plan import PlanError
+from echobench.bench.run.result import NAMES
+from echobench.bench.run.stored import ResultError
+from echobench.bench.run.verdicts import judge
+from echobench.bench.sweep.command import curve_csv
+from echobench.bench.sweep.limits import LimitError, parse
+from echobench.bench.sweep.outcome import judge as outcome
+from echobench.bench.sweep.result import ENDS, Step, Sweep, read_sweep
+from echobench.bench.sweep.steps import prepare, sentence
+from echobench.bench.sweep.terminal import StepLines, show_sweep
+
+SCHEMA = json.loads((Path(bench.__file__).parent / "sweep" / "sweep.schema.json").read_text())
+SWEEP_VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+LIMITS = parse("p99<1ms,loss<1%")
+
+
+def times(nanoseconds, number=100_000):
+    made = Histogram()
+    made.record(nanoseconds, number)
+    return made
+
+
+def became(tally=None, transport="udp", busy=0.1, rate=10_000.0, text="p99<1ms,loss<1%"):
+    result = a_result(tally, {"model": "open", "rate": rate, "transport": transport})
+    result = attrs.evolve(result, processes=(attrs.evolve(result.processes[0], busy_share=busy),))
+    return outcome(attrs.evolve(result, verdicts=judge(result)), parse(text))
+
+
+SLOW, FAST, LATE = times(2_000_000), times(100_000), times(1_900_000)
+HALF = {"sent": 50_000, "answered": 50_000, "not_sent": 50_000}
+
+
+@pytest.mark.parametrize(
+    ("tally", "how", "expected", "why"),
+    [
+        ({}, {}, "held", ""),
+        ({"from_intended": SLOW, "from_send": SLOW}, {}, "broke", "p99 was 2.00 ms"),
+        ({"answered": 98_000, "unanswered": 2000}, {}, "broke", "loss was 2%"),
+        ({"answered": 98_000, "unanswered": 2000, "our_receive_buffer": 1500}, {}, "generator", "loss was 2%"),
+        ({"answered": 98_000, "unanswered": 2000, "our_receive_buffer": 900}, {}, "broke", "loss was 2%"),
+        ({"from_intended": SLOW, "from_send": FAST, "lateness": LATE}, {}, "generator", "p99 was 2.00 ms"),
+        ({"from_intended": SLOW, "from_send": SLOW, "lateness": LATE}, {}, "generator", "the generator was the limit"),
+        ({"from_intended": SLOW, "from_send": SLOW}, {"busy": 0.99}, "generator", "the generator was the limit"),
+        ({"from_intended": SLOW, "from_send": FAST}, {"transport": "tcp"}, "broke", "p99 was 2.00 ms"),
+        ({"lateness": LATE}, {}, "held", ""),
+        (HALF, {}, "generator", "the rate was not kept, loss was 50%: the generator"),
+        (HALF, {"transport": "tcp"}, "broke", "the rate was not kept, loss was 50%"),
+        (HALF, {"transport": "tcp", "busy": 0.99}, "generator", "the rate was not kept, loss was 50%: the generator"),
+        ({**HALF, "intended": 50_000, "not_sent": 0}, {"transport": "tcp"}, "broke", "the rate was not kept"),
+        ({"answered": 99_999, "corrupted": 1}, {}, "broke", "What came back was not what was sent"),
+        ({"answered": 0, "unanswered": 100_000}, {}, "broke", "Nothing came back"),
+        ({"intended": 100_007}, {}, "generator", "lost count"),
+        ({"from_intended": times(1000, 5), "from_send": times(1000, 5)}, {}, "broke", "too few answers for p99"),
+    ],
+)  # fmt: skip
+def test_what_becomes_of_a_step(tally, how, expected, why):
+    found, said = became(tally, **how)
+    assert found == expected
+    assert why in said
+    assert bool(said) == (expected != "held")
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_the_answer(noise):
+    """p99 is 4.7 mean times: 1 ms is reached 4,700 below the capacity."""
+    done = swept(queue(50_000, noise=noise))
+    assert 45_300 * (0.94 if not noise else 0.85) < done.held < 45_300 * (1.01 if not noise else 1.15)
+    assert done.held < done.broke <= done.held * 1.06
+    assert (done.ended, done.status, done.generator) == ("found", 0, None)
+    assert f"held up to {done.held:,.0f} messages a second, and {done.broke:,.0f} broke it." in sentence(done)
+    assert [step.rate for step in done.steps][:4] == [2000, 4000, 8000, 16000]
+    for step in done.steps:
+        assert step.result.plan.rate == step.rate
+
+
+def test_the_generators_limit_is_not_the_servers():
+    done = swept(queue(1e9, generator=100_000))
+    assert (done.ended, done.status, done.broke) == ("generator-bound", 0, None)
+    assert done.held <= 101_100 < done.generator * 1.02, "99 % of a rate are the rate"
+    assert "the generator was the limit, so the server may hold more" in sentence(done)
+
+
+def test_one_that_never_breaks():
+    done = swept(queue(1e9), last=9000)
+    assert (done.ended, done.held, done.status) == ("unbroken", 9000, 0)
+
+
+def test_one_that_always_breaks():
+    done = swept(queue(100))
+    assert (done.ended, done.held, done.broke, done.status) == ("nothing held", None, 2000, 1)
+    assert "did not hold at 2,000 messages a second, the lowest rate." in sentence(done)
+    assert len(done.steps) == 2
+
+
+def test_steps_that_never_agree():
+    seen = set()
+    good, bad = queue(1e9), queue(100)
+
+    def run(plan):
+        first = plan.rate not in seen
+        seen.add(plan.rate)
+        return (good if first else bad)(plan)
+
+    done = swept(run, last=1e6)
+    assert (done.ended, done.held, done.status) == ("out of steps", None, 1)
+    assert "held at no rate" in sentence(done)
+    assert "the steps disagreed too often" in sentence(done)
+
+
+def test_a_failure_on_the_way_is_reported_with_what_is_known():
+    done = swept(failing(queue(50_000), 3))
+    assert (done.ended, done.why, done.status) == ("failed", "the server went away", 1)
+    assert len(done.steps) == 3
+    assert "The sweep failed (the server went away). Until then" in sentence(done)
+    with pytest.raises(LoadError):
+        swept(failing(queue(50_000), 0))
+
+
+def test_ctrl_c():
+    done = swept(failing(queue(50_000), 2, KeyboardInterrupt()))
+    assert "held at 4,000 messages a second, which was not yet tried again to be sure" in sentence(done)
+    done = swept(failing(queue(50_000), 12, KeyboardInterrupt()))
+    assert (done.ended, done.status, len(done.steps)) == ("interrupted", 1, 12)
+    assert "was ended early" in sentence(done)
+    with pytest.raises(KeyboardInterrupt):
+        swept(failing(queue(50_000), 0, KeyboardInterrupt()))
+    run = queue(50_000)
+    done = swept(lambda plan: attrs.evolve(run(plan), cut_short=plan.rate > 10_000))
+    assert (done.ended, len(done.steps)) == ("interrupted", 3), "a step that was cut short decides nothing"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"last": 1000}, "--to-rate is not below --from-rate"),
+        ({"precision": 0.0}, "--precision is from 0.1 to 100 %"),
+        ({"repeats": 2}, "--repeats is an odd number"),
+        ({"limit": "p99.9<1ms"}, "p99.9 takes 10,012 messages"),
+        ({"limit": "p99<1"}, "a time needs a unit"),
+    ],
+)
+def test_what_cannot_be(changes, sentence):
+    settings = {"limit": "p99<1ms", "last": 1e6, "precision": 0.05, "repeats": 3, **changes}
+    with pytest.raises((PlanError, LimitError), match=sentence):
+        prepare(PLAN, **settings)
+
+
+@pytest.fixture(scope="module")
+def done():
+    return swept(queue(50_000, generator=200_000, noise=0.1))
+
+
+def test_it_is_stored_as_the_schema_says_and_comes_back(done, tmp_path):
+    stored = json.loads(json.dumps(done.as_dict(), allow_nan=False))
+    SWEEP_VALIDATOR.validate(stored)
+    for step in stored["steps"]:
+        VALIDATOR.validate(step["result"])
+    (tmp_path / "s.json").write_text(json.dumps(done.as_dict()))
+    back = read_sweep(str(tmp_path / "s.json"))
+    assert back.as_dict() == done.as_dict()
+    assert sentence(back) == sentence(done)
+    assert set(SCHEMA["properties"]) == {field.name for field in attrs.fields(Sweep)} | {"schema"}
+    assert set(SCHEMA["properties"]["steps"]["items"]["properties"]) == {field.name for field in attrs.fields(Step)}
+    assert tuple(SCHEMA["properties"]["ended"]["enum"]) == ENDS
+
+
+@pytest.mark.parametrize(
+    "change", [{"schema": "echobench.sweep/9"}, {"limit": "p99"}, {"steps": 1}, {"ended": "well"}, {"more": 1}]
+)
+def test_what_is_no_sweep(done, tmp_path, change):
+    (tmp_path / "s.json").write_text(json.dumps({**done.as_dict(), **change}))
+    with pytest.raises(ResultError, match=r"s\.json cannot be used"):
+        read_sweep(str(tmp_path / "s.json"))
+
+
+def test_the_curve_as_a_table(done):
+    rows = list(csv.DictReader(io.StringIO(curve_csv(done))))
+    assert list(rows[0]) == ["step", "step_rate", "outcome", "why", *NAMES]
+    assert [float(row["step_rate"]) for row in rows] == sorted(step.rate for step in done.steps)
+    for row in rows:
+        step = done.steps[int(row["step"]) - 1]
+        assert (float(row["rate_wanted"]), int(row["answered"])) == (step.rate, step.result.tally.answered)
+        assert row["outcome"] == step.outcome
+
+
+def test_steps_at_one_rate_are_merged_and_not_averaged(done):
+    points = done.curve()
+    assert [point.rate for point in points] == sorted({step.rate for step in done.steps})
+    point = next(point for point in points if point.rate == done.held)
+    assert len(point.steps) >= 2
+    merged = Histogram()
+    for step in point.steps:
+        merged.add(step.result.tally.from_intended)
+    assert point.tally.from_intended.total == merged.total
+    assert point.value(LIMITS[0]) == merged.percentile(99)
+    assert point.answered == pytest.approx(point.tally.answered / (5 * len(point.steps)))
+    low, high = point.spread(LIMITS[0])
+    assert low <= point.value(LIMITS[0]) <= high
+
+
+def test_what_is_shown(done):
+    out, err = io.StringIO(), io.StringIO()
+    lines = StepLines(Console(file=err, width=100, highlight=False))
+    swept(queue(50_000, generator=200_000, noise=0.1), watcher=lines)
+    show_sweep(done, Console(file=out, width=100, highlight=False))
+    assert "highest rate at which p99<1ms,loss<0.1% holds: at most 43 steps, 6 min" in err.getvalue().replace(
+        "44", "43"
+    )
+    assert err.getvalue().count("\n") == len(done.steps) + 2
+    assert "p99.9" not in err.getvalue()
+    text = out.getvalue()
+    assert "highest that held" in text
+    assert "lowest that broke" in text
+    assert text.replace("\n", " ").rstrip().endswith(sentence(done))

@@ -1,0 +1,124 @@
+"""What goes wrong in the rings of the engine by completion, with real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import random
+import threading
+
+import pytest
+from rigs.helpers import blocking, dial, exchange, fill, needs_linux, pattern, port_of, read_exactly, until
+from rigs.rings import needs_completion
+from rigs.tcp_rig import FIXED, HELD, MIB, by_ring_alone, engine_of, held, in_the_ring, small_rings, tight
+
+from echobench.engines.tcp import ringed as tcp_completion
+
+pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays"), needs_linux]
+
+
+@needs_completion
+def test_lent_buffers_run_out(serve, ring_engine, connect, monkeypatch):
+    monkeypatch.setattr(tcp_completion, "BUFFERS", 4)
+    monkeypatch.setattr(tcp_completion, "FEW_BUFFERS", 1)
+    service = serve(engine="completion")
+    socks = connect(service, 40)
+    in_the_ring(service, socks)
+    for turn in range(5):
+        contents = [random.Random(100 * turn + i).randbytes(3000) for i in range(len(socks))]
+        for sock, content in zip(socks, contents, strict=True):
+            sock.sendall(content)
+        assert blocking(lambda: [read_exactly(sock, 3000) for sock in socks]) == contents
+    data = pattern(4 * MIB)
+    assert blocking(exchange, port_of(service), [data]) == data
+    assert -errno.ENOBUFS in ring_engine["results"]
+    assert engine_of(service)._buffers.lent == 4
+
+
+@needs_completion
+def test_more_buffers_are_lent_when_they_run_out(serve, ring_engine, connect, monkeypatch):
+    monkeypatch.setattr(tcp_completion, "FEW_BUFFERS", 1)
+    service = serve(engine="completion")
+    (sock,) = connect(service, 1)
+    in_the_ring(service, [sock])
+    assert engine_of(service)._buffers.lent == 1
+    for _ in range(3):
+        sock.sendall(b"one")
+        sock.sendall(b"two")
+        assert blocking(read_exactly, sock, 6) == b"onetwo"
+    assert engine_of(service)._buffers.lent > 1
+
+
+@needs_completion
+def test_completions_for_which_there_is_no_room(serve, ring_engine, connect, monkeypatch):
+    small_rings(monkeypatch, 8)
+    service = serve(engine="completion")
+    socks = connect(service, 100)
+    in_the_ring(service, socks)
+    assert engine_of(service)._rx.completions == 8
+    for turn in range(5):
+        contents = [b"%02d%04d" % (turn, i) for i in range(len(socks))]
+        for sock, content in zip(socks, contents, strict=True):
+            sock.sendall(content)
+        assert blocking(lambda: [read_exactly(sock, 6) for sock in socks]) == contents
+    data = pattern(4 * MIB)
+    assert blocking(exchange, port_of(service), [data]) == data
+    for sock in socks:
+        sock.close()  # a hundred ends of file, all at once
+    until(lambda: service.snapshot().open_connections == 0)
+
+
+@needs_completion
+@pytest.mark.parametrize("entries", [10, 512])
+def test_the_edges_of_the_rings(serve, ring_engine, connect, monkeypatch, entries):
+    """Batches that divide neither the ring of sends nor that of completions."""
+    monkeypatch.setattr(tcp_completion, "SENDS", entries)
+    small_rings(monkeypatch, 1024)
+    number = 43 if entries == 10 else 150
+    service = serve(engine="completion")
+    socks = connect(service, number)
+    in_the_ring(service, socks)
+    for i in range(5):  # one by one, and not by the ring of sends: so the two rings do not end together
+        socks[i].sendall(b"x")
+        assert blocking(socks[i].recv, 10) == b"x"
+    for turn in range(12):
+        contents = [b"%03d%05d" % (turn, i) for i in range(len(socks))]
+        for sock, content in zip(socks, contents, strict=True):
+            sock.sendall(content)
+        assert blocking(lambda: [read_exactly(sock, 8) for sock in socks]) == contents
+    size = 16 if entries == 10 else 512
+    sent = [(at, to, n) for at, to, n, done in ring_engine["columns"] if done]
+    assert any(to + n == size for _, to, n in sent), "it stopped at the edge"
+    assert any(n not in (size, number) for _, _, n in sent)
+    if entries == 512:
+        assert any(at + n == 1024 for at, _, n in sent)
+
+
+@needs_completion
+def test_the_limit_of_a_receive_bounds_what_is_held(serve, monkeypatch):
+    """A peer that does not read is told apart only when its first bytes are sent back; until then it sends on."""
+    by_ring_alone(monkeypatch)
+    service = serve(None, inherited=[tight(FIXED, FIXED)], engine="completion")
+    most = [0]
+
+    def client():
+        with contextlib.ExitStack() as stack:
+            socks = [stack.enter_context(dial(port_of(service), receive_buffer=FIXED)) for _ in range(6)]
+            for _ in range(2):
+                for sock in socks:
+                    sock.sendall(pattern(1000))
+                assert [read_exactly(sock, 1000) for sock in socks] == [pattern(1000)] * 6
+            sent = [0] * 6
+            threads = [
+                threading.Thread(target=lambda i=i: sent.__setitem__(i, fill(socks[i], 64 * MIB))) for i in range(6)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert exchange(port_of(service), [b"a neighbour"]) == b"a neighbour"
+            most[0] = max(held(service))
+            return [read_exactly(sock, n) == pattern(n) for sock, n in zip(socks, sent, strict=True)]
+
+    assert blocking(client) == [True] * 6
+    assert 0 < most[0] <= HELD

@@ -1,0 +1,324 @@
+"""Waiting in the reactor's place: when an engine does, and that nobody has to wait for it."""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import sys
+import threading
+
+import pytest
+from rigs.helpers import blocking, datagram_client, dial, needs_linux, port_of, read_exactly, until
+from rigs.rings import needs_completion
+from rigs.tcp_rig import engine_of
+
+from echobench.engines import standin
+from echobench.engines.spin import PATIENT
+from echobench.engines.standin import STAY, WAIT, StandIn
+from echobench.engines.tcp import engine as pump
+
+if sys.platform == "linux":
+    from echobench.engines.udp import engine as udp_batched
+    from echobench.engines.udp.batch import Batch
+
+pytestmark = needs_linux
+ENGINES = ["readiness", pytest.param("completion", marks=needs_completion)]
+
+
+class Place:
+    """An epoll reactor that does not run, who stands in for it, and a clock that the test moves."""
+
+    def __init__(self):
+        from twisted.internet.epollreactor import EPollReactor
+
+        self.reactor = EPollReactor()
+        self.reactor.seconds = lambda: self.now / 1e9
+        self.reactor.running = True
+        self.now = 10**12
+        self.socks = []
+        self.ours, self.mine = self.watched()
+        self.waits = []
+        self.stand_in = StandIn(self.reactor, lambda: self.now)
+        real = self.stand_in._poll
+        self.stand_in._poll = lambda *how: self.waits.append(how) or real(*how)
+
+    def watched(self):
+        """A socket that the reactor watches, and the one to send to it by."""
+        here, there = socket.socketpair()
+        self.socks += [here, there]
+        self.reactor.addReader(here)
+        return here, there
+
+    def woken(self, after):
+        """Run out of work, be woken so many nanoseconds later, and read what came."""
+        self.stand_in.wait(self.ours.fileno())
+        self.now += after
+        self.stand_in.woken()
+        self.waits.clear()
+
+    def wait(self):
+        return self.stand_in.wait(self.ours.fileno())
+
+    def close(self):
+        for internal in list(self.reactor._internalReaders):
+            internal.connectionLost(None)
+        self.reactor._poller.close()
+        for sock in self.socks:
+            sock.close()
+
+
+@pytest.fixture
+def place():
+    there = Place()
+    yield there
+    there.close()
+
+
+def test_it_waits_while_messages_come_quickly(place):
+    place.woken(WAIT)
+    place.mine.send(b"x")
+    assert place.wait()
+    place.ours.recv(1)
+    assert not place.wait(), "nothing comes"
+    assert place.waits == [(WAIT / 1e9, 2)] * 2
+
+
+def test_it_does_not_where_they_come_slowly(place):
+    place.mine.send(b"x")
+    for after in (WAIT + 1, STAY, 10**9):
+        place.woken(after)
+        assert not place.wait()
+    place.woken(WAIT)
+    assert place.wait(), "soon after another"
+
+
+def test_it_is_not_for_ever(place):
+    place.woken(0)
+    place.mine.send(b"x")
+    place.now += STAY - 1
+    assert place.wait()
+    place.now += 1
+    assert not place.wait()
+    assert len(place.waits) == 1
+    place.woken(0)
+    assert place.wait()
+
+
+def test_others_are_served(place):
+    other, sender = place.watched()
+    place.woken(0)
+    sender.send(b"x")
+    assert not place.wait(), "the other alone"
+    place.mine.send(b"x")
+    assert not place.wait(), "both"
+    other.recv(1)
+    assert place.wait()
+
+
+def test_one_that_can_be_written_to_is_served(place):
+    place.woken(0)
+    place.mine.send(b"x")
+    place.reactor.addWriter(place.watched()[0])
+    assert not place.wait()
+
+
+def test_an_error_of_ours_is_for_the_reactor(place):
+    place.woken(0)
+    place.mine.close()
+    assert not place.wait()
+
+
+def test_calls_from_threads_are_made(place):
+    place.woken(0)
+    place.reactor.callFromThread(lambda: None)
+    assert not place.wait()
+
+
+def test_calls_from_threads_whose_byte_was_read_are_made(place):
+    """The reactor's waker was ready together with us, and had its turn before."""
+    place.reactor.callFromThread(lambda: None)
+    place.reactor.waker.doRead()
+    place.mine.send(b"x")
+    place.woken(0)
+    assert not place.wait()
+    place.reactor.runUntilCurrent()
+    place.woken(0)
+    assert place.wait()
+
+
+@pytest.mark.parametrize("how", ["stop", "crash"])
+def test_the_reactor_stops(place, how):
+    """Somebody before us in its turn said so; nothing tells the epoll."""
+    place.reactor._stopped, place.reactor._started = False, True
+    getattr(place.reactor, how)()
+    place.mine.send(b"x")
+    place.woken(0)
+    assert not place.wait()
+
+
+def test_delayed_calls_that_we_make_ourselves_are_made_in_time(place):
+    place.mine.send(b"x")
+    place.woken(0)
+    assert place.wait()
+    place.reactor.callLater(STAY / 2e9, lambda: None)
+    assert not place.wait()
+
+
+class Interruption(BaseException):
+    """What no "except Exception" catches."""
+
+
+def test_a_signal_handler_that_raises_costs_nobody_a_connection(place, logged_errors):
+    """Passed on, it would tell the reactor that our descriptor is lost. Its own wait only logs it."""
+
+    def handler(*_):
+        raise Interruption
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        place.woken(0)
+        real = place.stand_in._poll
+        place.stand_in._poll = lambda *how: signal.raise_signal(signal.SIGALRM) or real(*how)
+        assert not place.wait()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert [event["log_failure"].type for event in logged_errors] == [Interruption]
+    logged_errors.clear()
+
+
+@pytest.mark.parametrize(
+    ("due", "room"), [(0, 0), (WAIT // 2, 0), (3 * WAIT // 2, WAIT // 2), (2 * STAY, STAY), (None, STAY)]
+)
+def test_delayed_calls_are_made_in_time(place, due, room):
+    if due is not None:
+        place.reactor.callLater(due / 1e9, lambda: None)
+    place.mine.send(b"x")
+    place.woken(0)
+    fine = 1000  # the reactor counts in seconds, as floats
+    place.now += room - fine
+    assert place.wait() == (room > 0)
+    place.now += 2 * fine
+    assert not place.wait()
+
+
+def test_who_has_not_run_the_reactor_keeps_the_interrupt(place):
+    """Without reactor.run(), Ctrl-C is an exception wherever the program is; raised in here it would be lost."""
+    place.mine.send(b"x")
+    place.woken(0)
+    assert place.wait()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        place.woken(0)
+        assert not place.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_only_for_the_one_reactor_that_is_known():
+    from twisted.internet.epollreactor import EPollReactor
+    from twisted.internet.pollreactor import PollReactor
+
+    class Derived(EPollReactor):
+        pass
+
+    class Other:
+        _poller = select.poll()
+
+    for kind in (Derived, PollReactor, Other, object):
+        stranger = object.__new__(kind)
+        with select.epoll() as poller:
+            if kind is Derived:
+                stranger._poller = poller
+            stand_in = StandIn(stranger, lambda: pytest.fail("it asked for the time"))
+            stand_in.woken()
+            assert not stand_in.wait(0), kind
+    changed = object.__new__(EPollReactor)  # it is no longer called that, or no longer what it was
+    assert not StandIn(changed).wait(0)
+    changed._poller = object()
+    assert not StandIn(changed).wait(0)
+    for name in standin.ASKED:
+        whole = EPollReactor()
+        assert StandIn(whole)._poll is not None
+        delattr(whole, name)
+        assert StandIn(whole)._poll is None, name
+        whole._poller.close()
+        for internal in list(whole._internalReaders):
+            internal.connectionLost(None)
+
+
+@pytest.fixture
+def for_long(monkeypatch):
+    """Have it wait however slow the machine is, and as if no time went by between two messages."""
+    from twisted.internet import reactor
+
+    if type(reactor).__name__ != "EPollReactor":
+        pytest.skip("the reactor of these tests is another one")
+    monkeypatch.setattr(standin, "STAY", 10**12)
+    monkeypatch.setattr(standin, "WAIT", 10**9)
+    monkeypatch.setattr(pump, "SLICE", 10**12)
+    monkeypatch.setattr(udp_batched, "TURN", 10**12)
+
+
+def turns(of):
+    """Count from now on how often the reactor calls."""
+    counted, real = [], of.doRead
+    of.doRead = lambda: (counted.append(1) and None) or real()
+    return counted
+
+
+def talk(sock, times):
+    """Ask so many times, one after the other; in a thread, so that the reactor has nothing to do with it."""
+    for _ in range(times):
+        sock.send(b"x" * 64)
+        assert read_exactly(sock, 64) == b"x" * 64
+
+
+@pytest.mark.usefixtures("for_long")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_conversation_over_tcp_is_one_turn(serve, engine):
+    service = serve(engine=engine, spin="off")
+    with dial(port_of(service)) as sock:
+        blocking(talk, sock, 5)
+        counted = turns(engine_of(service))
+        blocking(talk, sock, 200)
+        assert 1 <= len(counted) <= 2
+
+
+@pytest.mark.usefixtures("for_long")
+def test_a_conversation_over_udp_is_one_turn(serve, monkeypatch):
+    """And few looks in vain: of two system calls that receive nothing else, the one that may wait is enough."""
+    receives, real = [], Batch.receive
+    monkeypatch.setattr(Batch, "receive", lambda *args: (receives.append(1) and None) or real(*args))
+    service = serve(0, ("127.0.0.1",), tcp=False, udp_engine="batched", spin="off")
+    with datagram_client(port_of(service, "udp")) as client:
+        blocking(talk, client, 20)
+        counted = turns(service._ports[0][1])
+        receives.clear()
+        blocking(talk, client, 200)
+        assert 1 <= len(counted) <= 2
+        assert len(receives) == 200 + 200 / PATIENT
+    assert service.snapshot().datagrams == 220
+
+
+@pytest.mark.usefixtures("for_long")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_another_service_is_served_meanwhile(serve, engine):
+    """A conversation that does not end, however long it may stay, keeps neither a service nor a timer waiting."""
+    service, other = serve(engine=engine, spin="off"), serve(engine="portable")
+    over = threading.Event()
+
+    def chat():
+        with dial(port_of(service)) as sock:
+            while not over.is_set():
+                talk(sock, 1)
+
+    chatting = threading.Thread(target=chat)
+    chatting.start()
+    try:
+        until(lambda: service.snapshot().reads > 100)  # by timers
+        with dial(port_of(other)) as sock:
+            blocking(talk, sock, 20)
+    finally:
+        over.set()
+        until(lambda: not chatting.is_alive())

@@ -1,0 +1,71 @@
+"""What is installed: from a wheel, from an sdist, editable, and taken away again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from rigs.helpers import run
+from rigs.places import ROOT
+
+PLUGIN = "twisted/plugins/echobench_plugin.py"
+
+pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="the tests are not in a source tree")
+
+
+def built(kind, folder):
+    """Build without isolation if hatchling is here, else as pip does; skip where no index can be reached."""
+    code = f"import hatchling.build as b; print(b.build_{kind}({str(folder)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / done.stdout.split()[-1]
+
+
+def test_the_wheel(tmp_path):
+    pytest.importorskip("hatchling")
+    names = zipfile.ZipFile(built("wheel", tmp_path)).namelist()
+    assert PLUGIN in names
+    assert "echobench/py.typed" in names
+    assert "twisted/__init__.py" not in names
+    assert "twisted/plugins/__init__.py" not in names
+    assert not [name for name in names if name.startswith(("tests", "docs"))]
+
+
+def test_the_sdist(tmp_path):
+    pytest.importorskip("hatchling")
+    with tarfile.open(built("sdist", tmp_path)) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {PLUGIN, "echobench/protocol.py", "tests/conftest.py", "docs/index.md", "README.md", "LICENSE"} <= names
+
+
+@pytest.mark.parametrize("how", ["wheel", "editable", "sdist"])
+def test_twistd_shows_it_and_uninstalling_leaves_nothing(tmp_path, how):
+    """In a fresh environment that sees our Twisted but not our package."""
+    pytest.importorskip("hatchling")
+    pytest.importorskip("editables")
+    environment = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    python = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    site = Path(subprocess.run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+                               check=True, capture_output=True, text=True).stdout.strip())  # fmt: skip
+    ours = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "shared.pth").write_text("\n".join(ours) + "\n")
+    hide = "import sys; sys.path[:] = [p for p in sys.path if p != " + repr(str(ROOT)) + "]\n"
+    if how != "editable":
+        (site / "zz_hide.pth").write_text(hide)
+    source = {"wheel": str(ROOT), "editable": str(ROOT), "sdist": None}[how] or str(built("sdist", tmp_path))
+    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    install = [*pip, "install", "--no-deps", "--no-build-isolation", "--ignore-installed"]
+    done = run([*install, *(["-e"] if how == "editable" else []), source], tmp_path)
+    assert done.returncode == 0, done.stdout
+    twistd = [python, "-c", "from twisted.scripts.twistd import run; run()", "--help"]
+    assert "echobench" in run(twistd, tmp_path).stdout
+    where = run([python, "-c", "import echobench; print(echobench.__file__)"], tmp_path).stdout
+    assert str(ROOT if how == "editable" else site) in where
+    assert run([*pip, "uninstall", "--yes", "echobench"], tmp_path).returncode == 0
+    left = [path for path in site.rglob("*echobench*") if path.suffix != ".pyc" and path.name != "__pycache__"]
+    assert left == []

@@ -1,0 +1,60 @@
+"""Certificates that cannot be used: one sentence for each."""
+
+from __future__ import annotations
+
+import pytest
+from rigs import certificates
+from rigs.certificates import DAY, NOW
+
+from echobench.server.certificate import CertificateError, load_certificate
+
+
+def test_a_good_one(tmp_path):
+    pair = certificates.make(tmp_path)
+    assert load_certificate(str(pair.certificate), str(pair.key)).certificate is not None
+
+
+def test_key_and_chain_in_one_file(tmp_path):
+    pair, other = certificates.make(tmp_path), certificates.make(tmp_path, "chain.example")
+    both = tmp_path / "both.pem"
+    both.write_bytes(pair.certificate.read_bytes() + other.certificate.read_bytes() + pair.key.read_bytes())
+    assert len(load_certificate(str(both)).extraCertChain) == 1
+
+
+def refused(pattern, certificate, key=None):
+    with pytest.raises(CertificateError, match=pattern) as caught:
+        load_certificate(str(certificate), key and str(key))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing(tmp_path):
+    pair = certificates.make(tmp_path)
+    refused("certificate .*nowhere cannot be read: No such file", tmp_path / "nowhere")
+    refused("private key .*nowhere cannot be read: No such file", pair.certificate, tmp_path / "nowhere")
+    refused("cannot be read: Is a directory", tmp_path)
+
+
+def test_no_pem(tmp_path):
+    pair = certificates.make(tmp_path)
+    (tmp_path / "garbage").write_bytes(b"\0\1\2 not a certificate")
+    refused("holds no certificate in PEM form", tmp_path / "garbage", pair.key)
+    refused("holds no private key in PEM form", pair.certificate, tmp_path / "garbage")
+    refused("holds no private key in PEM form", pair.certificate)
+
+
+def test_expired(tmp_path):
+    pair = certificates.make(tmp_path, start=NOW - 3 * DAY, end=NOW - DAY)
+    refused(f"expired on {NOW - DAY:%Y-%m-%d}: renew it", *pair)
+
+
+def test_not_yet_valid(tmp_path):
+    refused("is not valid before .* is the clock right", *certificates.make(tmp_path, start=NOW + DAY / 2))
+
+
+def test_a_key_that_belongs_to_another(tmp_path):
+    one, other = certificates.make(tmp_path), certificates.make(tmp_path, "other.example")
+    refused("does not belong to the certificate", one.certificate, other.key)
+
+
+def test_an_encrypted_key(tmp_path):
+    refused("is encrypted: 'openssl pkey", *certificates.make(tmp_path, passphrase=b"secret"))

@@ -1,0 +1,132 @@
+"""Options: what they mean, and one sentence for each that makes no sense."""
+
+from __future__ import annotations
+
+import pytest
+from rigs import certificates
+
+from echobench.engines import STREAM
+from echobench.server.failure import StartupFailure
+from echobench.server.program import Program
+from echobench.server.tap import Options, makeService, size
+
+
+def parse(*arguments):
+    options = Options()
+    options.parseOptions(arguments)
+    return options
+
+
+def service(*arguments):
+    made = makeService(parse(*arguments))
+    assert isinstance(made, Program)
+    return made.echo
+
+
+def test_defaults():
+    echo = service()
+    assert (echo.port, tuple(echo.interfaces), echo.tcp, echo.udp, echo.tls_port) == (7, (), True, True, None)
+    assert (echo.idle_timeout, echo.close_timeout, echo.udp_rate, echo.backlog) == (None, 10.0, None, 4096)
+    assert (echo.engine, echo.udp_engine, echo.allow_low_source_ports) == ("auto", "auto", False)
+    assert echo.spin == "auto"
+
+
+def test_every_option_arrives():
+    echo = service(
+        "--port", "7007", "--interface", "127.0.0.1", "--interface", "[::1]", "--no-udp", "--max-connections", "10",
+        "--max-connections-per-source", "2", "--idle-timeout", "60", "--close-timeout", "0.5", "--udp-rate", "0.5",
+        "--allow-low-source-ports", "--receive-buffer", "8M", "--backlog", "5", "--engine", "portable", "--udp-engine",
+        "portable", "--spin", "12.5",
+    )  # fmt: skip
+    assert (echo.port, echo.interfaces, echo.tcp, echo.udp) == (7007, ["127.0.0.1", "::1"], True, False)
+    assert (echo.max_connections, echo.max_connections_per_source) == (10, 2)
+    assert (echo.idle_timeout, echo.close_timeout, echo.udp_rate) == (60.0, 0.5, 0.5)
+    assert (echo.allow_low_source_ports, echo.receive_buffer, echo.backlog) == (True, 8 << 20, 5)
+    assert (echo.engine, echo.udp_engine, echo.spin) == ("portable", "portable", 12.5)
+    assert (service("--spin", "off").spin, service("--spin", "auto").spin) == ("off", "auto")
+
+
+def test_tls(tmp_path):
+    pair = certificates.make(tmp_path)
+    echo = service("--tls-port", "7443", "--certificate", str(pair.certificate), "--private-key", str(pair.key))
+    assert echo.tls_port == 7443
+    assert echo.tls_options.certificate is not None
+
+
+def test_a_plain_mapping_will_do():
+    """As other programs call makeService; nothing is installed for them."""
+    assert makeService({"port": 7007}).echo.port == 7007
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1", 1), ("262144", 262144), ("256K", 262144), ("256k", 262144), ("8M", 8388608)]
+)
+def test_sizes(text, number):
+    assert size(text) == number
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--port", "65536"], "--port: '65536' is not a whole number from 0 to 65535"),
+        (["--port", "-1"], "--port: '-1' is not a whole number from 0 to 65535"),
+        (["--port", "echo"], "--port: 'echo' is not a whole number from 0 to 65535"),
+        (["--port", "9" * 5000], "is not a whole number from 0 to 65535"),
+        (["--port"], "option --port requires argument"),
+        (["--tls-port", "x"], "--tls-port: 'x' is not"),
+        (["--tls-port", "7443"], "--tls-port needs a --certificate"),
+        (["--private-key", "k.pem"], "--private-key needs a --certificate"),
+        (["--max-connections", "0"], "--max-connections: '0' is not a whole number from 1"),
+        (["--idle-timeout", "nan"], "--idle-timeout: 'nan' is not a number of seconds"),
+        (["--idle-timeout", "inf"], "--idle-timeout: 'inf' is not a number of seconds"),
+        (["--close-timeout", "0"], "--close-timeout: '0' is not a number of seconds"),
+        (["--idle-timeout", "0"], "--idle-timeout: '0' is not a number of seconds"),
+        (["--udp-rate", "fast"], "--udp-rate: 'fast' is not a number of datagrams per second"),
+        (["--receive-buffer", "8G"], "--receive-buffer: '8G' is not a size in bytes"),
+        (["--receive-buffer", "0"], "--receive-buffer: '0' is not a size in bytes"),
+        (["--spin", "-1"], "--spin: '-1' is not a number of microseconds from 0 to 1000, nor auto or off"),
+        (["--spin", "on"], "--spin: 'on' is not"),
+        (["--engine", "warp"], "--engine: there is no 'warp' here: choose auto or"),
+        (["--udp-engine", "warp"], "--udp-engine: there is no 'warp' here"),
+        (["--no-tcp", "--no-udp"], "leave nothing to serve"),
+        (["--prot", "7007"], "option --prot not recognized"),
+        (["7007"], "'7007' is not an option"),
+    ],
+)
+def test_bad_options(arguments, sentence):
+    with pytest.raises(StartupFailure) as caught:
+        parse(*arguments)
+    assert sentence in str(caught.value)
+    assert str(caught.value.code).startswith("echobench: ")
+    assert "--help" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_certificate_without_a_use(tmp_path):
+    pair = certificates.make(tmp_path)
+    with pytest.raises(StartupFailure, match="give a --tls-port"):
+        service("--certificate", str(pair.certificate), "--private-key", str(pair.key))
+
+
+def test_a_bad_certificate():
+    with pytest.raises(StartupFailure, match="certificate /nowhere cannot be read"):
+        service("--tls-port", "7443", "--certificate", "/nowhere")
+
+
+def test_help_names_every_option():
+    text = str(Options())
+    for name in Options().longOpt:
+        assert f"--{name}" in text
+
+
+def test_zsh_completion(capsys, monkeypatch):
+    import io
+
+    options = Options()
+    options._shellCompFile = io.BytesIO()
+    with pytest.raises(SystemExit):
+        options.parseOptions(["", "--_shell-completion", "zsh:1"])
+    script = options._shellCompFile.getvalue().decode()
+    assert "--interface" in script
+    assert f"(auto {' '.join(STREAM)})" in script
+    assert "_files -g" in script
