@@ -24,7 +24,6 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 autodoc_type_aliases = {"IStreamServerEndpoint": "IStreamServerEndpoint"}  # Zope's interfaces are no classes
 maximum_signature_line_length = 80
@@ -40,6 +39,7 @@ def tidy(  # noqa: PLR0917 (autodoc calls it)
     for pattern, text in (
         (r"[~\w.]*TypeAliasForwardRef\('(\w+)'\)", r"\1"),  # an alias from above
         (r"<class '[\w.]*?(\w+)'>", r"\1"),
+        (r"<[\w.]+\.Failure [^>]+>", "connectionDone"),
         (r"\bNOTHING\b", "..."),  # attrs makes the default anew for each object
     ):
         signature = signature and re.sub(pattern, text, signature)

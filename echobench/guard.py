@@ -51,11 +51,13 @@ def source_of(host: str) -> Source:
 
 
 class RateLimit:
-    """A token bucket for each source, in memory that is fixed from the start.
+    """A token bucket for each source, in memory of fixed size.
 
-    ``rate`` is in events per second, ``burst`` in events. Sources share :attr:`SLOTS` buckets by a salted hash. A table
-    of sources would either grow under forged addresses or, bounded, forget the one that loops; a shared bucket can
-    only be stricter than its sources' own ones, never laxer, however many are forged.
+    ``rate`` is in events per second and above 0, ``burst`` in events and at least 1, else ValueError. ``seconds`` is a
+    monotonic clock.
+
+    Sources share :attr:`SLOTS` buckets by a salted hash. A table of sources would either grow under forged addresses
+    or, bounded, forget the one that loops. A source that shares a bucket may get less than its rate, never more.
 
     Each bucket is one number, the time at which it will be full again: the generic cell rate algorithm (ITU-T I.371,
     annex A, "virtual scheduling"), which needs no refilling.
@@ -73,7 +75,7 @@ class RateLimit:
         self._full_at = array("d", bytes(8 * self.SLOTS))
 
     def allows(self, key: str) -> bool:
-        """Take one token from the source's bucket; False if there is none."""
+        """Take one token from the source's bucket; False if there is none. ``key`` is a :attr:`Source.key`."""
         slot = hash((self._salt, key)) & (self.SLOTS - 1)
         now = self._seconds()
         full_at = self._full_at[slot]
@@ -87,10 +89,11 @@ class RateLimit:
 
 
 class Guard:
-    """Which datagrams are answered.
+    """Decides which datagrams are answered, by source address, source port and rate.
 
-    ``own_ports`` are the UDP ports that we serve ourselves; ports that are bound later are added with
-    :meth:`add_own_port`. ``rate`` gives a source a bucket of its own.
+    ``own_ports`` are the UDP ports that this process serves; add those that are bound later with
+    :meth:`add_own_port`. ``allow_low_source_ports`` answers ports below 1024 too. ``rate`` bounds each source; None is
+    no limit.
     """
 
     def __init__(
@@ -106,12 +109,15 @@ class Guard:
         self._telling, self._own_pairs = self._tell()
 
     def add_own_port(self, port: int) -> None:
-        """Also refuse datagrams whose source port is ``port``."""
+        """Refuse datagrams from the port number ``port`` from now on."""
         self.own_ports |= {port}
         self._telling, self._own_pairs = self._tell()
 
     def refuses(self, host: str, port: int) -> Reason | None:
-        """Say why a datagram from ``host`` and ``port`` must not be answered; None if it may be."""
+        """Give the reason not to answer a datagram from ``host`` and ``port``; None if it may be answered.
+
+        Takes a token from the source's bucket if there is a rate. Raises ValueError if ``host`` is no address.
+        """
         if port < 1024:
             if port == 0:
                 return Reason.SOURCE_PORT_ZERO
@@ -151,7 +157,7 @@ _LOOK = 1
 
 
 class Caps:
-    """How many connections there may be: in all, and from one source; None is no limit."""
+    """Limits the number of connections: ``total`` in all, ``per_source`` for each source; None is no limit."""
 
     def __init__(self, total: int | None = None, per_source: int | None = None) -> None:
         self.total = total
@@ -160,7 +166,10 @@ class Caps:
         self._by_source: dict[str, int] = {}
 
     def take(self, source: str | None) -> Reason | None:
-        """Take a place for a connection from ``source`` (None: it has no address); the reason if there is none left."""
+        """Take a place for a connection, or give the reason why there is none left.
+
+        ``source`` is a :attr:`Source.key`; None is a peer without an address, which counts in the total only.
+        """
         if self.total is not None and self._taken >= self.total:
             return Reason.MAX_CONNECTIONS
         if self.per_source is not None and source is not None:
@@ -172,7 +181,7 @@ class Caps:
         return None
 
     def release(self, source: str | None) -> None:
-        """Give back the place that was taken for ``source``."""
+        """Give back a place that :meth:`take` took for ``source``."""
         self._taken -= 1
         held = self._by_source.pop(source, 0) if source is not None else 0
         if held > 1 and source is not None:

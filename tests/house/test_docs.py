@@ -24,7 +24,9 @@ def test_an_example(tmp_path, path):
 
 
 def test_the_example_tac(launch):
-    server = launch(command=[*ServerProcess.TWISTD, "--pidfile=", "-noy", str(DOCS / "examples/echo.tac")])
+    server = launch(
+        command=[*ServerProcess.TWISTD, "--pidfile=", "-noy", str(DOCS / "examples/echo.tac")], env={"ECHO_PORT": "0"}
+    )
     assert blocking(exchange, server.port(), [b"tac"]) == b"tac"
 
 
