@@ -81,6 +81,15 @@ def test_what_an_option_takes_is_in_the_words_of_its_parser():
     assert "Takes an address of this machine." in found["interface"]
 
 
+def test_what_one_would_type_is_code():
+    """Else its quotes become typographic ones, and two hyphens a dash."""
+    found = page("compare")
+    assert "or `'name=OPTIONS'` with" in found
+    assert "what becomes of `{host}`." in found
+    assert "`::` stands for IPv6 and `0.0.0.0` for IPv4" in page("server")
+    assert "needs `--certificate`." in page("server")
+
+
 def test_every_reason_is_explained():
     """In its docstring, and where users read it."""
     assert set(tables.members(echobench.Reason)) == {reason.name for reason in echobench.Reason}

@@ -33,10 +33,10 @@ def _placeholder(option: click.Option) -> str:
 
 
 def _entry(names: list[str], value: str, text: str) -> str:
-    """Write an option as an item of a definition list, with other options in its text as code."""
+    """Write an option as an item of a definition list; what one would type is code in its text."""
     term = ", ".join(f"`{name}`" for name in names)
     text = re.sub(r"(?<![\w-])(--[a-z][a-z-]*)", r"`\1`", text)
-    text = re.sub(r"(\{\w+\}|(?<!\w)::|0\.0\.0\.0)", r"`\1`", text)
+    text = re.sub(r"('\w+=[^']+'|\{\w+\}|(?<!\w)::|0\.0\.0\.0)", r"`\1`", text)
     return f"{term}{value}\n: {re.sub(r' +', ' ', text)}\n"
 
 
