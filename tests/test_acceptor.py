@@ -104,7 +104,7 @@ def test_without_memory_it_is_starved_too(acceptor, client, error):
 def test_a_starved_port_pauses_and_resumes(serve, monkeypatch):
     from rigs.helpers import blocking, exchange, port_of
 
-    monkeypatch.setattr("echobench.engines.streams.STARVED_FOR", 0.05)
+    monkeypatch.setattr("echobench.engines.portable.stream.STARVED_FOR", 0.05)
     service = serve(engine="portable")
     ((_, port),) = [pair for pair in service._ports if pair[0] == "tcp"]
     real = port._acceptor._listener

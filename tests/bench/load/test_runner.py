@@ -305,7 +305,7 @@ class Unwilling(Willing):
 
 def test_choosing_an_engine(monkeypatch):
     def names(**engines):
-        monkeypatch.setattr(worker, "ENGINES", {name: f"test_runner:{kind}" for name, kind in engines.items()})
+        monkeypatch.setattr(worker, "ENGINES", {name: f"{__name__}:{kind}" for name, kind in engines.items()})
 
     def chosen(engine="auto"):
         return worker.choose(shares(plan(engine=engine))[0])[:2]

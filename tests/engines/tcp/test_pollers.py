@@ -162,7 +162,7 @@ def test_a_reactor_that_can_watch():
 
 
 def test_on_windows_no_reactor_is_said_to(monkeypatch):
-    monkeypatch.setattr("echobench.engines.portable.platform.isWindows", lambda: True)
+    monkeypatch.setattr("echobench.engines.watching.platform.isWindows", lambda: True)
     assert ReadinessStream.unavailable(watching()) == SENTENCE
 
 
