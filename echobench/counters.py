@@ -17,31 +17,31 @@ class Reason(enum.Enum):
     """Why a datagram was not answered, or a connection refused or ended; the value is its name in logs and metrics."""
 
     SOURCE_PORT_ZERO = "source_port_zero"
-    """UDP from port 0, to which no answer can be sent."""
+    """A datagram from port 0, to which no answer can be sent."""
     SOURCE_PORT_LOW = "source_port_low"
-    """UDP from a port below 1024, where another small service may answer the answer (CVE-2024-2169)."""
+    """A datagram from a port below 1024, where another small service may answer the answer (CVE-2024-2169)."""
     SOURCE_PORT_OWN = "source_port_own"
-    """UDP from the number of a port of ours: an echo server that would answer the answer."""
+    """A datagram from the number of a UDP port of ours: an echo server like us would answer the answer."""
     SOURCE_GROUP = "source_multicast_or_broadcast"
-    """UDP that claims to come from a multicast or broadcast address."""
+    """A datagram that claims to come from a multicast, broadcast or unspecified address."""
     DESTINATION_GROUP = "destination_multicast_or_broadcast"
-    """UDP sent to a multicast or broadcast address: all who hear it would answer one victim."""
+    """A datagram sent to a multicast or broadcast address: all who hear it would answer one victim."""
     UDP_RATE = "udp_rate"
-    """UDP over the rate that one source is granted."""
+    """A datagram over the ``--udp-rate`` of its source."""
     SEND_BUFFER_FULL = "send_buffer_full"
-    """UDP whose answer found no room in the socket's send buffer."""
+    """A datagram whose answer found no room in the socket's send buffer."""
     SEND_FAILED = "send_failed"
-    """UDP whose answer the kernel refused to send: no route, a filter, larger than the path allows."""
+    """A datagram whose answer the kernel refused to send: no route, a filter, larger than the path allows."""
     MAX_CONNECTIONS = "max_connections"
-    """A connection over the limit for all."""
+    """A connection over ``--max-connections``."""
     MAX_CONNECTIONS_PER_SOURCE = "max_connections_per_source"
-    """A connection over the limit for one source."""
+    """A connection over ``--max-connections-per-source``."""
     OUT_OF_DESCRIPTORS = "out_of_descriptors"
-    """A connection that the process or the system had no descriptor left for (EMFILE, ENFILE)."""
+    """A connection without a file descriptor left for it (EMFILE, ENFILE); it was accepted and closed at once."""
     IDLE = "idle"
-    """A connection ended because no byte moved for the idle time-out."""
+    """A connection on which no byte moved for ``--idle-timeout``."""
     STUCK = "stuck"
-    """A closing connection ended because its peer did not take what was left for it."""
+    """A closing connection whose peer did not take what was left for it within ``--close-timeout``."""
 
 
 @attrs.frozen
@@ -51,26 +51,26 @@ class Snapshot:
     connections: int = 0
     """Connections accepted."""
     open_connections: int = 0
-    """Connections that are open (in a difference: the growth)."""
+    """Connections open at this moment; in a difference, by how many they grew."""
     reads: int = 0
     """Reads that brought bytes of a stream (TCP, TLS, Unix); a stream has no messages to count."""
     stream_bytes: int = 0
-    """Bytes of streams taken up to be echoed."""
+    """Bytes of streams read to be echoed."""
     datagrams: int = 0
     """Datagrams answered."""
     datagram_bytes: int = 0
-    """Bytes of payload in them."""
+    """Bytes of payload in the datagrams answered."""
     kernel_drops: int = 0
-    """Datagrams that the kernel dropped at our sockets before we saw them (SO_MEMINFO), where it tells."""
+    """Datagrams that the kernel dropped at our sockets before we saw them (Linux: SO_MEMINFO); elsewhere 0."""
     drops: Mapping[Reason, int] = attrs.field(factory=dict)
-    """What was refused or ended, by reason; a reason that never came up is absent."""
+    """How much was refused or ended, by reason; a reason that never came up is absent."""
 
     def __add__(self, other: Snapshot) -> Snapshot:
-        """Sum over workers."""
+        """Add field by field and reason by reason, as for the workers of one server."""
         return self._merge(other, 1)
 
     def __sub__(self, other: Snapshot) -> Snapshot:
-        """What happened since ``other``."""
+        """Subtract field by field and reason by reason: what happened since ``other``."""
         return self._merge(other, -1)
 
     def _merge(self, other: Snapshot, sign: int) -> Snapshot:
@@ -85,7 +85,7 @@ class Snapshot:
 
 @attrs.define(eq=False)
 class Counters:
-    """What one process has echoed. Whoever moves bytes adds to the attributes; :meth:`snapshot` reads them."""
+    """What one process has echoed: engines add to the attributes, :meth:`snapshot` reads them."""
 
     connections: int = 0
     open_connections: int = 0
@@ -94,15 +94,15 @@ class Counters:
     datagrams: int = 0
     datagram_bytes: int = 0
     kernel_drops: int = 0
-    """Of sockets that are closed by now; those that are open are asked (see :meth:`snapshot`)."""
+    """Drops at sockets that are closed by now; open sockets are asked for theirs (see :meth:`snapshot`)."""
     drops: collections.Counter[Reason] = attrs.field(factory=collections.Counter)
 
     def drop(self, reason: Reason, number: int = 1) -> None:
-        """Count something refused or ended."""
+        """Add ``number`` to what was refused or ended for a reason."""
         self.drops[reason] += number
 
     def snapshot(self, kernel_drops: int = 0) -> Snapshot:
-        """Freeze the counters as they are; ``kernel_drops`` are those of the sockets that are open."""
+        """Copy the counters as they are now; ``kernel_drops`` are those of the sockets that are open."""
         return Snapshot(
             connections=self.connections,
             open_connections=self.open_connections,

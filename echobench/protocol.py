@@ -23,17 +23,19 @@ from .guard import Caps, Guard, source_of
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class Echo(Protocol):
-    """One connection: the producer of its own transport, which pauses it when its peer does not read."""
+    """One connection. It is the producer of its own transport, which pauses it when the peer does not read."""
 
     factory: EchoFactory
     transport: Any
     source: str | None = None
+    """What the limits count the peer under, None for a peer without an address."""
     closing = False
+    """Whether the connection is ending, and echoes no more."""
     _timer: Any = None
     _ended: Deferred[None] | None = None
 
     def connectionMade(self) -> None:
-        """Take part: watch the transport's buffer, and the clock."""
+        """Count the connection, and watch the transport's buffer and the clock."""
         with contextlib.suppress(AttributeError, OSError):  # a Unix socket has no such call; a reset one may refuse
             self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
@@ -43,7 +45,7 @@ class Echo(Protocol):
         self._watch(self.factory.idle_timeout)
 
     def dataReceived(self, data: bytes) -> None:
-        """Send back what came, and note when: a timer that looks later is cheaper than one reset for each read."""
+        """Send back ``data``, and note when: a timer that looks later is cheaper than one reset for each read."""
         if self.closing:
             return  # the reading side is open only for the peer to end it (see drain)
         self.transport.write(data)
@@ -57,7 +59,7 @@ class Echo(Protocol):
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Read on: the peer has taken everything."""
+        """Read again: the peer has taken everything."""
         self._moved_at = self.factory.reactor.seconds()
         # A transport that began to close while its producer was paused (TLS does, at close_notify) resumes the
         # producer, stops writing and never ends. Coming back as a new producer makes it look again.
@@ -66,7 +68,7 @@ class Echo(Protocol):
         self.transport.resumeProducing()
 
     def readConnectionLost(self) -> None:
-        """End of file from a peer that may still read: what it sent goes back whole, then our own end of file."""
+        """Take the end of file of a peer that may still read: send back all that it sent, then end too."""
         self._close(self.transport.loseConnection)
 
     def writeConnectionLost(self) -> None:
@@ -75,7 +77,7 @@ class Echo(Protocol):
     stopProducing = writeConnectionLost  # as little: connectionLost follows
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
-        """Forget the connection, whatever ended it."""
+        """Give up the connection's place in the counts and limits, whatever ended it."""
         self._watch(None)
         if self in self.factory.connections:  # it is not if TLS could not even begin
             self.factory.connections.remove(self)
@@ -85,7 +87,7 @@ class Echo(Protocol):
             self._ended.callback(None)
 
     def drain(self) -> Deferred[None]:
-        """End the connection from our side, without losing what was read; fires when it has ended.
+        """End the connection from our side without losing what was read; fires when it has ended.
 
         Closing a TCP socket while the peer's bytes arrive resets it, and the reset overtakes the last echoes (RFC 1122,
         4.2.2.13). So we send our end of file, discard what comes, and wait for the peer's; not if it has been quiet
@@ -137,7 +139,7 @@ class Echo(Protocol):
 
 @attrs.define(eq=False, slots=False, kw_only=True)
 class EchoFactory(Factory):
-    """Makes an ``Echo`` for each connection that the caps allow, and ends them all when asked to.
+    """Makes a ``protocol`` (an :class:`Echo`) for each connection that ``caps`` allows, and ends them on request.
 
     Times are in seconds, and None is never. ``idle_timeout`` ends a connection on which no byte was read or written,
     ``close_timeout`` a closing one whose peer takes nothing. ``reactor`` is the clock; by default the global one.
@@ -153,7 +155,7 @@ class EchoFactory(Factory):
     connections: set[Echo] = attrs.field(factory=set, init=False)
 
     def buildProtocol(self, addr: Any) -> Any:
-        """Take a place for the peer; if there is none left, None, at which the transport closes."""
+        """Take a place for the peer and make its protocol; None, at which the transport closes, if none is left."""
         source = source_of(addr.host).key if hasattr(addr, "host") else None
         if (refused := self.caps.take(source)) is not None:
             self.counters.drop(refused)
@@ -163,7 +165,7 @@ class EchoFactory(Factory):
         return echo
 
     def drain(self) -> Deferred[Any]:
-        """End every connection once its peer has what was read from it; fires when there is none."""
+        """End every connection once its peer has all that was read from it; fires when none is left."""
         return gatherResults([echo.drain() for echo in list(self.connections)])
 
     def abort(self) -> None:
@@ -174,7 +176,7 @@ class EchoFactory(Factory):
 
 @attrs.define(eq=False, slots=False, kw_only=True)
 class EchoUDP(DatagramProtocol):
-    """Sends each datagram back to where it came from, if the guard lets it."""
+    """Sends each datagram that ``guard`` allows back to where it came from."""
 
     noisy = False
     transport: Any = attrs.field(default=None, init=False)
@@ -182,7 +184,7 @@ class EchoUDP(DatagramProtocol):
     counters: Counters = attrs.field(factory=Counters)
 
     def startProtocol(self) -> None:
-        """Learn our own port: a datagram that comes from its number comes from a server like us."""
+        """Tell the guard our own port: a datagram from its number comes from a server like us."""
         self.guard.add_own_port(self.transport.getHost().port)
 
     def datagramReceived(self, data: bytes, addr: tuple[str, int]) -> None:

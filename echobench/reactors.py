@@ -30,10 +30,12 @@ _INSTALLED = "twisted.internet.reactor"
 
 @attrs.frozen
 class Choice:
-    """A reactor, and the reason why it is this one."""
+    """The reactor in use, and why."""
 
     name: str
+    """Short, as for ``twistd --reactor``; its class's name if it was installed before."""
     why: str
+    """In words, for the log."""
 
 
 def preferred(platform: str) -> tuple[str, ...]:
@@ -58,10 +60,10 @@ def installed() -> Choice | None:
 def install_best_reactor(
     platform: str = sys.platform, importer: Callable[[str], Any] = importlib.import_module
 ) -> Choice:
-    """Install the best reactor that this platform has, unless there is one already; log which, and why.
+    """Install the best reactor of this platform, unless one is installed; log which and why.
 
-    A reactor that was chosen by hand (``twistd --reactor``) or that somebody else has installed is left alone.
-    Raises ImportError, with all that was tried, if none can be had.
+    Call it before anything imports ``twisted.internet.reactor``. It leaves alone a reactor that ``twistd --reactor``
+    or an earlier import has installed. Raises ImportError, naming all that was tried, if none works here.
     """
     choice = installed() or _install(preferred(platform), platform, importer)
     log.info("reactor: {choice.name} ({choice.why})", choice=choice)

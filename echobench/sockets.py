@@ -31,7 +31,7 @@ RECEIVE_BUFFER: Final = 4 << 20  # bytes; the usual default of 208 KiB holds som
 
 
 class BindError(Exception):
-    """An address that cannot be listened on; the message is one sentence that says why, and what to do."""
+    """Raised for an address that cannot be listened on; its text is one sentence with the reason and what to do."""
 
 
 @attrs.frozen

@@ -25,7 +25,7 @@ log = Logger()
 
 
 class EngineError(Exception):
-    """An engine that was asked for by name and cannot be had here; the message is one sentence with the reason."""
+    """Raised for an engine that was asked for and cannot work here; its text is one sentence with the reason."""
 
 
 @attrs.frozen

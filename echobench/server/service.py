@@ -42,47 +42,56 @@ def _state(factory: Any) -> Any:
 
 @attrs.define(eq=False, slots=False)
 class EchoService(Service):
-    """An echo server. Times are in seconds, sizes in bytes, and None is no limit.
+    """An echo server as a Twisted service. Times are in seconds, sizes in bytes, and None is no limit.
 
-    Starting raises BindError or EngineError, whose message is one sentence for the user.
+    Raises ValueError for TLS without ``tls_options`` and for a ``spin`` that is none.
     """
 
     port: int | None = 7
-    """Bound for TCP and UDP on every address of ``interfaces``; 0 is one free number for both, None is no port."""
+    """Port for TCP and UDP on every address of ``interfaces``; 0 is one free number for both, None is no port."""
     interfaces: Sequence[str] = ()
-    """Addresses of this machine; none stands for all of both families."""
+    """Addresses of this machine to listen on; empty is all of both families."""
     tcp: bool = _option(True)
+    """Whether to serve TCP on ``port``."""
     udp: bool = _option(True)
+    """Whether to serve UDP on ``port``."""
     tls_port: int | None = _option()
+    """Port for TLS; 0 is a free number, None is no TLS."""
     tls_options: Any = _option()
-    """twisted.internet.ssl.CertificateOptions, which TLS needs."""
+    """Certificate and key: a ``twisted.internet.ssl.CertificateOptions``, which TLS needs."""
     inherited: Sequence[socket.socket] = _option(())
-    """Sockets that somebody else has bound: UDP, or listening TCP or Unix ones. The service owns them from now on."""
+    """Sockets bound by somebody else: UDP, or listening TCP or Unix sockets. The service owns and closes them."""
     inherited_tls: Sequence[socket.socket] = _option(())
-    """Listening sockets to speak TLS on."""
+    """Listening sockets to serve TLS on. The service owns and closes them."""
     endpoints: Sequence[IStreamServerEndpoint] = _option(())
-    """Any Twisted stream endpoints; they are served by the portable engine."""
+    """Twisted stream endpoints to serve, always with the portable engine."""
     max_connections: int | None = _option()
+    """Connections over TCP and TLS together; one more is accepted and closed."""
     max_connections_per_source: int | None = _option()
-    """For one IPv4 address, or one IPv6 /64."""
+    """The same for one IPv4 address, or one IPv6 /64."""
     idle_timeout: float | None = _option()
-    """Ends a connection on which no byte was read or written for so long."""
+    """Seconds without a byte read or written after which a connection is ended."""
     close_timeout: float | None = _option(10.0)
-    """Ends a closing connection whose peer takes nothing for so long, and all of them so long after a stop."""
+    """Seconds after which a closing connection is ended whose peer takes nothing, and after a stop every connection."""
     udp_rate: float | None = _option()
     """Datagrams per second answered to one source, and as many at once."""
     allow_low_source_ports: bool = _option(False)
+    """Whether to answer datagrams from ports below 1024."""
     receive_buffer: int | None = _option()
-    """Of each UDP socket; None is 4 MiB, or what the system gives."""
+    """Bytes that each UDP socket may queue; None is 4 MiB, or what the system gives."""
     backlog: int = _option(4096)
+    """Connections that may wait to be accepted."""
     engine: str = _option("auto")
+    """How TCP is served: ``auto``, ``completion``, ``readiness`` or ``portable``."""
     udp_engine: str = _option("auto")
+    """How UDP is served: ``auto``, ``batched`` or ``portable``."""
     spin: str | float = _option("auto")
-    """``auto``, ``off``, or the microseconds for which the fast engines may look for more before they wait for it."""
+    """``auto``, ``off``, or the microseconds for which the fast engines may look for more work before they wait."""
     reactor: Any = _option()
-    """The global reactor if it is not given."""
+    """The reactor to serve with; None is the global one, taken when the service starts."""
 
     counters: Counters = _state(Counters)
+    """What has been echoed and refused so far, without the kernel's own drops: see :meth:`snapshot`."""
     _sockets: list[tuple[str, socket.socket]] = _state(list)
     """Bound, and not yet given to an engine."""
     _engines: dict[str, IEngine] = _state(dict)
@@ -98,14 +107,17 @@ class EchoService(Service):
         microseconds(self.spin)
 
     def privilegedStartService(self) -> None:
-        """Bind, while the process may still bind port 7, and load the code that it may not be able to read later."""
+        """Bind all sockets and load the engines' code, while the process still has its privilege. Raises BindError."""
         super().privilegedStartService()
         load(STREAM, self.engine)
         load(DATAGRAM, self.udp_engine)
         self._bind()
 
     def startService(self) -> None:
-        """Bind, unless that is done, and serve."""
+        """Bind, unless that is done, and serve.
+
+        Raises BindError or EngineError, whose text is one sentence; then nothing is bound and nothing served.
+        """
         if self.running:
             return
         self._bind()
@@ -121,7 +133,10 @@ class EchoService(Service):
 
     @inlineCallbacks
     def stopService(self) -> Generator[Any, Any, None]:
-        """Stop; fires when every connection has ended."""
+        """Stop taking connections and datagrams, and end each connection when its peer has all that was read from it.
+
+        Fires when every connection has ended, after ``close_timeout`` at the latest.
+        """
         super().stopService()
         ports, engines = self._give_up(), set(self._engines.values())
         results = yield DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
@@ -139,11 +154,11 @@ class EchoService(Service):
         _abort(set(self._engines.values()))
 
     def addresses(self) -> list[tuple[str, Any]]:
-        """List what is listened on: pairs of ``tcp``, ``udp``, ``tls`` or ``endpoint``, and a Twisted address."""
+        """List pairs of a kind (``tcp``, ``udp``, ``tls``, ``endpoint``) and the Twisted address listened on."""
         return [(kind, port.getHost()) for kind, port in self._ports]
 
     def where(self) -> str:
-        """Say what is listened on in one line: ``port=7 tcp=[::]:7 udp=[::]:7``."""
+        """Give the addresses in one line, as in the log: ``port=7 tcp=[::]:7 udp=[::]:7``."""
         found: dict[str, list[str]] = {}
         numbers = []
         for kind, address in self.addresses():
@@ -153,16 +168,16 @@ class EchoService(Service):
         return " ".join(first + [f"{kind}={','.join(texts)}" for kind, texts in found.items()])
 
     def engines(self) -> dict[str, str]:
-        """Name the engines in use, for ``tcp``, ``udp``, and ``tls`` and ``endpoint`` where there are such ports."""
+        """Give the name of the engine that serves each kind: ``{"tcp": "completion", "udp": "batched"}``."""
         return {kind: engine.name for kind, engine in self._engines.items()}
 
     def snapshot(self) -> Snapshot:
-        """Count what has been echoed, dropped and refused so far."""
+        """Give what has been echoed, dropped and refused so far."""
         return self.counters.snapshot(sum(engine.kernel_drops() for engine in set(self._engines.values())))
 
     @property
     def clock(self) -> Any:
-        """The reactor; from the first use on, the global one if none was given."""
+        """The reactor; the global one, from the first use on, if none was given."""
         if self.reactor is None:
             self.reactor = import_module("twisted.internet.reactor")
         return self.reactor

@@ -115,10 +115,3 @@ def test_the_public_names():
         assert getattr(echobench, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         importlib.import_module("echobench").nonsense  # noqa: B018
-
-
-def test_every_reason_is_explained():
-    """In the code, and where users read it."""
-    text = (ROOT / "docs/options.md").read_text()
-    for reason in echobench.Reason:
-        assert reason.value in text, f"docs/options.md says nothing of {reason.value}"

@@ -11,7 +11,11 @@ from rigs.helpers import ServerProcess, blocking, exchange, run
 from rigs.places import DOCS
 
 
-@pytest.mark.parametrize("path", sorted(DOCS.glob("examples/*.py")), ids=lambda path: path.name)
+def named(path):
+    return str(path.relative_to(DOCS.parent))
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("examples/*.py")), ids=named)
 def test_an_example(tmp_path, path):
     done = run([sys.executable, str(path)], tmp_path)
     assert done.returncode == 0, done.stdout
@@ -20,17 +24,22 @@ def test_an_example(tmp_path, path):
 
 
 def test_the_example_tac(launch):
-    server = launch(command=[*ServerProcess.TWISTD, "--pidfile=", "-noy", str(DOCS / "examples/echo.tac")])
+    server = launch(
+        command=[*ServerProcess.TWISTD, "--pidfile=", "-noy", str(DOCS / "examples/echo.tac")], env={"ECHO_PORT": "0"}
+    )
     assert blocking(exchange, server.port(), [b"tac"]) == b"tac"
 
 
-@pytest.mark.parametrize("path", [*sorted(DOCS.glob("*.md")), DOCS.parent / "README.md"], ids=lambda path: path.name)
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+
+
+@pytest.mark.parametrize("path", [*PAGES, DOCS.parent / "README.md"], ids=named)
 def test_links_and_included_files_are_there(path):
     text = path.read_text()
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text):
-        assert (path.parent / target).exists(), f"{path.name} links to {target}"
+        assert (path.parent / target).exists(), f"{named(path)} links to {target}"
     for target in re.findall(r"\{literalinclude\} (\S+)", text):
-        assert (path.parent / target).exists(), f"{path.name} includes {target}"
+        assert (path.parent / target).exists(), f"{named(path)} includes {target}"
 
 
 def test_the_site_builds(tmp_path):

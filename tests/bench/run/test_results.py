@@ -12,7 +12,6 @@ import jsonschema
 import pytest
 from hypothesis import given
 from rigs.blast_results import SCHEMA, VALIDATOR, a_result, results
-from rigs.places import DOCS
 
 from echobench.bench.files import csv_target, json_target
 from echobench.bench.run import environment
@@ -60,8 +59,6 @@ def test_every_field_is_described():
             walk(each)
 
     walk(SCHEMA)
-    text = (DOCS / "result-schema.md").read_text()
-    assert all(f"`{name}`" in text for name in SCHEMA["properties"])
 
 
 def broken(change):

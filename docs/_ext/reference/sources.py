@@ -1,0 +1,46 @@
+"""Where the reference comes from: all that these generators know of echobench's modules is here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from echobench import bench
+from echobench.bench.blast.command import blast
+from echobench.bench.blast.options import SECTIONS as BLAST
+from echobench.bench.compare.command import compare
+from echobench.bench.compare.options import SECTIONS as COMPARE
+from echobench.bench.compare.profiles import PROFILES
+from echobench.bench.sweep.command import command as sweep
+from echobench.bench.sweep.options import SWEEP_SECTIONS as SWEEP
+from echobench.bench.verify.clauses import CLAUSES
+from echobench.bench.verify.command import OPTIONS as VERIFY
+from echobench.bench.verify.command import verify
+from echobench.counters import Reason
+from echobench.server.tap import Options
+
+__all__ = ["CLAUSES", "COMMANDS", "PROFILES", "SCHEMAS", "SECTIONS", "Options", "Reason", "schema"]
+
+HERE = Path(bench.__file__).parent
+
+COMMANDS: dict[str, click.Command] = {"blast": blast, "compare": compare, "sweep": sweep, "verify": verify}
+
+SECTIONS = {"blast": BLAST, "compare": COMPARE, "sweep": SWEEP, "verify": {"": VERIFY}}
+"""The options of each command, by what they are for."""
+
+SCHEMAS = {
+    "blast": HERE / "run/result.schema.json",
+    "compare": HERE / "compare/comparison.schema.json",
+    "sweep": HERE / "sweep/sweep.schema.json",
+    "verify": HERE / "verify/verification.schema.json",
+}
+"""The schema of what each command stores."""
+
+
+def schema(command: str) -> dict[str, Any]:
+    """Read a command's schema."""
+    whole: dict[str, Any] = json.loads(SCHEMAS[command].read_text())
+    return whole
