@@ -9,14 +9,14 @@ from .ratios import MOST_STEAL
 NONE = "-"
 HEAD = (
     "server",
-    "work per CPU second, C = 1: median (least to greatest)",
+    "work per CPU second, C = 1",
     "95 % interval",
     "p50, C = 1",
     "echoes per CPU second",
     "echoes/s",
-    "p50, µs",
-    "p99, µs",
-    "CPU busy: server, driver",
+    "p50 in µs",
+    "p99 in µs",
+    "busy",
     "user : system",
     "rounds",
 )
@@ -24,12 +24,12 @@ HEAD = (
 
 def ratio(found: dict[str, Any] | None) -> str:
     """Write a median with its least and greatest."""
-    return f"{found['median']:.2f} ({found['least']:.2f} to {found['greatest']:.2f})" if found else NONE
+    return f"{found['median']:.2f}&nbsp;({found['least']:.2f}..{found['greatest']:.2f})" if found else NONE
 
 
 def interval(found: dict[str, Any] | None) -> str:
     """Write an interval."""
-    return f"{found['interval'][0]:.2f} to {found['interval'][1]:.2f}" if found and found["interval"] else NONE
+    return f"{found['interval'][0]:.2f}..{found['interval'][1]:.2f}" if found and found["interval"] else NONE
 
 
 def _number(value: float | None, form: str = ",.0f") -> str:
@@ -37,8 +37,8 @@ def _number(value: float | None, form: str = ",.0f") -> str:
 
 
 def _cells(row: dict[str, Any], title: str, mine: bool) -> list[str]:
-    busy = NONE if row["server_busy"] is None else f"{row['server_busy']:.0%}, {row['driver_busy']:.0%}"
-    shares = NONE if row["user"] is None else f"{row['user']:.2f} : {row['system']:.2f}"
+    busy = NONE if row["server_busy"] is None else f"{row['server_busy']:.0%},&nbsp;{row['driver_busy']:.0%}"
+    shares = NONE if row["user"] is None else f"{row['user']:.2f}&nbsp;:&nbsp;{row['system']:.2f}"
     return [
         f"**{title}**" if mine else title,
         ratio(row["work"]),
