@@ -17,7 +17,7 @@ copyright = f"2026, {author}"
 release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "reference"]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "measures"]
 suppress_warnings: list[str] = []
 
 myst_enable_extensions = ["colon_fence", "deflist"]

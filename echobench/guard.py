@@ -55,13 +55,11 @@ _EVENT: Final = 100  # hundredths of the time that an event takes at its rate: t
 
 
 class RateLimit:
-    """A token bucket for each source, in memory of fixed size.
+    """A token bucket for each source, in a table of fixed size.
 
-    ``rate`` is in events per second and above 0, ``burst`` in events and at least 1, else ValueError. ``seconds`` is a
-    monotonic clock.
-
-    Sources share :attr:`SLOTS` buckets by a salted hash. A table of sources would either grow under forged addresses
-    or, bounded, forget the one that loops. A source that shares a bucket may get less than its rate, never more.
+    ``rate`` is in events per second, ``burst`` in events, ``seconds`` a monotonic clock. Sources share :attr:`SLOTS`
+    buckets by a salted hash. A table of sources would either grow under forged addresses or, if bounded, forget the
+    source that loops. A shared bucket may be stricter than a source's own, but never laxer, however many are forged.
 
     A bucket is one number: the time at which it will be full again. This is the generic cell rate algorithm (ITU-T
     I.371, annex A, "virtual scheduling"), which needs no refilling. Time is counted from the start, in hundredths of
@@ -120,15 +118,22 @@ class Guard:
         self._high_bytes, self._own_pairs = self._prepare()
 
     def add_own_port(self, port: int) -> None:
-        """Refuse datagrams from the port number ``port`` from now on."""
+        """Also refuse datagrams whose source port is ``port``."""
         self.own_ports |= {port}
         self._high_bytes, self._own_pairs = self._prepare()
 
     def refuses(self, host: str, port: int) -> Reason | None:
-        """Give the reason not to answer a datagram from ``host`` and ``port``; None if it may be answered.
+        """Return why a datagram from ``host`` and ``port`` must not be answered; None if it may be.
 
-        Takes a token from the source's bucket if there is a rate. Raises ValueError if ``host`` is no address.
+        Takes one token from the source's bucket if there is a rate and no other rule refuses the datagram.
         """
+        refused = self.refuses_source(host, port)
+        if refused is None and self.rate is not None and not self.rate.take(source_of(host).key):
+            return Reason.UDP_RATE
+        return refused
+
+    def refuses_source(self, host: str, port: int) -> Reason | None:
+        """Return why nothing from ``host`` and ``port`` is answered, whatever the rate; None if it may be."""
         if port < 1024:
             if port == 0:
                 return Reason.SOURCE_PORT_ZERO
@@ -161,7 +166,7 @@ _LOOK: Final = 1
 
 
 class Caps:
-    """Limits the number of connections: ``total`` in all, ``per_source`` for each source; None is no limit."""
+    """The limits on open connections: in all, and from one source. None is no limit."""
 
     def __init__(self, total: int | None = None, per_source: int | None = None) -> None:
         self.total = total
@@ -170,10 +175,7 @@ class Caps:
         self._by_source: dict[str, int] = {}
 
     def take(self, source: str | None) -> Reason | None:
-        """Take a place for a connection, or give the reason why there is none left.
-
-        ``source`` is a :attr:`Source.key`; None is a peer without an address, which counts in the total only.
-        """
+        """Take a place for a connection from ``source`` (None: it has no address); return why if none is left."""
         if self.total is not None and self._taken >= self.total:
             return Reason.MAX_CONNECTIONS
         if self.per_source is not None and source is not None:
@@ -185,7 +187,7 @@ class Caps:
         return None
 
     def release(self, source: str | None) -> None:
-        """Give back a place that :meth:`take` took for ``source``."""
+        """Give back the place that was taken for ``source``."""
         self._taken -= 1
         held = self._by_source.pop(source, 0) if source is not None else 0
         if held > 1 and source is not None:

@@ -1,0 +1,89 @@
+/* Connections that stay, each with a window of messages under way. */
+#include "load.h"
+
+static struct stream {
+    int fd;
+    uint64_t sent, got, allowed; /* bytes of the stream */
+    uint64_t *begun;             /* when each message of the window was sent */
+} *streams;
+
+static void end_stream(struct stream *stream) {
+    close(stream->fd);
+    stream->fd = -1;
+    alive--;
+}
+
+static void send_stream(struct stream *stream, uint64_t now) {
+    static char out[CHUNK];
+    while (stream->sent < stream->allowed) {
+        uint64_t left = stream->allowed - stream->sent;
+        size_t count = left < sizeof out ? left : sizeof out;
+        write_stream(out, (uint32_t)(stream - streams), stream->sent, count);
+        ssize_t taken = send(stream->fd, out, count, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (taken < 0) {
+            if (errno != EAGAIN) {
+                blame(&errors.ended, "send: %s", strerror(errno));
+                end_stream(stream);
+            }
+            return;
+        }
+        uint64_t first = (stream->sent + plan.size - 1) / plan.size; /* the first message that begins in these bytes */
+        stream->sent += (uint64_t)taken;
+        for (; first * plan.size < stream->sent; first++) stream->begun[first % (uint64_t)plan.window] = now;
+    }
+}
+
+static void tcp_ready(long flow, uint32_t found) {
+    static char in[CHUNK], expected[CHUNK];
+    struct stream *stream = &streams[flow];
+    ssize_t got = CHUNK;
+    while (stream->fd >= 0 && (got == CHUNK || found & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {
+        got = recv(stream->fd, in, sizeof in, MSG_DONTWAIT);
+        if (got < 0 && errno == EAGAIN) break;
+        if (got <= 0) {
+            blame(&errors.ended, "connection %ld ended after %llu of %llu bytes%s%s", flow,
+                  (unsigned long long)stream->got, (unsigned long long)stream->sent, got ? ": " : "",
+                  got ? strerror(errno) : "");
+            end_stream(stream);
+            return;
+        }
+        write_stream(expected, (uint32_t)flow, stream->got, (size_t)got);
+        if (memcmp(in, expected, (size_t)got) || stream->got + (uint64_t)got > stream->sent) {
+            blame(&errors.wrong, "connection %ld: other bytes than were sent, after %llu", flow,
+                  (unsigned long long)stream->got);
+            end_stream(stream);
+            return;
+        }
+        uint64_t now = nanoseconds(CLOCK_MONOTONIC), before = stream->got / plan.size;
+        stream->got += (uint64_t)got;
+        for (; before < stream->got / plan.size; before++) {
+            answered(stream->begun[before % (uint64_t)plan.window], now);
+            if (!stopping) stream->allowed += plan.size;
+        }
+        send_stream(stream, now);
+    }
+    if (stream->fd >= 0 && stream->sent < stream->allowed) send_stream(stream, nanoseconds(CLOCK_MONOTONIC));
+}
+
+static void tcp_start(void) {
+    if (!(streams = calloc((size_t)plan.flows, sizeof *streams))) fail("memory");
+    for (long i = 0; i < plan.flows; i++) {
+        streams[i].fd = dial(SOCK_STREAM, NULL);
+        if (streams[i].fd < 0) continue;
+        if (!(streams[i].begun = calloc((size_t)plan.window, sizeof(uint64_t)))) fail("memory");
+        streams[i].allowed = (uint64_t)plan.window * plan.size;
+        alive++;
+        watch(streams[i].fd, i); /* it is writable, so that the loop sends the first messages */
+    }
+}
+
+static uint64_t tcp_under_way(void) {
+    uint64_t count = 0;
+    for (long i = 0; i < plan.flows; i++)
+        if (streams[i].fd >= 0) count += (streams[i].allowed - streams[i].got + plan.size - 1) / plan.size;
+    return count;
+}
+
+static void tcp_look(uint64_t now) { (void)now; } /* what never comes is counted at the end */
+
+const struct mode tcp_mode = {"tcp", tcp_start, tcp_ready, tcp_look, tcp_under_way};

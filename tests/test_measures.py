@@ -1,0 +1,409 @@
+"""The instruments of the results page: the servers in C, the driver, and docs/measures/run.py. No rate is asserted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = next(each for each in Path(__file__).resolve().parents if (each / "pyproject.toml").exists())
+MEASURES = ROOT / "docs" / "measures"
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the instruments need Linux")
+
+
+@pytest.fixture(scope="module")
+def peers(tmp_path_factory):
+    """The directory of the programs, built."""
+    for needed in ("cc", "make"):
+        if shutil.which(needed) is None:
+            pytest.skip(f"{needed} is not installed")
+    copy = tmp_path_factory.mktemp("measures") / "peers"
+    shutil.copytree(MEASURES / "peers", copy, ignore=shutil.ignore_patterns("driver", "epoll_tcp", "mmsg_udp"))
+    done = subprocess.run(["make", "-C", str(copy)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return copy
+
+
+@pytest.fixture
+def subjects(monkeypatch):
+    monkeypatch.syspath_prepend(str(MEASURES))
+    from results_page import subjects
+
+    return subjects
+
+
+@contextlib.contextmanager
+def running(subjects, *command, transport="tcp", cwd=None):
+    """A server in a process of its own; gives its process id and its port."""
+    subject = subjects.Subject("it", "it", tuple(map(str, command)), "it", cwd=cwd or ROOT)
+    with subjects.serving(subject, transport, min(os.sched_getaffinity(0))) as (pid, port):
+        yield pid, port
+
+
+def drive(peers, mode, port, *options):
+    """Run the driver shortly; give its status and what it says."""
+    command = [str(peers / "driver"), mode, str(port), "-d", "0.2", "-u", "0.05", *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+SERVERS = {
+    "epoll_tcp": ("tcp", ("epoll_tcp", "{port}")),
+    "mmsg_udp": ("udp", ("mmsg_udp", "{port}")),
+    "mmsg_udp --gro": ("udp", ("mmsg_udp", "{port}", "--gro")),
+}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_in_c_passes_verify(peers, subjects, name):
+    transport, command = SERVERS[name]
+    with running(subjects, peers / command[0], *command[1:], transport=transport) as (_, port):
+        verify = [sys.executable, "-m", "echobench", "verify", "-q", f"--{transport}", f"127.0.0.1:{port}"]
+        done = subprocess.run([*verify, "--timeout", "20"], capture_output=True, text=True, timeout=110, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "options"),
+    [
+        ("epoll_tcp", "tcp", ["-c", 50]),
+        ("epoll_tcp", "tcp", ["-c", 3, "-w", 7, "-s", 100_003]),
+        ("epoll_tcp", "tcp", ["-s", 8, "-w", 100]),
+        ("epoll_tcp", "connect", ["-c", 5]),
+        ("epoll_tcp", "connect", ["-s", 60_000]),
+        ("mmsg_udp", "udp", ["-c", 4, "-w", 12]),
+        ("mmsg_udp", "udp", ["-s", 65_507]),
+        ("mmsg_udp --gro", "udp", ["-c", 2, "-w", 32, "-s", 1200, "-g"]),
+        ("mmsg_udp", "udp", ["-w", 32, "-s", 1200, "-g"]),
+    ],
+)
+def test_the_driver_and_a_good_server(peers, subjects, name, mode, options):
+    transport, command = SERVERS[name]
+    with running(subjects, peers / command[0], *command[1:], transport=transport) as (pid, port):
+        status, said = drive(peers, mode, port, *options, "-t", 20, "-p", pid)
+    assert status == 0, said
+    assert said["echoes"] > 0
+    assert not any(said["errors"].values())
+    assert 0 < said["p50_us"] <= said["p99_us"] <= said["greatest_us"]
+    assert 0 <= said["server_cpu"] <= said["seconds"] + 0.1
+    assert abs(said["server_user"] + said["server_system"] - said["server_cpu"]) <= 0.05  # ticks are of 10 ms
+
+
+def test_the_time_of_children_counts(peers, subjects):
+    """The shell itself does nothing."""
+    script = f"trap 'kill $!' TERM; {peers / 'epoll_tcp'} {{port}} & wait"
+    with running(subjects, "sh", "-c", script) as (pid, port):
+        status, said = drive(peers, "tcp", port, "-t", 20, "-p", pid, "-d", 0.5)
+    assert status == 0, said
+    assert said["server_cpu"] > 0
+
+
+@contextlib.contextmanager
+def serving(kind, serve):
+    """A small server in a thread: ``serve`` is called with each accepted connection, or with the UDP socket."""
+    with socket.socket(type=kind) as sock:
+        sock.bind(("127.0.0.1", 0))
+        over = threading.Event()
+        sock.settimeout(0.05)
+
+        def loop():
+            if kind == socket.SOCK_DGRAM:
+                serve(sock, over)
+                return
+            sock.listen()
+            while not over.is_set():
+                with contextlib.suppress(TimeoutError, OSError):
+                    connection, _ = sock.accept()
+                    with connection:
+                        connection.settimeout(5)
+                        serve(connection, over)
+
+        thread = threading.Thread(target=loop)
+        thread.start()
+        try:
+            yield sock.getsockname()[1]
+        finally:
+            over.set()
+            thread.join()
+
+
+def stream(change):
+    """Echo a connection; ``change`` makes of the number and the bytes of a read what is sent, None for the end."""
+
+    def serve(connection, over):
+        number = 0
+        while not over.is_set() and (data := connection.recv(1 << 16)):
+            number += 1
+            data = change(number, data)
+            if data is None:
+                return
+            connection.sendall(data)
+
+    return serve
+
+
+def datagrams(change):
+    """Echo datagrams; ``change`` makes a list of answers of the number and the bytes of each."""
+
+    def serve(sock, over):
+        number = 0
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                data, peer = sock.recvfrom(1 << 16)
+                number += 1
+                for answer in change(number, data):
+                    sock.sendto(answer, peer)
+
+    return serve
+
+
+def flipped(data, at):
+    changed = bytearray(data)
+    changed[at] ^= 1
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("at", [0, 7, 8, 63])
+def test_a_changed_byte_of_a_stream_is_wrong(peers, at):
+    with serving(socket.SOCK_STREAM, stream(lambda n, data: flipped(data, at) if n == 5 else data)) as port:
+        status, said = drive(peers, "tcp", port, "-t", 5)
+    assert status == 1
+    assert said["errors"]["wrong"] == 1
+    assert "other bytes" in said["first"]
+
+
+def test_an_answer_of_another_connection_is_wrong(peers):
+    """Both connections have sent as much, and of the same kind."""
+    first = []
+
+    def change(n, data):
+        first.append(data)
+        return first[0]
+
+    with serving(socket.SOCK_STREAM, stream(change)) as port:
+        status, said = drive(peers, "tcp", port, "-t", 5)
+    assert status == 1
+    assert said["errors"]["wrong"] == 1
+
+
+def test_more_than_was_sent_is_wrong(peers):
+    with serving(socket.SOCK_STREAM, stream(lambda n, data: data + b"x" if n == 5 else data)) as port:
+        status, said = drive(peers, "tcp", port, "-t", 5)
+    assert status == 1
+    assert said["errors"]["wrong"] == 1
+
+
+def test_an_early_end_is_told(peers):
+    with serving(socket.SOCK_STREAM, stream(lambda n, data: None if n == 5 else data)) as port:
+        status, said = drive(peers, "tcp", port, "-t", 5)
+    assert status == 1
+    assert said["errors"]["ended"] == 1
+    assert "ended after 256 of 320 bytes" in said["first"]
+
+
+def test_an_answer_that_never_comes_over_tcp_is_lost(peers):
+    with serving(socket.SOCK_STREAM, stream(lambda n, data: data if n < 5 else b"")) as port:
+        status, said = drive(peers, "tcp", port, "-t", 0.2)
+    assert status == 1
+    assert said["errors"]["lost"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda n, data: flipped(data, 40) if n % 4 == 0 else data, "wrong"),
+        (lambda n, data: None if n == 1 else data, "ended"),
+    ],
+)
+def test_what_goes_wrong_in_a_cycle_is_told(peers, change, kind):
+    count = iter(range(1, 1 << 30))
+    with serving(socket.SOCK_STREAM, stream(lambda _, data: change(next(count), data))) as port:
+        status, said = drive(peers, "connect", port, "-t", 5)
+    assert status == 1
+    assert said["errors"][kind] > 0
+
+
+def test_a_server_that_does_not_close_after_the_peers_end_is_told(peers):
+    def serve(connection, over):
+        while data := connection.recv(1 << 16):
+            connection.sendall(data)
+        over.wait(5)
+
+    with serving(socket.SOCK_STREAM, serve) as port:
+        status, said = drive(peers, "connect", port, "-t", 0.1)
+    assert status == 1
+    assert said["errors"]["lost"] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda n, data: [] if n == 5 else [data], "lost"),
+        (lambda n, data: [data, data] if n == 5 else [data], "duplicate"),
+        (lambda n, data: [flipped(data, 0), data] if n == 5 else [data], "wrong"),
+        (lambda n, data: [flipped(data, 63), data] if n == 5 else [data], "wrong"),
+        (lambda n, data: [data[:-1], data] if n == 5 else [data], "wrong"),
+    ],
+)
+def test_what_goes_wrong_with_a_datagram_is_told(peers, change, kind):
+    with serving(socket.SOCK_DGRAM, datagrams(change)) as port:
+        status, said = drive(peers, "udp", port, "-c", 1, "-w", 2, "-t", 0.5)
+    assert status == 1
+    assert said["errors"][kind] >= 1, said
+
+
+def test_a_port_where_nobody_is(peers, subjects):
+    port = subjects.free_port()
+    for mode in ("tcp", "udp", "connect"):
+        status, said = drive(peers, mode, port, "-t", 0.2)
+        assert status == 1
+        assert "refused" in said["first"], mode
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sctp", "7"], "the mode is tcp, udp or connect, not sctp"),
+        (["tcp", "0"], "PORT is a whole number from 1 to 65535, not 0"),
+        (["udp", "7", "-s", "65508"], "-s is a whole number from 8 to 65507, not 65508"),
+        (["tcp", "7", "-d", "nan"], "-d is a number from 0.01 to 3600, not nan"),
+        (["tcp", "7", "more"], "more is one word too many"),
+    ],
+)
+def test_what_the_driver_does_not_take(peers, arguments, words):
+    done = subprocess.run([str(peers / "driver"), *arguments], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr.strip()) == (2, words)
+
+
+# run.py: the pure part
+
+
+@pytest.fixture
+def ratios(monkeypatch):
+    monkeypatch.syspath_prepend(str(MEASURES))
+    from results_page import ratios
+
+    return ratios
+
+
+def made(server, number, work, steal=0.0, **more):
+    return {
+        "load": "tcp-1", "round": number, "server": server, "steal": steal, "others": 0.0, "echoes": work, "rate": work,
+        "server_cpu": 1.0, "server_user": 0.4, "server_system": 0.6, "driver_cpu": 0.5, "seconds": 1.0, "p50_us": 20.0,
+        "p99_us": 30.0, **more,
+    }  # fmt: skip
+
+
+def test_ratios_are_formed_within_rounds(ratios):
+    """A machine that is twice as fast in one round changes no ratio."""
+    runs = [made("c", n, 100 * (n + 1)) for n in range(3)] + [made("x", n, 90 * (n + 1)) for n in range(3)]
+    found = ratios.compare(runs, "x", "c")
+    assert found["rounds"] == 3
+    assert [found["work"][name] for name in ("median", "least", "greatest")] == pytest.approx([0.9] * 3)
+    assert found["work"]["interval"] == pytest.approx((0.9, 0.9))
+    assert found["p50"]["median"] == 1.0
+
+
+def test_the_interval_is_students(ratios):
+    """By hand: logarithms of 0, l and 2 l, with l = ln 1.1, and 4.303 for two degrees of freedom."""
+    assert ratios.interval([1.0, 1.1, 1.21]) == pytest.approx((0.868, 1.394), abs=0.001)
+    assert ratios.interval([1.0, 1.1]) is None
+    assert ratios.student(29) > ratios.student(30) > ratios.student(1000) > 1.96
+
+
+def test_disturbed_rounds_and_failed_runs_do_not_count(ratios):
+    runs = [made("c", n, 100) for n in range(4)]
+    runs += [made("x", 0, 50, steal=0.021), made("x", 1, 80, steal=0.02), made("x", 2, 90)]
+    runs.append({"load": "tcp-1", "round": 3, "server": "x", "failed": "1 lost"})
+    loads = {"tcp-1": {"title": "one", "reference": "c"}}
+    [found] = ratios.summary(runs, loads)
+    assert (found["rounds"], found["left_out"]) == (4, 1)
+    x = next(row for row in found["rows"] if row["server"] == "x")
+    assert (x["rounds"], x["work"]["least"], x["failed"]) == (2, 0.8, ["1 lost"])
+
+
+# run.py: the command
+
+
+def run_py(*arguments):
+    command = [sys.executable, str(MEASURES / "run.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280)
+
+
+def cells(line):
+    return line.count("|")
+
+
+@pytest.mark.timeout(300)
+def test_one_command_makes_the_tables_and_the_picture(peers, tmp_path):
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("server and driver need a CPU each")
+    results, picture = tmp_path / "found.json", tmp_path / "found.svg"
+    where = ["--results", results, "--picture", picture]
+    short = ["--rounds", "2", "--duration", "0.2", "--warm-up", "0.05"]
+    done = run_py(*short, "--loads", "tcp-1,udp-16", "--servers", "ours,asyncio", *where)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads(results.read_text())
+    asked = {(n, load, server) for n in (0, 1) for load in ("tcp-1", "udp-16") for server in ("ours", "asyncio")}
+    assert asked <= {(run["round"], run["load"], run["server"]) for run in stored["runs"]}
+    assert len(stored["runs"]) == 16  # with C twice in each
+    assert [load["load"] for load in stored["summary"]] == ["tcp-1", "udp-16"]
+    worked = [run for run in stored["runs"] if "failed" not in run]
+    assert len(worked) > 8, [run.get("failed") for run in stored["runs"]]  # a busy machine may spoil some
+    assert all(run["echoes"] > 0 and 0 <= run["steal"] <= 1 for run in worked)
+    text = results.with_suffix(".md").read_text()
+    assert done.stdout == text + "\n"
+    tables = [block for block in text.split("\n\n") if block.startswith("|")]
+    assert [len(table.splitlines()) for table in tables] == [6, 6]
+    assert all(len({cells(line) for line in table.splitlines()}) == 1 for table in tables)
+    assert "**Command**: `python docs/measures/run.py --rounds 2" in text
+    root = ElementTree.fromstring(picture.read_text())
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    words = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert words.count("echobench") == 3
+    before = text, picture.read_text()
+    results.with_suffix(".md").unlink()
+    picture.unlink()
+    assert run_py("--from", results, "--picture", picture).returncode == 0
+    assert (results.with_suffix(".md").read_text(), picture.read_text()) == before
+
+
+def test_what_is_stored_makes_what_is_in_the_docs(tmp_path):
+    copy, picture = tmp_path / "results.json", tmp_path / "results.svg"
+    shutil.copy(MEASURES / "results.json", copy)
+    done = run_py("--from", copy, "--picture", picture)
+    assert done.returncode == 0, done.stderr
+    assert copy.with_suffix(".md").read_text() == (MEASURES / "results.md").read_text()
+    assert picture.read_text() == (ROOT / "docs" / "images" / "results.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--loads", "tcp-51"], "run.py: --loads: there is no load tcp-51; there are tcp-50, tcp-4, "),
+        (["--from", "nowhere.json"], "nowhere.json"),
+        (["--server-cpu", "0", "--driver-cpu", "0"], "run.py: server and driver need a CPU each; chosen were 0 and 0"),
+    ],
+)
+def test_what_run_does_not_take(arguments, words):
+    done = run_py(*arguments)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_another_checkout_needs_an_environment(tmp_path):
+    done = run_py("--before", tmp_path)
+    assert done.returncode == 1
+    assert "has no .venv/bin/python" in done.stderr
