@@ -1,6 +1,6 @@
-"""The blaster: it offers load to an echo server, checks every byte that comes back, and counts.
+"""The load generator: it sends to an echo server, checks every byte that comes back, and counts.
 
-A run's processes each have an engine: ``columns`` (Linux, echobench/kernel/) or ``portable`` (Twisted, everywhere).
+Each process of a run has one engine: ``columns`` (Linux, echobench/kernel/) or ``portable`` (Twisted, everywhere).
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ class LoadError(Exception):
 
 
 class Engine(Protocol):
-    """One process's part of a run. All times are ``time.perf_counter_ns()``, which the processes of a machine share."""
+    """One process's part of a run.
+
+    All times are ``time.perf_counter_ns()``, which is the same clock in every process of a machine.
+    """
 
     tally: Tally
 
@@ -24,23 +27,26 @@ class Engine(Protocol):
 
     @staticmethod
     def unavailable(share: Share) -> str | None:
-        """Say why it cannot do this here; None if it can."""
+        """Return why this engine cannot run the share here; None if it can."""
 
     def open(self) -> None:
         """Open all sockets, and connect those that connect. Raises LoadError."""
 
     def run(self, begin: int) -> None:
-        """Offer load from ``begin`` on, and return when all is over and counted. Raises LoadError."""
+        """Offer load from ``begin`` on; return when the run is over and counted. Raises LoadError."""
 
     def stop(self) -> None:
-        """End the window now; called from another thread, it may only set something that :meth:`run` looks at."""
+        """End the window now.
+
+        It is called from another thread, so it may only set something that :meth:`run` looks at.
+        """
 
     def close(self) -> None:
-        """Close what :meth:`open` opened, whatever has become of it."""
+        """Close what :meth:`open` opened, also after an error."""
 
 
 class Tick(Protocol):
-    """Is told now and then how a run goes; from inside :meth:`Engine.run`, some times a second at most."""
+    """A callback that :meth:`Engine.run` calls a few times a second with the counts so far."""
 
     def __call__(self, now: int, tally: Tally) -> None:
-        """Take what has been counted up to ``now``."""
+        """Receive the tally as it is at ``now``."""

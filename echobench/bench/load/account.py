@@ -1,4 +1,7 @@
-"""A run's bookkeeping: which messages count, and into which histogram they go; for columns, and for single ones."""
+"""A run's bookkeeping: which messages count, and which histogram takes their times.
+
+Each event has a method for one message, and where the ``columns`` engine needs it one for a whole column.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ Times = npt.NDArray[np.int64]
 
 
 class Account:
-    """Counts what becomes of messages, into ``tally``, if they were due within the window."""
+    """Counts in ``tally`` what happens to messages that were due within the window."""
 
     def __init__(
         self, plan: Plan, tally: Tally, window: Window, tick: Tick, now: Callable[[], int] = time.perf_counter_ns
@@ -27,7 +30,7 @@ class Account:
         self.tally, self.window = tally, window
         self.now = now
         self._tick = tick
-        # In the closed model a message is due when it is sent: one histogram says it all.
+        # In the closed model a message is due when it is sent, so one histogram is enough.
         self._closed = plan.model != "open"
         self._every = int(plan.interval * SECOND)
         self._next_tick = window.begin + self._every
@@ -39,11 +42,11 @@ class Account:
         self._cpu_since = 0
 
     def counts(self, intended: int) -> bool:
-        """Whether a message that was due then counts."""
+        """Whether a message that was due at ``intended`` counts."""
         return self.window.first <= intended < self.window.end
 
     def began(self, intended: int) -> bool:
-        """Count a message that is due; says whether it counts."""
+        """Count a message that is due; return whether it counts."""
         if self.counts(intended):
             self.tally.intended += 1
             return True
@@ -57,7 +60,7 @@ class Account:
                 self._late.one(now - intended)
 
     def answered(self, intended: int, sent: int, now: int, size: int) -> None:
-        """Count a message that has come back as it should."""
+        """Count a message that came back whole and right."""
         if self.counts(intended):
             self.tally.answered += 1
             self.tally.answered_bytes += size
@@ -66,29 +69,29 @@ class Account:
                 self._intended.one(now - intended)
 
     def ended(self, intended: int, how: str) -> None:
-        """Count a message that ended otherwise; ``how`` is the name of one of the tally's fields."""
+        """Count a message that ended in another way; ``how`` names the field of the tally."""
         if self.counts(intended):
             setattr(self.tally, how, getattr(self.tally, how) + 1)
 
     def all_sent(self, number: int, now: int) -> None:
-        """Count messages that are sent now because others have come back; the kernel has taken them."""
+        """Count messages of the closed model that the kernel took at ``now``."""
         if self.window.first <= now < self.window.end:
             self.tally.intended += number
             self.tally.sent += number
 
     def all_sent_late(self, intended: Times, now: int) -> None:
-        """Count a column of messages that were due, and that the kernel has taken."""
+        """Count a column of messages of the open model that the kernel has taken."""
         intended = intended[self._counting(intended, now)]
         self.tally.intended += len(intended)
         self.tally.sent += len(intended)
         self._late.record(now - intended)
 
     def all_answered(self, intended: Times | None, sent: Times, now: int, size: int) -> None:
-        """Count a column of messages of ``size`` bytes that have come back as they should.
+        """Count a column of messages of ``size`` bytes that came back whole and right.
 
-        In the closed model they were due when they were sent: ``intended`` is None.
+        ``intended`` is None in the closed model, in which a message is due when it is sent.
         """
-        # Nothing is answered before it was due: so inside the window it is the earliest that decides.
+        # No answer comes before its message was due, so inside the window the earliest message decides.
         these = self._counting(sent if intended is None else intended, now)
         took = now - sent[these]
         self.tally.answered += len(took)
@@ -98,27 +101,27 @@ class Account:
             self._intended.record(now - intended[these])
 
     def all_returned(self, number: int, sent: int, now: int, size: int) -> None:
-        """Count messages that left together in the closed model, and have come back together as they should."""
+        """Count messages of the closed model that were sent together and came back together, whole and right."""
         if self.window.first <= sent < self.window.end:
             self.tally.answered += number
             self.tally.answered_bytes += number * size
             self._sent.many(now - sent, number)
 
     def _counting(self, intended: Times, now: int) -> Any:
-        """Give an index of those that count, all of them due at ``now`` at the latest: mostly all or none."""
+        """Return an index of the messages that count; none of them is due after ``now``. Mostly it is all or none."""
         window = self.window
         if now < window.end and (not len(intended) or window.first <= intended.min()):
             return slice(None)
         return (intended >= window.first) & (intended < window.end)
 
     def skipped(self, intended: Times) -> None:
-        """Count a column of messages that were due, and that will not be sent."""
+        """Count a column of messages that were due and will not be sent."""
         number = len(intended[self._counting(intended, self.window.last)])
         self.tally.intended += number
         self.tally.not_sent += number
 
     def flooded(self, intended: int, number: int, sent: int, how: str = "send_buffer_full") -> None:
-        """Count datagrams that go one way, and of which the kernel took the first ``sent``; ``how`` is of the rest."""
+        """Count one-way datagrams: the kernel took the first ``sent``; ``how`` says what happened to the rest."""
         if self.counts(intended):
             self.tally.intended += number
             self.tally.sent += sent
@@ -126,7 +129,7 @@ class Account:
             setattr(self.tally, how, getattr(self.tally, how) + number - sent)
 
     def worked(self, messages: int, began: int, now: int) -> None:
-        """Count a batch that took from ``began`` to ``now``. With 0 messages it is only told what time it is."""
+        """Count a batch that took from ``began`` to ``now``; with 0 messages, only note the time."""
         if self.window.first <= now < self.window.end:
             if self._cpu is None:
                 self._cpu, self._cpu_since = time.process_time(), now
@@ -141,7 +144,7 @@ class Account:
             self._tick(now, self.tally)
 
     def finish(self) -> None:
-        """Close the books: all that is on its way into a histogram gets there."""
+        """Close the window if it is still open, and bring the histograms up to date."""
         if self._cpu is not None:
             self._close_window(self.now())
         self.flush()

@@ -1,4 +1,4 @@
-"""What can be known before a run: whom the host's name means, and whether this machine has enough for it."""
+"""Checks before a run: the host's address, and whether this machine has enough files and ports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .worker import SPARE
 
 
 def resolve(plan: Plan) -> tuple[str, int]:
-    """Give the address and port that a plan's host and port mean. Raises LoadError."""
+    """Return the address and port of a plan's host. Raises LoadError."""
     host = plan.host.removeprefix("[").removesuffix("]")
     if not host:
         raise LoadError("the host is empty: give the name or the address of a server")
@@ -33,7 +33,7 @@ def resolve(plan: Plan) -> tuple[str, int]:
 
 
 def _family(plan: Plan) -> socket.AddressFamily:
-    """Give the family that the sources have, if there are any. Raises LoadError."""
+    """Return the address family of the sources; AF_UNSPEC without any. Raises LoadError."""
     versions = {ipaddress.ip_address(source.partition("%")[0]).version for source in plan.sources}
     if len(versions) > 1:
         raise LoadError("the --source addresses are of both families, and the server's is of one: leave out the others")
@@ -41,7 +41,7 @@ def _family(plan: Plan) -> socket.AddressFamily:
 
 
 def check(plan: Plan) -> None:
-    """Find out what this machine has too little of. Raises LoadError with the number and the way out."""
+    """Check that this machine has enough files and ports. Raises LoadError with the number and what to do."""
     hard = descriptor_limit()
     most = max(share.flows for share in shares(plan)) + SPARE
     if hard is not None and most > hard:
@@ -60,7 +60,7 @@ def check(plan: Plan) -> None:
 
 
 def descriptor_limit() -> int | None:
-    """How many files a process may have open at the very most; None where there is no such limit."""
+    """Return the hard limit on open files of a process; None where there is no such limit."""
     try:
         import resource
     except ImportError:
@@ -70,7 +70,7 @@ def descriptor_limit() -> int | None:
 
 
 def ephemeral_ports(path: Path = Path("/proc/sys/net/ipv4/ip_local_port_range")) -> tuple[int, int] | None:
-    """Give the range that source ports are taken from (ip(7)), for IPv6 too; None where it is not known."""
+    """Return the range of ephemeral ports (ip(7)), which holds for IPv6 too; None where it is not known."""
     try:
         first, last = map(int, path.read_text().split())
     except (OSError, ValueError):
@@ -79,7 +79,7 @@ def ephemeral_ports(path: Path = Path("/proc/sys/net/ipv4/ip_local_port_range"))
 
 
 def is_ours(address: str) -> bool:
-    """Whether an address belongs to this machine, so that nothing sent to it meets a wire."""
+    """Whether an address belongs to this machine, so that what is sent to it never leaves it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     if ipaddress.ip_address(address.partition("%")[0]).is_loopback:
         return True

@@ -1,4 +1,4 @@
-"""What went wrong with a connection, in a sentence that says what to do."""
+"""Sentences for connections that failed: what went wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OURS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE)
 
 
 def connect_failure(plan: Plan, flow: int, failed: BaseException, within: float) -> LoadError:
-    """Say why a connection could not be made; ``within`` is how many seconds it was given."""
+    """Return the error of a connection that failed; ``within`` is its time limit in seconds."""
     where = f"{plan.host} port {plan.port}"
     number = number_of(failed)
     if isinstance(failed, error.ConnectBindError) or number in OURS:
@@ -46,12 +46,12 @@ def connect_failure(plan: Plan, flow: int, failed: BaseException, within: float)
 
 
 def ours(failed: BaseException) -> bool:
-    """Whether it is this machine that could not, and not the other side that did not want."""
+    """Whether this machine is the reason for the failure, and not the server."""
     return isinstance(failed, error.ConnectBindError) or number_of(failed) in (*OURS, *UNREACHABLE)
 
 
 def number_of(failed: BaseException) -> int | None:
-    """Give an error's number (errno), wherever Twisted has put it."""
+    """Return an error's errno, wherever Twisted has put it; None without one."""
     number: Any = getattr(failed, "osError", None)
     if not isinstance(number, int):
         number = failed.args[0] if failed.args else None
@@ -59,7 +59,7 @@ def number_of(failed: BaseException) -> int | None:
 
 
 def too_long(plan: Plan) -> LoadError:
-    """Say that datagrams are too long, for this system's limit or for a router's, of which the kernel has heard."""
+    """Return the error for datagrams over this system's limit, or over one that a router reported."""
     return LoadError(
         f"datagrams of {plan.size} bytes are too long: this system, or a router on the way to {plan.host}, does not "
         "take them whole; give a smaller --size"

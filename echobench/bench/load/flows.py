@@ -1,7 +1,7 @@
-"""Datagrams under way: what was sent on each flow lately, and what has become of it.
+"""Datagrams under way: what each flow sent last, and what has happened to it.
 
-Each flow has a ring of places, and a datagram the place that its sequence number says. So an answer finds its question
-by one look, in a table (the engine ``columns`` does that for many at once), and a question that nobody answers is
+Each flow has a ring of places; a datagram's sequence number says which one it takes. So one look into a table finds
+the question of an answer (the engine ``columns`` does that for many at once), and a question that is never answered is
 forgotten when its place is needed again.
 """
 
@@ -18,20 +18,20 @@ from .payload import FLOW, HEAD, U64, as_one, identity, pattern, sequence, signe
 from .window import SECOND
 
 FREE, OUT, GIVEN_UP, ANSWERED, SPOILT = 0, 1, 2, 4, 8
-"""States of a place: nothing, under way, unanswered for too long, answered right, answered wrong or refused."""
+"""States of a place: empty, under way, unanswered for too long, answered right, answered wrong or refused."""
 
 AWAITED, NEXT, PLACE, NAME = range(4)
-"""Rows of a table with a column for each flow: the sequence number of the answer that is next if none is lost, and of
-the next question; the flow's first place, and its share in the identities of its datagrams (payload.py)."""
+"""Rows of a table with a column for each flow: the sequence number of the next answer if none is lost, that of the next
+question, the flow's first place, and its part of its datagrams' identities (payload.py)."""
 
 MOST_PLACES: Final = 1 << 22
 
 
 class Flows:
-    """The last ``places`` datagrams of each of ``count`` flows; ``first`` is the first one's number in the run.
+    """The last ``places`` datagrams of each of ``count`` flows; ``first`` is the number of the first flow in the run.
 
-    A place is a number over all flows. ``heads`` holds for each the first sixteen bytes of its datagram as two u64
-    (payload.py), ``state`` what has become of it, and ``intended``, where that is another time, when it was due.
+    Places are counted over all flows. For each place, ``heads`` holds the first sixteen bytes of its datagram as two
+    u64 (payload.py), ``state`` what has happened to it, and ``intended``, in the open model, when it was due.
     """
 
     def __init__(self, plan: Plan, account: Account, first: int, count: int) -> None:
@@ -60,30 +60,30 @@ class Flows:
         """How many are in the state GIVEN_UP."""
         self._departures: deque[tuple[int, int, int, int]] = deque()
         self.gaps = False
-        """Whether an answer has ever been other than the one that was next."""
+        """Whether any answer so far was not the next one of its flow, or is missing."""
 
     def size(self, sequence: int) -> int:
-        """How many bytes a flow's datagram with that number has."""
+        """Return the size in bytes of a flow's datagram with this number."""
         return int(self.sizes[sequence % len(self.sizes)])
 
     def place(self, flow: int, sequence: int) -> int:
-        """Where a datagram of a flow is kept."""
+        """Return the place of a flow's datagram."""
         return flow * self.places + (sequence & self.mask)
 
     def sent(self, place: int) -> int:
-        """When what is kept in a place was sent."""
+        """Return when the datagram in a place was sent."""
         return int(self.heads[place, 1])
 
     def sequence(self, place: int) -> int:
-        """Give the number of the datagram that is kept in a place."""
+        """Return the sequence number of the datagram in a place."""
         return sequence(self.first + place // self.places, int(self.heads[place, 0]))
 
     def due(self, place: int) -> int:
-        """When what is kept in a place was due: in the closed model when it was sent."""
+        """Return when the datagram in a place was due; in the closed model, when it was sent."""
         return self.sent(place) if self.window else int(self.intended[place])
 
     def begin(self, flow: int, intended: int, now: int) -> bytes:
-        """Take a place for a datagram that is to be sent now, and give its bytes."""
+        """Take a place for a datagram that is to be sent now, and return its bytes."""
         number = int(self.table[NEXT, flow])
         self.table[NEXT, flow] = number + 1
         place = self.place(flow, number)
@@ -97,16 +97,16 @@ class Flows:
         return head + pattern(self.size(number))[HEADER:]
 
     def departed(self, flow: int, number: int, count: int, now: int) -> None:
-        """Note when so many datagrams left, from ``number`` on.
+        """Note that ``count`` datagrams, from ``number`` on, left at ``now``.
 
-        Without a window there are up to a million places or more. To look through them for what is overdue would take
-        milliseconds, in which nothing is sent.
+        Only the open model needs it. It may have millions of places, and to search them all for what is overdue would
+        stop the sender for milliseconds.
         """
         if not self.window:
             self._departures.append((now, flow, number, count))
 
     def forget(self, place: int) -> None:
-        """End what is still unanswered in a place: it is needed for another, or the run is over."""
+        """Count a place's datagram as unanswered if it is, and empty the place, which is needed again or no longer."""
         state = int(self.state[place])
         if state == OUT:
             self.under_way -= 1
@@ -117,7 +117,7 @@ class Flows:
         self.state[place] = FREE
 
     def end(self, flow: int, number: int, how: str) -> None:
-        """End a datagram that is under way, other than by an answer: the tally's field is ``how``."""
+        """End a datagram under way without an answer; ``how`` names the field of the tally."""
         place = self.place(flow, number)
         if self.state[place] == OUT and self.sequence(place) == number:
             self.under_way -= 1
@@ -126,14 +126,14 @@ class Flows:
             self.account.ended(self.due(place), how)
 
     def refuse(self, flow: int) -> int:
-        """End all that is under way on a flow, since the other side has said no; returns how many that were."""
+        """End all datagrams under way on a flow whose port refused them; return how many."""
         places = self._places(flow, OUT)
         for place in places:
             self.end(flow, self.sequence(place), "refused")
         return len(places)
 
     def arrived(self, flow: int, data: bytes, now: int) -> bool:
-        """Find out what an answer is an answer to, and count it; says whether a datagram is under way no more."""
+        """Find the question of an answer and count it; return whether one datagram less is under way."""
         tally = self.account.tally
         place = self._asked(flow, data)
         if place is None:
@@ -176,9 +176,9 @@ class Flows:
         return sorted(places.tolist(), key=self.sequence)
 
     def _asked(self, flow: int, data: bytes) -> int | None:
-        """Find whose answer this is: by its number, or if that is spoilt by its time.
+        """Find the place of the datagram that this answers: by its number, or by its time if the number is corrupted.
 
-        Of one that is too short for a number, it is the oldest that is under way.
+        An answer that is too short for a number belongs to the oldest datagram under way.
         """
         if len(data) < 8:
             found = self._places(flow, OUT)
@@ -195,12 +195,12 @@ class Flows:
         return None
 
     def give_up(self, now: int) -> list[int]:
-        """Give up what has been under way for longer than the time-out; returns the flow of each."""
+        """Give up datagrams that have been under way for longer than the time-out; return the flow of each."""
         if not self.under_way:
             self._departures.clear()
             return []
         limit = max(now - self.timeout, 0)
-        # With a window there are so few places that it is quickest to look at all.
+        # With a window there are so few places that looking at all of them is fastest.
         these: Any = slice(None) if self.window else self._overdue(limit)
         found = np.flatnonzero((self.state[these] == OUT) & (self.heads[these, 1] < limit))
         places = found if self.window else these[found]
@@ -212,7 +212,7 @@ class Flows:
         return flows
 
     def _overdue(self, limit: int) -> Any:
-        """Take the places of all that left before ``limit``; what was sent from them may have been answered since."""
+        """Take the places of all datagrams that left before ``limit``; some may have been answered since."""
         overdue = []
         while self._departures and self._departures[0][0] < limit:
             overdue.append(self._departures.popleft())
@@ -221,7 +221,7 @@ class Flows:
         return flow.repeat(count) * self.places + ((number.repeat(count) + nth) & self.mask)
 
     def waiting(self) -> bool:
-        """Whether anything may still be answered."""
+        """Whether an answer may still come."""
         return self.under_way + self.given_up > 0
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C: once, to end a run early and still have its result; twice, to leave."""
+"""Ctrl-C: the first ends a run early and keeps its result, the second leaves at once."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .processes import Event
 
 @attrs.define
 class Interrupts:
-    """What Ctrl-C means at the moment."""
+    """What Ctrl-C does at the moment."""
 
     welcome: bool = False
-    """Whether the run can be cut short, rather than left."""
+    """Whether Ctrl-C ends the run early; if not, it raises KeyboardInterrupt."""
 
 
 @contextlib.contextmanager
 def interrupting(events: queue.SimpleQueue[Event]) -> Iterator[Interrupts]:
-    """Turn the first Ctrl-C of a run that has begun into an event; only the main thread can."""
+    """Turn the first Ctrl-C of a run that has begun into an event; in the main thread only (signal(7))."""
     state = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield state

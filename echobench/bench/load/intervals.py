@@ -1,4 +1,4 @@
-"""What happened since the last tick: the differences between the tallies that an engine's ticks show."""
+"""What happened in each interval: the differences between an engine's tallies from tick to tick."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from .window import SECOND, Window
 
 
 class Intervals:
-    """An engine's tick: it gives small numbers for each interval to ``say``.
+    """An engine's tick: it calls ``say`` with the figures of each interval.
 
-    These are ``n`` (how many intervals of the plan had passed), ``seconds`` (how much of this one lay in the measured
+    They are ``n`` (how many intervals of the plan had passed), ``seconds`` (how much of this one lay in the measured
     window), ``answered``, ``sent``, ``lost``, and the round-trip times (in the open model from the intended time) as
-    ``steps`` of the histogram and ``counts``: percentiles of several processes come from merged histograms, or not at
-    all.
+    ``steps`` of the histogram and ``counts``, because only merged histograms give percentiles of several processes.
     """
 
     def __init__(self, plan: Plan, say: Callable[[dict[str, Any]], None]) -> None:
@@ -31,16 +30,16 @@ class Intervals:
         self._last = 0
 
     def begin(self, begin: int) -> None:
-        """Tell when the run begins."""
+        """Set when the run begins."""
         self._window = Window(self._plan, begin)
         self._last = begin
 
     def cut(self, now: int) -> None:
-        """Tell that the window ends now; from another thread."""
+        """End the window now; may be called from another thread."""
         self._stopped = now
 
     def __call__(self, now: int, tally: Tally) -> None:
-        """Say what has happened since the last call."""
+        """Report what has happened since the last call."""
         window = self._window
         if window is None:
             return
@@ -48,7 +47,7 @@ class Intervals:
         end = window.end if self._stopped is None else min(window.end, self._stopped)
         seconds = max(0, min(now, end) - max(self._last, window.first)) / SECOND
         if 0 < seconds < self._plan.interval / 20:
-            # The first moments of the window, in the last interval before it: a rate of so little is noise.
+            # The window began just before this interval ended: a rate over so short a time is noise.
             self._say({"n": n, "seconds": 0.0, **dict.fromkeys(self._before, 0), "steps": [], "counts": []})
             return
         counted = {"answered": tally.answered, "sent": tally.sent, "lost": lost(tally)}

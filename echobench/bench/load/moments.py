@@ -1,4 +1,4 @@
-"""A run's time series: the processes' ticks, put together interval by interval."""
+"""A run's time series: the ticks of all processes, merged interval by interval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..run.result import Moment
 
 
 class _Interval:
-    """What the processes said of one interval."""
+    """The sum of all processes' ticks for one interval."""
 
     def __init__(self) -> None:
         self.times = Histogram()
@@ -22,7 +22,7 @@ class _Interval:
 
 
 class Moments:
-    """Puts ticks together. ``all`` are the intervals that are complete, in order."""
+    """Merges ticks; ``all`` holds the complete intervals, in order."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -31,13 +31,13 @@ class Moments:
         self.all: list[Moment] = []
 
     def add(self, index: int, tick: dict[str, Any]) -> None:
-        """Take what a process says. Raises ValueError, KeyError, TypeError or IndexError if it is no tick."""
+        """Add a process's tick. Raises ValueError, KeyError, TypeError or IndexError if it is none."""
         n, seconds = int(tick["n"]), float(tick["seconds"])
         steps, counts = np.array(tick["steps"], np.int64), np.array(tick["counts"], np.int64)
         if len(steps) != len(counts) or (len(steps) and not 0 <= steps.min() <= steps.max() < len(Histogram().counts)):
             raise ValueError("a tick whose steps are none of a histogram's")
         if n <= (self.all[-1].t / self._plan.interval if self.all else 0) - 0.5:
-            return  # this interval is told already
+            return  # this interval has been reported already
         interval = self._open.setdefault(n, _Interval())
         interval.times.counts[steps] += counts
         if len(steps):
@@ -50,7 +50,7 @@ class Moments:
         self._upto[index] = max(n, self._upto.get(index, 0))
 
     def complete(self, running: set[int]) -> list[Moment]:
-        """Give the intervals that all running processes have left behind, once each."""
+        """Return, once each, the intervals that every running process has finished."""
         upto = min((self._upto.get(index, 0) for index in running), default=1 << 62)
         made = []
         for n in sorted(n for n in self._open if n <= upto):

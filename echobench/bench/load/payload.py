@@ -1,8 +1,8 @@
-"""What is in a message: flow, sequence and time, and bytes to be checked.
+"""The bytes of a message: its flow, its sequence number, its time, and a pattern to be checked.
 
 A message begins with two u64, little-endian: its identity, and the time in nanoseconds at which it was sent. The
-identity is ``flow * FLOW + sequence * STEP`` modulo 2**64. Whoever knows the flow gets the sequence number back from it
-(STEP is odd, so it has an inverse), and no few wrong bits make of it the identity of a neighbour.
+identity is ``flow * FLOW + sequence * STEP`` modulo 2**64. With the flow known, it gives back the sequence number (STEP
+is odd, so it has an inverse), and a few wrong bits do not turn it into the identity of a neighbour.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ import numpy as np
 
 HEAD: Final = struct.Struct("<QQ")
 U64: Final = (1 << 64) - 1
-# Large odd numbers of which no small multiples are near to each other: 2**64 by the golden ratio, and by pi.
+# Large odd numbers whose small multiples are far from each other: 2**64 divided by the golden ratio, and by pi.
 FLOW: Final = 0x9E3779B97F4A7C15
 STEP: Final = 0x517CC1B727220A95
 _BACK: Final = pow(STEP, -1, 1 << 64)
 
 
 def identity(flow: int, sequence: int) -> int:
-    """Give the first eight bytes of a message as a number."""
+    """Return the first eight bytes of a message as a number."""
     return flow * FLOW + sequence * STEP & U64
 
 
 def sequence(flow: int, number: int) -> int:
-    """Give back the sequence number, modulo 2**64, from a message's first eight bytes."""
+    """Return the sequence number, modulo 2**64, from a message's first eight bytes."""
     return (number - flow * FLOW) * _BACK & U64
 
 
 def signed(number: int) -> int:
-    """Give the same 64 bits as a number that fits into an int64, in which numpy counts modulo 2**64."""
+    """Return the same 64 bits as an int64, in which numpy computes modulo 2**64."""
     return number - (1 << 64) if number >> 63 else number
 
 
 def pattern(size: int) -> bytes:
-    """Give the bytes of a message of ``size`` bytes, of which the header will replace the first.
+    """Return the bytes of a message of ``size`` bytes; its header then replaces the first ones.
 
-    They are random, but always the same, so that no two stretches of them are alike and none compresses.
+    They are random but the same in every run: no two parts are alike, and none can be compressed.
     """
     return _random(max(size - 1, 1).bit_length())[:size]
 
@@ -55,5 +55,5 @@ def _random(bits: int) -> bytes:
 
 
 def message(flow: int, number: int, sent: int, size: int) -> bytes:
-    """Make a message; of a header that does not fit, as much as does (TCP, where order says what is missing)."""
+    """Make a message; a header that does not fit is cut (over TCP, whose order says which message it is)."""
     return HEAD.pack(identity(flow, number), sent)[:size] + pattern(size)[HEAD.size :]

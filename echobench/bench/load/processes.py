@@ -1,4 +1,4 @@
-"""A run's processes as their parent sees them: started, heard, told, and ended in any case."""
+"""A run's processes as their parent sees them: it starts them, talks to them, and always ends them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ import echobench
 WORKER: Final = (sys.executable, "-m", "echobench.bench.load.worker")
 
 Event = tuple[int, str, Any]
-"""The process's index, a word (one of the worker's, or ``junk`` or ``end``), and what it says."""
+"""The process's index, the kind of event (a word of the worker's, ``junk`` or ``end``), and its value."""
 
 
 class WorkerProcess:
-    """One worker. What it says goes into ``events``; after ``end`` it says nothing more."""
+    """One worker process. What it says goes into ``events``; ``end`` is its last event."""
 
     def __init__(self, index: int, command: Sequence[str], events: queue.SimpleQueue[Event]) -> None:
         self.index = index
         self._events = events
         self._complaints: deque[str] = deque(maxlen=20)
-        # The package that runs here is the one that is to run there, wherever that process looks first.
+        # The worker has to run the same package as this process, wherever its Python would look first.
         ours = str(Path(echobench.__file__).parent.parent)
         path = os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(  # noqa: S603 (a command of ours)
@@ -54,13 +54,13 @@ class WorkerProcess:
             thread.start()
 
     def tell(self, line: str) -> None:
-        """Write a line to it; if it is gone, its end says so."""
+        """Write a line to it; if it is gone, its ``end`` event says so."""
         with contextlib.suppress(OSError, ValueError):
             self._stdin.write(line + "\n")
             self._stdin.flush()
 
     def end(self, patience: float = 0.0) -> None:
-        """End it: by closing its standard input if it has ``patience`` seconds, and then by force."""
+        """End it: close its standard input, wait for up to ``patience`` seconds, then kill it."""
         with contextlib.suppress(OSError, ValueError):
             self._stdin.close()
         if patience:

@@ -1,4 +1,4 @@
-"""Whom a run tells how it goes."""
+"""The interface by which a run reports its progress."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from ..run.result import Moment
 
 
 class Progress(Protocol):
-    """Is told how a run goes."""
+    """What a run calls while it goes on."""
 
     def note(self, sentence: str) -> None:
-        """Take something to know about the run."""
+        """Show a sentence about the run."""
 
     def began(self, plan: Plan, begin: int) -> None:
-        """Take when it begins (``time.perf_counter_ns``)."""
+        """Show that the run begins at ``begin`` (``time.perf_counter_ns``)."""
 
     def moment(self, moment: Moment) -> None:
-        """Take an interval."""
+        """Show an interval."""
 
     def over(self) -> None:
-        """Know that it is over, whatever has become of it."""
+        """End the display; the run is over, with or without a result."""
 
 
 class Silent:
-    """Progress that nobody looks at."""
+    """Shows nothing."""
 
     def note(self, sentence: str) -> None:
         """Do nothing."""

@@ -1,4 +1,4 @@
-"""Latencies on their way into histograms: each costs a place in an array, and it is whole arrays that are counted."""
+"""A buffer before a histogram: times are collected in an array, and counted when it is full."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Recorder:
         self._at = 0
 
     def record(self, values: npt.NDArray[np.int64]) -> None:
-        """Take some values."""
+        """Add values."""
         n = len(values)
         if self._at + n > ROOM:
             self.flush()
@@ -32,14 +32,14 @@ class Recorder:
         self._at += n
 
     def one(self, value: int) -> None:
-        """Take one."""
+        """Add one value."""
         if self._at == ROOM:
             self.flush()
         self._values[self._at] = value
         self._at += 1
 
     def many(self, value: int, number: int) -> None:
-        """Take one so many times."""
+        """Add one value ``number`` times."""
         while number:
             if self._at == ROOM:
                 self.flush()
@@ -49,6 +49,6 @@ class Recorder:
             number -= some
 
     def flush(self) -> None:
-        """Fill the histogram with what was collected."""
+        """Move what was collected into the histogram."""
         self.histogram.record(self._values[: self._at])
         self._at = 0

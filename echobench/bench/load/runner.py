@@ -1,4 +1,4 @@
-"""Runs a plan: starts its processes, begins them together, and adds up what they counted."""
+"""Runs a plan: starts its processes, lets them begin together, and adds up their tallies."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .processes import WORKER, Event, WorkerProcess
 from .progress import Progress, Silent
 from .window import SECOND, Window
 
-LEAD: Final = SECOND // 20  # from the word to the beginning, so that all have heard it
-STARTING: Final = 20.0  # seconds that processes and their first connections may take
-PATIENCE: Final = 10.0  # seconds that a process may be silent for after its end before it is ended by force
+LEAD: Final = SECOND // 20  # from ``go`` to the beginning, so that every process has read it
+STARTING: Final = 20.0  # seconds for the processes to start and to connect
+PATIENCE: Final = 10.0  # seconds after its end that a process has to report its result; then it is killed
 
 
 def run(
@@ -38,8 +38,8 @@ def run(
 ) -> Result:
     """Run a plan, and return when all its processes are gone. Raises LoadError.
 
-    Ctrl-C ends the run early, and what was counted until then is the result; a second one raises KeyboardInterrupt, as
-    does one before the run has begun. ``command`` starts a worker, if it is not ours that is to run.
+    Ctrl-C ends the run early, and the result is what was counted until then; a second Ctrl-C, or one before the run
+    has begun, raises KeyboardInterrupt. ``command`` starts a worker other than our own.
     """
     progress = progress or Silent()
     host, port = resolve(plan)
@@ -65,7 +65,7 @@ def run(
 
 
 def _end(workers: list[WorkerProcess], patience: float) -> None:
-    """End all workers; a Ctrl-C meanwhile ends them by force, and is raised when they are gone."""
+    """End all workers; Ctrl-C meanwhile kills them, and is raised when they are gone."""
     interrupted = None
     for worker in workers:
         try:
@@ -136,11 +136,11 @@ class _Run:
             worker.tell(line)
 
     def _sentence(self) -> str:
-        """Say what failed; several processes mostly fail of the same."""
+        """Return what failed, each sentence once: several processes mostly fail for the same reason."""
         return "; ".join(dict.fromkeys(self._failed.values()))
 
     def _start(self, seconds: float) -> None:
-        # Connections open at a few thousand a second where all is well, TLS at a few hundred.
+        # A healthy server accepts a few thousand connections a second, with TLS a few hundred.
         deadline = time.monotonic() + seconds + self._plan.flows / 100
         while self._wanted():
             self._wait(deadline, "it was not ready in time: is the server accepting connections?")
@@ -154,7 +154,7 @@ class _Run:
         deadline = window.give_up / SECOND + self._patience
         while self._wanted():
             failed = len(self._failed)
-            # perf_counter and monotonic need not agree: it is the time that is left that counts.
+            # perf_counter and monotonic are different clocks: convert the time that is left.
             event = self._wait(
                 time.monotonic() + deadline - time.perf_counter(), "it said nothing for long after its end"
             )
@@ -171,12 +171,12 @@ class _Run:
             self._progress.moment(moment)
 
     def _wanted(self) -> set[int]:
-        """Give the processes from which more has to come."""
+        """Return the processes that have yet to report."""
         done = self._tallies if self._begun else self._ready
         return set(range(len(self._workers))).difference(done, self._failed)
 
     def _wait(self, deadline: float, too_late: str) -> str:
-        """Wait for one event; after the deadline, all from whom more is wanted have failed, and are ended."""
+        """Wait for one event; after the deadline, processes that have yet to report have failed, and are ended."""
         while (left := deadline - time.monotonic()) > 0:
             try:
                 event = self._events.get(timeout=min(left, 0.2))  # not longer: on Windows, Ctrl-C waits for it

@@ -9,7 +9,7 @@ import numpy as np
 from ..run.plan import Share
 from .window import SECOND
 
-CHUNK: Final = 1 << 14  # times that are drawn at once
+CHUNK: Final = 1 << 14  # times that are computed at once
 
 Times = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -17,9 +17,9 @@ Times = np.ndarray[Any, np.dtype[np.int64]]
 class Schedule:
     """The times at which a process's messages are due, in nanoseconds from ``begin`` on.
 
-    ``constant`` is every 1/rate seconds; the processes of a run take turns. ``poisson`` draws the gaps between messages
-    from an exponential distribution (numpy's default generator, with the run's seed and the process's index), and
-    several such processes together are again one.
+    ``constant``: one message every 1/rate seconds; the processes of a run take turns. ``poisson``: the gaps between
+    messages have an exponential distribution (numpy's default generator, seeded with the run's seed and the process's
+    index); several such processes together are again a Poisson process.
     """
 
     def __init__(self, share: Share, begin: int) -> None:
@@ -37,7 +37,7 @@ class Schedule:
         self._next = 0
 
     def due(self, now: int, most: int) -> Times:
-        """Take the times, in order, of up to ``most`` messages that are due at ``now``."""
+        """Take the times of up to ``most`` messages that are due at ``now``, in order."""
         if self.next_due() > now:
             return self._times[:0]
         upto = min(int(np.searchsorted(self._times, now, "right")), self._next + most)
@@ -46,7 +46,7 @@ class Schedule:
         return taken
 
     def next_due(self) -> int:
-        """When the next message is due; never, in 292 years, if the count has been reached."""
+        """Return when the next message is due; 2**63 - 1 (never) if the count has been reached."""
         if self._next == len(self._times) and not self._draw():
             return (1 << 63) - 1
         return int(self._times[self._next])

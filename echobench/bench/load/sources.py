@@ -1,9 +1,9 @@
-"""Where a run's messages come from: one rule, which every engine follows.
+"""Source addresses and ports of a run's flows: one rule for every engine.
 
 Flow number k of the run, counted over all its processes, is bound to the source address number ``k % len(sources)`` and
-to the source port ``first + k // len(sources)``. So with addresses A and B and the ports from 9000 on, the flows are
-A:9000, B:9000, A:9001, B:9001, ..., no two of them are the same, and a run whose flows are divided otherwise among
-processes has the same ones. Without addresses the system picks the address, and without ports the port.
+to the source port ``first + k // len(sources)``. With addresses A and B and ports from 9000 on, the flows are A:9000,
+B:9000, A:9001, B:9001, ...: no two are the same, and they do not depend on the number of processes. Without addresses
+the system chooses the address, without ports the port.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from . import LoadError
 
 
 def binding(plan: Plan, flow: int) -> tuple[str, int]:
-    """Give the (address, port) that a flow is to be bound to; an address of "" and a port of 0 are any."""
+    """Return the (address, port) that a flow is bound to; "" and 0 leave the choice to the system."""
     addresses = plan.sources or ("",)
     port = plan.source_ports[0] + flow // len(addresses) if plan.source_ports else 0
     return addresses[flow % len(addresses)], port
 
 
 def check_family(plan: Plan, host: str) -> None:
-    """See that the sources are of the family of the address that the load goes to. Raises LoadError."""
+    """Check that the sources have the IP family of the server's address. Raises LoadError."""
     for source in plan.sources:
         if (":" in source) != (":" in host):
             raise LoadError(
@@ -32,7 +32,7 @@ def check_family(plan: Plan, host: str) -> None:
 
 
 def bind_failure(bound: tuple[str, int], number: int | None, why: str) -> LoadError:
-    """Say why a flow could not be bound; ``number`` is the error's, ``why`` what the system says of it."""
+    """Return the error of a flow that could not be bound; ``number`` is its errno, ``why`` the system's text."""
     address, port = bound
     where = f"{address or 'any address'} port {port or 'any'}"
     if number == errno.EADDRINUSE:

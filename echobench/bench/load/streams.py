@@ -1,4 +1,4 @@
-"""Messages under way on a connection: they come back in order, so it is their place that says which bytes are whose."""
+"""Messages under way on one connection: they come back in order, so a byte's position says whose it is."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Stream:
 
     @property
     def under_way(self) -> int:
-        """How many messages have not come back whole."""
+        """The number of messages that have not come back whole."""
         return len(self._under_way)
 
     def begin(self, intended: int, now: int) -> bytes:
-        """Give the bytes of a message that is to be sent now."""
+        """Return the bytes of a message that is to be sent now."""
         size = int(self._sizes[self._next % len(self._sizes)])
         data = message(self.flow, self._next, now, size)
         self._next += 1
@@ -36,9 +36,9 @@ class Stream:
         return data
 
     def arrived(self, data: bytes, now: int) -> int | None:
-        """Check bytes that have come back; returns how many messages have become whole, None if a byte is wrong.
+        """Check bytes that have come back; return how many messages they complete, None if a byte is wrong.
 
-        After a wrong byte nothing that follows can be told, so the connection is to be ended with :meth:`lost`.
+        After a wrong byte nobody knows where the next message begins: end the connection, and call :meth:`lost`.
         """
         whole = at = 0
         while at < len(data):
@@ -61,7 +61,7 @@ class Stream:
         return whole
 
     def lost(self, how: str) -> None:
-        """End all that is under way: the connection is gone (``refused``), or the wait is over (``unanswered``)."""
+        """End all messages under way: the connection is gone (``refused``), or time is up (``unanswered``)."""
         while self._under_way:
             _, intended, _ = self._under_way.popleft()
             self.account.ended(intended, how)

@@ -1,4 +1,4 @@
-"""When a run warms up, counts, cools down and gives up."""
+"""The phases of a run: warm-up, measured window, cool-down, and the wait for late answers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ SECOND: Final = 1_000_000_000
 class Window:
     """The phases of a run as times in nanoseconds.
 
-    Messages are due from ``begin`` up to ``last``; those that are due from ``first`` on and before ``end`` count; what
-    has not come back at ``give_up`` does not come back. With a count there are no margins: the window ends when the
-    count is reached.
+    Messages are due from ``begin`` up to ``last``; those that are due from ``first`` on and before ``end`` count; at
+    ``give_up`` the run waits for no more answers. With a count there is no warm-up and no cool-down: the window ends
+    when the count is reached.
     """
 
     def __init__(self, plan: Plan, begin: int) -> None:
@@ -27,7 +27,7 @@ class Window:
         self._timeout = int(plan.timeout * SECOND)
 
     def cut(self, now: int) -> None:
-        """End the window now, send nothing more, and wait for what is under way."""
+        """End the window now: nothing more is sent, and what is under way has the time-out to come back."""
         self.first = min(self.first, now)
         self.end = min(self.end, now + 1)  # what is due at this very moment counts
         self.last = min(self.last, now)

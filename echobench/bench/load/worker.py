@@ -29,12 +29,12 @@ ENGINES: Final = {
     "columns": "echobench.bench.load.columns.engine:ColumnsLoad",
     "portable": "echobench.bench.load.portable.engine:PortableLoad",
 }
-SPARE: Final = 64  # descriptors that a process needs beside its sockets
-GRACE: Final = 2.0  # seconds that an engine has to end in when the parent is gone
+SPARE: Final = 64  # descriptors that a process needs besides its sockets
+GRACE: Final = 2.0  # seconds that an engine has to end after the parent is gone
 
 
 def choose(share: Share) -> tuple[str, str, type[Engine]]:
-    """Give an engine's name, why it is that one, and its class. Raises LoadError."""
+    """Return an engine's name, why it was chosen, and its class. Raises LoadError."""
     wanted = share.plan.engine
     reasons: list[str] = []
     for name in ENGINES if wanted == "auto" else (wanted,):
@@ -57,7 +57,7 @@ def _available(name: str, share: Share) -> tuple[type[Engine] | None, str | None
 
 
 def pin(cpu: int | None) -> None:
-    """Stay on one CPU. Raises LoadError."""
+    """Pin this process to one CPU. Raises LoadError."""
     if cpu is None:
         return
     if not hasattr(os, "sched_setaffinity"):
@@ -70,7 +70,7 @@ def pin(cpu: int | None) -> None:
 
 
 def allow_descriptors(wanted: int) -> None:
-    """Raise the soft limit on open files, if need be; what is still too little fails when it is needed."""
+    """Raise the soft limit on open files if it is too low; if that fails, opening the sockets reports it."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -82,7 +82,7 @@ def allow_descriptors(wanted: int) -> None:
 
 
 class Worker:
-    """The process: it listens to its parent in a thread of its own, and runs the engine in the main one."""
+    """The process: one thread listens to the parent, the main thread runs the engine."""
 
     def __init__(self, parent: IO[str], out: IO[str]) -> None:
         self._parent, self._out = parent, out
@@ -90,14 +90,14 @@ class Worker:
         self._engine: Engine | None = None
 
     def say(self, **message: Any) -> None:
-        """Tell the parent."""
+        """Send the parent a line of JSON; end if it is gone."""
         try:
             print(json.dumps(message), file=self._out, flush=True)
         except OSError:  # it is gone
             os._exit(1)
 
     def run(self) -> int:
-        """Do what the parent says; returns the exit status."""
+        """Do what the parent orders; return the exit status."""
         try:
             tally = self._work(json.loads(self._parent.readline()))
         except (LoadError, PlanError) as error:
@@ -117,7 +117,7 @@ class Worker:
         threading.Thread(target=self._listen, args=(intervals,), daemon=True).start()
         try:
             engine.open()
-            # A collection in the middle of a run would be seen as the server's latency.
+            # A garbage collection during the run would look like latency of the server.
             gc.collect()
             gc.freeze()
             self.say(ready={"engine": name, "why": why})
@@ -131,7 +131,7 @@ class Worker:
         return engine.tally
 
     def _listen(self, intervals: Intervals) -> None:
-        """Take the parent's words until there are no more."""
+        """Obey the parent's lines until its end of file, which means that it is gone."""
         assert self._engine is not None
         for line in self._parent:
             word, _, number = line.strip().partition(" ")
@@ -143,14 +143,14 @@ class Worker:
                 self._begin.put(None)
         self._engine.stop()
         self._begin.put(None)
-        time.sleep(GRACE)  # a daemon thread: it ends with the process, if that ends in time
+        time.sleep(GRACE)  # this thread is a daemon: a process that ends in time takes it along
         os._exit(1)
 
 
 def main() -> int:
     """Run the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which says stop
-    # What anything else prints must not get between the lines of JSON.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which sends stop
+    # What other code prints must not get between the lines of JSON.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return Worker(sys.stdin, out).run()

@@ -1,4 +1,4 @@
-"""The fast engine: load from the kernel's own tables (Linux, echobench/kernel/), for TCP and UDP."""
+"""The ``columns`` engine: load over TCP and UDP from the kernel's own tables (echobench/kernel/)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .. import Tick
 
 
 class ColumnsLoad:
-    """Chooses between the rooms for TCP and for UDP. See :class:`echobench.bench.load.Engine`."""
+    """Chooses the class for a plan's transport and model. See :class:`echobench.bench.load.Engine`."""
 
     def __init__(self, share: Share, address: tuple[str, int], tick: Tick) -> None:
         self._engine: Any
@@ -35,7 +35,7 @@ class ColumnsLoad:
 
     @staticmethod
     def unavailable(share: Share) -> str | None:
-        """Say what it cannot do, or what this machine lacks."""
+        """Return what this engine cannot do, or what this machine lacks; None if it can run."""
         plan = share.plan
         if plan.transport == "tls":
             return "it has no TLS"

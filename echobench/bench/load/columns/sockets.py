@@ -1,4 +1,4 @@
-"""Sockets for the engine with columns: bound where the plan says, connected, and non-blocking."""
+"""Sockets of the ``columns`` engine: bound to the plan's sources, connected, and non-blocking."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..failures import connect_failure
 from ..sources import bind_failure, binding, check_family
 
 CONNECTING: Final = 5.0  # seconds that a connection may take
-AT_ONCE: Final = 256  # connections that are being made at a time; more would overflow the other side's backlog
+AT_ONCE: Final = 256  # connections being made at once; more would overflow the server's backlog
 RECEIVE_BUFFER: Final = 4 << 20
 
 
 def open_datagram(plan: Plan, flow: int, address: tuple[str, int]) -> socket.socket:
-    """Make a flow's UDP socket, which hears from ``address`` alone. Raises LoadError."""
+    """Open a flow's UDP socket, connected to ``address``. Raises LoadError."""
     sock, where = _bound(plan, flow, address, socket.SOCK_DGRAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
@@ -34,7 +34,7 @@ def open_datagram(plan: Plan, flow: int, address: tuple[str, int]) -> socket.soc
 
 
 def open_streams(plan: Plan, first: int, count: int, address: tuple[str, int]) -> list[socket.socket]:
-    """Connect ``count`` flows, some at a time. Raises LoadError, and then leaves nothing open."""
+    """Connect ``count`` flows, ``AT_ONCE`` at a time. Raises LoadError, and then leaves nothing open."""
     made: list[socket.socket] = []
     done: list[socket.socket] = []
     deadline = time.monotonic() + CONNECTING
@@ -70,7 +70,7 @@ def open_streams(plan: Plan, first: int, count: int, address: tuple[str, int]) -
 
 
 def _bound(plan: Plan, flow: int, address: tuple[str, int], kind: int) -> tuple[socket.socket, Any]:
-    """Make a flow's socket, and give it where to connect it to."""
+    """Make a flow's socket; return it with the address to connect it to."""
     check_family(plan, address[0])
     family, _, _, _, where = socket.getaddrinfo(*address, type=kind, flags=socket.AI_NUMERICHOST)[0]
     bound = binding(plan, flow)

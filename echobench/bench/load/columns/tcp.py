@@ -1,8 +1,8 @@
-"""Load over TCP by completion: io_uring brings what has come, with the bytes, for all connections at once.
+"""Load over TCP by io_uring: each completion brings bytes of a connection, many in one call.
 
-The server's engine does the same (engines/tcp_completion.py): one receive for each connection that goes on for as long
-as it lives, and buffers that are lent to the kernel. What is done with a batch depends on the load: with one message
-under way on each connection it is columns (tcp_rows.py), else each connection has a stream of its own (tcp_streams.py).
+The server's ``completion`` engine does the same: each connection has one receive that lasts as long as it does, into
+buffers that are lent to the kernel. How a batch is handled depends on the load: with one message under way on each
+connection, as columns (tcp_rows.py); else each connection has a stream of its own (tcp_streams.py).
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from ..account import Account
 from ..window import SECOND, Window
 from .sockets import open_streams
 
-PATIENCE: Final = 0.01  # seconds to sleep at most when nothing comes
+PATIENCE: Final = 0.01  # seconds to wait at most when nothing comes
 BUFFER: Final = 1 << 16  # bytes
 MOST_BUFFERS: Final = 2048
-CANCEL: Final = 1 << 32  # the upper half of a request's user_data, if it is no receive; the lower is a connection
+CANCEL: Final = 1 << 32  # in the upper half of user_data: a cancellation; the lower half is the connection
 AGAIN: Final = frozenset((-errno.ENOBUFS, -errno.ECANCELED, -errno.EINTR, -errno.EAGAIN))
 
 
 class TcpColumns:
-    """What all kinds of load over TCP have in common. See :class:`echobench.bench.load.Engine`."""
+    """The base of both kinds of load over TCP. See :class:`echobench.bench.load.Engine`."""
 
     def __init__(self, share: Share, address: tuple[str, int], tick: Tick) -> None:
         self.tally = Tally()
@@ -40,14 +40,14 @@ class TcpColumns:
         self._address, self._tick = address, tick
         self.sockets: list[socket.socket] = []
         self.alive: set[int] = set()
-        """Connections, by their number among this process's, that have not ended."""
+        """Numbers (within this process) of the connections that have not ended."""
         self.receiving: set[int] = set()
-        """Those that have a receive under way."""
+        """Numbers of the connections that have a receive in the ring."""
         self.epoll = select.epoll()
         self._rings = contextlib.ExitStack()
         self.stopped = False
         self.blocked: dict[int, memoryview] = {}
-        """What is still to be sent on connections that take no more at the moment."""
+        """What is still to be sent on connections whose send buffer is full."""
         self._flow_of: dict[int, int] = {}
         self.account: Account
         self.rx: k.Ring
@@ -71,7 +71,7 @@ class TcpColumns:
         self.epoll.close()
 
     def run(self, begin: int) -> None:
-        """Offer load."""
+        """Offer load from ``begin`` on, and return when the run is over and counted."""
         flows = len(self.sockets)
         self.window = Window(self.plan, begin)
         self.account = Account(self.plan, self.tally, self.window, self._tick)
@@ -93,27 +93,27 @@ class TcpColumns:
         self.account.finish()
 
     def start(self) -> None:
-        """Prepare for a kind of load."""
+        """Prepare the tables of a kind of load."""
         raise NotImplementedError
 
     def offer(self) -> None:
-        """Offer load until all is over."""
+        """Offer load until the run is over."""
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Count what is still under way."""
+        """Count messages that are still under way."""
         raise NotImplementedError
 
     def lost(self, flow: int) -> None:
-        """Count what was under way on a connection that has ended."""
+        """Count messages that were under way on a connection that has ended."""
         raise NotImplementedError
 
     def arrived(self, flow: int, data: memoryview, now: int) -> None:
-        """Check some bytes of a connection, and do what is to be done then."""
+        """Check bytes of a connection, and act on what they complete."""
         raise NotImplementedError
 
     def over(self, now: int) -> bool:
-        """Whether nothing more is to be sent."""
+        """Whether nothing more will be sent."""
         if self.stopped or not self.alive:
             self.window.cut(now)
         return now >= self.window.last
@@ -126,7 +126,7 @@ class TcpColumns:
         )
 
     def one_by_one(self, n: int, now: int) -> int:
-        """Handle the first ``n`` completions each in its turn; returns how many brought bytes."""
+        """Handle the first ``n`` completions one at a time; return how many brought bytes."""
         rx, buffers = self.rx, self.buffers
         at = rx.index[rx.chead] & rx.cmask
         brought = 0
@@ -151,31 +151,31 @@ class TcpColumns:
         return brought
 
     def found(self) -> int:
-        """How many completions can be handled now, in one piece: those up to the edge of the ring."""
+        """Return how many completions lie in one piece: up to the edge of the ring."""
         rx = self.rx
         edge: int = rx.completions - (rx.index[rx.chead] & rx.cmask)
         return min(rx.ready(), edge)
 
     def done(self, n: int) -> None:
-        """Let the kernel use the places of the first ``n`` completions again."""
+        """Give the places of the first ``n`` completions back to the kernel."""
         rx = self.rx
         rx.index[rx.chead] = (rx.index[rx.chead] + n) & k.U32
         if rx.queued:
             rx.enter()
 
     def wait(self, seconds: float) -> None:
-        """Wait until there is something to do, and go on sending where there is room again."""
+        """Wait for completions, and go on sending on connections that have room again."""
         if self.rx.ready() and not self.blocked:
             return
         events = self.epoll.poll(0 if self.rx.ready() else seconds)
         for fd, _ in events:
             if fd != self.rx.fd:
                 self._unblocked(self._flow_of[fd])
-        if events and not self.rx.ready():  # there may be more completions than the ring has room for
+        if events and not self.rx.ready():  # the kernel may hold completions that the ring had no room for
             self.rx.enter()
 
     def write(self, flow: int, data: memoryview) -> None:
-        """Send some bytes on a connection, now or when there is room."""
+        """Send bytes on a connection, now or when there is room."""
         try:
             done = self.sockets[flow].send(data)
         except BlockingIOError:
@@ -199,7 +199,7 @@ class TcpColumns:
         self.write(flow, data)
 
     def end(self, flow: int) -> None:
-        """Count a connection that has ended, before its time, with all that was under way on it."""
+        """Count a connection that ended too early, with all messages under way on it, and close it."""
         if flow not in self.alive:
             return
         self.alive.discard(flow)
@@ -207,9 +207,9 @@ class TcpColumns:
             self.epoll.unregister(self.sockets[flow].fileno())
         self.tally.connections_lost += 1
         self.lost(flow)
-        # By a reset: there is nothing more to be said, and no TIME_WAIT to be had for it (socket(7), SO_LINGER).
+        # With a reset, which leaves no TIME_WAIT (socket(7), SO_LINGER).
         self.sockets[flow].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if flow in self.receiving:  # a socket stays open for as long as its receive is under way
+        if flow in self.receiving:  # the kernel keeps a socket open while its receive is in the ring
             self.rx.push(k.OP_ASYNC_CANCEL, -1, CANCEL | flow, addr=flow)
         else:
             self.sockets[flow].close()

@@ -1,8 +1,8 @@
-"""The closed model with one message under way on each connection: each is a row of a table.
+"""The closed model with a window of one: each connection is a row of a table.
 
-An answer has to be what the row holds. If all of a batch are, and whole, the rows get the next number and time, and a
-second ring, on which every send ends inside the call that submits it, sends them: columns in, columns out. What comes
-in pieces is compared piece by piece.
+An answer must equal its row. If all answers of a batch are whole and equal, their rows get the next number and time,
+and a second ring sends them; on it every send ends inside the call that submits it. Answers that come in pieces are
+compared piece by piece.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from ..payload import STEP, as_one, identity, pattern
 from .tcp import PATIENCE, TcpColumns
 
 SENDS: Final = 256
-SMALL: Final = 4  # completions; below it, columns cost more than they save
+SMALL: Final = 4  # completions; for fewer, columns cost more than they save
 PLAIN: Final = np.uint64((1 << 48) - 1 & ~(k.CQE_F_SOCK_NONEMPTY << 32))
-"""What of a completion's second eight bytes has to be right; the buffer may be any, and there may be more to come."""
+"""The bits of a completion's second eight bytes that must match: not the buffer, nor whether more data waits."""
 BUFFER_SHIFT: Final = np.uint64(48)
 NOTHING: Final = -1
 _STEP: Final = np.uint64(STEP)
 
 
 class TcpRows(TcpColumns):
-    """Sends again as soon as the answer is there."""
+    """Sends each connection's next message as soon as its answer has come."""
 
     def start(self) -> None:
         """Make the rows, the ring to send on, and columns of both rings."""
@@ -43,18 +43,18 @@ class TcpRows(TcpColumns):
         self._rows = whole[:, :size]
         self._rows[:] = np.frombuffer(pattern(size), np.uint8)
         self._heads = whole.view(np.uint64)[:, :2]
-        """Identity and time of each row. Of a message that is shorter than these, as much is sent as there is."""
+        """Identity and time of each row; a shorter message sends the first bytes of them."""
         self._whole_heads = as_one(self._heads)
         self._heads[:, 0] = [identity(self.share.first_flow + flow, 0) for flow in range(count)]
         self._had = np.full(count, NOTHING)
-        """Bytes of the answer that have come; NOTHING where none is waited for."""
+        """How many bytes of each answer have come; NOTHING where none is awaited."""
         self._under_way = 0
         self._in_part = 0
-        """How many answers have come in part."""
+        """The number of answers that have come in part."""
         self._ready: list[int] = []
-        """Connections whose answers have become whole, piece by piece."""
+        """Connections whose answers have been completed piece by piece."""
         self._left = self.share.count if self.share.count is not None else 1 << 62
-        # A message as one element: numpy fetches and copies these much faster than rows of bytes.
+        # A message as one element: numpy gathers these much faster than rows of bytes.
         self._asked = self._rows.view(f"V{size}")[:, 0]
         self._came = np.asarray(self.buffers.whole).reshape(-1, SPACING)[:, :size].view(f"V{size}")[:, 0]
         # struct io_uring_cqe: user_data, and then u32 result, u16 flags and u16 buffer as one number.
@@ -66,14 +66,14 @@ class TcpRows(TcpColumns):
         self._requests = np.asarray(tx.requests.bytes).view(f"V{k.SQE}")
         self._sent = np.asarray(tx.result)
         self._sends = np.zeros(count, f"V{k.SQE}")
-        """What each connection's request to send is."""
+        """Each connection's send request (struct io_uring_sqe)."""
         for flow, sock in enumerate(self.sockets):
             tx.opcode[0], tx.sqe_fd[0], tx.length[0] = k.OP_SEND, sock.fileno(), size
             tx.addr[0], tx.op_flags[0] = table.address_at(flow), k.MSG_NOSIGNAL | k.MSG_DONTWAIT
             self._sends[flow] = self._requests[0]
 
     def offer(self) -> None:
-        """Send one message on each connection, and the next on whichever has had its answer."""
+        """Send one message on each connection, and the next one after each answer."""
         clock = time.perf_counter_ns
         if not (over := self.over(clock())):
             self._again(np.arange(len(self.sockets)), self._heads.copy())
@@ -89,12 +89,12 @@ class TcpRows(TcpColumns):
             self.account.worked(handled, began, clock())
 
     def finish(self) -> None:
-        """Count what is still under way."""
+        """Count messages that are still under way."""
         for flow in np.flatnonzero(self._had != NOTHING).tolist():
             self._ended(flow, "unanswered")
 
     def over(self, now: int) -> bool:
-        """Whether nothing more is to be sent: with a count, when as many have been."""
+        """Whether nothing more will be sent; with a count, also when it has been reached."""
         self.stopped = self.stopped or not self._left
         return super().over(now)
 
@@ -104,7 +104,7 @@ class TcpRows(TcpColumns):
             self._ended(flow, "refused")
 
     def arrived(self, flow: int, data: memoryview, now: int) -> None:
-        """Compare a piece of an answer; when the answer is whole, count it."""
+        """Compare a piece of an answer; count the answer when it is whole."""
         had = int(self._had[flow])
         if had == NOTHING:
             self.tally.unexpected += 1
@@ -134,7 +134,7 @@ class TcpRows(TcpColumns):
         self.account.ended(int(self._heads[flow, 1]), how)
 
     def _batch(self, n: int, over: bool) -> int:
-        """Handle ``n`` completions; returns how many of them brought bytes."""
+        """Handle ``n`` completions; return how many of them brought bytes."""
         now = time.perf_counter_ns()
         at = self.rx.index[self.rx.chead] & self.rx.cmask
         came = slice(at, at + n)
@@ -161,11 +161,11 @@ class TcpRows(TcpColumns):
         return n
 
     def _all_right(self, came: slice, who: Any) -> bool:
-        """Whether each completion is the whole answer, and the right one, to what one of the connections has sent."""
+        """Whether each completion is the whole and right answer of a connection of its own."""
         how = self._how[came]
         return bool(
             (how & PLAIN).tobytes() == self._whole[: 8 * len(who)]
-            # None in part and all under way: then these are. It costs less than to look at each.
+            # If none is in part and all are under way, so are these: cheaper than to look at each.
             and ((not self._in_part and self._under_way == len(self._had)) or not self._had[who].any())
             and len(set(who.tolist())) == len(who)
             and self._came[(how >> BUFFER_SHIFT).view(np.int64) - self.buffers.first].tobytes()
@@ -173,9 +173,9 @@ class TcpRows(TcpColumns):
         )
 
     def _again(self, who: Any, heads: Any) -> None:
-        """Send the next message on each of some connections, as far as there is one to be sent.
+        """Send the next message on some connections, as long as the count is not reached.
 
-        ``heads`` is a copy of those of their rows.
+        ``heads`` is a copy of their rows' heads.
         """
         if len(who) > self._left:
             who, heads = who[: self._left], heads[: self._left]
@@ -195,7 +195,7 @@ class TcpRows(TcpColumns):
             who, heads = who[n:], heads[n:]
             these_heads[:, 0] += _STEP
             self._requests[to : to + n] = self._sends[these]
-            now = time.perf_counter_ns()  # as late as can be
+            now = time.perf_counter_ns()  # as late as possible
             these_heads[:, 1] = now
             self._whole_heads[these] = as_one(these_heads)
             tx.index[tx.tail] = (tx.index[tx.tail] + n) & k.U32
@@ -212,7 +212,7 @@ class TcpRows(TcpColumns):
                         self._fell_short(flow, done)
 
     def _fell_short(self, flow: int, result: int) -> None:
-        """Send the rest of a message, or end a connection that cannot be sent to."""
+        """Send the rest of a message, or end the connection if sending failed."""
         if result >= 0 or result == -errno.EAGAIN:
             self.write(flow, memoryview(self._rows[flow])[max(result, 0) :])
         else:

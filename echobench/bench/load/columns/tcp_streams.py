@@ -1,4 +1,4 @@
-"""All other load over TCP by completion: several messages under way on a connection, of any sizes, or on a schedule."""
+"""All other load over TCP by io_uring: larger windows, several sizes, and the open model."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..streams import Stream
 from ..window import SECOND
 from .tcp import PATIENCE, TcpColumns
 
-SPIN: Final = 150_000  # nanoseconds before a message is due in which there is no sleep any more
-BATCH: Final = 256  # completions, or messages that are due, in a turn
-MOST_UNDER_WAY: Final = 4096  # messages on a connection in the open model; what is due beyond that has to wait
-MOST_BYTES: Final = 4 << 20  # and bytes
+SPIN: Final = 150_000  # nanoseconds before a message is due from which on the engine spins
+BATCH: Final = 256  # completions, or due messages, in a turn
+MOST_UNDER_WAY: Final = 4096  # messages on a connection in the open model; further ones wait
+MOST_BYTES: Final = 4 << 20  # the same limit in bytes
 
 
 class TcpStreams(TcpColumns):
@@ -26,9 +26,9 @@ class TcpStreams(TcpColumns):
         self._left = self.share.count if self.share.count is not None else 1 << 62
         self._under_way = 0
         self._owed: list[tuple[int, int]] = []
-        """Connections, and how many messages are to be sent on each (closed model)."""
+        """Connections, and how many messages each may send (closed model)."""
         self._waiting: dict[int, list[int]] = {}
-        """When messages were due that could not be sent yet, by connection (open model)."""
+        """By connection, when the messages were due that wait for room (open model)."""
         self._next = 0
         self._most = max(1, min(MOST_UNDER_WAY, MOST_BYTES // int(sizes.max())))
         self._closed = self.plan.model == "closed"
@@ -45,7 +45,7 @@ class TcpStreams(TcpColumns):
         while True:
             now = clock()
             if not over and (over := self.over(now)) and schedule is not None:
-                self._send_due(schedule, now)  # what was due just before the end, and is looked at just behind it
+                self._send_due(schedule, now)  # due just before the end, seen just after it
                 self._skip(schedule)
             if over and (not self._under_way or now >= self.window.give_up):
                 return
@@ -57,7 +57,7 @@ class TcpStreams(TcpColumns):
             else:
                 handled = self._send_due(schedule, now)
                 ahead = schedule.next_due() - clock()
-                # To be woken takes a while: so the last bit is not slept, but looked through.
+                # Waking up takes a while, so the engine spins for the last moment.
                 self.wait(min(PATIENCE, (ahead - SPIN) / SECOND) if ahead > SPIN + 1_000_000 else 0)
             n = min(self.found(), BATCH)
             if n:
@@ -68,26 +68,26 @@ class TcpStreams(TcpColumns):
             self.account.worked(handled, began, clock())
 
     def finish(self) -> None:
-        """Count what is still under way, or waits."""
+        """Count messages that are still under way, and those that wait."""
         for flow, stream in enumerate(self._streams):
             self._under_way -= stream.under_way
             stream.lost("unanswered")
             self._give_up_waiting(flow)
 
     def over(self, now: int) -> bool:
-        """Whether nothing more is to be sent."""
+        """Whether nothing more will be sent."""
         self.stopped = self.stopped or (not self._left and not self._waiting)
         return super().over(now)
 
     def lost(self, flow: int) -> None:
-        """Count what was under way, and what waited."""
+        """Count messages that were under way, and those that waited."""
         stream = self._streams[flow]
         self._under_way -= stream.under_way
         stream.lost("refused")
         self._give_up_waiting(flow)
 
     def arrived(self, flow: int, data: memoryview, now: int) -> None:
-        """Check bytes."""
+        """Check bytes of a connection, and send what they make room for."""
         stream = self._streams[flow]
         before = stream.under_way
         whole = stream.arrived(bytes(data), now)
@@ -105,7 +105,7 @@ class TcpStreams(TcpColumns):
                 self._send(flow, [due])
 
     def _pay(self) -> None:
-        """Send what the closed model has to send."""
+        """Send what the closed model owes: one message for each answer."""
         owed, self._owed = self._owed, []
         for flow, whole in owed:
             number = min(whole, self._left)
@@ -114,11 +114,11 @@ class TcpStreams(TcpColumns):
                 self._send(flow, [time.perf_counter_ns()] * number)
 
     def _send_due(self, schedule: Schedule, now: int) -> int:
-        """Send what is due, each message on the next connection; returns how many that were."""
+        """Send what is due, each message on the next connection; return how many were due."""
         due = schedule.due(min(now, self.window.last - 1), BATCH).tolist()
         self._left -= len(due)
         for intended in due:
-            for _ in self._streams:  # whatever has ended is passed over; run() ends when all have
+            for _ in self._streams:  # skip connections that have ended; the run ends when all have
                 self._next = (self._next + 1) % len(self._streams)
                 if self._next in self.alive:
                     break
@@ -142,7 +142,7 @@ class TcpStreams(TcpColumns):
             self.write(flow, memoryview(data))
 
     def _skip(self, schedule: Schedule) -> None:
-        """Count what was due and has not been sent when the run ended."""
+        """Count messages that were due and not sent when the run ended."""
         while len(due := schedule.due(self.window.last - 1, 1 << 62)):
             self.account.skipped(due)
 

@@ -1,4 +1,4 @@
-"""Load over UDP by columns: whatever has come on all the sockets is one batch (udp_tables.py), or one train each."""
+"""Load over UDP by columns: the answers of all sockets are one batch, or one train each."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SENT: Final = attrgetter("sent")
 
 
 class UdpColumns(UdpSender):
-    """What all models have in common. See :class:`echobench.bench.load.Engine`."""
+    """The base of all models over UDP. See :class:`echobench.bench.load.Engine`."""
 
     answers: Turn | Trains
     _next_look = 0
 
     def run(self, begin: int) -> None:
-        """Offer load."""
+        """Offer load from ``begin`` on, and return when the run is over and counted."""
         window = self.window = Window(self.plan, begin)
         self.account = Account(self.plan, self.tally, window, self._tick)
         self.flows = Flows(self.plan, self.account, self.share.first_flow, self.share.flows)
@@ -35,24 +35,24 @@ class UdpColumns(UdpSender):
             time.sleep(early / SECOND)
         self.offer()
         self.flows.finish()
-        if self.plan.model != "flood":  # in which nobody looks at what comes back
+        if self.plan.model != "flood":  # which reads no answers
             self.tally.our_receive_buffer = sum(receive_drops(sock) for sock in self.sockets)
         self.account.finish()
 
     def offer(self) -> None:
-        """Offer a kind of load until all is over."""
+        """Offer load until the run is over."""
         raise NotImplementedError
 
     def over(self, now: int) -> bool:
-        """Whether nothing more is to be sent."""
+        """Whether nothing more will be sent."""
         if self.stopped or not self.left:
             self.window.cut(now)
         return now >= self.window.last
 
     def given_up(self, now: int) -> list[int]:
-        """Give up what is unanswered for too long; returns the flow of each.
+        """Give up datagrams that are unanswered for too long; return the flow of each.
 
-        To be called before what came is looked at: an answer that has waited here is late all the same.
+        Call it before answers are read: one that waited in our receive buffer is late all the same.
         """
         if now < self._next_look:
             return []
@@ -60,7 +60,7 @@ class UdpColumns(UdpSender):
         return self.flows.give_up(now)
 
     def receive(self, events: list[tuple[int, int]], over: bool) -> int:
-        """Take what has come, check it, and send as much again; returns how many datagrams came."""
+        """Receive answers, check them, and send as many again; return how many came."""
         answers = self.answers
         if isinstance(answers, Trains):
             return self._receive_trains(answers, events, over)
@@ -87,7 +87,7 @@ class UdpColumns(UdpSender):
         if answers.check(parts):
             return self._take(answers, parts, now, over)
         handled = 0
-        for part in parts:  # whoever has nothing wrong is not to pay for it
+        for part in parts:  # flows without a fault keep the fast way
             if answers.check([part]):
                 handled += self._take(answers, [part], now, over)
             else:
@@ -97,7 +97,7 @@ class UdpColumns(UdpSender):
         return handled
 
     def _take_few(self, parts: list[Part], now: int, over: bool) -> int:
-        """Handle some so few that columns would take longer, and meanwhile others would wait to be seen."""
+        """Handle answers that are so few that columns would take longer."""
         handled = 0
         for part in parts:
             flow = part[0]
@@ -108,7 +108,7 @@ class UdpColumns(UdpSender):
         return handled
 
     def _receive_trains(self, trains: Trains, events: list[tuple[int, int]], over: bool) -> int:
-        """The same for trains, flow by flow, so that each finds its bytes in the processor's cache."""
+        """Receive trains flow by flow, so that a train's bytes are still in the processor's cache."""
         handled = 0
         for fd, _ in events:
             flow = self.flow_of[fd]
@@ -122,7 +122,7 @@ class UdpColumns(UdpSender):
         return handled
 
     def _take_trains(self, trains: Trains, flow: int, came: int, over: bool) -> int:
-        """Count right answers, and send as many questions; returns how many those were."""
+        """Check a flow's trains, count them, and send as many again; return how many datagrams came."""
         now = time.perf_counter_ns()
         handled = 0
         if back := trains.returned(flow, came):
@@ -142,7 +142,7 @@ class UdpColumns(UdpSender):
         return handled
 
     def _take(self, answers: Turn, parts: list[Part], now: int, over: bool) -> int:
-        """The same, for datagrams of many flows at once."""
+        """Count right answers of many flows, and send as many again; return how many came."""
         account = self.account
         sent = answers.sent()
         handled = len(sent)
@@ -168,7 +168,7 @@ class UdpColumns(UdpSender):
         return handled
 
     def _one_by_one(self, part: Part, now: int) -> tuple[int, int]:
-        """Find out what each datagram is; returns how many they are, and how many are under way no more."""
+        """Check datagrams one at a time; return how many came, and how many fewer are under way."""
         flow, first, end = part
         handled = gone = 0
         for record in range(first, end):

@@ -1,4 +1,4 @@
-"""The models of load over UDP: a window under way on each flow, a schedule, and as fast as it goes."""
+"""The models of load over UDP: closed (a window on each flow), open (a schedule), and flood."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..window import SECOND
 from .udp import UdpColumns
 from .udp_sender import PAUSE
 
-PATIENCE: Final = 0.01  # seconds that it sleeps at most when nothing comes
-PAUSED: Final = 0.001  # seconds that it sleeps at most while flows pause
-SPIN: Final = 150_000  # nanoseconds before a datagram is due in which there is no sleep any more
-BATCH: Final = 64  # datagrams that are sent in one call on a schedule
-FLOOD: Final = 128  # and as fast as it goes
+PATIENCE: Final = 0.01  # seconds to wait at most when nothing comes
+PAUSED: Final = 0.001  # seconds to wait at most while flows pause
+SPIN: Final = 150_000  # nanoseconds before a datagram is due from which on the engine spins
+BATCH: Final = 64  # datagrams in one call of the open model
+FLOOD: Final = 128  # datagrams in one call of the flood model
 
 
 class ClosedUdp(UdpColumns):
     """Keeps a window of datagrams under way on each flow."""
 
     def offer(self) -> None:
-        """Ask, and ask again for each answer."""
+        """Send each flow's window, and a datagram for each answer."""
         self.owe(slice(None), self.plan.window)
         clock = time.perf_counter_ns
         over = False
@@ -38,7 +38,7 @@ class ClosedUdp(UdpColumns):
                 return
             if not over and self.owing:
                 self._pay(now)
-            # What is owed now is owed by flows that pause, or that have just been given up.
+            # What is still owed belongs to flows that pause.
             events = self.epoll.poll(PAUSED if self.owing and not over else PATIENCE)
             began = clock()
             for flow in self.given_up(began):
@@ -47,7 +47,7 @@ class ClosedUdp(UdpColumns):
             self.account.worked(handled, began, clock())
 
     def _pay(self, now: int) -> None:
-        """Send what flows may send beside what answers are replaced by."""
+        """Send what is owed to flows besides the replacements of answers."""
         for flow in np.flatnonzero(self.owed > 0).tolist():
             if number := self.take_owed(flow, 0, now):
                 self.ask(flow, number, None)
@@ -55,10 +55,10 @@ class ClosedUdp(UdpColumns):
 
 
 class OpenUdp(UdpColumns):
-    """Sends each datagram when it is due, whatever has become of the others."""
+    """Sends each datagram when it is due, whatever has happened to the others."""
 
     def offer(self) -> None:
-        """Ask on schedule."""
+        """Send on schedule."""
         schedule = Schedule(self.share, self.window.begin)
         clock = time.perf_counter_ns
         flow = 0
@@ -68,10 +68,10 @@ class OpenUdp(UdpColumns):
             handled = 0
             if not over:
                 over = self.over(now)
-                # Also what was due just before the end, and is looked at just behind it.
+                # Also what was due just before the end and is seen just after it.
                 due = schedule.due(min(now, self.window.last - 1), min(BATCH, self.questions.most))
                 if len(due):
-                    # What is due in the same turn leaves by the same call, from the next port.
+                    # What is due in the same turn leaves in one call, on the next flow.
                     flow = (flow + 1) % self.share.flows
                     self.ask(flow, len(due), due)
                     handled = len(due)
@@ -91,16 +91,16 @@ class OpenUdp(UdpColumns):
             self.account.worked(handled, began, clock())
 
     def _skip(self, schedule: Schedule) -> None:
-        """Count what was due and was not sent."""
+        """Count datagrams that were due and not sent."""
         while len(due := schedule.due(self.window.last - 1, 1 << 62)):
             self.account.skipped(due)
 
 
 class FloodUdp(UdpColumns):
-    """Sends as fast as it goes, and hears nothing."""
+    """Sends as fast as the kernel takes datagrams, and reads no answers."""
 
     def offer(self) -> None:
-        """Ask on one flow after the other."""
+        """Send on one flow after the other."""
         clock, questions = time.perf_counter_ns, self.questions
         most = questions.most if self.plan.gso else min(FLOOD, questions.most)
         sequences = [0] * self.share.flows
@@ -121,7 +121,7 @@ class FloodUdp(UdpColumns):
                 error = ctypes.get_errno() if taken <= 0 else 0
             sent = questions.datagrams(done)
             how = "send_buffer_full"
-            if error == errno.ECONNREFUSED:  # said of an earlier one; by it, one more was not sent
+            if error == errno.ECONNREFUSED:  # about an earlier datagram, reported instead of sending this one
                 number, how = min(number, sent + 1), "refused"
                 self.pause[flow] = clock() + PAUSE
             elif error not in (0, errno.EAGAIN, errno.ENOBUFS):

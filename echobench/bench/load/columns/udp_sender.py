@@ -1,4 +1,4 @@
-"""Datagrams on their way out: sockets, and what becomes of what the kernel does not take."""
+"""Sending datagrams: the sockets, and what happens when the kernel does not take a datagram."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .sockets import open_datagram
 from .udp_tables import Questions, Turn
 from .udp_trains import Trains
 
-PAUSE: Final = 10_000_000  # nanoseconds for which a flow whose port was refused sends nothing
-NO_ROOM: Final = 1_000_000  # or one for which the kernel had no room
-FEW: Final = 4  # datagrams; below it, columns cost more than they save
+PAUSE: Final = 10_000_000  # nanoseconds that a flow pauses after a refusal
+NO_ROOM: Final = 1_000_000  # nanoseconds that it pauses when the send buffer is full
+FEW: Final = 4  # datagrams; for fewer, columns cost more than they save
 ROUTE: Final = (errno.EMSGSIZE, errno.EINVAL, errno.EIO)
 
 
@@ -42,9 +42,9 @@ class UdpSender:
         self.epoll = select.epoll()
         self.stopped = False
         self.owed = np.zeros(share.flows, np.int64)
-        """How many datagrams each flow may send beside those that replace an answer."""
+        """How many datagrams each flow may send besides those that replace an answer."""
         self.owing = False
-        """Whether any is: to look through a column would cost more than a turn may."""
+        """Whether any flow is owed one: to search the column would take longer than a turn may."""
         self.pause = np.zeros(share.flows, np.int64)
         """Until when each flow sends nothing."""
         self.window: Window
@@ -76,12 +76,12 @@ class UdpSender:
         self.epoll.close()
 
     def owe(self, flow: Any, number: Any) -> None:
-        """Let a flow send so many more; or a column of flows."""
+        """Let a flow, or a column of flows, send ``number`` more datagrams."""
         self.owed[flow] += number
         self.owing = True
 
     def take_owed(self, flow: int, number: int, now: int) -> int:
-        """Say how many datagrams a flow may send now if it may send ``number`` more; the rest is owed to it."""
+        """Return how many datagrams a flow may send now, given ``number`` more; the rest stays owed."""
         owed = number + int(self.owed[flow]) if self.owing else number
         sends = min(owed, self.left, self.questions.most) if self.pause[flow] <= now else 0
         if self.owing or sends < owed:
@@ -90,7 +90,7 @@ class UdpSender:
         return sends
 
     def ask(self, flow: int, number: int, intended: Times | None) -> None:
-        """Send new datagrams on a flow, whatever their sizes; ``intended`` is now in the closed model."""
+        """Send new datagrams on a flow, of any sizes; ``intended`` is None in the closed model."""
         self.left -= number
         if (number >= FEW and self.questions.equal) or isinstance(self.questions, Trains):
             first = int(self.flows.table[NEXT, flow])
@@ -116,7 +116,10 @@ class UdpSender:
                     self.refused(flow, error)
 
     def send(self, turn: Turn | Trains, flow: int, first: int, number: int, taken: int | None = None) -> None:
-        """Hand records to the kernel, all of them, or say what became of them; ``taken`` is a first call's answer."""
+        """Hand records to the kernel, and count those that it does not take.
+
+        ``taken`` is the result of a first call that was made already.
+        """
         done = 0
         while done < number:
             if taken is None:
@@ -126,7 +129,7 @@ class UdpSender:
                 done += taken
                 taken = None
                 continue
-            if error == errno.ECONNREFUSED:  # said of an earlier one, instead of sending this one
+            if error == errno.ECONNREFUSED:  # about an earlier datagram, reported instead of sending this one
                 self.tally.sent -= self._counting(flow, turn.sequences(flow, first + done, number - done))
                 self.refused(flow, OSError(error, "sendmmsg"))
                 return
@@ -139,17 +142,17 @@ class UdpSender:
             self.refused(flow, OSError(error, "sendmmsg"))
 
     def _counting(self, flow: int, sequences: list[int]) -> int:
-        """How many of a flow's datagrams are in the window."""
+        """Return how many of a flow's datagrams count."""
         return sum(self.account.counts(self.flows.due(self.flows.place(flow, n))) for n in sequences)
 
     def _not_sent(self, flow: int, sequence: int) -> None:
-        """End a datagram that the kernel had no room for."""
+        """Count a datagram that the full send buffer refused, and pause its flow."""
         self.flows.end(flow, sequence, "send_buffer_full")
         self.owe(flow, 1)
         self.pause[flow] = time.perf_counter_ns() + NO_ROOM
 
     def refused(self, flow: int, error: OSError) -> None:
-        """Count a refusal by ICMP for all that is under way on a flow. Raises LoadError for any other error."""
+        """Count all datagrams under way on a flow as refused by ICMP. Raises LoadError for other errors."""
         if error.errno in ROUTE and self.plan.gso:
             raise LoadError(
                 f"a train of datagrams of {self.questions.size} bytes cannot be sent to {self.address[0]}: "

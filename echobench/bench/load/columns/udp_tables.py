@@ -1,10 +1,9 @@
-"""Answers and what is sent next, in one table: a datagram that has come back is checked, stamped anew and sent again.
+"""Answers and next questions in one table: a datagram is checked, gets a new head, and is sent again.
 
-``recvmmsg`` fills records of the table, one socket after the other. What they ought to hold is known: on each flow the
-next answer is that to the next question. So what is expected is written beside it, from the flows' own columns
-(flows.py), and one comparison of two stretches of memory says that everything is as it should be: whose it is, which
-number it has, when it left, and every byte. Then the heads are written anew, and ``sendmmsg`` takes the same records.
-If anything differs, what has come on each flow is looked at alone, and if that differs, one by one.
+``recvmmsg`` fills records of the table, one socket after the other. The expected bytes are known, since on each flow
+the next answer belongs to the next question: they are written into a second table from the flows' columns (flows.py),
+and one comparison of memory checks flow, number, time and every byte. Then the records get new heads, and ``sendmmsg``
+sends them. If anything differs, each flow is compared alone, and if a flow differs, its datagrams one by one.
 """
 
 from __future__ import annotations
@@ -26,33 +25,33 @@ RECORDS: Final = 512  # datagrams in a turn
 MEMORY: Final = 4 << 20  # bytes for large datagrams, of which there are fewer in a turn
 
 Part = tuple[int, int, int]
-"""A flow, and from which record to which its datagrams lie."""
+"""A flow, its first record, and the record after its last."""
 
 _STEP: Final = np.int64(signed(STEP))
 MSG_TRUNC: Final = 0x20  # linux/socket.h: the datagram was longer than the room for it
 
 
 class Turn:
-    """A table of datagrams, and what is done with it in one turn."""
+    """A table of datagrams that are received, checked and sent again in one turn."""
 
     def __init__(self, flows: Flows) -> None:
         self.flows = flows
         self.size = flows.size(0)
         self.equal = len(flows.sizes) == 1
-        """Whether all datagrams have one size; if not, columns are of no use here."""
+        """Whether all datagrams have one size; if not, they are handled one by one."""
         largest = int(flows.sizes.max())
-        # Answers that are longer than what was sent are cut off, and the header's flags say so.
+        # The kernel cuts longer answers, and sets MSG_TRUNC in the header's flags.
         self._room = largest
         self.count = min(RECORDS, MEMORY // largest)
         self._table: Any = None
         self._came: Any = None
         self._places: Any = None
         self.heads: Any = None
-        """The heads of what :meth:`check` has taken, as sent."""
+        """The heads, as sent, of the answers that :meth:`check` accepted."""
         self._payload = Table(self._room, self.count)
         self._bytes = np.asarray(self._payload.bytes)
         self._rows = self._bytes.reshape(self.count, self._room)
-        # Datagrams need not be aligned: so heads are columns of bytes.
+        # Datagrams need not be aligned, so heads are columns of bytes.
         self._heads = as_one(self._rows[:, :HEADER])
         self._counting = np.arange(self.count)
         self._expected = np.tile(np.frombuffer(pattern(largest), np.uint8), self.count)
@@ -67,15 +66,14 @@ class Turn:
             headers.base[i] = self._payload.address_at(i)
         headers.size[:] = constant("Q", self._room, self.count)
         headers.controllen[:] = constant("Q", 0, self.count)
-        # The kernel writes nothing into these that it would read again: no name, no control data.
+        # The kernel writes no name and no control data, so the headers stay as they are.
         headers.remember(nothing=True)
         return headers
 
     def check(self, parts: list[Part]) -> bool:
-        """Whether all that came is the next answer on its flow, and right; if so, take it.
+        """Whether every datagram is the next answer of its flow, and right; if so, accept them all.
 
-        ``parts`` lie one after the other. In each line of ``table`` is one number for each datagram; in ``rows`` what
-        is expected, and then what is sent next.
+        ``parts`` lie one after the other.
         """
         if not self.equal:
             return False
@@ -87,7 +85,7 @@ class Turn:
         flows = self.flows
         which = np.array([flow for flow, _, _ in parts])
         columns = flows.table.take(which, axis=1)
-        # A place still holds what was answered or given up: so nobody may get more answers than were awaited.
+        # Places keep answered datagrams, which would match a duplicate: no flow may get more answers than it awaits.
         if (columns[NEXT] - columns[AWAITED] < per_part).any():
             return False
         columns[: NEXT + 1] -= np.cumsum(per_part) - per_part
@@ -106,26 +104,26 @@ class Turn:
         return True
 
     def _same(self, first: int, end: int) -> bool:
-        """Compare what came with what is expected."""
+        """Compare the received bytes with the expected ones."""
         self._expected_heads[first:end] = self._came
         a, b = first * self._room, end * self._room
         same: bool = self._bytes[a:b].tobytes() == self._expected[a:b].tobytes()
         return same
 
     def sent(self) -> Any:
-        """Give when the answered ones were sent; after :meth:`check`."""
+        """Return when the answered datagrams were sent; after :meth:`check`."""
         return self.heads[:, 1].view(np.int64)
 
     def intended(self) -> Any:
-        """Give when the answered ones were due; after :meth:`check`."""
+        """Return when the answered datagrams were due; after :meth:`check`."""
         return self.flows.intended[self._places[AWAITED]]
 
     def owed(self) -> tuple[Any, Any]:
-        """Give flows, and how many answers of each have been taken; after :meth:`check`."""
+        """Return the flows, and how many answers of each were accepted; after :meth:`check`."""
         return self._which, self._per_part
 
     def again(self, first: int, end: int) -> int:
-        """Make the next questions of what was answered, and return the time that they bear; after :meth:`check`."""
+        """Turn the answers into the next questions; return the time in their heads. After :meth:`check`."""
         flows, table, places = self.flows, self._table, self._places[NEXT]
         flows.table[NEXT, self._which] += self._per_part
         if flows.gaps:
@@ -134,7 +132,7 @@ class Turn:
         heads[:, 0] = (table[NEXT] * _STEP + table[NAME]).view(np.uint64)
         flows.state[places] = OUT
         flows.under_way += len(places)
-        now = time.perf_counter_ns()  # as late as can be: they are sent as soon as it is written
+        now = time.perf_counter_ns()  # as late as possible: they are sent next
         heads[:, 1] = now
         flows.whole_heads[places] = self._came
         self._heads[first:end] = self._came
@@ -151,14 +149,14 @@ class Turn:
         return [sequence(self.flows.first + flow, name) for name in names]
 
     def each(self, record: int) -> Iterator[bytes]:
-        """Give the datagram of a record that was received."""
+        """Yield the datagram of a received record."""
         data = bytes(self._rows[record, : self._length[record]])
-        # Where there was more than what was sent, it is no right answer.
+        # An answer that was cut is longer than the question: make it differ.
         yield data + b"?" if self.incoming.flags[record] & MSG_TRUNC else data
 
 
 class Questions(Turn):
-    """A table of datagrams that are no answers' successors: the first of a flow, and all in the open model."""
+    """A table of datagrams that replace no answer: a flow's first ones, and all of the open model."""
 
     def __init__(self, flows: Flows) -> None:
         super().__init__(flows)
@@ -167,10 +165,10 @@ class Questions(Turn):
         self._made = np.zeros((self.count, 2), np.uint64)
 
     def fill(self, flow: int, number: int, intended: Any) -> tuple[int, int]:
-        """Make ``number`` datagrams of one flow, ``most`` of them at most.
+        """Make ``number`` (up to ``most``) datagrams of one flow.
 
-        ``intended`` is a column of times, or None if they are due when they are sent. Returns how many records they
-        take, and the time that they bear.
+        ``intended`` is a column of times, or None if they are due when they are sent. Return how many records they
+        take, and the time in their heads.
         """
         flows = self.flows
         begin = int(flows.table[NEXT, flow])
@@ -191,7 +189,7 @@ class Questions(Turn):
         return number, now
 
     def fill_unheeded(self, flow: int, begin: int, number: int, now: int) -> int:
-        """Make datagrams whose answers nobody waits for; returns how many records they take."""
+        """Make datagrams whose answers are not read; return how many records they take."""
         name = np.int64(signed((int(self.flows.table[NAME, flow]) + begin * STEP) & U64))
         heads = self._made[:number]
         heads[:, 0] = (self._counting[:number] * _STEP + name).view(np.uint64)
@@ -200,5 +198,5 @@ class Questions(Turn):
         return number
 
     def datagrams(self, records: int) -> int:
-        """How many datagrams are in the first so many records that were made."""
+        """Return how many datagrams the first ``records`` records hold."""
         return records

@@ -1,11 +1,11 @@
-"""Trains of datagrams (UDP_SEGMENT out, UDP_GRO in): each is one stretch of memory, sent and compared as a whole.
+"""Trains of datagrams (UDP_SEGMENT out, UDP_GRO in), each sent and compared as one piece of memory.
 
-Each flow has its datagrams one behind the other, in the places that flows.py has for them. A train is sent from there.
-What comes back has to be the same bytes from where the last train ended: one comparison for some fifty datagrams. Then
-their heads are written anew, and they are sent again.
+A flow's datagrams lie one after the other, in the places that flows.py has for them, and a train is sent from there.
+The answer has to be the same bytes, from where the last train ended: one comparison for some fifty datagrams. Then they
+get new heads and are sent again.
 
-Mostly a train comes back as it left (:meth:`Trains.returned`), and then all its datagrams are one event: of one length,
-sent at one time. If the kernel has joined them otherwise, :meth:`Trains.check` still finds them, by their places.
+Mostly a train comes back as it left (:meth:`Trains.returned`); then all its datagrams are one event, of one length and
+one time. If the kernel has joined them differently, :meth:`Trains.check` still finds them by their places.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from ..flows import ANSWERED, AWAITED, GIVEN_UP, NAME, NEXT, OUT, Flows
 from ..payload import STEP, U64, pattern, sequence
 
 RECORDS: Final = 64  # trains in a turn
-ROOM: Final = 1 << 16  # bytes; a train is no longer than what UDP's length field can say
+ROOM: Final = 1 << 16  # bytes; UDP's length field has 16 bits
 LONGEST: Final = 65507  # bytes in a train
 SEGMENTS: Final = 64  # datagrams in a train; newer kernels take 128 (linux/udp.h, UDP_MAX_SEGMENTS)
 
 _SEGMENT: Final = HEAD.size + 8  # CMSG_SPACE of a u16
-STRETCHES: Final = 4096  # that are remembered; a window that is sent again and again needs two for each flow
+STRETCHES: Final = 4096  # remembered; a window that is sent again and again needs two for each flow
 
 
 class Piece(NamedTuple):
-    """Places one behind the other from which a train is sent, and what a header says of it."""
+    """Consecutive places from which a train is sent, and the values of its header."""
 
     number: int
     address: int
@@ -46,7 +46,7 @@ class Piece(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Places one behind the other, and views of what flows.py keeps of them: to make one takes a while."""
+    """Consecutive places, and views of their columns in flows.py; kept, because making one is slow."""
 
     first: int
     end: int
@@ -62,7 +62,7 @@ class Train(NamedTuple):
     begin: int
     """The sequence number of its first datagram."""
     sent: int
-    """When, as all its heads say."""
+    """When it was sent; all its heads have this time."""
     piece: Piece
 
 
@@ -79,7 +79,7 @@ class Trains:
         whole = np.asarray(self._places.bytes)
         whole.reshape(number, -1)[:] = np.frombuffer(pattern(self.size), np.uint8)
         flows.heads = np.ndarray((number, 2), np.uint64, whole, 0, (self.size, 8))  # where they are sent from
-        # Of a bytearray one can ask what a part of it starts with, which compares without a copy; not of a mapping.
+        # A bytearray, because its startswith() compares a part without a copy; a mapping has no such method.
         self._came = bytearray(RECORDS * (ROOM + SKEW))
         self._records = Table(ROOM + SKEW, RECORDS, self._came)
         self.incoming, self.outgoing = Headers(RECORDS, None, self._records), Headers(RECORDS, None, None)
@@ -94,11 +94,11 @@ class Trains:
             self._steps = np.arange(self.most, dtype=np.uint64) * np.uint64(STEP)
         self._answered: list[tuple[int, int]] = []
         self._stretches: dict[tuple[int, int], Stretch] = {}
-        # Trains under way, oldest first, and such as have been lost; as many as a flow has places is more than enough.
+        # Trains under way and lost ones, oldest first; a flow never has more of them than places.
         self._left: list[deque[Train]] = [deque(maxlen=flows.places) for _ in range(flows.count)]
 
     def returned(self, flow: int, number: int) -> list[Train]:
-        """Take the trains in the first so many records if they came back as they left and in this order; or []."""
+        """Accept the trains of the first ``number`` records if they came back as they left; [] if not."""
         flows, left, length, came = self.flows, self._left[flow], self.incoming.length, self._came
         awaited = int(flows.table[AWAITED, flow])
         while left and left[0].begin < awaited:
@@ -127,9 +127,9 @@ class Trains:
         return back
 
     def check(self, flow: int, first: int, end: int) -> int:
-        """Whether what came is the next answers on its flow, and right; if so, take them, and return how many.
+        """Accept a flow's records if they are its next answers, and right; return how many datagrams.
 
-        0 is no.
+        0 means that something differs, and nothing was accepted.
         """
         flows, size, came, sent = self.flows, self.size, self._came, self._places.bytes
         awaited = int(flows.table[AWAITED, flow])
@@ -158,19 +158,19 @@ class Trains:
         return total
 
     def sent(self) -> Any:
-        """Give when the answered ones were sent; after :meth:`check`."""
+        """Return when the answered datagrams were sent; after :meth:`check`."""
         times = [self.flows.heads[a:b, 1] for a, b in self._answered]
         return np.concatenate(times).view(np.int64)
 
     def intended(self) -> Any:
-        """Give when the answered ones were due; after :meth:`check`."""
+        """Return when the answered datagrams were due; after :meth:`check`."""
         return np.concatenate([self.flows.intended[a:b] for a, b in self._answered])
 
     def fill(self, flow: int, number: int, intended: Any) -> tuple[int, int]:
-        """Make ``number`` datagrams of one flow, ``most`` of them at most.
+        """Make ``number`` (up to ``most``) datagrams of one flow.
 
-        ``intended`` is a column of times, or None if they are due when they are sent. Returns how many trains they
-        are, and the time that they bear.
+        ``intended`` is a column of times, or None if they are due when they are sent. Return how many trains they
+        are, and the time in their heads.
         """
         flows, outgoing = self.flows, self.outgoing
         begin = int(flows.table[NEXT, flow])
@@ -198,13 +198,13 @@ class Trains:
                 outgoing.size[records] = piece.length
                 outgoing.controllen[records] = piece.controllen
                 records += 1
-                if flows.window:  # only in the closed model are they looked for
+                if flows.window:  # only the closed model looks for them
                     self._left[flow].append(Train(begin, now, piece))
                     begin += piece.number
         return records, now
 
     def fill_unheeded(self, flow: int, begin: int, number: int, now: int) -> int:
-        """Make datagrams whose answers nobody waits for; returns how many trains they are."""
+        """Make datagrams whose answers are not read; return how many trains they are."""
         flows = self.flows
         flows.table[NEXT, flow] = begin
         records, _ = self.fill(flow, number, None)
@@ -212,12 +212,12 @@ class Trains:
         return records
 
     def datagrams(self, records: int) -> int:
-        """How many datagrams are in the first so many trains that were made."""
+        """Return how many datagrams the first ``records`` trains hold."""
         sizes: list[int] = self.outgoing.size[:records].tolist()
         return sum(sizes) // self.size
 
     def sequences(self, flow: int, first: int, number: int) -> list[int]:
-        """Give the sequence numbers of a flow's datagrams in trains that were to be sent."""
+        """Return the sequence numbers of a flow's datagrams in trains that were made."""
         flows = self.flows
         found: list[int] = []
         for record in range(first, first + number):
@@ -227,7 +227,7 @@ class Trains:
         return found
 
     def each(self, record: int) -> Iterator[bytes]:
-        """Give the datagrams of a train that was received."""
+        """Yield the datagrams of a received train."""
         length = self.incoming.length[record]
         at = record * (ROOM + SKEW)
         segment = self._segment(record) or max(1, length)
@@ -235,7 +235,7 @@ class Trains:
             yield bytes(self._came[at + begin : at + min(begin + segment, length)])
 
     def _stretch(self, first: int, end: int) -> Stretch:
-        """Give views of places one behind the other, which are sent as few trains, all of one length but the last."""
+        """Return consecutive places as few trains, all of one length but the last."""
         if (known := self._stretches.get((first, end))) is not None:
             return known
         flows, size = self.flows, self.size
@@ -257,7 +257,7 @@ class Trains:
         return length == self.size or self.incoming.control_memory[at : at + len(self._joined)] == self._joined
 
     def _segment(self, record: int) -> int:
-        """How large the datagrams of a train are; 0 if it is a single one."""
+        """Return the size of a train's datagrams; 0 if it is a single one."""
         used = self.incoming.controllen[record]
         for level, kind, value in split(self.incoming.control_memory[CONTROL * record : CONTROL * record + used]):
             if (level, kind) == (SOL_UDP, UDP_GRO):
@@ -265,7 +265,7 @@ class Trains:
         return 0
 
     def _runs(self, flow: int, begin: int, number: int) -> list[tuple[int, int]]:
-        """Give the places of consecutive datagrams, in one run, or in two where the ring begins anew."""
+        """Return the places of consecutive datagrams: one run, or two where the ring wraps around."""
         flows = self.flows
         base, at = flow * flows.places, begin & flows.mask
         if at + number <= flows.places:

@@ -1,1 +1,1 @@
-"""The load engine for every platform, on Twisted; also TLS, and connections that come and go."""
+"""The load engine for every platform, on Twisted; it also has TLS and the connect model."""

@@ -1,4 +1,4 @@
-"""Our side of TLS: whom we trust, and which name the server has to show."""
+"""The client's side of TLS: trust roots, and the name that the certificate must have."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", r
 
 
 def connection_creator(plan: Plan) -> Any:
-    """Give what makes the TLS side of each connection. Raises LoadError."""
+    """Return Twisted's creator of client TLS connections for a plan. Raises LoadError."""
     name = plan.server_name or plan.host
     if plan.insecure:
         return Unverified(name)
@@ -31,15 +31,15 @@ def connection_creator(plan: Plan) -> Any:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class Unverified:
-    """Takes any certificate; the server is still told which name we want (RFC 6066, section 3)."""
+    """Accepts any certificate; still sends the server's name (RFC 6066, section 3)."""
 
     def __init__(self, name: str) -> None:
-        # Section 3 allows no addresses there.
+        # Section 3 does not allow addresses as names.
         self._name = None if isIPAddress(name) or isIPv6Address(name.partition("%")[0]) else name.encode("idna")
         self._context = CertificateOptions(verify=False).getContext()
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        """Make one."""
+        """Make the TLS side of one connection."""
         connection = SSL.Connection(self._context, None)
         if self._name is not None:
             connection.set_tlsext_host_name(self._name)

@@ -1,8 +1,8 @@
-"""Load that is connections: connect, send a message, have it back whole, close; and again.
+"""The connect model: connect, send a message, receive it whole, close; and again.
 
-Such a cycle is a message: it is sent when it connects, and its latency runs from then. We close by a reset (SO_LINGER
-of 0), so that no TIME_WAIT, which lasts a minute, uses up the ports; the server sees a connection that was reset after
-its answer was taken. A cycle that is not over within the run's time-out is given up, and its flow begins another.
+Such a cycle counts as one message; its latency runs from the start of the connect. The client closes with a reset
+(SO_LINGER of 0), because TIME_WAIT, which lasts a minute, would use up the ports; the server sees a reset after its
+answer was read. A cycle that takes longer than the run's time-out is given up, and its flow begins another.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .offer import MILLISECOND, NEVER, PAUSE, Offer
 
 
 class Cycle(Connection):
-    """One connection, for one message of one flow. Its books are the flow's."""
+    """One connection, for one message of one flow."""
 
     def __init__(self, room: Connect, index: int, data: bytes, begun: int) -> None:
         self.room, self.index, self.data, self.begun = room, index, data, begun
@@ -26,26 +26,26 @@ class Cycle(Connection):
         self.transport.write(self.data)
 
     def dataReceived(self, data: bytes) -> None:
-        """Check what has come back; close when it is whole, or wrong."""
+        """Check the answer; close when it is whole, or wrong."""
         self.room.received(self, data)
 
     def ended(self, why: BaseException) -> None:
-        """Begin another one: only now is the source port free for it."""
+        """Begin the next cycle: only now is its source port free."""
         self.room.ended(self, why)
 
 
 class Probe(Connection):
-    """A connection before the run, to learn whether there can be any; it does not count."""
+    """A connection before the run that shows whether the server accepts any; it does not count."""
 
     def __init__(self, room: Connect) -> None:
         self.room = room
 
     def established(self) -> None:
-        """Be content."""
+        """Close: the server accepts connections."""
         self.abort()
 
     def ended(self, why: BaseException) -> None:
-        """Tell how it was."""
+        """Report the outcome."""
         self.room.probed(self, why)
 
 
@@ -57,18 +57,18 @@ class Connect(Offer):
     _cycles: dict[int, Cycle]
 
     def open(self) -> None:
-        """Begin to try whether the server can be connected to."""
+        """Start the probe."""
         self._dialer = Dialer(self.plan, self.address, self.reactor)
         self._dialer.dial(Probe(self), self.share.first_flow)
         self._cycles, self._streams = {}, []
 
     @property
     def opened(self) -> bool:
-        """Whether that has been tried."""
+        """Whether the probe is over."""
         return self._probed
 
     def probed(self, probe: Probe, why: BaseException) -> None:
-        """Be told how that was."""
+        """Take the probe's outcome; fail the run if it did not connect."""
         self._probed = True
         if not probe.up:
             self.fail(self._dialer.failure(self.share.first_flow, why))
@@ -82,7 +82,7 @@ class Connect(Offer):
             self._start(index)
 
     def turn(self, now: int) -> int:
-        """Give up what takes too long."""
+        """Give up cycles that take longer than the time-out."""
         if now < self._next_look:
             return self._next_look
         timeout = int(self.plan.timeout * SECOND)
@@ -94,7 +94,7 @@ class Connect(Offer):
         return self._next_look if self._cycles else NEVER
 
     def received(self, cycle: Cycle, data: bytes) -> None:
-        """Check what has come back."""
+        """Check bytes of an answer."""
         stream, now = self._streams[cycle.index], self.account.now()
         if not stream.under_way:  # given up, and on its way out
             return
@@ -106,7 +106,7 @@ class Connect(Offer):
         self.account.worked(whole or 0, now, self.account.now())
 
     def ended(self, cycle: Cycle, why: BaseException) -> None:
-        """Be told that a connection is no more, or never was."""
+        """Count a connection that has ended, or could not be made, and begin the next cycle."""
         stream = self._streams[cycle.index]
         del self._cycles[cycle.index]
         if self._closing:
@@ -128,11 +128,11 @@ class Connect(Offer):
 
     @property
     def idle(self) -> bool:
-        """Whether no cycle is going on."""
+        """Whether no cycle is under way."""
         return not self._cycles
 
     def finish(self) -> None:
-        """Count what has not come back."""
+        """Count messages that have not come back as unanswered."""
         for stream in self._streams:
             stream.lost("unanswered")
 

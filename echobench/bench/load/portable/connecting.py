@@ -1,4 +1,4 @@
-"""Making connections with Twisted: bound where they should be, with or without TLS, and never waited for too long."""
+"""Connections with Twisted: bound to the plan's sources, with or without TLS, with time limits."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from ..sources import binding, check_family
 from .client_tls import connection_creator
 
 TIMEOUT: Final = 5.0  # seconds for a connection, and as many for its TLS handshake
-AT_A_TIME: Final = 64  # connections that are being made at once: no listen queue is shorter than Twisted's 50 by much
+AT_A_TIME: Final = 64  # connections being made at once: listen queues are seldom much shorter than Twisted's 50
 
 
 @implementer(IHandshakeListener)
 class Connection(Protocol):
-    """A connection to the server: ``up`` from when it can be used, and ended exactly once, even if it never was."""
+    """A connection to the server: ``up`` once it can be used; it ends exactly once, even if it was never up."""
 
     transport: Any
     up = False
     over = False
     reactor: Any = None
-    """Set if there is to be a TLS handshake, which has its own time."""
+    """Set if there will be a TLS handshake, which has a time limit of its own."""
     connector: Any = None
     _timer: Any = None
 
     def established(self) -> None:
-        """Be told that the connection can be used."""
+        """Called when the connection can be used."""
 
     def ended(self, why: BaseException) -> None:
-        """Be told that it is no more, or could not be made."""
+        """Called when the connection has ended, or could not be made."""
 
     def abort(self) -> None:
-        """End it now, by a reset, so that no TIME_WAIT keeps the port (SO_LINGER of 0, which Twisted's abort sets)."""
+        """Close with a reset, so that no TIME_WAIT keeps the port (Twisted's abort sets SO_LINGER of 0)."""
         if self.over:
             return
         if self.transport is not None:
@@ -51,7 +51,7 @@ class Connection(Protocol):
                 self.connector.stopConnecting()
 
     def connectionMade(self) -> None:
-        """Go on to TLS, or be ready."""
+        """Start the time limit of the TLS handshake; without TLS, the connection is up."""
         with contextlib.suppress(OSError):  # it may have been reset already
             self.transport.setTcpNoDelay(True)
         if self.reactor is not None:
@@ -60,13 +60,13 @@ class Connection(Protocol):
             self.handshakeCompleted()
 
     def handshakeCompleted(self) -> None:
-        """Be ready."""
+        """Note that the connection is up."""
         self._cancel()
         self.up = True
         self.established()
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
-        """Be over, if it was not; what Twisted reports of a connection that never came to be ends here too."""
+        """End once; failed attempts to connect come here too."""
         self._cancel()
         if not self.over:
             self.over = True
@@ -93,7 +93,7 @@ class Dialer:
         self._creator = connection_creator(plan) if plan.transport == "tls" else None
 
     def dial(self, connection: Connection, flow: int) -> None:
-        """Begin to connect, as a flow of the run."""
+        """Begin to connect a flow of the run."""
         factory: Any = _Attempt(connection)
         if self._creator is not None:
             connection.reactor = self._reactor
@@ -104,7 +104,7 @@ class Dialer:
         )
 
     def failure(self, flow: int, why: BaseException) -> LoadError:
-        """Say why a connection could not be made."""
+        """Return the error of a connection that could not be made."""
         return connect_failure(self._plan, flow, why, TIMEOUT)
 
 
@@ -122,7 +122,7 @@ class _Attempt(ClientFactory):
 
 
 class Opener:
-    """Makes many connections, some at a time; ``done`` when all are up or one has failed."""
+    """Makes many connections, a few at a time; ``done`` when all are up."""
 
     def __init__(self, number: int, start: Callable[[int], None]) -> None:
         self._start = start
@@ -130,12 +130,12 @@ class Opener:
         self._left = number
 
     def begin(self) -> None:
-        """Start the first ones."""
-        for _, index in zip(range(AT_A_TIME), self._waiting, strict=False):  # in the other order zip would lose one
+        """Start the first connections."""
+        for _, index in zip(range(AT_A_TIME), self._waiting, strict=False):  # swapped, zip would drop an index
             self._start(index)
 
     def one_is_up(self) -> None:
-        """Start another one."""
+        """Start the next connection."""
         self._left -= 1
         if (index := next(self._waiting, None)) is not None:
             self._start(index)

@@ -1,11 +1,12 @@
 """The engine that runs everywhere: load through Twisted's own transports, on the best reactor that the platform has.
 
-It works message by message, so it is many times slower than ``columns``, and is there for the systems that have no
-other, for TLS, and to check the other against. A reactor runs once, so a process can make one run with it.
+It handles one message at a time, so it is many times slower than ``columns``. It serves systems that have no other
+engine, TLS and the connect model, and as a second opinion on ``columns``. A reactor runs only once, so a process can
+make one run with it.
 
-A message that is due within less than the reactor's timers can tell (epoll_wait(2) counts in milliseconds) is waited
-for by turning, without sleeping: the schedule is kept to some 10 µs, at the price of processor time that is not work
-and does not count as ``busy``.
+If the next message is due sooner than the reactor's timers can tell (epoll_wait(2) counts in milliseconds), the engine
+spins instead of sleeping: this keeps the schedule to some 10 µs, and costs processor time that is not work and does not
+count as ``busy``.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class PortableLoad:
 
     @staticmethod
     def unavailable(share: Share) -> str | None:
-        """Say what Twisted's transports cannot do."""
+        """Return what Twisted's transports cannot do; None if they can run this share."""
         if share.plan.gso:
             return "the portable engine sends datagrams one by one and knows no --gso: leave it out, or use columns"
         return None
@@ -109,7 +110,7 @@ class PortableLoad:
         globalLogPublisher.removeObserver(self._faults)
 
     def _turn(self) -> None:
-        """Do what is due, and see to it that this is called again in time; a fault in it must not leave us waiting."""
+        """Do what is due, and schedule the next turn; a fault ends the run, which would wait for ever."""
         try:
             wait = self._work()
         except Exception as error:  # noqa: BLE001
@@ -121,7 +122,7 @@ class PortableLoad:
             self._reactor.callLater(wait, self._turn)
 
     def _work(self) -> float | None:
-        """Do what is due; returns how many seconds that was enough for, None if all is over."""
+        """Do what is due; return the seconds until the next turn, None if the run is over."""
         now = time.perf_counter_ns()
         offer, window = self._offer, self._window
         assert offer is not None
@@ -155,8 +156,8 @@ class PortableLoad:
             self._failure = error
 
     def _overhear(self, error: BaseException) -> None:
-        """Take what Twisted catches and only logs: a run with a fault in it must not end as if it had none."""
-        if isinstance(error, OSError):  # of a UDP socket, which an ICMP message has told
+        """Fail the run on an error that Twisted catches and only logs."""
+        if isinstance(error, OSError):  # of a UDP socket, reported by an ICMP message
             plan = self._share.plan
             error = LoadError(f"{plan.host} port {plan.port} cannot be reached any more: {error.strerror}")
         self._fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
@@ -164,12 +165,12 @@ class PortableLoad:
 
 @implementer(ILogObserver)
 class Faults:
-    """Tells of each failure that is logged."""
+    """A log observer that passes on each logged failure."""
 
     def __init__(self, tell: Callable[[BaseException], None]) -> None:
         self._tell = tell
 
     def __call__(self, event: LogEvent) -> None:
-        """Look at what is logged."""
+        """Pass on the event's failure, if it has one."""
         if "log_failure" in event:
             self._tell(event["log_failure"].value)

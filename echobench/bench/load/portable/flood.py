@@ -1,6 +1,6 @@
-"""Load one way: datagrams as fast as they go, for nobody to answer.
+"""The flood model: datagrams one way, as fast as the socket takes them.
 
-What is sent counts as ``sent`` and, there being no answer, as ``unanswered``; answers are read and thrown away.
+A sent datagram counts as ``sent`` and ``one_way``; answers are read and thrown away.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..window import SECOND
 from .offer import MILLISECOND, PAUSE
 from .sockets import Endpoint, UDPOffer
 
-FOR: Final = 2 * MILLISECOND  # how long we send before the reactor may read what nobody wants
+FOR: Final = 2 * MILLISECOND  # nanoseconds of sending before the reactor may read the answers
 BATCH: Final = 64
 
 
@@ -22,7 +22,7 @@ class Flood(UDPOffer):
     _next = 0
 
     def begin(self) -> None:
-        """Count each flow's messages."""
+        """Start each flow's sequence numbers."""
         self._sizes = self.plan.sizes().tolist()
         self._sequence = [0] * self.share.flows
         self._pause_until = [0] * self.share.flows
@@ -33,14 +33,14 @@ class Flood(UDPOffer):
         while now < until and now < self.account.window.last and not self.spent:
             went = self._batch(now)
             now = self.account.now()
-            if not went:  # no room, or nobody wants any: time for others
+            if not went:  # the send buffer is full, or every flow pauses
                 return now + MILLISECOND
             self.account.worked(went, began, now)
             began = now
         return now
 
     def _batch(self, now: int) -> int:
-        """Send some; returns how many went."""
+        """Send up to ``BATCH`` datagrams; return how many the kernel took."""
         went = 0
         for _ in range(BATCH):
             flow = self._next % self.share.flows
@@ -69,14 +69,14 @@ class Flood(UDPOffer):
         return endpoint.send(message(self.share.first_flow + flow, sequence, now, size))
 
     def received(self, flow: int, data: bytes) -> None:
-        """Throw it away."""
+        """Throw the answer away."""
 
     def refused(self, flow: int) -> None:
-        """Go on with that flow a little later."""
+        """Pause the flow."""
         if hasattr(self, "_pause_until"):
             self._pause_until[flow] = self.account.now() + int(PAUSE * SECOND)
 
     @property
     def idle(self) -> bool:
-        """Nothing is waited for."""
+        """Always True: no answer is waited for."""
         return True

@@ -1,4 +1,4 @@
-"""What the portable engine's kinds of load have in common: each offers messages, and knows what is under way."""
+"""The base of the portable engine's models: each offers messages, and knows what is under way."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..schedule import Schedule
 
 NEVER: Final = (1 << 63) - 1
 MILLISECOND: Final = 1_000_000
-SLICE: Final = 512  # messages that are sent before the reactor may read
-PAUSE: Final = 0.01  # seconds after which a flow that was refused goes on
+SLICE: Final = 512  # messages sent before the reactor may read
+PAUSE: Final = 0.01  # seconds that a refused flow pauses
 
 
 class Offer:
-    """A kind of load. The engine calls ``open``, ``begin``, ``turn`` again and again, ``finish`` and ``close``."""
+    """A model of load. The engine calls ``open``, ``begin``, ``turn`` repeatedly, ``finish`` and ``close``."""
 
     account: Account
 
@@ -27,42 +27,42 @@ class Offer:
         self.share, self.plan, self.address = share, share.plan, address
         self.tally, self.reactor = tally, reactor
         self.fail = fail
-        """Ends the run with an error; may be called from anywhere under the reactor, and more than once."""
+        """Ends the run with an error; may be called from any reactor callback, and more than once."""
         self._left = share.count
 
     @property
     def opened(self) -> bool:
-        """Whether all is open that has to be before the run."""
+        """Whether everything that the run needs is open."""
         return True
 
     @property
     def spent(self) -> bool:
-        """Whether as many messages as the run has in all were begun."""
+        """Whether all messages of a run with a count have been begun."""
         return self._left == 0
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way, nor due, after the last message was."""
+        """Whether nothing is under way or still due, so that the run can end."""
         raise NotImplementedError
 
     def open(self) -> None:
-        """Begin to open what has to be open. Raises LoadError."""
+        """Begin to open the sockets. Raises LoadError."""
 
     def begin(self) -> None:
-        """Start; ``account`` is there."""
+        """Start to offer load; ``account`` is set by now."""
 
     def turn(self, now: int) -> int:
-        """Do what is due now, and say when to be called again at the latest; ``now`` is at once."""
+        """Do what is due; return the time of the next call at the latest (``now``: at once)."""
         return NEVER
 
     def finish(self) -> None:
-        """Count what is under way as what it is now that nobody waits any longer."""
+        """Count messages still under way; the run waits for them no longer."""
 
     def close(self) -> None:
-        """Close everything; the reactor runs on until that is done."""
+        """Close all sockets; the reactor runs on until that is done."""
 
     def take(self, now: int) -> bool:
-        """Take leave to begin one more message, where it is not a schedule that says so."""
+        """Ask to begin one more message, in models without a schedule; False when the run has enough."""
         if now >= self.account.window.last or self._left == 0:
             return False
         if self._left is not None:
@@ -70,65 +70,65 @@ class Offer:
         return True
 
     def not_sent(self, intended: int) -> None:
-        """Count what was due and is not to be sent any more."""
+        """Count a message that was due and will not be sent."""
         self.account.began(intended)
         self.account.ended(intended, "not_sent")
 
 
 class Scheduled(Offer):
-    """A kind of load that has a timetable: what is due is sent, whatever is under way.
+    """A model with a schedule: it sends what is due, whatever is under way.
 
-    It comes before the class that knows what is under way: ``class OpenTCP(Scheduled, TCPLoad)``.
+    Put it before the class that sends: ``class OpenTCP(Scheduled, TCPLoad)``.
     """
 
     _timetable: Timetable | None = None
 
     def begin(self) -> None:
-        """Have a timetable."""
+        """Make the timetable."""
         super().begin()
         self._timetable = Timetable(self)
 
     @property
     def ahead(self) -> bool:
-        """Whether a message is still to come due."""
+        """Whether more messages will become due."""
         return self._timetable is not None and self._timetable.next() != NEVER
 
     @property
     def spent(self) -> bool:
-        """Whether the count is reached."""
+        """Whether the run's count has been reached."""
         return self._timetable is not None and self._timetable.spent
 
     def finish(self) -> None:
-        """Count also what was never reached."""
+        """Also count messages that were due and never sent."""
         super().finish()
         for intended in self._timetable.rest() if self._timetable is not None else ():
             self.not_sent(intended)
 
 
 class Timetable:
-    """What is due in an open model, up to the end of the window."""
+    """The schedule of an open model, up to the end of the run."""
 
     def __init__(self, offer: Offer) -> None:
         self._window = offer.account.window
         self._schedule = Schedule(offer.share, self._window.begin)
 
     def take(self, now: int) -> list[int]:
-        """Take what is due at ``now``, up to a bound."""
+        """Take the messages that are due at ``now``, ``SLICE`` at most."""
         due: list[int] = self._schedule.due(min(now, self._window.last - 1), SLICE).tolist()
         return due
 
     def next(self) -> int:
-        """When the next message is due; ``NEVER`` if that would be after the last one."""
+        """Return when the next message is due; ``NEVER`` after the last one."""
         upcoming = self._schedule.next_due()
         return upcoming if upcoming < self._window.last else NEVER
 
     @property
     def spent(self) -> bool:
-        """Whether the count is reached."""
+        """Whether the run's count has been reached."""
         return self._schedule.next_due() == NEVER
 
     def rest(self) -> list[int]:
-        """Take all that is left, the run being over."""
+        """Take all messages that are left when the run is over."""
         left: list[int] = []
         while self.next() != NEVER:
             left += self.take(NEVER)

@@ -1,4 +1,4 @@
-"""UDP sockets under load: each flow has a connected one, so that ICMP refusals get to it."""
+"""UDP sockets under load: one connected socket for each flow, which ICMP refusals reach."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ..failures import UNREACHABLE, too_long
 from ..sources import bind_failure, binding, check_family
 from .offer import Offer
 
-RECEIVE_BUFFER: Final = 1 << 22  # bytes; the kernel gives what it allows (net.core.rmem_max)
-MAX_DATAGRAM: Final = 65536  # Twisted cuts what is longer than 8,192 bytes unless told otherwise
+RECEIVE_BUFFER: Final = 1 << 22  # bytes; the kernel grants up to net.core.rmem_max
+MAX_DATAGRAM: Final = 65536  # bytes; Twisted's default cuts datagrams at 8,192
 NO_ROOM: Final = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
 
 
@@ -35,16 +35,16 @@ class Endpoint(DatagramProtocol):
         self.refusals = 0
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        """Hand over what has come; it is the server's, the socket being connected."""
+        """Hand over an answer; only the server's come, because the socket is connected."""
         self.room.received(self.flow, datagram)
 
     def connectionRefused(self) -> None:
-        """Be told of an ICMP message; by Twisted also from inside of a write, which has sent nothing then."""
+        """Count an ICMP refusal; Twisted also calls this from inside a write, which then has sent nothing."""
         self.refusals += 1
         self.room.refused(self.flow)
 
     def send(self, data: bytes) -> str:
-        """Send a datagram; says what became of it: ``sent``, ``send_buffer_full`` or ``refused``."""
+        """Send a datagram; return ``sent``, ``send_buffer_full`` or ``refused``."""
         before = self.refusals
         try:
             self.transport.write(data)
@@ -61,16 +61,16 @@ class Endpoint(DatagramProtocol):
 
 @implementer(IHalfCloseableDescriptor)
 class Port(udp.Port):
-    """Twisted's socket, but one that outlives a refusal.
+    """Twisted's UDP port, but it survives an ICMP refusal.
 
-    A socket to which ICMP has brought an error, and nothing to read, shows to poll and epoll as POLLERR alone, which
-    Twisted takes for the end of a connection: it closes the socket. What provides this interface is asked first.
+    A socket with an ICMP error and nothing to read shows POLLERR alone in poll and epoll. Twisted takes that for the
+    end of a connection and closes the socket, but first asks a port that provides IHalfCloseableDescriptor.
     """
 
     protocol: Endpoint
 
     def readConnectionLost(self, reason: Any) -> None:
-        """Take the error by reading, and read on."""
+        """Clear the error by reading, and read on."""
         self.doRead()
         if self.connected:
             self.startReading()
@@ -95,7 +95,7 @@ def listen(reactor: Any, number: int, endpoint: Endpoint, interface: str) -> Non
 
 
 class UDPOffer(Offer):
-    """What all models do: sockets."""
+    """The base of the UDP models: it opens and closes the sockets."""
 
     _dropped = 0
 
@@ -123,7 +123,7 @@ class UDPOffer(Offer):
                 raise self.unusable(error) from None
 
     def unusable(self, error: OSError) -> LoadError:
-        """Say why nothing can be sent."""
+        """Return the error for a socket that cannot send."""
         where = f"{self.plan.host} port {self.plan.port}"
         if error.errno == errno.EMSGSIZE:
             return too_long(self.plan)
@@ -132,15 +132,15 @@ class UDPOffer(Offer):
         return LoadError(f"nothing can be sent to {where}: {error.strerror}; a firewall of this machine may forbid it")
 
     def received(self, flow: int, data: bytes) -> None:
-        """Take an answer."""
+        """Called with each answer."""
         raise NotImplementedError
 
     def refused(self, flow: int) -> None:
-        """Take a refusal."""
+        """Called when ICMP says that the port is closed."""
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Ask the kernel what it dropped; the sockets must still be open."""
+        """Count what the kernel dropped at our sockets, as :meth:`close` has found."""
         self.tally.our_receive_buffer += self._dropped
 
     def close(self) -> None:

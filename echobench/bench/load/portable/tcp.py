@@ -1,4 +1,4 @@
-"""Load over TCP and TLS connections that stay: closed loop, and open loop."""
+"""Load over lasting TCP and TLS connections: the closed and the open model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..streams import Stream
 from .connecting import Connection, Dialer, Opener
 from .offer import NEVER, Offer, Scheduled
 
-MOST_MESSAGES: Final = 4096  # under way on one connection; what is due beyond that waits here, and its time runs
-MOST_BYTES: Final = 4 << 20  # as well
+MOST_MESSAGES: Final = 4096  # under way on one connection; further ones wait here, and their latency runs
+MOST_BYTES: Final = 4 << 20  # the same limit in bytes
 
 
 class Link(Connection):
@@ -22,20 +22,20 @@ class Link(Connection):
         self.room, self.index = room, index
         self.stream: Stream | None = None
         self.bytes = 0
-        """Sent and not come back."""
+        """Bytes under way: sent, and not come back."""
         self.held: deque[int] = deque()
-        """When each message was due that waits for others to come back."""
+        """When the messages were due that wait for room."""
 
     def established(self) -> None:
-        """Tell what it is to."""
+        """Report that the connection is up."""
         self.room.is_up(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Check what has come back, and go on."""
+        """Hand over what has come back."""
         self.room.received(self, data)
 
     def ended(self, why: BaseException) -> None:
-        """Tell what it was to."""
+        """Report the end of the connection."""
         self.room.lost(self, why)
 
     @property
@@ -53,7 +53,7 @@ class Link(Connection):
 
 
 class TCPLoad(Offer):
-    """What both models do."""
+    """The base of both models: connections, and what is under way on them."""
 
     _begun = _closing = False
     _links: Sequence[Link] = ()
@@ -74,7 +74,7 @@ class TCPLoad(Offer):
         return self._opener.done
 
     def begin(self) -> None:
-        """Have books for each connection."""
+        """Make a stream for each connection."""
         self._begun = True
         if not self._alive:
             self.fail(LoadError(f"{self.plan.host} port {self.plan.port} closes its connections at once: see its log"))
@@ -89,8 +89,8 @@ class TCPLoad(Offer):
         self._opener.one_is_up()
 
     def received(self, link: Link, data: bytes) -> None:
-        """Check what has come back."""
-        if link.stream is None:  # it speaks before it was spoken to
+        """Check bytes that have come back."""
+        if link.stream is None:  # the server sends first
             self.tally.unexpected += 1
             self.drop(link)
             return
@@ -105,16 +105,16 @@ class TCPLoad(Offer):
         self.account.worked(whole, now, self.account.now())
 
     def answered(self, link: Link, now: int) -> None:
-        """Go on, some messages having come back."""
+        """Called when messages have come back: send more."""
         raise NotImplementedError
 
     def drop(self, link: Link) -> None:
-        """Give up a connection on which nothing more can be told from anything."""
+        """Give up a connection after a wrong byte: nothing that follows could be matched."""
         self._forget(link)
         link.abort()
 
     def lost(self, link: Link, why: BaseException) -> None:
-        """Be told that a connection is no more, or never was."""
+        """Count a connection that has ended, or fail the run if it could not be made."""
         if not link.up:
             self.fail(self._dialer.failure(self.share.first_flow + link.index, why))
         elif not self._closing:
@@ -133,11 +133,11 @@ class TCPLoad(Offer):
 
     @property
     def idle(self) -> bool:
-        """Whether no connection waits for anything."""
+        """Whether no connection has a message under way, or one that waits."""
         return not any(link.held or (link.stream is not None and link.stream.under_way) for link in self._alive)
 
     def finish(self) -> None:
-        """Count what has not come back."""
+        """Count messages that have not come back, and those that were never sent."""
         for link in self._links:
             if link.stream is not None:
                 link.stream.lost("unanswered")
@@ -165,7 +165,7 @@ class ClosedTCP(TCPLoad):
             self.answered(link, self.account.now())
 
     def answered(self, link: Link, now: int) -> None:
-        """Send as many as there is room for."""
+        """Send as many messages as the window has room for."""
         stream = link.stream
         assert stream is not None
         parts = []
@@ -178,7 +178,7 @@ class ClosedTCP(TCPLoad):
 
 
 class OpenTCP(Scheduled, TCPLoad):
-    """Messages are sent when they are due, whatever is under way, on one connection after the other."""
+    """Sends messages when they are due, on one connection after the other."""
 
     _next = 0
 
@@ -199,11 +199,11 @@ class OpenTCP(Scheduled, TCPLoad):
         return self._timetable.next()
 
     def answered(self, link: Link, now: int) -> None:
-        """Send what waits."""
+        """Send messages that wait, as far as there is room."""
         while link.held and not link.full:
             link.send(link.held.popleft(), self.account.now())
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way, nor due."""
+        """Whether nothing is under way or still due."""
         return super().idle and not (self.ahead and self._alive)

@@ -1,4 +1,4 @@
-"""Load over UDP that waits for answers: closed loop and open loop."""
+"""Load over UDP that waits for answers: the closed and the open model."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from .sockets import UDPOffer
 
 
 class UDPLoad(UDPOffer):
-    """What the models do that wait for answers."""
+    """The base of both models: datagrams under way, and answers."""
 
     _flows: Flows | None = None
     _next_look = 0
 
     def begin(self) -> None:
-        """Have books."""
+        """Make the table of datagrams under way."""
         self._flows = Flows(self.plan, self.account, self.share.first_flow, self.share.flows)
 
     def turn(self, now: int) -> int:
-        """Give up what was sent too long ago."""
+        """Give up datagrams that are unanswered for longer than the time-out."""
         assert self._flows is not None
         if now >= self._next_look:
             self.given_up(self._flows.give_up(now))
@@ -26,7 +26,7 @@ class UDPLoad(UDPOffer):
         return self._next_look
 
     def received(self, flow: int, data: bytes) -> None:
-        """Find out what it answers."""
+        """Match an answer with its question, and count it."""
         if self._flows is None:
             self.tally.unexpected += 1
             return
@@ -36,7 +36,7 @@ class UDPLoad(UDPOffer):
         self.account.worked(1, now, self.account.now())
 
     def send(self, flow: int, intended: int) -> str:
-        """Send a datagram; says what became of it, as :meth:`Endpoint.send`."""
+        """Send a datagram; return what :meth:`Endpoint.send` returns."""
         assert self._flows is not None
         now = self.account.now()
         sequence = int(self._flows.table[NEXT, flow])
@@ -48,15 +48,15 @@ class UDPLoad(UDPOffer):
         return how
 
     def refused(self, flow: int) -> None:
-        """End all that is under way on a flow: which of them it was, ICMP says and Linux does not tell."""
+        """End all datagrams under way on a flow: Linux does not tell which one ICMP refused."""
         if self._flows is not None:
             self._flows.refuse(flow)
 
     def given_up(self, flows: list[int]) -> None:
-        """Be told of which flows a message each was given up."""
+        """Called with the flow of each datagram that was given up."""
 
     def gone(self, flow: int) -> None:
-        """Be told that a flow has one message less under way."""
+        """Called when a flow has one datagram less under way."""
 
     @property
     def idle(self) -> bool:
@@ -64,7 +64,7 @@ class UDPLoad(UDPOffer):
         return self._flows is None or not self._flows.under_way
 
     def finish(self) -> None:
-        """Count what has not come back."""
+        """Count datagrams that have not come back."""
         super().finish()
         if self._flows is not None:
             self._flows.finish()
@@ -82,24 +82,24 @@ class ClosedUDP(UDPLoad):
             self._fill(flow)
 
     def gone(self, flow: int) -> None:
-        """Send another one."""
+        """Send the next datagram of a flow."""
         self._under_way[flow] -= 1
         self._fill(flow)
 
     def given_up(self, flows: list[int]) -> None:
-        """Send another one for each."""
+        """Send the next datagram of each flow."""
         for flow in flows:
             self.gone(flow)
 
     def refused(self, flow: int) -> None:
-        """Go on with that flow a little later: a port that refuses must not be refused as fast as it goes."""
+        """Pause the flow: a closed port must not be sent to as fast as the loop can."""
         super().refused(flow)
         if self._flows is not None:
             self._under_way[flow] = 0
             self._pause(flow)
 
     def _fill(self, flow: int) -> None:
-        """Send as many as there is room for."""
+        """Send as many datagrams as the window has room for."""
         while not self._pausing[flow] and self._under_way[flow] < self.plan.window and self.take(self.account.now()):
             self._under_way[flow] += 1
             how = self.send(flow, self.account.now())
@@ -119,7 +119,7 @@ class ClosedUDP(UDPLoad):
 
 
 class OpenUDP(Scheduled, UDPLoad):
-    """Messages are sent when they are due, on one flow after the other."""
+    """Sends messages when they are due, on one flow after the other."""
 
     _next = 0
 
@@ -137,5 +137,5 @@ class OpenUDP(Scheduled, UDPLoad):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way, nor due."""
+        """Whether nothing is under way or still due."""
         return super().idle and not self.ahead
