@@ -4,8 +4,17 @@ A request (SQE) says what to do, a completion (CQE) says how it went. Any number
 system call, ``io_uring_enter``, and completions are simply there to be read. See io_uring(7) and linux/io_uring.h, from
 which the names and layouts here are.
 
-Neither memory barriers nor locks are needed: without SQPOLL the kernel reads requests only inside our own
-``io_uring_enter``, and with COOP_TASKRUN it writes completions only while this very thread is in the kernel.
+No memory barriers are needed, because only one thread ever reads or writes the rings: this one. Requests, and the
+tail behind them, are read inside our own ``io_uring_enter`` (there is no SQPOLL thread). Completions are written by
+this thread too, while it is in the kernel, and what a thread wrote itself it sees in order on every processor:
+
+* A request is first tried inside ``io_uring_enter``, and what it gives is written there.
+* One that has to wait is left with the socket's wait queue. A wake-up, on whatever processor, writes no completion: it
+  queues *task work* for the thread that made the request (io_poll_wake in io_uring/poll.c of Linux). That thread does
+  the work whenever it leaves the kernel, from any system call or interrupt. COOP_TASKRUN only spares it the interrupt.
+* Worker threads (io-wq) would write completions from elsewhere. Nothing of ours gets that far: a multishot request is
+  never run there (io_wq_submit_work in io_uring/io_uring.c), a send with MSG_DONTWAIT fails with EAGAIN instead of
+  waiting, and a cancellation waits for nothing. :meth:`Ring.push` asserts that a request is one of these.
 """
 
 from __future__ import annotations
@@ -30,6 +39,8 @@ FEAT_NODROP: Final = 1 << 1
 OFF_SQES: Final = 0x10000000
 ENTER_GETEVENTS: Final = 1 << 0
 REGISTER_PBUF_RING: Final = 22
+OP_NOP: Final = 0
+OP_POLL_ADD: Final = 6
 OP_ASYNC_CANCEL: Final = 14
 OP_SEND: Final = 26
 OP_RECV: Final = 27
@@ -121,8 +132,11 @@ class Ring:
     ) -> None:
         """Write one request. It is handed over by :meth:`enter`, which this calls itself when the ring is full.
 
-        Raises OSError if the kernel takes none of those that are queued, however often it is asked.
+        Only requests that are completed by this thread may be made (see above): a send with MSG_DONTWAIT, a multishot
+        receive, a poll, a cancellation. Raises OSError if the kernel takes none of those that are queued, however often
+        it is asked.
         """
+        assert stays_here(opcode, ioprio, op_flags), f"request {opcode} may be completed by another thread"
         for _ in range(TRIES):
             if self.queued < self.size:
                 break
@@ -169,4 +183,14 @@ class Ring:
         self.fd = -1
 
 
+def stays_here(opcode: int, ioprio: int, op_flags: int) -> bool:
+    """Whether the kernel completes a request in the thread that made it, and never in a worker of its own."""
+    if opcode == OP_SEND:
+        return bool(op_flags & MSG_DONTWAIT)
+    if opcode == OP_RECV:
+        return bool(ioprio & RECV_MULTISHOT)
+    return opcode in _NEVER_WAIT
+
+
 _EMPTY: Final = bytes(SQE)
+_NEVER_WAIT: Final = frozenset((OP_NOP, OP_POLL_ADD, OP_ASYNC_CANCEL))

@@ -105,7 +105,7 @@ STEPS = st.lists(
 
 @needs_ring
 @given(STEPS)
-def test_each_buffer_is_lent_to_one_message_at_a_time(steps):
+def test_each_buffer_is_lent_to_one_message_at_a_time(any_request, steps):
     """Whatever is lent, taken and given back in whatever order, across the edge of the ring of buffers too."""
     count = 8
     each = Ring(4, 32)

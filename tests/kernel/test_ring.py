@@ -137,13 +137,26 @@ def test_a_bad_registration_is_an_error(ring):
 @needs_ring
 def test_a_request_that_cannot_be_carried_out_says_so_in_its_completion(ring):
     each = ring()
-    each.push(k.OP_RECV, 99999, 5)
+    each.push(k.OP_SEND, 99999, 5, op_flags=k.MSG_DONTWAIT)
     each.enter()
     assert take(each) == [(5, -errno.EBADF, 0, 0)]
 
 
 @needs_ring
-def test_what_was_not_taken_stays_queued(ring):
+@pytest.mark.parametrize(
+    "request_", [(k.OP_SEND, {}), (k.OP_RECV, {}), (k.OP_RECV, {"op_flags": k.MSG_DONTWAIT}), (1, {})]
+)
+def test_what_a_worker_thread_could_complete_is_not_asked_for(ring, request_):
+    """It would write completions beside us, and then barriers were needed."""
+    opcode, flags = request_
+    each = ring()
+    with pytest.raises(AssertionError, match=f"request {opcode} may be completed by another thread"):
+        each.push(opcode, 1, 0, **flags)
+    assert each.queued == 0
+
+
+@needs_ring
+def test_what_was_not_taken_stays_queued(ring, any_request):
     """The kernel takes requests up to the first that makes no sense, and leaves the others for the next call."""
     each = ring()
     for i, opcode in enumerate((OP_NOP, 250, OP_NOP)):

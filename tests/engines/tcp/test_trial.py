@@ -219,14 +219,14 @@ class OneShot(k.Ring):
 
 
 @needs_ring
-def test_without_a_limit_for_a_receive_it_is_not_used(monkeypatch):
+def test_without_a_limit_for_a_receive_it_is_not_used(monkeypatch, any_request):
     monkeypatch.setattr(k, "Ring", NoLimit)
     assert try_ring() == "this kernel's io_uring cannot bound what one peer may send: Linux 6.17 is needed"
 
 
 @needs_ring
 @pytest.mark.parametrize("ring", [OtherLayout, Silent, OneShot])
-def test_a_ring_that_is_not_what_it_should_be_is_not_used(monkeypatch, ring):
+def test_a_ring_that_is_not_what_it_should_be_is_not_used(monkeypatch, any_request, ring):
     monkeypatch.setattr(k, "Ring", ring)
     assert try_ring() == OUT_OF_ORDER
 
