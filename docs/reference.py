@@ -23,7 +23,7 @@ from echobench.bench.verify.command import OPTIONS
 
 HERE = Path(__file__).parent
 SCHEMA = Path(bench.__file__).parent / "run" / "result.schema.json"
-COMPARISON = Path(bench.__file__).parent / "compare" / "comparison.schema.json"
+COMPARISON = Path(bench.__file__).parent / "compare" / "analysis" / "comparison.schema.json"
 SWEEP_SCHEMA = Path(bench.__file__).parent / "sweep" / "sweep.schema.json"
 VERIFICATION = Path(bench.__file__).parent / "verify" / "verification.schema.json"
 
@@ -136,7 +136,7 @@ COMPARISON_HEAD = """\
 # What a stored comparison holds
 
 `echobench compare --json FILE` stores a comparison as JSON, of which this page is the reference;
-`echobench/bench/compare/comparison.schema.json` in the package says the same to programs.
+`echobench/bench/compare/analysis/comparison.schema.json` in the package says the same to programs.
 The field `schema` names the version. A version of echobench reads the comparisons of its own schema.
 
 The results in `runs` are whole results of blast, with their histograms ([](result-schema.md)).

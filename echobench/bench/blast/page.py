@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..drawing.charts import Chart, Series
-from ..drawing.lines import percentile_figure
 from ..drawing.markup import Content, Html, tag
 from ..drawing.page import again, described, figure, headlines, page, run_by, section, sentences, table
+from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale, scale, steps
 from ..run.histogram import Histogram
 from ..run.result import Moment, Result, per_second

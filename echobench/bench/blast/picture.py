@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 from matplotlib.figure import Figure
 
-from ..drawing.lines import percentile_chart
+from ..drawing.percentiles import percentile_chart
 from ..drawing.png.panels import draw_chart
 from ..drawing.png.sheet import MUTED, WIDTH, machine, png, settings, sheet
 from ..run.result import Result

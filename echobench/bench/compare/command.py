@@ -19,19 +19,20 @@ from ..load.checks import is_ours
 from ..run import environment
 from ..run.result import Result
 from ..run.stored import ResultError
-from . import gate, profiles, rounds
-from .comparison import IDEAL, Calls, Comparison, Load, Memory, Run, Subject, read
-from .conform import essentials
-from .fair import disturbance
-from .judge import as_stored, judge
+from . import callruns, profiles, rounds
+from .analysis import gate
+from .analysis.comparison import IDEAL, Calls, Comparison, Load, Memory, Run, Subject, read
+from .analysis.judge import as_stored, judge
+from .analysis.selection import disturbance
+from .conformance import essentials
 from .live import watch_on
-from .meters import callruns
 from .meters.idle import connection_memory
 from .options import DEFAULTS, SECTIONS, SUBJECT
 from .page import compare_page
-from .rounds import Setting, Watch
+from .rounds import Watch
 from .server import placement
 from .server.certificate import write as write_certificate
+from .server.lifecycle import Setting
 from .server.subject import ideal
 from .terminal import console_for, show, show_gate, show_side_by_side
 

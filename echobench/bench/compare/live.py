@@ -10,8 +10,8 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from ..words import quantity
-from .comparison import Run
-from .judge import per_cpu, rate
+from .analysis.comparison import Run
+from .analysis.judge import per_cpu, rate
 from .rounds import Turn, Watch
 
 

@@ -9,7 +9,7 @@ import click
 
 from ..command import CPUS, IN_FILE, PNG, SECONDS, WHOLE, Parsed
 from . import profiles
-from .comparison import Load, Subject
+from .analysis.comparison import Load, Subject
 from .server import subject
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from ..blast.rows import model
 from ..drawing.bars import Bar, draw_bars
-from ..drawing.lines import percentile_figure
 from ..drawing.markup import Content, Html, tag
 from ..drawing.page import NARROW, WIDE, described, framed, page, run_by, section, table
+from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale, scale
 from ..run.histogram import Histogram
 from ..words import apiece, duration, quantity
-from .comparison import Comparison, Load, Subject
-from .judge import Row
+from .analysis.comparison import Comparison, Load, Subject
+from .analysis.judge import Row
 
 HEAD = (
     "subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo", "verdict",

@@ -10,13 +10,13 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from ..blast.rows import model
-from ..drawing.lines import STYLES, percentile_chart, percentiles
+from ..drawing.percentiles import STYLES, percentile_chart, percentiles
 from ..drawing.png.panels import draw_bars, draw_chart, look
 from ..drawing.png.sheet import MARGIN, MIDDLE, MUTED, NORMAL, WIDTH, machine, png, settings, sheet
 from ..drawing.png.text import fitted
 from ..run.histogram import Histogram
-from .comparison import Comparison, Load
-from .judge import Row, judge
+from .analysis.comparison import Comparison, Load
+from .analysis.judge import Row, judge
 from .page import bars_of, bars_scale, best_first, cpus, merged
 
 LEAST, ROW, AROUND = 3.6, 0.37, 1.5  # inches: of a load's part, of a bar, of what is above and below bars

@@ -11,7 +11,7 @@ import click
 
 from ..blast.command import blast, settings
 from ..run.plan import Plan, PlanError
-from .comparison import Load
+from .analysis.comparison import Load
 
 PROFILES: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "small": ({"flows": 50}, "50 connections, each with one message of 64 bytes under way"),

@@ -11,10 +11,11 @@ import numpy as np
 from ..load import LoadError, runner
 from ..run.plan import Plan
 from ..run.result import Result
-from .comparison import IDEAL, Load, Run, Subject
-from .fair import lacking
+from .analysis.comparison import IDEAL, Load, Run, Subject
+from .analysis.selection import lacking
 from .meters.usage import Meter, UsageMeter
-from .server.subject import Server, SubjectError, ideal_tls
+from .server.lifecycle import Server, Setting, SubjectError
+from .server.subject import ideal_tls
 
 GIVE_UP: Final = 2  # times that a subject may fail to start under a load before it is not tried again
 MOMENT: Final = 0.5  # seconds in which it is known that a process has ended, on a busy machine too
@@ -29,17 +30,6 @@ class Turn:
     place: int
     subject: Subject
     load: Load
-
-
-@attrs.frozen(kw_only=True)
-class Setting:
-    """What all runs have in common."""
-
-    server_cpus: tuple[int, ...] = ()
-    load_cpus: tuple[int, ...] = ()
-    start_timeout: float = 10.0
-    host: str = "127.0.0.1"
-    certificate: str = ""
 
 
 class Watch(Protocol):
@@ -132,14 +122,7 @@ def conduct(turn: Turn, setting: Setting, meter: Meter) -> Run:
     if plan.transport == "tls" and subject.name == IDEAL:
         subject = ideal_tls(subject)
     try:
-        server = Server(
-            subject,
-            plan.transport,
-            host=setting.host,
-            cpus=setting.server_cpus,
-            start_timeout=setting.start_timeout,
-            certificate=setting.certificate,
-        )
+        server = setting.server(subject, plan.transport)
     except OSError as error:
         return _run(turn, failure=f"no port could be had for it: {error}")
     result: Result | None = None

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from ..blast.rows import model
 from ..words import apiece, duration, quantity
-from .comparison import Comparison
-from .gate import Finding
-from .judge import Row, judge
+from .analysis.comparison import Comparison
+from .analysis.gate import Finding
+from .analysis.judge import Row, judge
 
 WIDTH = 144  # columns where there is no terminal that has a width
 STYLES = {

@@ -12,8 +12,8 @@ import attrs
 from ..load import LoadError
 from ..run.plan import Plan, PlanError
 from ..run.result import Result
+from .judge import judge
 from .limits import Limit, parse, show, unsupported
-from .outcome import judge
 from .result import Step, Sweep
 from .search import Search
 

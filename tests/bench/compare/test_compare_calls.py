@@ -20,14 +20,15 @@ from rigs.helpers import needs_linux
 from rigs.small_servers import command
 from rigs.undisturbed import repeated, unless_disturbed
 
-from echobench.bench.compare import profiles
-from echobench.bench.compare.comparison import Calls, Subject
-from echobench.bench.compare.judge import judge
+from echobench.bench.compare import callruns, profiles
+from echobench.bench.compare.analysis.comparison import Calls, Subject
+from echobench.bench.compare.analysis.judge import judge
 from echobench.bench.compare.live import Nobody
-from echobench.bench.compare.meters import callcounter, callruns, proctree
+from echobench.bench.compare.meters import callcounter, callmeter, proctree
 from echobench.bench.compare.meters.callcounter import CallCounter
 from echobench.bench.compare.page import compare_page
-from echobench.bench.compare.rounds import Setting, turns
+from echobench.bench.compare.rounds import turns
+from echobench.bench.compare.server.lifecycle import Setting
 from echobench.bench.compare.terminal import show, show_side_by_side
 from echobench.bench.words import apiece
 from echobench.kernel import calls
@@ -293,7 +294,7 @@ def test_a_server_that_cannot_be_counted(monkeypatch):
     def refuse(keeper):
         raise OSError("no")
 
-    monkeypatch.setattr(callruns, "CallCounter", refuse)
+    monkeypatch.setattr(callmeter, "CallCounter", refuse)
     assert counted(Subject(name="x", command=command("good"))).failure == "no"
 
 

@@ -19,8 +19,8 @@ from rigs.small_servers import command
 from rigs.survivors import Mark
 
 from echobench.bench.compare import command as module
+from echobench.bench.compare.analysis.comparison import read
 from echobench.bench.compare.command import compare
-from echobench.bench.compare.comparison import read
 from echobench.bench.compare.meters import callcounter
 
 

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from rigs.compare_results import a_comparison, a_run, usage
 from rigs.helpers import needs_linux
 
-from echobench.bench.compare import chance, gate, profiles
 from echobench.bench.compare import command as compare
-from echobench.bench.compare.comparison import IDEAL, Subject
-from echobench.bench.compare.fair import TAKEN, calm, disturbance, disturbed, fair
-from echobench.bench.compare.judge import judge
+from echobench.bench.compare import profiles
+from echobench.bench.compare.analysis import confidence, gate
+from echobench.bench.compare.analysis.comparison import IDEAL, Subject
+from echobench.bench.compare.analysis.judge import judge
+from echobench.bench.compare.analysis.selection import TAKEN, calm, disturbance, disturbed, fair
 from echobench.bench.compare.live import Nobody
 from echobench.bench.compare.meters import proctree
-from echobench.bench.compare.rounds import Setting, again
+from echobench.bench.compare.rounds import again
+from echobench.bench.compare.server.lifecycle import Setting
 
 
 def run(subject, number, steal=0.0, rate=10_000.0, **changes):
@@ -114,7 +116,7 @@ def test_what_is_taken(made):
     quiet = [n for n in good if made[n - 1][0] <= TAKEN and made[n - 1][1] <= TAKEN]
     assert calm(comparison.of("mine", "small"), comparison.of(IDEAL, "small")) == set(quiet)
     mine, theirs = fair(comparison, "mine", "small")
-    assert [each.round for each in mine] == (quiet if len(quiet) >= chance.ENOUGH else good)
+    assert [each.round for each in mine] == (quiet if len(quiet) >= confidence.ENOUGH else good)
     assert {each.round for each in mine} <= {each.round for each in theirs}
 
 

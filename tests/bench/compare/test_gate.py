@@ -6,15 +6,15 @@ import attrs
 import pytest
 from rigs.compare_results import MACHINE, a_comparison, a_run, synthetic
 
-from echobench.bench.compare import chance
-from echobench.bench.compare.comparison import Load
-from echobench.bench.compare.gate import another_machine, differences, gate, status
+from echobench.bench.compare.analysis import confidence
+from echobench.bench.compare.analysis.comparison import Load
+from echobench.bench.compare.analysis.gate import another_machine, differences, gate, status
 
 
 @pytest.fixture(autouse=True)
 def _fewer_resamples(monkeypatch):
     """The gate does not use the intervals, which take most of the time."""
-    monkeypatch.setattr(chance, "RESAMPLES", 20)
+    monkeypatch.setattr(confidence, "RESAMPLES", 20)
 
 
 def findings(stored, new, **options):

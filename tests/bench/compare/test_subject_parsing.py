@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from echobench.bench.compare import profiles
-from echobench.bench.compare.comparison import Subject
+from echobench.bench.compare.analysis.comparison import Subject
 from echobench.bench.compare.options import part
 from echobench.bench.compare.server import placement
 from echobench.bench.compare.server.subject import ideal, ideal_tls, parse, where

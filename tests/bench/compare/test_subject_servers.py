@@ -16,10 +16,10 @@ from rigs.small_servers import command
 from rigs.survivors import Mark
 from rigs.undisturbed import repeated, unless_disturbed
 
-from echobench.bench.compare.comparison import Subject
+from echobench.bench.compare.analysis.comparison import Subject
 from echobench.bench.compare.meters import proctree
+from echobench.bench.compare.server.lifecycle import KEEPER, Server, SubjectError
 from echobench.bench.compare.server.ready import is_free
-from echobench.bench.compare.server.subject import KEEPER, Server, SubjectError
 
 pytestmark = needs_linux
 

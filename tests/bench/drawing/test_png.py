@@ -21,9 +21,9 @@ from rigs.sweeps import queue, swept
 from echobench.bench.blast.command import blast
 from echobench.bench.blast.picture import blast_figure, blast_png
 from echobench.bench.compare import command as compare_module
+from echobench.bench.compare.analysis.comparison import IDEAL, Load
+from echobench.bench.compare.analysis.judge import judge
 from echobench.bench.compare.command import compare
-from echobench.bench.compare.comparison import IDEAL, Load
-from echobench.bench.compare.judge import judge
 from echobench.bench.compare.picture import compare_figure, compare_png
 from echobench.bench.drawing.page import STYLE
 from echobench.bench.drawing.png import panels, sheet
@@ -263,7 +263,7 @@ def test_without_matplotlib(monkeypatch, tmp_path, name):
 
 
 def test_it_is_imported_for_the_option_only_and_pyplot_never():
-    code = "import sys, echobench.cli, echobench.bench.compare, echobench.bench.sweep_command\n"
+    code = "import sys, echobench.cli, echobench.bench.compare.command, echobench.bench.sweep.command\n"
     code += "assert not [name for name in sys.modules if name.startswith('matplotlib')]"
     assert subprocess.run([sys.executable, "-c", code], timeout=LIMIT).returncode == 0
     code = "import sys, echobench.bench.report.png.compare, echobench.bench.report.png.sweep\n"

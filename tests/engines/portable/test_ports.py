@@ -9,7 +9,6 @@ import struct
 
 import pytest
 import pytest_twisted
-from echobench.engines.destinations import answering
 from rigs import certificates
 from rigs.helpers import blocking, dial, exchange, needs_linux, port_of, until
 from twisted.internet.protocol import Factory, Protocol
@@ -17,6 +16,7 @@ from twisted.internet.tcp import Server
 
 from echobench import Caps, Counters, EchoFactory, EchoUDP, Reason
 from echobench.engines import Setting
+from echobench.engines.destinations import answering
 from echobench.engines.portable import datagram as datagrams
 from echobench.engines.portable.datagram import DatagramPort
 from echobench.engines.portable.engine import PortableDatagram, PortableStream

@@ -9,9 +9,8 @@ import time
 from typing import Final
 
 from ...load.worker import SPARE, allow_descriptors
-from ..comparison import Memory, Subject
-from ..rounds import Setting
-from ..server.subject import Server, SubjectError
+from ..analysis.comparison import Memory, Subject
+from ..server.lifecycle import Setting, SubjectError
 from . import proctree
 
 SETTLE: Final = 0.2  # seconds for what is freed or touched late
@@ -24,14 +23,7 @@ def connection_memory(subject: Subject, setting: Setting, connections: int) -> M
         return None
     allow_descriptors(connections + SPARE)
     with contextlib.suppress(SubjectError, OSError):
-        server = Server(
-            subject,
-            "tcp",
-            host=setting.host,
-            cpus=setting.server_cpus,
-            start_timeout=setting.start_timeout,
-        )
-        with server, contextlib.ExitStack() as stack:
+        with setting.server(subject, "tcp") as server, contextlib.ExitStack() as stack:
             assert server.keeper is not None
             time.sleep(SETTLE)
             before = proctree.own_memory(server.keeper)

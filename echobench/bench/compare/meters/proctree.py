@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from ..comparison import Usage
+from ..analysis.comparison import Usage
 from ..server.keeper import descendants
 
 KNOWN: Final = sys.platform == "linux"

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from ...load.progress import Silent
 from ...load.window import SECOND, Window
 from ...run.plan import Plan
-from ..comparison import Usage
-from ..server.subject import Server
+from ..analysis.comparison import Usage
+from ..server.lifecycle import Server
 from . import proctree
 
 

@@ -20,11 +20,11 @@ from typing import Final, Literal
 import attrs
 import numpy as np
 
-from ..words import share
-from . import chance
+from ...words import share
+from . import confidence
 from .comparison import IDEAL, Comparison
-from .fair import fair
 from .judge import Figure, Row, judge, per_cpu, rate, ratios
+from .selection import fair
 
 ALPHA: Final = 0.05
 TOLERANCE: Final = 0.05
@@ -98,15 +98,15 @@ def _unfit(stored: Comparison, new: Comparison, before: Row, now: Row | None) ->
 def _tested(figures: tuple[list[float], list[float], str], tolerance: float, alpha: float) -> Said:
     """Test the logarithms of the new figures against those of the stored ones."""
     old, values, what = figures
-    least = chance.ENOUGH
+    least = confidence.ENOUGH
     if min(len(old), len(values)) < least:
         return "cannot tell", f"it takes {least} rounds of each, and there are {len(old)} and {len(values)}", None
     change = math.exp(float(np.mean(values)) - float(np.mean(old)))
     limit = [value + math.log(1 - tolerance) for value in old]
     said = f"{what} is {share(change)} of what it was"
-    if (p := chance.below(values, limit)) < alpha:
+    if (p := confidence.below(values, limit)) < alpha:
         return "slower", f"{said}, slower by more than {share(tolerance)} (p = {p:.2g})", change
-    if chance.below(limit, values) < ALPHA:
+    if confidence.below(limit, values) < ALPHA:
         return "passed", f"{said}, and not slower by more than {share(tolerance)}", change
     return "cannot tell", f"{said}, too near to {share(1 - tolerance)} for this noise: take more --rounds", change
 
@@ -123,6 +123,8 @@ def _figures(stored: Comparison, new: Comparison, row: Row) -> tuple[list[float]
         return [math.log(value) for value in values if value > 0]
 
     by_cpu = logs(per_cpu, stored), logs(per_cpu, new)
-    figures = by_cpu if all(len(each) >= chance.ENOUGH for each in by_cpu) else (logs(rate, stored), logs(rate, new))
+    figures = (
+        by_cpu if all(len(each) >= confidence.ENOUGH for each in by_cpu) else (logs(rate, stored), logs(rate, new))
+    )
     name = "work per server-CPU second" if figures is by_cpu else "the rate"
     return *figures, name if row.subject == IDEAL else f"{name}, against the ideal's,"

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import attrs
 
-from ..run.plan import Plan
-from ..run.result import Result
-from ..run.stored import decoding, load, several
+from ...run.plan import Plan
+from ...run.result import Result
+from ...run.stored import decoding, load, several
 
 SCHEMA: Final = "echobench.compare/1"
 IDEAL: Final = "ideal"

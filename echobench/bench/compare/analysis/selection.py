@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from . import chance
+from . import confidence
 from .comparison import IDEAL, Comparison, Run
 
 TAKEN: Final = 0.02  # of the processors' time; work per second of it varies by more than that from round to round
@@ -38,7 +38,7 @@ def fair(comparison: Comparison, subject: str, load: str) -> tuple[list[Run], li
     """
     both = [[run for run in comparison.of(name, load) if counts(run)] for name in (subject, IDEAL)]
     rounds = calm(*both)
-    if len(rounds) >= chance.ENOUGH:
+    if len(rounds) >= confidence.ENOUGH:
         both = [[run for run in each if run.round in rounds] for each in both]
     return both[0], both[1]
 

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import attrs
 
-from ..run.histogram import Histogram
-from ..run.result import Result, per_second
-from ..run.tally import lost
-from . import chance
+from ...run.histogram import Histogram
+from ...run.result import Result, per_second
+from ...run.tally import lost
+from . import confidence
 from .comparison import Comparison, Run
-from .fair import counts, fair
+from .selection import counts, fair
 
 NOISE: Final = 0.10  # spread over the mean, beyond which there is no figure
 OTHERS: Final = 0.10  # of the server's CPUs, that others may use
@@ -110,11 +110,11 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
         return Row(subject=subject, load=load, verdict=verdict, why=why)
     by_cpu, by_rate = ratios(good, ideals, per_cpu), ratios(good, ideals, rate)
     basis, used = ("cpu", by_cpu) if by_cpu else ("rate", by_rate) if by_rate else (None, [])
-    ends = chance.interval(used, comparison.seed)
+    ends = confidence.interval(used, comparison.seed)
     # Who shares the server's CPUs makes figures wrong, and not only uncertain; of the latter the interval tells.
     if verdict == "not conformant" or _crowded(good, len(comparison.server_cpus)):
         used, ends, basis, by_cpu, by_rate = [], None, None, [], []
-    elif (chance.spread(_all(rate, good)) or 0) > NOISE:
+    elif (confidence.spread(_all(rate, good)) or 0) > NOISE:
         by_rate = []
     times = _times(results)
     return Row(
@@ -124,21 +124,21 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
         why=why,
         rounds=len(good),
         basis=basis,
-        ratio=chance.median(used),
+        ratio=confidence.median(used),
         low=ends[0] if ends else None,
         high=ends[1] if ends else None,
-        ratio_cpu=chance.median(by_cpu),
-        ratio_rate=chance.median(by_rate),
-        rate=chance.median(_all(rate, good)),
-        per_cpu=chance.median(_all(per_cpu, good)),
-        spread_rate=chance.spread(_all(rate, good)),
-        spread_cpu=chance.spread(_all(per_cpu, good)),
+        ratio_cpu=confidence.median(by_cpu),
+        ratio_rate=confidence.median(by_rate),
+        rate=confidence.median(_all(rate, good)),
+        per_cpu=confidence.median(_all(per_cpu, good)),
+        spread_rate=confidence.spread(_all(rate, good)),
+        spread_cpu=confidence.spread(_all(per_cpu, good)),
         p50=times.get(50.0),
         p99=times.get(99.0),
         p99_9=times.get(99.9),
         lost=sum(lost(each.tally) for each in results) / max(1, sum(each.tally.intended for each in results)),
-        server_cpu=chance.median(_all(server_share, good)),
-        generator_cpu=chance.median([max((p.cpu_share for p in each.processes), default=0.0) for each in results]),
+        server_cpu=confidence.median(_all(server_share, good)),
+        generator_cpu=confidence.median([max((p.cpu_share for p in each.processes), default=0.0) for each in results]),
         peak=max((run.usage.peak for run in good if run.usage and run.usage.peak), default=None),
         connection_memory=next((each.each for each in comparison.memory if each.subject == subject), None),
         system_calls=next((c.each for c in comparison.calls if (c.subject, c.load) == (subject, load)), None),
@@ -188,7 +188,7 @@ def _crowded(good: Sequence[Run], cpus: int) -> float | None:
     """Give the part of the server's CPUs that others used in half of the rounds or more, if that was too much."""
     used = [run.usage for run in good if run.usage is not None]
     others = [each.others / each.window / max(1, cpus) for each in used if each.others is not None]
-    taken = chance.median(others)
+    taken = confidence.median(others)
     return taken if taken is not None and taken > OTHERS and cpus else None
 
 
@@ -201,9 +201,9 @@ def _noise(good: Sequence[Run], cpus: int) -> tuple[str, str] | None:
         )
     # What is held against the ideal has to be steady: work, where it is known. A rate may vary with what the machine
     # gives, while the cost of an echo stays what it is.
-    name, found = "work per CPU second", chance.spread(_all(per_cpu, good))
+    name, found = "work per CPU second", confidence.spread(_all(per_cpu, good))
     if found is None:
-        name, found = "rate", chance.spread(_all(rate, good))
+        name, found = "rate", confidence.spread(_all(rate, good))
     if found is not None and found > NOISE:
         return "too noisy", f"the rounds' {name} varies by {found:.0%} of its mean (standard deviation)"
     return None
@@ -219,7 +219,7 @@ def _generator(good: Sequence[Run]) -> tuple[str, str] | None:
 
 
 def _limit(good: Sequence[Run]) -> tuple[str, str]:
-    busy = chance.median([run.usage.busiest / run.usage.window for run in good if run.usage and run.usage.window])
+    busy = confidence.median([run.usage.busiest / run.usage.window for run in good if run.usage and run.usage.window])
     if busy is None:
         return "waiting", "the server's processor time is not known, and the generator had time left"
     if busy >= FULL:
