@@ -73,6 +73,14 @@ def size(text: str) -> str:
     return re.sub(r"([0-9]+)([km]?)", one, text.lower())
 
 
+def share(text: str) -> float:
+    """Read 5%, 5 % or 0.05 as a part of 1."""
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text)
+    if not found:
+        raise ValueError(f"{text!r} is not a share such as 5% or 0.05")
+    return float(found[1]) / (100 if found[2] else 1)
+
+
 def cpus(text: str) -> tuple[int, ...]:
     """Read 0, 1,3 or 2-5,7."""
     found: list[int] = []
@@ -99,6 +107,9 @@ SECONDS, SIZE = Parsed("seconds", seconds), Parsed("bytes", size)
 
 
 CPUS, PORTS = Parsed("list", cpus), Parsed("a-b", ports)
+
+
+SHARE = Parsed("share", share)
 
 
 IN_FILE = click.Path(exists=True, dir_okay=False, readable=True)

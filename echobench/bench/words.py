@@ -28,6 +28,11 @@ def quantity(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"
 
 
+def endpoint(host: str, port: int) -> str:
+    """Write where a server is: 192.0.2.1:7, [::1]:7."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def percent(depth: float) -> str:
     """Name a percentile: p50, p99.9."""
     return f"p{depth:g}"

@@ -10,7 +10,7 @@ from ..run.histogram import DEPTHS, Histogram
 from ..run.hostcounters import server_receive_buffer
 from ..run.plan import Plan
 from ..run.result import Result, per_second
-from ..words import duration, percent, quantity
+from ..words import duration, endpoint, percent, quantity
 
 PLACES = {
     "not_sent": "never sent: the run was over first",
@@ -37,9 +37,14 @@ class Rows:
     rows: tuple[tuple[str, ...], ...]
 
 
+def sources(plan: Plan) -> str:
+    """Say how many connections or sockets a plan has: 50 connections."""
+    return f"{quantity(plan.flows)} {'socket' if plan.transport == 'udp' else 'connection'}{'s' * (plan.flows > 1)}"
+
+
 def model(plan: Plan) -> str:
     """Say in a sentence what load was offered."""
-    flows = f"{quantity(plan.flows)} {'socket' if plan.transport == 'udp' else 'connection'}{'s' * (plan.flows > 1)}"
+    flows = sources(plan)
     if plan.model == "open":
         how = "at equal distances" if plan.arrivals == "constant" else "at random (Poisson)"
         return (
@@ -57,8 +62,7 @@ def model(plan: Plan) -> str:
 def where(result: Result) -> str:
     """Say what was measured."""
     plan = result.plan
-    host = f"[{plan.host}]" if ":" in plan.host else plan.host
-    said = f"{host}:{plan.port} over {plan.transport.upper()}"
+    said = f"{endpoint(plan.host, plan.port)} over {plan.transport.upper()}"
     if plan.host.strip("[]") != result.address:
         said += f" ({result.address})"
     return f"{said}, messages of {plan.size} bytes"

@@ -19,7 +19,7 @@ from ..load.checks import is_ours
 from ..run import environment
 from ..run.result import Result
 from ..run.stored import ResultError
-from . import callruns, profiles, rounds
+from . import callruns, rounds
 from .analysis import gate
 from .analysis.comparison import IDEAL, Calls, Comparison, Load, Memory, Run, Subject, read
 from .analysis.judge import as_stored, judge
@@ -28,75 +28,14 @@ from .conformance import essentials
 from .live import watch_on
 from .meters.idle import connection_memory
 from .options import DEFAULTS, SECTIONS, SUBJECT
+from .order import Order, make_order
 from .page import compare_page
 from .rounds import Watch
-from .server import placement
 from .server.certificate import write as write_certificate
 from .server.lifecycle import Setting
-from .server.subject import ideal
 from .terminal import console_for, show, show_gate, show_side_by_side
 
 INTERRUPTED: Final = 130  # as of a program that SIGINT ended
-
-
-@attrs.frozen(kw_only=True)
-class Order:
-    """What is to be compared, and how."""
-
-    subjects: tuple[Subject, ...]
-    loads: tuple[Load, ...]
-    rounds: int
-    extra_rounds: int
-    seed: int
-    setting: Setting
-    idle_connections: int
-    count_calls: float
-    """Seconds for which system calls are counted under each load; 0 if they are not."""
-    notes: tuple[str, ...] = ()
-
-
-def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison | None) -> Order:
-    """Put the order together; what the options do not say comes from a stored run, or is the default."""
-    for name in ("rounds",):
-        if options[name] is not None and options[name] < 1:
-            raise click.UsageError(f"--{name} is at least 1, not {options[name]}")
-    given = {name: value for name, value in options.items() if value is not None}
-    known = {**DEFAULTS, **({"rounds": stored.rounds, "seed": stored.seed} if stored else {}), **given}
-    loads = [load for several in options["loads"] for load in several]
-    if not loads:
-        loads = list(stored.loads) if stored else profiles.parse("small,one")
-    if stored is None:
-        options = {**options, "duration": known["duration"], "warmup": known["warmup"]}
-    if options["duration"] is not None or options["warmup"] is not None:
-        loads = [profiles.timed(load, duration=options["duration"], warmup=options["warmup"]) for load in loads]
-    before = {each.name: each for each in stored.subjects} if stored else {}
-    subjects = {**before, **{each.name: each for each in named}}
-    subjects = {IDEAL: ideal(), **{name: each for name, each in subjects.items() if name != IDEAL}}
-    for kind, names in (("subject", [each.name for each in named]), ("load", [each.name for each in loads])):
-        for name in names:
-            if names.count(name) > 1:
-                raise click.UsageError(f"two {kind}s have the name {name!r}: give each its own")
-    server, load_cpus = options["server_cpus"] or (), options["load_cpus"] or ()
-    if stored and not (server or load_cpus):
-        server, load_cpus = stored.server_cpus, stored.load_cpus
-    there = placement.cores(placement.allowed())
-    if missing := sorted({*server, *load_cpus} - set(placement.allowed())):
-        if stored is None or options["server_cpus"] or options["load_cpus"]:
-            raise click.UsageError(f"there is no CPU {missing[0]} that we may use: choose from {placement.allowed()}")
-        server, load_cpus = (), ()
-    server, load_cpus, notes = placement.place(server, load_cpus, there)
-    setting = Setting(server_cpus=server, load_cpus=load_cpus, start_timeout=known["start_timeout"], host=known["host"])
-    return Order(
-        subjects=tuple(subjects.values()),
-        loads=tuple(loads),
-        rounds=known["rounds"],
-        extra_rounds=known["extra_rounds"],
-        seed=known["seed"],
-        setting=setting,
-        idle_connections=known["idle_connections"],
-        count_calls=known["count_calls"],
-        notes=tuple(notes),
-    )
 
 
 def compare_all(order: Order, watch: Watch) -> Comparison:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import click
 
-from ..command import CPUS, IN_FILE, PNG, SECONDS, WHOLE, Parsed
+from ..command import CPUS, IN_FILE, PNG, SECONDS, WHOLE, Parsed, share
 from . import profiles
-from .analysis.comparison import Load, Subject
+from .analysis.comparison import Subject
 from .server import subject
 
 
-def part(text: str) -> float:
-    """Read 5%, 2.5% or 0.05."""
-    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s?(%?)", text)
-    value = float(found[1]) / (100 if found[2] else 1) if found else 1.0
-    if not 0 <= value < 1:
-        raise ValueError(f"{text!r} is not a tolerance such as 5% or 0.05")
+def tolerance(text: str) -> float:
+    """Read a tolerance: a share below 1. Raises ValueError."""
+    value = share(text)
+    if value >= 1:
+        raise ValueError(f"a tolerance is below 100 %, not {text!r}")
     return value
-
-
-def _load(text: str) -> list[Load]:
-    return profiles.parse(text)
 
 
 def a_subject(text: str) -> Subject | str:
@@ -31,7 +25,9 @@ def a_subject(text: str) -> Subject | str:
     return text if text.endswith(".json") and "=" not in text else subject.parse(text)
 
 
-SUBJECT, LOAD, PART = Parsed("subject", a_subject), Parsed("load", _load), Parsed("part", part)
+SUBJECT, LOAD = Parsed("subject", a_subject), Parsed("load", profiles.parse)
+
+TOLERANCE = Parsed("share", tolerance)
 
 SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
     "The load": (
@@ -92,7 +88,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             type=IN_FILE,
             help="Run again what that comparison ran, and fail if anything is slower than it was there.",
         ),
-        click.Option(["--tolerance"], type=PART, help="How much slower it may be.  [default: 5%]"),
+        click.Option(["--tolerance"], type=TOLERANCE, help="How much slower it may be.  [default: 5%]"),
     ),
     "What is shown and kept": (
         click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, and not how it goes."),

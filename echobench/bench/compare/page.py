@@ -14,6 +14,7 @@ from ..run.histogram import Histogram
 from ..words import apiece, duration, quantity
 from .analysis.comparison import Comparison, Load, Subject
 from .analysis.judge import Row
+from .rows import best_first, circumstances, interval, offered, percent
 
 HEAD = (
     "subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo", "verdict",
@@ -23,7 +24,7 @@ HEAD = (
 def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
     """Give the page."""
     lead = [
-        tag("p", f"{comparison.rounds} rounds, in each of which every server had its turn; {cpus(comparison)}."),
+        tag("p", f"{circumstances(comparison)}."),
         tag("p", f"Begun {comparison.started}.", class_="muted"),
     ]
     notes = [*comparison.notes, *(["It was ended early: this is what was complete."] if comparison.cut_short else [])]
@@ -42,34 +43,11 @@ def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
     return page("Echo servers compared", lead, sections)
 
 
-def cpus(comparison: Comparison) -> str:
-    """Say who was on which CPUs."""
-    return ", ".join(
-        f"{who} on {'CPU' if len(which) == 1 else 'CPUs'} {' '.join(map(str, which))}" if which else f"{who} on any CPU"
-        for who, which in (("servers", comparison.server_cpus), ("load", comparison.load_cpus))
-    )
-
-
-def percent(row: Row) -> str:
-    """Write percent of ideal; that it is of rates and not of work per CPU second is said."""
-    return "-" if row.ratio is None else f"{100 * row.ratio:.1f}{'' if row.basis == 'cpu' else ' by rate'}"
-
-
-def interval(row: Row) -> str:
-    """Write its interval."""
-    return "-" if row.low is None or row.high is None else f"{100 * row.low:.1f} to {100 * row.high:.1f}"
-
-
-def best_first(rows: Sequence[Row]) -> list[Row]:
-    """Put rows in the order in which they are shown; those without a ratio are last."""
-    return sorted(rows, key=lambda row: (row.ratio is None, -(row.ratio or 0)))
-
-
 def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
     rows = best_first(rows)
     return section(
         load.name,
-        tag("p", f"{load.plan.transport.upper()}, messages of {load.plan.size} bytes; {model(load.plan)}."),
+        tag("p", f"{offered(load)}; {model(load.plan)}."),
         _bars(comparison, load, rows),
         tag("div", table(HEAD, [_cells(row) for row in rows], label=load.name), class_="named broad"),
         tag("ul", [tag("li", tag("strong", row.subject), f": {row.verdict}: {row.why}") for row in rows], class_="why"),

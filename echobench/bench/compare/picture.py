@@ -17,7 +17,8 @@ from ..drawing.png.text import fitted
 from ..run.histogram import Histogram
 from .analysis.comparison import Comparison, Load
 from .analysis.judge import Row, judge
-from .page import bars_of, bars_scale, best_first, cpus, merged
+from .page import bars_of, bars_scale, merged
+from .rows import best_first, circumstances, offered
 
 LEAST, ROW, AROUND = 3.6, 0.37, 1.5  # inches: of a load's part, of a bar, of what is above and below bars
 KEYS: Final = 4  # names in a line of the legend
@@ -29,7 +30,7 @@ def compare_figure(comparison: Comparison, rows: Sequence[Row]) -> Figure:
     """Give the picture."""
     names = [subject.name for subject in comparison.subjects]
     early = "  It was ended early." if comparison.cut_short else ""
-    lead = f"{comparison.rounds} rounds, in each of which every server had its turn; {cpus(comparison)}.{early}"
+    lead = f"{circumstances(comparison)}.{early}"
     each = max(LEAST, ROW * len(names) + AROUND)
     times = [merged(comparison, load) for load in comparison.loads]
     # A subject looks the same under each load, and is named once.
@@ -53,7 +54,7 @@ def compare_figure(comparison: Comparison, rows: Sequence[Row]) -> Figure:
 def _load(
     part: SubFigure, comparison: Comparison, load: Load, rows: list[Row], named: list[tuple[str, Histogram]]
 ) -> None:
-    words = f"{load.name}: {load.plan.transport.upper()}, messages of {load.plan.size} bytes; {model(load.plan)}"
+    words = f"{load.name}: {offered(load)}; {model(load.plan)}"
     room = WIDTH - 2 * MARGIN
     part.suptitle(fitted(words, MIDDLE, room), x=MARGIN / WIDTH, ha="left", size=MIDDLE)
     left, right = part.subplots(1, 2, width_ratios=[1, 0.92])

@@ -14,6 +14,7 @@ from ..words import apiece, duration, quantity
 from .analysis.comparison import Comparison
 from .analysis.gate import Finding
 from .analysis.judge import Row, judge
+from .rows import best_first, offered
 
 WIDTH = 144  # columns where there is no terminal that has a width
 STYLES = {
@@ -34,10 +35,9 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
     rows = judge(comparison)
     for load in comparison.loads:
         mine = [row for row in rows if row.load == load.name]
-        plan = load.plan
         console.print()
-        console.print(Text(f"{load.name}: {plan.transport.upper()}, messages of {plan.size} bytes", style="bold"))
-        console.print(Text(model(plan), style="dim"))
+        console.print(Text(f"{load.name}: {offered(load)}", style="bold"))
+        console.print(Text(model(load.plan), style="dim"))
         console.print(table(mine))
         for row in mine:
             console.print(Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
@@ -64,7 +64,7 @@ def table(rows: Sequence[Row]) -> Table:
     for name in names:
         made.add_column(name, justify="right")
     made.add_column("verdict")
-    for row in sorted(rows, key=lambda row: (row.ratio is None, -(row.ratio or 0))):
+    for row in best_first(rows):
         made.add_row(
             row.subject,
             ratio(row),

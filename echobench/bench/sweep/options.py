@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import click
 
 from ..blast.options import SECTIONS
-from ..command import HTML, IN_FILE, NUMBER, PNG, SECONDS, WHOLE, Parsed
+from ..command import HTML, IN_FILE, NUMBER, PNG, SECONDS, SHARE, WHOLE
 
 LEFT_OUT: Final = {"window", "rate", "flood", "connect"}
 """Of blast's options on the load: a sweep is an open loop, and chooses the rate."""
-
-
-def share(text: str) -> float:
-    """Read 5%, 5 % or 0.05 as a part of 1."""
-    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text)
-    if not found:
-        raise ValueError(f"{text!r} is not a share such as 5% or 0.05")
-    return float(found[1]) / (100 if found[2] else 1)
 
 
 SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
@@ -37,7 +28,7 @@ SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         click.Option(["--to-rate"], type=NUMBER, help="The highest rate to try.  [default: 10M]"),
         click.Option(
             ["--precision"],
-            type=Parsed("share", share),
+            type=SHARE,
             help="End when the lowest rate that broke is so little above the highest that held.  [default: 5%]",
         ),
         click.Option(

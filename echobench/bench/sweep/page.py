@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from ..blast.rows import sources
 from ..drawing.charts import Chart, Series
 from ..drawing.markup import Content, Html, tag
 from ..drawing.page import again, described, figure, headlines, page, run_by, section, sentences, table
 from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale, scale
-from ..words import duration, quantity
+from ..words import duration, endpoint, quantity
+from .answer import sentence
 from .limits import Limit, parse
 from .result import Point, Sweep
-from .steps import sentence
 from .terminal import cells, columns, common, remark, why
 
 MARKS = {"held": "dot", "broke": "cross", "generator": "triangle"}
@@ -20,12 +21,11 @@ KEY = "● held  ✕ broke  △ the generator was the limit"
 def sweep_page(done: Sweep) -> str:
     """Give the page."""
     plan, points = done.plan, done.curve()
-    flows = f"{plan.flows:,} {'socket' if plan.transport == 'udp' else 'connection'}{'s' * (plan.flows > 1)}"
     lead = [
         tag("p", sentence(done), class_="answer"),
         tag(
             "p",
-            f"Messages of {plan.size} bytes over {flows}; open model, times from when messages were due. "
+            f"Messages of {plan.size} bytes over {sources(plan)}; open model, times from when messages were due. "
             f"Each step {plan.duration:g} s after {plan.warmup:g} s of warm-up; begun {done.started}.",
         ),
     ]
@@ -49,9 +49,7 @@ def sweep_page(done: Sweep) -> str:
 
 def title(done: Sweep) -> str:
     """Say what was measured."""
-    plan = done.plan
-    host = f"[{plan.host}]" if ":" in plan.host else plan.host
-    return f"Sweep of {host}:{plan.port} over {plan.transport.upper()}"
+    return f"Sweep of {endpoint(done.plan.host, done.plan.port)} over {done.plan.transport.upper()}"
 
 
 def main_figures(done: Sweep, points: list[Point]) -> list[tuple[str, str]]:

@@ -10,9 +10,9 @@ from ..drawing.png.panels import draw_chart
 from ..drawing.png.sheet import COLOURS, MUTED, machine, png, settings, sheet
 from ..drawing.scales import Scale, scale
 from ..words import duration, percent, quantity
+from .answer import sentence
 from .page import KEY, MARKS, band_of, rate_scale, throughput_chart, title
 from .result import Point, Sweep
-from .steps import sentence
 
 DEPTHS = (50.0, 99.0)
 ABOVE = 3  # times the limit: there is room for its words

@@ -9,14 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ..blast.live import LiveLine
+from ..blast.rows import sources
 from ..blast.terminal import STYLES
 from ..load.progress import Progress, Silent
 from ..run.result import Verdict, per_second
 from ..run.tally import Tally, loss
-from ..words import quantity
+from ..words import endpoint, quantity
+from .answer import sentence
 from .limits import Limit, parse
 from .result import Point, Step, Sweep
-from .steps import sentence
 
 WORDS = {"held": "held", "broke": "broke", "generator": "generator-bound"}
 COLOURS = {"held": "green", "broke": "red", "generator": "yellow"}
@@ -116,11 +117,8 @@ def show_sweep(done: Sweep, console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     plan = done.plan
     console.print()
-    host = f"[{plan.host}]" if ":" in plan.host else plan.host
-    flows = f"{plan.flows:,} {'socket' if plan.transport == 'udp' else 'connection'}{'s' * (plan.flows > 1)}"
-    console.print(
-        Text(f"{host}:{plan.port} over {plan.transport.upper()}, messages of {plan.size} bytes, {flows}", style="bold")
-    )
+    where = f"{endpoint(plan.host, plan.port)} over {plan.transport.upper()}"
+    console.print(Text(f"{where}, messages of {plan.size} bytes, {sources(plan)}", style="bold"))
     console.print(
         Text(f"open model, each step {plan.duration:g} s after {plan.warmup:g} s of warm-up; times from intended")
     )

@@ -7,6 +7,7 @@ import json
 from xml.etree import ElementTree
 
 from .outcomes import FAIL, NA, NOTE, Outcome, Verification
+from .peer import endpoint
 
 
 def as_json(found: Verification) -> str:
@@ -44,12 +45,12 @@ def as_junit(found: Verification) -> str:
     root = ElementTree.Element("testsuites", {"name": "echobench verify", **_counts(found.outcomes)})
     for (address, transport), group in itertools.groupby(found.outcomes, _suite):
         outcomes = tuple(group)
-        where = f"[{address}]:{found.port}" if ":" in address else f"{address}:{found.port}"
-        about = {"name": f"{transport} {where}", "timestamp": found.started[:19]}
+        where = f"{transport} {endpoint(address, found.port)}"
+        about = {"name": where, "timestamp": found.started[:19]}
         suite = ElementTree.SubElement(root, "testsuite", {**about, **_counts(outcomes)})
         for each in outcomes:
             case = ElementTree.SubElement(
-                suite, "testcase", name=each.clause.id, classname=f"{transport} {where}", time=f"{each.seconds:.3f}"
+                suite, "testcase", name=each.clause.id, classname=where, time=f"{each.seconds:.3f}"
             )
             if each.verdict == FAIL:
                 failure = ElementTree.SubElement(case, "failure", message=each.seen, type="FAIL")

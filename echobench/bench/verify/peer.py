@@ -160,6 +160,11 @@ def raise_if_unreachable(error: BaseException) -> None:
         raise Unreachable(f"it cannot be reached from here ({reason(error)})") from None
 
 
+def endpoint(host: str, port: int) -> str:
+    """Write where a server is: 192.0.2.1:7, [::1]:7."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def reason(error: OSError) -> str:
     """Say what the system said."""
     return error.strerror or str(error) or type(error).__name__

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from .clauses import CLAUSES
 from .outcomes import FAIL, NA, NOTE, OK, Outcome, Verification
+from .peer import endpoint
 
 STYLES = {OK: "green", FAIL: "bold red", NA: "dim", NOTE: "cyan"}
 
@@ -19,8 +20,7 @@ def show(found: Verification, console: Console | None = None) -> None:
     """Print the report."""
     console = console or Console(highlight=False)
     for address, group in itertools.groupby(found.outcomes, lambda each: each.address):
-        host = f"[{address}]" if ":" in address else address
-        console.print(Text(f"{host}:{found.port}", style="bold"))
+        console.print(Text(endpoint(address, found.port), style="bold"))
         console.print(_table(list(group)))
         console.print()
     for each in found.failed:

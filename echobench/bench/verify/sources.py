@@ -9,7 +9,7 @@ import sys
 from typing import Any, Final
 
 from .mailbox import TRIES, Mailbox, connect, mailbox, same
-from .peer import REFUSED, Failed, NotApplicable, Peer, reason
+from .peer import REFUSED, Failed, NotApplicable, Peer, endpoint, reason
 
 LOW_PORTS: Final = (7, 19, 53)
 REFUSAL: Final = 0.2
@@ -48,18 +48,13 @@ def source_other(peer: Peer) -> str:
 def _from(box: Mailbox, to: tuple[Any, ...]) -> str:
     _, came = box.ask(b"from where?", to)
     if _plain(came) != _plain(to):
-        raise Failed(f"{_words(to)} was asked, and {_words(came)} answered")
-    return f"{_words(to)} was asked, and answered"
+        raise Failed(f"{endpoint(*to[:2])} was asked, and {endpoint(*came[:2])} answered")
+    return f"{endpoint(*to[:2])} was asked, and answered"
 
 
 def _plain(sockaddr: tuple[Any, ...]) -> tuple[bytes, int]:
     host = str(sockaddr[0]).partition("%")[0]  # a link-local address may come with its interface
     return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host), sockaddr[1]
-
-
-def _words(sockaddr: tuple[Any, ...]) -> str:
-    host = str(sockaddr[0])
-    return f"[{host}]:{sockaddr[1]}" if ":" in host else f"{host}:{sockaddr[1]}"
 
 
 def connected(peer: Peer) -> str:

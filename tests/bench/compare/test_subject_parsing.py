@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from echobench.bench.compare import profiles
 from echobench.bench.compare.analysis.comparison import Subject
-from echobench.bench.compare.options import part
+from echobench.bench.compare.options import tolerance
 from echobench.bench.compare.server import placement
 from echobench.bench.compare.server.subject import ideal, ideal_tls, parse, where
 from echobench.bench.run.plan import Plan
@@ -95,13 +97,20 @@ def test_times():
 
 @pytest.mark.parametrize(("text", "value"), [("5%", 0.05), ("2.5 %", 0.025), ("0.05", 0.05), ("0", 0.0)])
 def test_a_tolerance(text, value):
-    assert part(text) == pytest.approx(value)
+    assert tolerance(text) == pytest.approx(value)
 
 
-@pytest.mark.parametrize("text", ["5", "100%", "much", "-1%", ""])
-def test_no_tolerance(text):
-    with pytest.raises(ValueError, match="is not a tolerance such as 5%"):
-        part(text)
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("5", "a tolerance is below 100 %, not '5'"),
+        ("100%", "a tolerance is below 100 %, not '100%'"),
+        *((text, f"{text!r} is not a share such as 5% or 0.05") for text in ("much", "-1%", "")),
+    ],
+)
+def test_no_tolerance(text, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        tolerance(text)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from echobench.bench.load import runner
 from echobench.bench.run.plan import Plan
 from echobench.bench.run.result import Moment, Verdict
 from echobench.bench.run.verdicts import judge
+from echobench.bench.sweep.answer import sentence
 from echobench.bench.sweep.page import sweep_page
-from echobench.bench.sweep.steps import sentence
 from echobench.bench.words import duration, quantity
 
 

@@ -21,11 +21,12 @@ from echobench.bench.run.plan import PlanError
 from echobench.bench.run.result import NAMES
 from echobench.bench.run.stored import ResultError
 from echobench.bench.run.verdicts import judge
+from echobench.bench.sweep.answer import sentence
 from echobench.bench.sweep.command import curve_csv
 from echobench.bench.sweep.judge import judge as outcome
 from echobench.bench.sweep.limits import LimitError, parse
 from echobench.bench.sweep.result import ENDS, Step, Sweep, read_sweep
-from echobench.bench.sweep.steps import prepare, sentence
+from echobench.bench.sweep.steps import prepare
 from echobench.bench.sweep.terminal import StepLines, show_sweep
 
 SCHEMA = json.loads((Path(bench.__file__).parent / "sweep" / "sweep.schema.json").read_text())
