@@ -1,4 +1,4 @@
-"""The page of one run of blast."""
+"""The HTML page of a run of blast."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def blast_page(result: Result) -> str:
 
 
 def main_figures(result: Result) -> list[tuple[str, str]]:
-    """Give what is shown large."""
+    """Give the figures that are shown large, with their names."""
     tally, flood = result.tally, result.plan.model == "flood"
     times = tally.from_intended if result.plan.model == "open" else tally.from_send
     found = [("sent a second", quantity(per_second(tally.sent, tally)))] if flood or result.plan.model == "open" else []
@@ -62,13 +62,13 @@ def main_figures(result: Result) -> list[tuple[str, str]]:
 
 
 def histograms(result: Result) -> list[tuple[str, Histogram]]:
-    """Give the histograms that there are, with their names."""
+    """Give the histograms of round-trip times, with their names."""
     both = [("from intended", result.tally.from_intended)] if result.plan.model == "open" else []
     return [*both, ("from send", result.tally.from_send)]
 
 
 def rows_table(rows: Rows) -> Html:
-    """Give a table of the report."""
+    """Give a table of the report as HTML."""
     return table(rows.head, rows.rows, label=rows.head[0] or "Rates")
 
 
@@ -90,7 +90,7 @@ def _time_axis(moments: list[Moment]) -> Scale:
 
 
 def rate_over_time(result: Result) -> Html | None:
-    """Draw the rate of each interval; None if there are too few."""
+    """Draw the rate of each interval; None if there are fewer than two."""
     moments = _over_time(result)
     if len(moments) < 2:
         return None
@@ -115,7 +115,7 @@ def rate_over_time(result: Result) -> Html | None:
 
 
 def latency_over_time(result: Result) -> Html | None:
-    """Draw p50 and p99 of each interval; None if there are too few."""
+    """Draw p50 and p99 of each interval; None if there are fewer than two."""
     moments = _over_time(result, "p50", "p99")
     if len(moments) < 2:
         return None

@@ -1,4 +1,4 @@
-"""Counts the system calls that an echo costs a server, in short runs apart from the rounds.
+"""Counts the system calls that an echo costs, in short runs apart from the rounds.
 
 Counting makes each system call a little slower (:mod:`.meters.callcounter`). So no run is both timed and counted.
 
@@ -32,9 +32,9 @@ def make(
     watch: Watch,
     keep: Callable[[Calls], None],
 ) -> list[str]:
-    """Count for so long, once for each subject and load that had a run that counts. Returns what there is to note.
+    """Count once for each subject and load that had a run that counts.
 
-    A Ctrl-C raises KeyboardInterrupt.
+    Each count takes ``seconds``. Returns notes for the reader. A Ctrl-C raises KeyboardInterrupt.
     """
     good = {(run.subject, run.load) for run in runs if counts(run)}
     chosen = [turn for turn in turns if turn.round == 1 and (turn.subject.name, turn.load.name) in good]

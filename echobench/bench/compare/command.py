@@ -1,4 +1,4 @@
-"""The command ``echobench compare``: from options to rounds, and from rounds to tables, a file and a status."""
+"""The command ``echobench compare``: from options to rounds, tables and files."""
 
 from __future__ import annotations
 
@@ -35,11 +35,14 @@ from .server.certificate import write as write_certificate
 from .server.lifecycle import Setting
 from .terminal import console_for, show, show_gate, show_side_by_side
 
-INTERRUPTED: Final = 130  # as of a program that SIGINT ended
+INTERRUPTED: Final = 130  # the status of a program that SIGINT ended
 
 
 def compare_all(order: Order, watch: Watch) -> Comparison:
-    """Run it all. A Ctrl-C ends it early: what is complete is in the comparison."""
+    """Run a comparison.
+
+    A Ctrl-C ends it early: the comparison then holds the runs that are complete.
+    """
     runs: list[Run] = []
     memory: list[Memory] = []
     calls: list[Calls] = []
@@ -52,7 +55,7 @@ def compare_all(order: Order, watch: Watch) -> Comparison:
     try:
         with _certificate(order) as setting:
             if order.idle_connections and any(load.plan.transport == "tcp" for load in order.loads):
-                watch.note("measuring what idle connections cost in memory")
+                watch.note("measuring the memory of idle connections")
                 found = (connection_memory(each, setting, order.idle_connections) for each in order.subjects)
                 memory += [each for each in found if each is not None]
             conformance = essentials(order.subjects, order.loads, setting)
@@ -63,7 +66,7 @@ def compare_all(order: Order, watch: Watch) -> Comparison:
                     order.subjects, order.loads, runs, rounds=order.rounds, number=number, seed=order.seed
                 )
                 if more:
-                    watch.note(f"a round more, of {len(more)} runs: the host took time from others")
+                    watch.note(f"one more round, of {len(more)} runs: the host took CPU time from earlier ones")
                     rounds.make(more, setting, watch, runs.append, rounds.measure)
             if order.count_calls:
                 notes += callruns.make(turns, runs, order.count_calls, setting=setting, watch=watch, keep=calls.append)
@@ -93,7 +96,7 @@ def compare_all(order: Order, watch: Watch) -> Comparison:
 
 @contextlib.contextmanager
 def _certificate(order: Order) -> Iterator[Setting]:
-    """Make a certificate for as long as it is needed, if there is a load over TLS."""
+    """Make a certificate for the duration of the comparison, if a load uses TLS."""
     if not any(load.plan.transport == "tls" for load in order.loads):
         yield order.setting
         return
@@ -104,7 +107,10 @@ def _certificate(order: Order) -> Iterator[Setting]:
 
 
 def status(comparison: Comparison) -> int:
-    """Give the exit status: 1 if every subject beside the ideal failed, or the ideal itself."""
+    """Give the exit status: 0 if the ideal and another subject worked.
+
+    1 if all others failed, or the ideal did.
+    """
     if comparison.cut_short:
         return INTERRUPTED
     rows = judge(comparison)
@@ -122,7 +128,7 @@ def _stored(path: str) -> Comparison:
 
 
 def as_comparison(result: Result) -> Comparison:
-    """Make a comparison of one subject of a result of blast, to be put beside others."""
+    """Make a comparison of a result of blast, to show it beside others."""
     plan = result.plan
     name = f"{plan.host}:{plan.port}"
     how = "" if plan.model == "closed" else f" {plan.model}"
@@ -144,16 +150,16 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     files = [each for each in subjects if isinstance(each, str)]
     named = [each for each in subjects if isinstance(each, Subject)]
     if files and (named or against):
-        raise click.UsageError("stored results are shown, and subjects are run: give one or the other")
+        raise click.UsageError("stored results are shown, subjects are run: give either files or subjects")
     if files:
         titles = [path if files.count(path) == 1 else f"{path} ({n})" for n, path in enumerate(files, 1)]
         show_side_by_side([(title, _stored(path)) for title, path in zip(titles, files, strict=True)])
         return 0
     stored = read_baseline(against) if against else None
     if stored is None and options["tolerance"] is not None:
-        raise click.UsageError("--tolerance is for --against")
+        raise click.UsageError("--tolerance needs --against")
     if not hasattr(os, "killpg"):
-        raise click.ClickException("compare starts and ends servers as POSIX systems do, and this is none")
+        raise click.ClickException("compare starts and ends servers in the POSIX way, and this system is not POSIX")
     order = make_order(options, named, stored)
     targets = _targets(options["json"], options["html"], options["png"])
     comparison = compare_all(order, watch_on(options["quiet"], order.rounds))
@@ -174,7 +180,7 @@ def read_baseline(path: str) -> Comparison:
     except ResultError as error:
         raise click.UsageError(f"--against: {error}") from None
     if not isinstance(found, Comparison):
-        raise click.UsageError(f"--against: {path} is a result of blast: give one of compare")
+        raise click.UsageError(f"--against: {path} is a result of blast: give a result of compare")
     return found
 
 
@@ -183,7 +189,7 @@ def _page(comparison: Comparison) -> str:
 
 
 def _targets(json: str | None, html: str | None, png: str | None) -> list[Target[Comparison]]:
-    """See before anything is run that what is to be kept can be written. Raises click.UsageError."""
+    """Prepare the files for the result. Raises click.UsageError."""
     return open_targets(
         ("--json", json, lambda path: json_target(path, as_stored)),
         ("--html", html, lambda path: text_target(path, _page)),
@@ -209,10 +215,11 @@ compare = Sectioned(
         click.Argument(["subjects"], nargs=-1, type=SUBJECT, metavar="[NAME=COMMAND]..."),
         *(option for options in SECTIONS.values() for option in options),
     ],
-    help="""Run echo servers in turns under the same load, beside our own, and say how they compare.
+    help="""Run echo servers in turn under the same load, beside echobench's own, and compare them.
 
-    A subject is 'name=command with {port}' (also {host}, {proto}, {certificate}), or name=host:port of one that runs.
-    Our own server always takes part under the name ideal. Stored comparisons, given as FILE.json, are shown side by
-    side. The status is 0 if all went well, 1 if all subjects failed or --against found one slower, 2 if the options
-    are wrong, 3 if --against cannot tell.""",
+    A subject is 'name=command with {port}' (also {host}, {proto}, {certificate}), or name=host:port of a
+    running server.
+    echobench's own server always takes part, under the name ideal. Stored comparisons, given as FILE.json, are shown
+    side by side. The exit status is 0 if all went well, 1 if all subjects failed or --against found one slower, 2 if
+    the options are wrong, 3 if --against cannot tell.""",
 )

@@ -1,4 +1,4 @@
-"""Whether the subjects are echo servers at all: the essential checks of ``echobench verify``."""
+"""Checks that the subjects are echo servers at all: verify's essential checks."""
 
 from __future__ import annotations
 

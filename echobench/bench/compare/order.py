@@ -1,4 +1,4 @@
-"""What a comparison is to run, from the options, a stored comparison and the defaults."""
+"""Decides what a comparison runs: from options, a stored comparison and defaults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .server.subject import ideal
 
 @attrs.frozen(kw_only=True)
 class Order:
-    """What is to be compared, and how."""
+    """What to compare, and how."""
 
     subjects: tuple[Subject, ...]
     loads: tuple[Load, ...]
@@ -27,12 +27,15 @@ class Order:
     setting: Setting
     idle_connections: int
     count_calls: float
-    """Seconds for which system calls are counted under each load; 0 if they are not."""
+    """Seconds for which system calls are counted under each load; 0 for not at all."""
     notes: tuple[str, ...] = ()
 
 
 def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison | None) -> Order:
-    """Put the order together; what the options do not say comes from a stored run, or is the default."""
+    """Make the order. Raises click.UsageError.
+
+    Options override the stored comparison, and that overrides the defaults.
+    """
     for name in ("rounds",):
         if options[name] is not None and options[name] < 1:
             raise click.UsageError(f"--{name} is at least 1, not {options[name]}")
@@ -51,14 +54,14 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
     for kind, names in (("subject", [each.name for each in named]), ("load", [each.name for each in loads])):
         for name in names:
             if names.count(name) > 1:
-                raise click.UsageError(f"two {kind}s have the name {name!r}: give each its own")
+                raise click.UsageError(f"two {kind}s have the name {name!r}: give each its own name")
     server, load_cpus = options["server_cpus"] or (), options["load_cpus"] or ()
     if stored and not (server or load_cpus):
         server, load_cpus = stored.server_cpus, stored.load_cpus
     there = placement.cores(placement.allowed())
     if missing := sorted({*server, *load_cpus} - set(placement.allowed())):
         if stored is None or options["server_cpus"] or options["load_cpus"]:
-            raise click.UsageError(f"there is no CPU {missing[0]} that we may use: choose from {placement.allowed()}")
+            raise click.UsageError(f"CPU {missing[0]} is not available: choose from {placement.allowed()}")
         server, load_cpus = (), ()
     server, load_cpus, notes = placement.place(server, load_cpus, there)
     setting = Setting(server_cpus=server, load_cpus=load_cpus, start_timeout=known["start_timeout"], host=known["host"])

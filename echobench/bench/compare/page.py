@@ -1,4 +1,7 @@
-"""The page of a comparison: for each load its table, percent of the ideal as bars, and percentile curves."""
+"""The HTML page of a comparison.
+
+Each load has a table, bars of percent of the ideal, and percentile curves.
+"""
 
 from __future__ import annotations
 
@@ -27,18 +30,25 @@ def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
         tag("p", f"{circumstances(comparison)}."),
         tag("p", f"Begun {comparison.started}.", class_="muted"),
     ]
-    notes = [*comparison.notes, *(["It was ended early: this is what was complete."] if comparison.cut_short else [])]
+    notes = [
+        *comparison.notes,
+        *(
+            ["The comparison was ended early: this page shows the runs that are complete."]
+            if comparison.cut_short
+            else []
+        ),
+    ]
     sections: list[Content] = [
-        section("What a reader has to know", tag("ul", [tag("li", note) for note in notes], class_="verdicts"))
+        section("Read this first", tag("ul", [tag("li", note) for note in notes], class_="verdicts"))
         if notes
         else None,
         [_load(comparison, load, [row for row in rows if row.load == load.name]) for load in comparison.loads],
         section(
-            "The servers",
-            tag("div", table(("how they were had", ""), map(_subject, comparison.subjects)), class_="named"),
+            "Servers",
+            tag("div", table(("server", ""), map(_subject, comparison.subjects)), class_="named"),
         ),
         _odd(comparison),
-        section("The circumstances", described(comparison.environment), run_by(comparison.environment)),
+        section("Environment", described(comparison.environment), run_by(comparison.environment)),
     ]
     return page("Echo servers compared", lead, sections)
 
@@ -70,7 +80,10 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:
-    """Give the bars of one load's rows; where there is no ratio the verdict is said instead."""
+    """Give the bars of one load's rows.
+
+    A row without a ratio shows its verdict instead of a bar.
+    """
     return [
         Bar(name=row.subject, said=row.verdict)
         if row.ratio is None
@@ -88,7 +101,7 @@ def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:
 
 
 def bars_scale(bars: Sequence[Bar]) -> Scale:
-    """Give the axis of bars."""
+    """Give the axis of the bars."""
     return scale([end for bar in bars if bar.value is not None for end in (bar.value, bar.high)], str, log=False)
 
 
@@ -105,12 +118,12 @@ def _bars(comparison: Comparison, load: Load, rows: list[Row]) -> Html | None:
         tag("div", draw_bars(title, text, bars, axis, NARROW), class_="narrow"),
         head=("subject", "% of ideal", "95 % interval"),
         rows=[(row.subject, percent(row), interval(row)) for row in rows],
-        note="work per second of the server's processor time, if not said otherwise; thin lines are 95 % intervals",
+        note="work per CPU second of the server, unless marked; thin lines are 95 % intervals",
     )
 
 
 def merged(comparison: Comparison, load: Load) -> list[tuple[str, Histogram]]:
-    """Give each subject's times under a load, the rounds' histograms merged."""
+    """Give each subject's times under a load, merged over the rounds."""
     named = []
     for subject in comparison.subjects:
         times = Histogram()
@@ -124,11 +137,13 @@ def merged(comparison: Comparison, load: Load) -> list[tuple[str, Histogram]]:
 
 def _curves(comparison: Comparison, load: Load) -> Html | None:
     due = "due" if load.plan.model == "open" else "sent"
-    return percentile_figure(merged(comparison, load), f"from when messages were {due}, the rounds' histograms merged")
+    return percentile_figure(
+        merged(comparison, load), f"from when messages were {due}; histograms of all rounds merged"
+    )
 
 
 def _subject(subject: Subject) -> tuple[str, str]:
-    return subject.name, subject.command or f"it ran already at {subject.address}"
+    return subject.name, subject.command or f"running at {subject.address}"
 
 
 def _odd(comparison: Comparison) -> Html | None:
@@ -142,4 +157,4 @@ def _odd(comparison: Comparison) -> Html | None:
         for calls in comparison.calls
         if calls.failure
     )
-    return section("What was odd", tag("ul", [tag("li", each) for each in said])) if said else None
+    return section("Oddities", tag("ul", [tag("li", each) for each in said])) if said else None

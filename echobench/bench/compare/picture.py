@@ -1,4 +1,4 @@
-"""The picture of a comparison: for each load bars of percent of the ideal, and percentile curves."""
+"""The picture of a comparison: bars of percent of the ideal, percentile curves."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ CURVES: Final = 6.2  # about how long the axis of percentiles is
 
 
 def compare_figure(comparison: Comparison, rows: Sequence[Row]) -> Figure:
-    """Give the picture."""
+    """Draw the picture."""
     names = [subject.name for subject in comparison.subjects]
     early = "  It was ended early." if comparison.cut_short else ""
     lead = f"{circumstances(comparison)}.{early}"
     each = max(LEAST, ROW * len(names) + AROUND)
     times = [merged(comparison, load) for load in comparison.loads]
-    # A subject looks the same under each load, and is named once.
+    # A subject has the same style under each load, and one entry in the legend.
     drawn = [n for n in range(len(names)) if any(percentiles(each[n][1]) for each in times)]
     legend = KEY_ROW * math.ceil(len(drawn) / KEYS)
     with settings():
@@ -59,7 +59,9 @@ def _load(
     part.suptitle(fitted(words, MIDDLE, room), x=MARGIN / WIDTH, ha="left", size=MIDDLE)
     left, right = part.subplots(1, 2, width_ratios=[1, 0.92])
     bars = bars_of(comparison, rows)
-    draw_bars(left, f"Percent of {comparison.subjects[0].name}: work per server-CPU second", bars, bars_scale(bars))
+    draw_bars(
+        left, f"Percent of {comparison.subjects[0].name}: work per CPU second of the server", bars, bars_scale(bars)
+    )
     chart = percentile_chart(named, log=True)
     if chart is None:
         right.axis("off")
@@ -82,5 +84,5 @@ def _legend(foot: SubFigure, named: list[tuple[str, str]]) -> None:
 
 
 def compare_png(comparison: Comparison) -> bytes:
-    """Draw a comparison."""
+    """Give the picture as a PNG file."""
     return png(compare_figure(comparison, judge(comparison)))

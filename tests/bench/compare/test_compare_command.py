@@ -33,7 +33,7 @@ def invoke(*options):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["a=serve"], "a: its command says nowhere which port to serve: put {port}"),
+        (["a=serve"], "a: its command does not contain {port}: put it"),
         (["serve {port}"], "is not a subject"),
         (["a=x {port}", "a=y {port}"], "two subjects have the name 'a'"),
         (["--load", "tiny"], "'tiny' is no load"),

@@ -126,7 +126,7 @@ def test_a_run(measured, load):
     [
         ("exits", "it ended with status 3 before it answered", "the licence has expired"),
         ("late-exit", "it ended with status 7 during the run", "out of memory"),
-        ("wrong", "it does not echo: 25 bytes were sent, and 25 others came back", None),
+        ("wrong", "it does not echo: 25 bytes were sent, and 25 other bytes came back", None),
     ],
 )
 def test_a_run_that_fails(measured, how, failure, output):
@@ -202,12 +202,12 @@ def test_every_field_is_described():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "it is no JSON"),
-        ("[]", "it is no result of echobench compare"),
+        ("", "it is not JSON"),
+        ("[]", "it is not a result of echobench compare"),
         ('{"schema": "echobench.compare/9"}', "its schema is 'echobench.compare/9', and this version reads"),
         ('{"schema": "echobench.blast/9"}', "its schema is 'echobench.blast/9'"),
-        ('{"schema": "echobench.compare/1"}', "it is not whole: 'started' is missing"),
-        (json.dumps({**whole().as_dict(), "subjects": [{"colour": 1}]}), "it is not as it was written"),
+        ('{"schema": "echobench.compare/1"}', "it is incomplete: 'started' is missing"),
+        (json.dumps({**whole().as_dict(), "subjects": [{"colour": 1}]}), "it is damaged"),
     ],
 )
 def test_what_cannot_be_read(tmp_path, text, sentence):

@@ -35,9 +35,9 @@ def test_a_subject(text, expected):
         ("=serve {port}", "is not a subject"),
         ("a=", "is not a subject"),
         ("a b=x {port}", "is not a subject"),
-        ("a=serve", "a: its command says nowhere which port to serve: put {port}"),
+        ("a=serve", "a: its command does not contain {port}: put it"),
         ("a=serve '{port}", "a: its command cannot be read: No closing quotation"),
-        ("ideal=serve {port}", "our own server's, which always takes part"),
+        ("ideal=serve {port}", "taken by echobench's own server, which always takes part"),
     ],
 )
 def test_no_subject(text, sentence):
@@ -75,13 +75,13 @@ def test_a_load_of_ones_own():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("tiny", "'tiny' is no load: take of small, large,"),
+        ("tiny", "'tiny' is not a load: choose from small, large,"),
         ("small=--size 9", "'small' is the name of a profile"),
         ("mine=--size", "load mine: "),
         ("mine=--size 9 --udp", "load mine: a UDP message has 16 to"),
-        ("mine=--port 9", "load mine: --port is not a load's to say"),
-        ("mine=example.org", "load mine: --host is not"),
-        ("mine=--cpus 1", "load mine: --cpus is not"),
+        ("mine=--port 9", "load mine: leave out --port, which the comparison sets"),
+        ("mine=example.org", "load mine: leave out --host"),
+        ("mine=--cpus 1", "load mine: leave out --cpus"),
     ],
 )
 def test_no_load(text, sentence):
@@ -136,7 +136,7 @@ def test_places(server, load, cores, expected):
         ((), (), [(0, 1)], ((0,), (1,)), "two threads of one core"),
         ((0,), (0,), [(0,), (1,)], ((0,), (0,)), "share a CPU"),
         ((0,), (2,), [(0, 2), (1, 3)], ((0,), (2,)), "two threads of one core"),
-        ((), (), [], ((), ()), "cannot keep a process on a CPU"),
+        ((), (), [], ((), ()), "cannot pin a process to a CPU"),
     ],
 )
 def test_places_that_are_not_apart(server, load, cores, expected, note):

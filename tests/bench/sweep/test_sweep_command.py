@@ -73,7 +73,7 @@ def test_options_become_plans(invoke):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("", "whom to measure? Give a HOST, or --from FILE"),
+        ("", "no server to measure: give a HOST, or --from FILE"),
         ("h", "what has to hold? Give a --limit, or --from FILE with a stored sweep"),
         ("h -l p99", "'p99' is not a limit such as p99<1ms"),
         ("h -l p99<1ms --udp --tls", "--udp and --tls exclude each other"),
@@ -168,14 +168,14 @@ def test_again_in_place_of_what_was_stored(invoke, stored):
     [
         ({"schema": "echobench.sweep/9"}, "its schema is 'echobench.sweep/9', and this version reads"),
         ({"schema": "echobench.blast/1"}, "its schema is 'echobench.blast/1', and this version reads"),
-        ({"last": "8k"}, "it is not as it was written: last is '8k'"),
-        ({"last": float("nan")}, "it is not as it was written: last is nan"),
-        ({"last": 10**400}, "it is not as it was written"),
-        ({"precision": None}, "it is not as it was written: precision is None"),
-        ({"repeats": 3.5}, "it is not as it was written: repeats is 3.5"),
-        ({"limit": 5}, "it is not as it was written"),
+        ({"last": "8k"}, "it is damaged: last is '8k'"),
+        ({"last": float("nan")}, "it is damaged: last is nan"),
+        ({"last": 10**400}, "it is damaged"),
+        ({"precision": None}, "it is damaged: precision is None"),
+        ({"repeats": 3.5}, "it is damaged: repeats is 3.5"),
+        ({"limit": 5}, "it is damaged"),
         ({"plan": {"host": "h", "rate": 1000.0, "model": "open", "duration": "x"}}, "settings cannot be read"),
-        (None, "it is no JSON"),
+        (None, "it is not JSON"),
     ],
 )
 def test_from_what_is_no_sweep(invoke, stored, change, sentence):

@@ -1,1 +1,4 @@
-"""A comparison as a value, and what follows from it: pure functions, so a stored comparison gives the same results."""
+"""A comparison as a value, and all that is computed from it.
+
+The functions are pure: a stored comparison gives the same rows as a new one.
+"""

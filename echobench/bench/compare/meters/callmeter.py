@@ -1,4 +1,4 @@
-"""Counts the system calls of a server in a run that is all window."""
+"""Counts the system calls of a server during a run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ class CallMeter(Meter):
         """Why they cannot be counted."""
 
     def ready(self, server: Server) -> None:
-        """Begin to count while nothing goes on: whatever is started for the load inherits the counter."""
+        """Start counting before the load begins.
+
+        Threads that the server starts for the load then inherit the counter.
+        """
         if server.keeper is None:
-            self.failure = "it was not started here, so its processes are not known"
+            self.failure = "it was started elsewhere, so its processes are not known"
             return
         try:
             self._counter = CallCounter(server.keeper)
@@ -32,24 +35,24 @@ class CallMeter(Meter):
             self.failure = str(error)
 
     def able(self) -> bool:
-        """Whether it counts."""
+        """Tell whether it counts."""
         return self._counter is not None
 
     def began(self, plan: Plan, begin: int) -> None:
-        """Read at once, as connections are open, and the first message is still to be sent."""
+        """Read now: connections are open, and the first message is still to be sent."""
         if self._counter is not None:
             self._before = self._counter.total()
         super().began(plan, begin)
 
     def first(self) -> None:
-        """Do nothing: at this moment it might be late."""
+        """Do nothing: a reading at this moment might come late."""
 
     def last(self) -> None:
-        """Note that there was a whole window: what is under way is still to be answered."""
+        """Note that the window was whole; messages under way are still to be answered."""
         self._whole = True
 
     def finish(self) -> None:
-        """Read again, and count no longer."""
+        """Read again, and stop counting."""
         super().finish()
         if self._counter is None:
             return

@@ -1,4 +1,4 @@
-"""A server that runs for one ``with`` block: started, waited for until it echoes, and ended with all its processes."""
+"""Starts a server, waits until it echoes, and ends it with all its processes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ from .ready import WrongEchoError, free_port, is_free, probe
 from .subject import environment, where
 
 KEEPER: Final = Path(__file__).with_name("keeper.py")
-GRACE: Final = 3.0  # seconds that a server has between SIGTERM and SIGKILL
-LINES: Final = 5  # of a server's output that are told
+GRACE: Final = 3.0  # seconds between SIGTERM and SIGKILL
+LINES: Final = 5  # of a server's output that are kept
 
 
 class SubjectError(Exception):
-    """A server that cannot be measured; the message is a sentence, and ``output`` what it wrote last."""
+    """A server that cannot be measured.
+
+    The message is a sentence; ``output`` is what the server wrote last.
+    """
 
     def __init__(self, sentence: str, output: Sequence[str] = ()) -> None:
         super().__init__(sentence)
@@ -57,9 +60,9 @@ class Setting:
 
 
 class Server:
-    """A subject that runs, for one ``with`` block; ``host`` and ``port`` are where. Raises SubjectError.
+    """A server that runs for one ``with`` block. Raises SubjectError.
 
-    ``troubles`` has what was odd about its end, once the block is over.
+    ``host`` and ``port`` say where it listens. After the block, ``troubles`` says what was odd about its end.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Server:
         self.subject, self.proto = subject, proto
         self.troubles: list[str] = []
         self.keeper: int | None = None
-        """The process below which the server is found; None of one that we did not start."""
+        """The process below which the server is found; None if it was started elsewhere."""
         self._timeout, self._grace = start_timeout, grace
         self._process: subprocess.Popen[bytes] | None = None
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the server)
@@ -113,7 +116,7 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._output,
-            start_new_session=True,  # so that a Ctrl-C on the terminal is ours only
+            start_new_session=True,  # so that a Ctrl-C on the terminal reaches us alone
         )
         self.keeper = self._process.pid
         self._tell(json.dumps(order))
@@ -126,7 +129,7 @@ class Server:
             self._process.stdin.flush()
 
     def _wait(self) -> None:
-        """Wait until it echoes."""
+        """Wait until the server echoes. Raises SubjectError."""
         deadline = time.monotonic() + self._timeout
         while True:
             if gone := self.gone():
@@ -143,9 +146,9 @@ class Server:
             self._hear(0.02)
 
     def gone(self, patience: float = 0.0) -> str | None:
-        """Say how it ended, if it has; one of which other processes go on is there.
+        """Say how the server ended; None if it, or a process that it started, is running.
 
-        Who has ended a moment ago may not have been seen by its keeper: wait for so many seconds for word of it.
+        If it ended a moment ago, its keeper may not know yet: wait ``patience`` seconds for word of it.
         """
         if self._process is None:
             return None
@@ -159,18 +162,18 @@ class Server:
 
     @property
     def forked(self) -> bool:
-        """Whether its first process is gone, and others go on."""
+        """Whether its first process has ended, and others go on."""
         return bool(self._said.get("others"))
 
     def output(self) -> tuple[str, ...]:
-        """Give the last lines that it wrote."""
+        """Give the last lines that the server wrote."""
         size = os.fstat(self._output.fileno()).st_size
         tail = os.pread(self._output.fileno(), 8192, max(0, size - 8192)) if hasattr(os, "pread") else b""
         lines = [line.strip() for line in tail.decode(errors="replace").splitlines() if line.strip()]
         return tuple(line[:500] for line in lines[-LINES:])
 
     def _hear(self, seconds: float) -> bool:
-        """Take what the keeper says; returns whether it may say more."""
+        """Take messages of the keeper; tell whether more may come."""
         assert self._process is None or self._process.stdout is not None
         if self._process is None or self._process.stdout is None:
             time.sleep(seconds)
@@ -187,7 +190,10 @@ class Server:
         return True
 
     def _end(self, kill: bool) -> None:
-        """End it; a Ctrl-C meanwhile makes it quicker, and is raised when all is over."""
+        """End the server.
+
+        A Ctrl-C meanwhile makes that quicker, and is raised when it is done.
+        """
         interrupted: KeyboardInterrupt | None = None
         while True:
             try:
@@ -203,7 +209,7 @@ class Server:
     def _finish(self, kill: bool) -> None:
         assert self._process is not None
         self._hear(0)
-        forked = self.forked  # before its end, at which children commonly outlive it for a moment
+        forked = self.forked  # read before its end: children commonly outlive it for a moment
         self._tell("kill" if kill else "stop")
         deadline = time.monotonic() + self._grace + 10
         while self._hear(0.1) and "over" not in self._said and time.monotonic() < deadline:
@@ -214,11 +220,11 @@ class Server:
                     pipe.close()
         try:
             self._process.wait(5)
-        except subprocess.TimeoutExpired:  # what it started dies with it (PR_SET_PDEATHSIG)
+        except subprocess.TimeoutExpired:  # the server dies with it (PR_SET_PDEATHSIG)
             self._process.kill()
             self._process.wait()
         if forked:
-            self.troubles.append("its first process ended, and others went on: it put itself in the background")
+            self.troubles.append("its first process ended, and others went on: it went into the background")
         self.troubles += self._said.get("over", [])
         if not kill and "failed" not in self._said and not is_free(self.host, self.port, self.proto):
-            self.troubles.append(f"port {self.port} is still held after its end")
+            self.troubles.append(f"port {self.port} is still in use after its end")

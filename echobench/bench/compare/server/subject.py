@@ -1,4 +1,4 @@
-"""A server that is measured: read from the command line, and our own server, the ideal."""
+"""Subjects: read from the command line, and the ideal, echobench's own server."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ RUNS: Final = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^\s{}:]+):([0-9]{1,5})")
 
 
 def parse(text: str) -> Subject:
-    """Read ``name=command with {port}``, or ``name=host:port``. Raises ValueError with what is wrong."""
+    """Read ``name=command with {port}``, or ``name=host:port``. Raises ValueError."""
     name, equals, what = text.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name) or not what.strip():
         raise ValueError(f"{text!r} is not a subject: write 'name=command with {{port}}', or name=host:port")
     if name == IDEAL:
-        raise ValueError(f"the name {IDEAL!r} is our own server's, which always takes part: choose another")
+        raise ValueError(
+            f"the name {IDEAL!r} is taken by echobench's own server, which always takes part: choose another"
+        )
     if RUNS.fullmatch(what.strip()):
         return Subject(name=name, address=what.strip())
     if "{port}" not in what:
-        raise ValueError(f"{name}: its command says nowhere which port to serve: put {{port}} where the number belongs")
+        raise ValueError(f"{name}: its command does not contain {{port}}: put it where the port number belongs")
     try:
         shlex.split(what)
     except ValueError as error:
@@ -37,19 +39,19 @@ def parse(text: str) -> Subject:
 
 
 def ideal() -> Subject:
-    """Give our own server, run by this interpreter."""
+    """Give echobench's own server, run by this interpreter."""
     start = shlex.join([sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="])
     return Subject(name=IDEAL, command=f"{start} echobench --port {{port}} --interface {{host}}")
 
 
 def ideal_tls(subject: Subject) -> Subject:
-    """Give our own server over TLS, where the port is another option's."""
+    """Give echobench's own server over TLS, where the port is another option."""
     command = (subject.command or "").replace("--port {port}", "--no-tcp --no-udp --tls-port {port}")
     return attrs.evolve(subject, command=f"{command} --certificate {{certificate}}")
 
 
 def environment(subject: Subject) -> dict[str, str]:
-    """Give what our own server needs to be the one that runs here; others are given nothing."""
+    """Give the environment that makes the ideal this very package; else nothing."""
     if subject.name != IDEAL:
         return {}
     ours = str(Path(echobench.__file__).parent.parent)
