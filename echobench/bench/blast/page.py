@@ -16,17 +16,15 @@ from .rows import Rows, footnote, generator, latency, losses, model, rates, wher
 
 def blast_page(result: Result) -> str:
     """Give the page."""
-    lead = [tag("p", model(result.plan)), tag("p", f"Begun {result.started}.", class_="muted")]
+    lead = [tag("p", model(result.plan)), tag("p", f"Started {result.started}.", class_="muted")]
     lost = losses(result)
     over_time = [rate_over_time(result), latency_over_time(result)]
     sections: list[Content] = [
         headlines(main_figures(result)),
-        section("What a reader has to know", sentences(result.verdicts)) if result.verdicts else None,
+        section("Read this first", sentences(result.verdicts)) if result.verdicts else None,
+        section("Throughput", rows_table(rates(result)), tag("p", _measured(result), class_="muted")),
         section(
-            "How much went there and came back", rows_table(rates(result)), tag("p", _measured(result), class_="muted")
-        ),
-        section(
-            "How long it took",
+            "Latency",
             percentile_figure(histograms(result), "from when messages were due, and from when they were sent")
             if result.plan.model == "open"
             else percentile_figure(histograms(result), "from when messages were sent"),
@@ -36,10 +34,10 @@ def blast_page(result: Result) -> str:
         if result.tally.from_send.total
         else None,
         section("Over time", over_time) if any(over_time) else None,
-        section("What was lost", tag("p", lost) if isinstance(lost, str) else rows_table(lost)),
-        section("What it cost the generator", rows_table(generator(result))),
+        section("Losses", tag("p", lost) if isinstance(lost, str) else rows_table(lost)),
+        section("Cost to the generator", rows_table(generator(result))),
         section(
-            "The circumstances",
+            "Environment",
             described(result.environment),
             run_by(result.environment),
             again("blast", "result.json"),
@@ -103,11 +101,11 @@ def rate_over_time(result: Result) -> Html | None:
         rates.append(result.plan.rate)
     chart = Chart(
         title="Rate over time",
-        description=f"Messages {what} a second by interval: from {quantity(min(rates))} to {quantity(max(rates))}.",
+        description=f"Messages {what} per second by interval: from {quantity(min(rates))} to {quantity(max(rates))}.",
         x=_time_axis(moments),
         y=scale(rates, quantity, log=False),
-        x_title="seconds from the beginning",
-        y_title="messages a second",
+        x_title="seconds from the start",
+        y_title="messages per second",
         series=tuple(series),
     )
     rows = [(f"{each.t:.2f} s", quantity(each.rate), quantity(each.lost)) for each in moments]
@@ -126,7 +124,7 @@ def latency_over_time(result: Result) -> Html | None:
         description=f"The median and p99 of each interval: from {duration(min(times))} to {duration(max(times))}.",
         x=_time_axis(moments),
         y=scale(times, duration),
-        x_title="seconds from the beginning",
+        x_title="seconds from the start",
         y_title="round-trip time",
         series=(
             Series(name="p50", points=tuple((t, p50) for t, p50, _ in pairs)),

@@ -28,7 +28,7 @@ def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
     """Give the page."""
     lead = [
         tag("p", f"{circumstances(comparison)}."),
-        tag("p", f"Begun {comparison.started}.", class_="muted"),
+        tag("p", f"Started {comparison.started}.", class_="muted"),
     ]
     notes = [
         *comparison.notes,

@@ -9,7 +9,7 @@ from .result import Sweep
 
 def sentence(done: Sweep) -> str:
     """Give the answer."""
-    at = f"{done.limit} " + (f"held up to {done.held:,.0f} messages a second" if done.held else "held at no rate")
+    at = f"{done.limit} " + (f"held up to {done.held:,.0f} messages per second" if done.held else "held at no rate")
     above = (
         f"{done.broke:,.0f} broke it"
         if done.broke is not None
@@ -26,21 +26,24 @@ def sentence(done: Sweep) -> str:
             "generator more --processes, and --cpus that the server does not use."
         )
     if done.ended == "unbroken":
-        return f"{at}, the highest rate that was to be tried; the server may hold more."
+        return f"{at}, the highest rate to try (--to-rate); the server may hold more."
     if done.ended == "nothing held":
         whose = "" if done.generator is None else ", but there the generator was the limit, not the server"
-        return f"{done.limit} did not hold at {first} messages a second, the lowest rate{whose}."
+        return f"{done.limit} did not hold at {first} messages per second, the lowest rate{whose}."
     if done.ended == "out of steps":
-        return f"{at}, and {above}; the steps disagreed too often for the search to come to its end."
+        return f"{at}, and {above}; the steps disagreed too often for the search to finish."
     reason = "The sweep was ended early" if done.ended == "interrupted" else f"The sweep failed ({done.why})"
     return f"{reason}. Until then {once(done) or at}, and {above}."
 
 
 def once(done: Sweep) -> str | None:
-    """Tell of a rate that held when it was last tried, above any that is confirmed; None if there is no such rate."""
+    """Say which rate held in its last step, above any confirmed one.
+
+    None if there is no such rate.
+    """
     last = {step.rate: step.outcome for step in done.steps}
     below = min((rate for rate, outcome in last.items() if outcome != "held"), default=math.inf)
     rate = max((rate for rate, outcome in last.items() if outcome == "held" and rate < below), default=0.0)
     if rate <= (done.held or 0.0):
         return None
-    return f"{done.limit} held at {rate:,.0f} messages a second, which was not yet tried again to be sure"
+    return f"{done.limit} held at {rate:,.0f} messages per second, which was not yet confirmed by a second step"

@@ -1,4 +1,4 @@
-"""Runs a sweep: blast at one rate after the other, as the search asks for them, until it has its answer."""
+"""Runs a sweep: blast at one rate after another, as the search asks."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from .limits import Limit, parse, show, unsupported
 from .result import Step, Sweep
 from .search import Search
 
-STARTING: Final = 1.0  # seconds, about, that it takes to start the processes of a step and to end them
+STARTING: Final = 1.0  # seconds, about, to start and end the processes of a step
 
 Run = Callable[[Plan], Result]
 
 
 class Watcher(Protocol):
-    """Is told how a sweep goes."""
+    """Is told about the progress of a sweep."""
 
     def planned(self, sweep: Sweep, most: int, seconds: float) -> None:
-        """Take what is going to be done: how many steps at most, and how long they take at most."""
+        """Take the plan: the greatest number of steps, and the longest time in seconds."""
 
     def trying(self, number: int, rate: float) -> None:
-        """Know that a step begins."""
+        """Take that a step begins."""
 
     def tried(self, number: int, step: Step) -> None:
         """Take a step."""
 
 
 class Unwatched:
-    """A sweep that nobody looks at."""
+    """Shows nothing."""
 
     def planned(self, sweep: Sweep, most: int, seconds: float) -> None:
         """Do nothing."""
@@ -48,16 +48,19 @@ class Unwatched:
 
 
 def prepare(plan: Plan, limit: str, last: float, precision: float, repeats: int) -> Sweep:
-    """Give a sweep without steps. Raises PlanError or LimitError for what cannot be, or could not be judged."""
+    """Give a sweep without steps.
+
+    Raises PlanError or LimitError if it cannot be run, or could not be judged.
+    """
     limits = parse(limit)
     if plan.rate is None or plan.count is not None:
         raise PlanError("a sweep's steps have a rate, and a duration instead of a count")
     if not plan.rate <= last:
-        raise PlanError(f"--to-rate is not below --from-rate, as {last:,.0f} is below {plan.rate:,.0f}")
+        raise PlanError(f"--to-rate is {last:,.0f}, below --from-rate, {plan.rate:,.0f}: give a higher one")
     if not 0.001 <= precision <= 1:
         raise PlanError(f"--precision is from 0.1 to 100 %, not {100 * precision:g} %")
     if not 1 <= repeats <= 99 or repeats % 2 == 0:
-        raise PlanError(f"--repeats is an odd number, so that most of the steps can agree: not {repeats}")
+        raise PlanError(f"--repeats is an odd number from 1 to 99, so that a majority decides, not {repeats}")
     if (wrong := unsupported(limits, plan)) is not None:
         raise PlanError(wrong)
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -67,12 +70,15 @@ def prepare(plan: Plan, limit: str, last: float, precision: float, repeats: int)
 
 
 def seconds_of(plan: Plan) -> float:
-    """Give how long a step takes at most."""
+    """Give the longest time that a step takes, in seconds."""
     return STARTING + plan.warmup + plan.duration + plan.cooldown + plan.timeout
 
 
 def sweep(prepared: Sweep, run: Run, watcher: Watcher | None = None) -> Sweep:
-    """Run it. What fails after the first step, and Ctrl-C, end it early. Raises LoadError if the first step fails."""
+    """Run a sweep.
+
+    Ctrl-C, or a failure after the first step, ends it early. Raises LoadError if the first step fails.
+    """
     watcher = watcher or Unwatched()
     plan, limits = prepared.plan, prepared.limits
     assert plan.rate is not None
@@ -110,7 +116,7 @@ def sweep(prepared: Sweep, run: Run, watcher: Watcher | None = None) -> Sweep:
 
 
 def _step(run: Run, plan: Plan, limits: tuple[Limit, ...]) -> Step | None:
-    """Run a step; None if it was cut short, and so says nothing."""
+    """Run a step; None if it was interrupted, and so says nothing."""
     result = run(plan)
     if result.cut_short:
         return None
@@ -120,7 +126,7 @@ def _step(run: Run, plan: Plan, limits: tuple[Limit, ...]) -> Step | None:
 
 
 def _ended(search: Search) -> str:
-    """Say why a search ended that was not ended from outside."""
+    """Say why a search ended by itself."""
     if search.exhausted:
         return "out of steps"
     if search.held is None:

@@ -1,4 +1,4 @@
-"""A verification for programs: JSON, TAP, and the XML that is known as JUnit's."""
+"""Writes a verification for programs: JSON, TAP and JUnit XML."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def as_tap(found: Verification) -> str:
         if each.verdict == NA:
             line += f" # SKIP {_plain(each.seen)}"
         lines.append(line)
-        if each.verdict == FAIL:  # YAML, in which a JSON string is one, too
+        if each.verdict == FAIL:  # a YAML block; a JSON string is a YAML string too
             lines += ["  ---", f"  message: {_quoted(each.seen)}", f"  basis: {_quoted(each.clause.basis)}", "  ..."]
         elif each.verdict == NOTE:
             lines.append(f"# note: {each.seen}")
@@ -32,7 +32,7 @@ def as_tap(found: Verification) -> str:
 
 
 def _plain(text: str) -> str:
-    """Take out what would begin a directive."""
+    """Remove the character that would start a directive."""
     return text.replace("#", "")
 
 
@@ -41,7 +41,7 @@ def _quoted(text: str) -> str:
 
 
 def as_junit(found: Verification) -> str:
-    """Write JUnit's XML, with a suite for each address and transport."""
+    """Write JUnit XML, with a suite for each address and transport."""
     root = ElementTree.Element("testsuites", {"name": "echobench verify", **_counts(found.outcomes)})
     for (address, transport), group in itertools.groupby(found.outcomes, _suite):
         outcomes = tuple(group)
@@ -71,7 +71,7 @@ def _counts(outcomes: tuple[Outcome, ...]) -> dict[str, str]:
     return {
         "tests": str(len(outcomes)),
         "failures": str(sum(each.verdict == FAIL for each in outcomes)),
-        "errors": "0",  # a check that could not be made is skipped
+        "errors": "0",  # a check that could not be made counts as skipped
         "skipped": str(sum(each.verdict == NA for each in outcomes)),
         "time": f"{sum(each.seconds for each in outcomes):.3f}",
     }

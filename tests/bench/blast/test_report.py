@@ -71,7 +71,10 @@ def _times(number):
 @pytest.mark.parametrize(
     ("plan", "sentence"),
     [
-        ({"model": "open", "rate": 5000.0}, "open model: 5,000 messages per second, sent at equal intervals over 4 conn"),
+        (
+            {"model": "open", "rate": 5000.0},
+            "open model: 5,000 messages per second, sent at equal intervals over 4 conn",
+        ),
         ({"model": "open", "rate": 0.5, "arrivals": "poisson"}, "open model: 0.5 messages per second, sent at random"),
         ({"model": "connect"}, "connecting: 4 connections at a time, each opened for one message"),
         (

@@ -18,7 +18,7 @@ from rigs.undisturbed import repeated, unless_disturbed
 from echobench import bench
 from echobench.bench.compare import profiles, rounds
 from echobench.bench.compare.analysis.comparison import Calls, Comparison, Conformance, Memory, Subject, read
-from echobench.bench.compare.analysis.judge import judge
+from echobench.bench.compare.analysis.judge import as_stored, judge
 from echobench.bench.compare.live import Nobody, clock
 from echobench.bench.compare.rounds import make, measure, turns
 from echobench.bench.compare.server.lifecycle import Server, Setting
@@ -182,7 +182,7 @@ def whole():
 
 def test_what_is_stored_is_what_the_schema_says_and_comes_back(tmp_path):
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    stored = json.loads(json.dumps(whole().as_dict(), allow_nan=False))
+    stored = json.loads(json.dumps(as_stored(whole()), allow_nan=False))
     jsonschema.Draft202012Validator(SCHEMA).validate(stored)
     (tmp_path / "c.json").write_text(json.dumps(stored))
     back = read(str(tmp_path / "c.json"))

@@ -59,8 +59,7 @@ def test_what_the_host_disturbed_is_left_out():
     assert judged.rate == pytest.approx(5_000)
     assert row(comparison, IDEAL).rounds == 4, "it ran undisturbed in four"
     assert disturbance(comparison) == (
-        "the host took more than 2% of the CPU time (steal) in 3 of 10 runs, up to 50%: "
-        "their rounds are left out"
+        "the host took more than 2% of the CPU time (steal) in 3 of 10 runs, up to 50%: their rounds are left out"
     )
 
 

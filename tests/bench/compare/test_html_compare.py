@@ -42,7 +42,7 @@ class Row:
     high: float | None = None
     basis: str | None = "cpu"
     verdict: str = "waiting"
-    why: str = "neither was the limit"
+    why: str = "neither server nor generator was the limit"
     rate: float | None = 12_345.0
     per_cpu: float | None = 54_321.0
     p50: float | None = 1e5
