@@ -1,4 +1,4 @@
-"""Counts the system calls that an echo costs, in short runs apart from the rounds.
+"""Counts the system calls that an echo costs, in runs apart from the rounds.
 
 Counting makes each system call a little slower (:mod:`.meters.callcounter`). So no run is both timed and counted.
 

@@ -36,7 +36,7 @@ def invoke(*options):
         (["a=serve"], "a: its command does not contain {port}: put it"),
         (["serve {port}"], "is not a subject"),
         (["a=x {port}", "a=y {port}"], "two subjects have the name 'a'"),
-        (["--load", "tiny"], "'tiny' is no load"),
+        (["--load", "tiny"], "'tiny' is not a load"),
         (["--load", "one,one"], "two loads have the name 'one'"),
         (["--rounds", "0"], "--rounds is at least 1, not 0"),
         (["--server-cpus", "999"], "CPU 999 is not available"),

@@ -266,6 +266,6 @@ def test_it_is_imported_for_the_option_only_and_pyplot_never():
     code = "import sys, echobench.cli, echobench.bench.compare.command, echobench.bench.sweep.command\n"
     code += "assert not [name for name in sys.modules if name.startswith('matplotlib')]"
     assert subprocess.run([sys.executable, "-c", code], timeout=LIMIT).returncode == 0
-    code = "import sys, echobench.bench.report.png.compare, echobench.bench.report.png.sweep\n"
+    code = "import sys, echobench.bench.compare.picture, echobench.bench.sweep.picture\n"
     code += "assert 'matplotlib.pyplot' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], timeout=LIMIT).returncode == 0

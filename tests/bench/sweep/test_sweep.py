@@ -155,7 +155,7 @@ def test_ctrl_c():
         ({"last": 1000}, "--to-rate is 1,000, below --from-rate"),
         ({"precision": 0.0}, "--precision is from 0.1 to 100 %"),
         ({"repeats": 2}, "--repeats is an odd number"),
-        ({"limit": "p99.9<1ms"}, "p99.9 takes 10,012 messages"),
+        ({"limit": "p99.9<1ms"}, "p99.9 needs 10,012 messages"),
         ({"limit": "p99<1"}, "a time needs a unit"),
     ],
 )

@@ -77,7 +77,7 @@ def test_options_become_plans(invoke):
         ("h", "no limit to keep: give a --limit, or --from FILE with a stored sweep"),
         ("h -l p99", "'p99' is not a limit such as p99<1ms"),
         ("h -l p99<1ms --udp --tls", "--udp and --tls exclude each other"),
-        ("h -l p99<1ms --from-rate 10", "loss takes 3,000 messages"),
+        ("h -l p99<1ms --from-rate 10", "loss needs 3,000 messages"),
         ("h -l p99<1ms --to-rate 1k", "--to-rate is 1,000, below --from-rate"),
         ("h -l p99<1ms --precision 5ms", "'5ms' is not a share such as 5% or 0.05"),
         ("h -l p99<1ms --precision 0%", "--precision is from 0.1 to 100 %"),

@@ -49,7 +49,7 @@ def interval(values: Sequence[float], seed: int) -> tuple[float, float] | None:
 
 
 def below(values: Sequence[float], others: Sequence[float]) -> float:
-    """Give the p-value of ``values`` being below ``others`` (Welch's test, one-sided).
+    """Give the p-value of ``values`` being below ``others`` (Welch, one-sided).
 
     It is the probability of means so far apart if ``values`` were not below. Welch's test does not assume equal
     variances. Raises ValueError if there are fewer than three values of either.
