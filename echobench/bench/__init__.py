@@ -1,1 +1,4 @@
-"""The other half: load, comparison, judgement. Needs the extra ``bench`` (numpy, click, rich)."""
+"""Measures, compares and verifies echo servers. Needs the extra ``bench``.
+
+The extra brings numpy, click and rich. Each command has a folder: ``blast``, ``compare``, ``sweep`` and ``verify``.
+"""

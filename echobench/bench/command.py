@@ -1,4 +1,4 @@
-"""What the commands share: types of options, options that several have, and help by section."""
+"""What the commands share: option types, common options, and help by section."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ else:
 
 
 class Parsed(Type):
-    """A type of option that a function reads; it raises ValueError with what is wrong."""
+    """An option type that a function parses.
+
+    The function raises ValueError with what is wrong.
+    """
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it, as click asks for it."""
+        """Parse the value; click calls this."""
         if not isinstance(value, str):
             return value
         try:
@@ -62,7 +65,10 @@ def seconds(text: str) -> float:
 
 
 def size(text: str) -> str:
-    """Read 64, 4K, 64-1500 or 64,512,1400 into bytes; the plan says what can be."""
+    """Read 64, 4K, 64-1500 or 64,512,1400 into bytes.
+
+    The plan checks the bounds.
+    """
 
     def one(match: re.Match[str]) -> str:
         return str(int(match[1]) * BYTES[match[2]])
@@ -71,6 +77,14 @@ def size(text: str) -> str:
     if not re.fullmatch(r"[0-9]{1,9}[km]?(-[0-9]{1,9}[km]?|(,[0-9]{1,9}[km]?)*)", text.lower()):
         raise ValueError(wrong)
     return re.sub(r"([0-9]+)([km]?)", one, text.lower())
+
+
+def share(text: str) -> float:
+    """Read 5%, 5 % or 0.05 as a part of 1."""
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text)
+    if not found:
+        raise ValueError(f"{text!r} is not a share such as 5% or 0.05")
+    return float(found[1]) / (100 if found[2] else 1)
 
 
 def cpus(text: str) -> tuple[int, ...]:
@@ -101,6 +115,9 @@ SECONDS, SIZE = Parsed("seconds", seconds), Parsed("bytes", size)
 CPUS, PORTS = Parsed("list", cpus), Parsed("a-b", ports)
 
 
+SHARE = Parsed("share", share)
+
+
 IN_FILE = click.Path(exists=True, dir_okay=False, readable=True)
 
 
@@ -108,7 +125,7 @@ HTML = click.Option(
     ["--html"],
     type=click.Path(),
     metavar="FILE",
-    help="Write the report as one page with charts, for a browser; a file there is replaced.",
+    help="Write the report as one HTML page with charts; an existing file is replaced.",
 )
 
 
@@ -116,19 +133,19 @@ PNG = click.Option(
     ["--png"],
     type=click.Path(),
     metavar="FILE",
-    help="Draw a picture for slides, which needs the extra png (matplotlib); a file there is replaced.",
+    help="Draw a picture for slides; an existing file is replaced. Needs the extra png (matplotlib).",
 )
 
 
 class Sectioned(click.Command):
-    """A command whose help shows its options by section."""
+    """A command whose help lists its options by section."""
 
     def __init__(self, *args: Any, sections: Mapping[str, Sequence[click.Option]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._sections = sections
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, as click asks for it."""
+        """Write the options; click calls this."""
         for title, options in self._sections.items():
             with formatter.section(title):
                 formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])

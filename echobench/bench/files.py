@@ -1,4 +1,8 @@
-"""Files of results. They are written beside their place and moved there whole; what cannot be is found out before."""
+"""Writes results to files, whole or not at all.
+
+A file is written beside its place and moved there when it is complete. Before a run begins, each file is opened on
+trial, so that a wrong path costs no run.
+"""
 
 from __future__ import annotations
 
@@ -20,33 +24,45 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Target(Protocol[T_contra]):
-    """Where a result is going to be stored."""
+    """A place where a result will be stored."""
 
     path: Path
 
     def write(self, result: T_contra) -> None:
-        """Store it. Raises OSError."""
+        """Store the result. Raises OSError."""
 
 
 def text_target(path: str, make: Callable[[T_contra], str]) -> Target[T_contra]:
-    """Give a file for a text made of a result; one that is there is replaced. Raises OSError if it cannot be."""
+    """Prepare a file for the text that ``make`` makes of a result.
+
+    An existing file is replaced. Raises OSError if it cannot be written.
+    """
     return _Made(path, make)
 
 
 def bytes_target(path: str, make: Callable[[T_contra], bytes]) -> Target[T_contra]:
-    """Give a file for bytes made of a result; one that is there is replaced. Raises OSError if it cannot be."""
+    """Prepare a file for the bytes that ``make`` makes of a result.
+
+    An existing file is replaced. Raises OSError if it cannot be written.
+    """
     return _Made(path, make)
 
 
 def json_target(
     path: str, make: Callable[[T_contra], dict[str, Any]] = operator.methodcaller("as_dict")
 ) -> Target[T_contra]:
-    """Give a file for a result as JSON; one that is there is replaced. Raises OSError if it cannot be written."""
+    """Prepare a file for a result as JSON.
+
+    An existing file is replaced. Raises OSError if it cannot be written.
+    """
     return _Made(path, lambda result: json.dumps(make(result), indent=1, allow_nan=False) + "\n")
 
 
 def csv_target(path: str) -> Target[Result]:
-    """Give a file for main figures; a line is added to one that is there. Raises OSError if it cannot be."""
+    """Prepare a file for the main figures.
+
+    A line is added to an existing file. Raises OSError if it cannot be written.
+    """
     return _Csv(path)
 
 
@@ -64,7 +80,7 @@ class _Csv:
         self._before()
 
     def _before(self) -> str:
-        """Read what is there: lines with our names, or nothing."""
+        """Read the lines that are there. Raises OSError if their columns differ."""
         before = self.path.read_text(encoding="utf-8", errors="replace") if self.path.is_file() else ""
         if before and before.splitlines()[0] != csv_line(list(NAMES)).rstrip():
             raise OSError("it has other columns than these results: choose another file")
@@ -83,7 +99,7 @@ def csv_line(values: list[object]) -> str:
 
 
 def _probe(path: str) -> Path:
-    """Find the place that a path leads to, and whether it can be written."""
+    """Find the place that a path leads to. Raises OSError if it cannot be written."""
     place = Path(path).resolve()
     if place.is_dir():
         raise IsADirectoryError(21, "it is a directory")
@@ -101,7 +117,7 @@ def _beside(place: Path) -> Path:
 
 
 def _replace(place: Path, content: str | bytes) -> None:
-    """Put a text or bytes in a file's place, or write it to what is no file: /dev/stdout, a pipe."""
+    """Replace a file's content, or write to what is not a file: /dev/stdout, a pipe."""
     data = content.encode() if isinstance(content, str) else content
     if place.exists() and not place.is_file():
         place.write_bytes(data)
@@ -119,7 +135,10 @@ def _replace(place: Path, content: str | bytes) -> None:
 
 
 def open_targets(*wanted: tuple[str, str | None, Callable[[str], Target[T]]]) -> list[Target[T]]:
-    """Give the files that options name, before anything is run for them. Raises click.UsageError."""
+    """Prepare the files that options name. Raises click.UsageError.
+
+    ``wanted`` has an option's name, its value (a path or None) and what makes a target of the path.
+    """
     targets = []
     for option, path, make in wanted:
         if path is not None:
@@ -131,7 +150,10 @@ def open_targets(*wanted: tuple[str, str | None, Callable[[str], Target[T]]]) ->
 
 
 def store(targets: list[Target[T]], result: T) -> int:
-    """Write the files, and give the status; what cannot be written is said, and the others are written."""
+    """Write a result to all files, and give the exit status.
+
+    A file that cannot be written is reported, and the others are written.
+    """
     status = 0
     for target in targets:
         try:
@@ -146,9 +168,9 @@ MISSING: Final = "--png needs matplotlib: pip install 'echobench[png]'"
 
 
 def picture_target(path: str, make: Callable[[T], bytes]) -> Target[T]:
-    """Give a file for the picture that ``make`` makes of a result.
+    """Prepare a file for the picture that ``make`` makes of a result.
 
-    Raises OSError if it cannot be written, and click.UsageError if matplotlib is not there.
+    Raises OSError if it cannot be written, and click.UsageError without matplotlib.
     """
     try:
         import matplotlib.figure  # noqa: F401

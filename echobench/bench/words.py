@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Writes numbers for people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def duration(nanoseconds: float | None) -> str:
-    """Write a time with three digits and the unit that suits it; a dash for None."""
+    """Write a time with three digits and a suitable unit; a dash for None."""
     if nanoseconds is None or math.isnan(nanoseconds):
         return "-"
     for unit, size in (("ns", 1.0), ("µs", 1e3), ("ms", 1e6)):
@@ -28,18 +28,23 @@ def quantity(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"
 
 
+def endpoint(host: str, port: int) -> str:
+    """Write where a server is: 192.0.2.1:7, [::1]:7."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def percent(depth: float) -> str:
     """Name a percentile: p50, p99.9."""
     return f"p{depth:g}"
 
 
 def share(part: float) -> str:
-    """Write a part of one in percent: 5 %, 93.4 %."""
+    """Write a part of 1 in percent: 5 %, 93.4 %."""
     return f"{100 * part:.3g} %"
 
 
 def apiece(number: float | None) -> str:
-    """Write how many of something one of another takes: 0.12, 6.00; a dash for None."""
+    """Write a number of things per other thing: 0.12, 6.00; a dash for None."""
     if number is None:
         return "-"
     return "<0.01" if 0 < number < 0.005 else f"{number:,.2f}"

@@ -30,6 +30,9 @@ def test_the_wheel(tmp_path):
     names = zipfile.ZipFile(built("wheel", tmp_path)).namelist()
     assert PLUGIN in names
     assert "echobench/py.typed" in names
+    beside = [path for path in (ROOT / "echobench").rglob("*") if path.name.endswith((".schema.json", ".css"))]
+    assert len(beside) == 5
+    assert {path.relative_to(ROOT).as_posix() for path in beside} <= set(names)
     assert "twisted/__init__.py" not in names
     assert "twisted/plugins/__init__.py" not in names
     assert not [name for name in names if name.startswith(("tests", "docs"))]

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 from rigs.blast_results import ENVIRONMENT, a_result
 
-from echobench.bench.compare.comparison import IDEAL, Comparison, Load, Run, Subject, Usage
+from echobench.bench.compare.analysis.comparison import IDEAL, Comparison, Load, Run, Subject, Usage
 from echobench.bench.run.plan import Plan
 from echobench.bench.run.result import Verdict
 

@@ -33,7 +33,7 @@ SECTIONS = {"blast": BLAST, "compare": COMPARE, "sweep": SWEEP, "verify": {"": V
 
 SCHEMAS = {
     "blast": HERE / "run/result.schema.json",
-    "compare": HERE / "compare/comparison.schema.json",
+    "compare": HERE / "compare/analysis/comparison.schema.json",
     "sweep": HERE / "sweep/sweep.schema.json",
     "verify": HERE / "verify/verification.schema.json",
 }

@@ -1,4 +1,4 @@
-"""The command ``echobench blast``: from options to a plan, and from a plan to a report, files and a status."""
+"""The command ``echobench blast``: from options to a run, a report and files."""
 
 from __future__ import annotations
 
@@ -43,10 +43,13 @@ def settings(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_plan(options: dict[str, Any], stored: Plan | None) -> Plan:
-    """Make the plan; what the options do not say comes from a stored one, or is the default. Raises PlanError."""
+    """Make the plan from options, a stored plan and the defaults.
+
+    Options override the stored plan. Raises PlanError, and click.UsageError.
+    """
     given = settings(options)
     if stored is None and "host" not in given:
-        raise click.UsageError("whom to measure? Give a HOST, or --from FILE with a stored result")
+        raise click.UsageError("no server to measure: give a HOST, or --from FILE with a stored result")
     if stored is None:
         return Plan(**given)
     return Plan.from_dict({**stored.as_dict(), **given})
@@ -93,10 +96,10 @@ blast = Sectioned(
         click.Argument(["host"], required=False, metavar="HOST"),
         *(option for options in SECTIONS.values() for option in options),
     ],
-    help="""Offer load to the echo server on HOST, check every byte that comes back, and say how long it took.
+    help="""Send load to the echo server on HOST, check every byte that comes back, and report rates and latencies.
 
-    Without --rate it is a closed loop: a connection sends its next message when the last one was answered.
-    Numbers may be written 10k or 1M. HOST is a name, or an address of IPv4 or IPv6.
-    The status is 0 if all went well, 1 if the run failed or wrong bytes came back, 2 if the options are wrong.
-    Ctrl-C ends a run early and reports it; a second one leaves at once.""",
+    Without --rate the load is a closed loop: a connection sends its next message when the last one is answered.
+    Numbers may be written 10k or 1M. HOST is a name or an IP address.
+    The exit status is 0 if all went well, 1 if the run failed or wrong bytes came back, 2 if the options are wrong.
+    Ctrl-C ends a run early and reports it; a second Ctrl-C exits at once.""",
 )

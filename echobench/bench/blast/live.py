@@ -1,4 +1,7 @@
-"""How a run goes, on standard error: a live line on a terminal, a line for each interval elsewhere."""
+"""Progress of a run on standard error.
+
+On a terminal it is one live line; elsewhere it is a line for each interval.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ BAR = 24  # columns
 
 
 def progress_on(quiet: bool, console: Console | None = None) -> Progress:
-    """Give the progress that suits where standard error leads."""
+    """Give the progress that suits standard error: live, lines or none."""
     console = console or Console(stderr=True, highlight=False)
     if quiet:
         return Silent()
@@ -29,7 +32,7 @@ def progress_on(quiet: bool, console: Console | None = None) -> Progress:
 
 
 def phase(plan: Plan, moment: Moment) -> str:
-    """Name the part of a run that an interval lies in: warm-up, cool-down, or nothing if it was measured."""
+    """Name the phase of an interval: warm-up, cool-down, or nothing if measured."""
     if moment.measured:
         return ""
     return "warm-up" if plan.count is None and moment.t <= plan.warmup + plan.interval / 2 else "cool-down"
@@ -47,7 +50,7 @@ def words(plan: Plan, moment: Moment) -> str:
 
 
 class Lines:
-    """A line for each interval."""
+    """Prints a line for each interval."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -58,7 +61,7 @@ class Lines:
         self._print(sentence)
 
     def began(self, plan: Plan, begin: int) -> None:
-        """Keep the plan, which says what an interval is."""
+        """Keep the plan, which says how long an interval is."""
         self._plan = plan
 
     def moment(self, moment: Moment) -> None:
@@ -67,14 +70,14 @@ class Lines:
         self._print(f"{moment.t:6.1f} s  {words(self._plan, moment)}")
 
     def over(self) -> None:
-        """Print nothing more."""
+        """Do nothing: all lines are printed."""
 
     def _print(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
 
 
 class LiveLine:
-    """One line that is written over and over, and gone at the end."""
+    """Shows one line that is rewritten, and removed at the end."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -88,9 +91,9 @@ class LiveLine:
         self._console.print(Text(sentence, style="dim"))
 
     def began(self, plan: Plan, begin: int) -> None:
-        """Begin the line."""
+        """Start the line."""
         self._plan, self._window = plan, Window(plan, begin)
-        # Four times a second: more often would cost processor time that server and generator may need.
+        # Four times per second: more often would cost CPU time that server and generator may need.
         self._live = Live(console=self._console, get_renderable=self._line, refresh_per_second=4, transient=True)
         self._live.start()
 
@@ -99,7 +102,7 @@ class LiveLine:
         self._last = moment
 
     def over(self) -> None:
-        """End the line."""
+        """Remove the line."""
         if self._live is not None:
             self._live.stop()
             self._live = None

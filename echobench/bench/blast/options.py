@@ -1,4 +1,7 @@
-"""The options of ``echobench blast``, by what they are for; the reference in docs/ is made from them."""
+"""The options of ``echobench blast``, by section.
+
+The reference in docs/ is made from them.
+"""
 
 from __future__ import annotations
 
@@ -20,56 +23,58 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         _flag("--tcp", "Over TCP. This is the default."),
         _flag("--udp", "Over UDP."),
         _flag("--tls", "Over TLS."),
-        click.Option(["--ca"], type=IN_FILE, help="PEM file with the certificates that vouch for the server's (TLS)."),
-        _flag("--insecure", "Take whatever certificate the server has (TLS)."),
-        click.Option(["--server-name"], metavar="NAME", help="The name to ask for and to find in the certificate."),
+        click.Option(["--ca"], type=IN_FILE, help="PEM file with the certificates to trust (TLS)."),
+        _flag("--insecure", "Accept any certificate (TLS)."),
+        click.Option(
+            ["--server-name"], metavar="NAME", help="The name to ask for, and to expect in the certificate (TLS)."
+        ),
     ),
     "The load": (
         click.Option(
             ["--flows", "--connections", "-c", "flows"],
             type=WHOLE,
-            help="Connections, or for UDP sockets: each has its own source port.  [default: 1]",
+            help="How many connections, or for UDP sockets; each has its own source port.  [default: 1]",
         ),
         click.Option(
             ["--window", "-w"],
             type=WHOLE,
-            help="Closed model: each flow keeps so many messages under way, and sends the next when one is answered. "
-            "This is the model without --rate, --flood or --connect.  [default: 1]",
+            help="Closed model: how many messages each flow keeps under way; it sends the next when one is answered. "
+            "This is the model without --rate, --flood and --connect.  [default: 1]",
         ),
         click.Option(
             ["--rate", "-r"],
             type=NUMBER,
-            help="Open model: send so many messages a second in all, whether the server keeps up or not.",
+            help="Open model: send this many messages per second in all, whether the server keeps up or not.",
         ),
         click.Option(
             ["--arrivals"],
             type=click.Choice(ARRIVALS),
-            help="Open model: send at equal distances, or at random like many independent clients.  "
+            help="Open model: send at equal intervals, or at random like many independent clients.  "
             "[default: constant]",
         ),
-        _flag("--flood", "Send datagrams as fast as it goes, and wait for no answer (UDP)."),
+        _flag("--flood", "Send datagrams as fast as possible, without waiting for answers (UDP)."),
         _flag("--connect", "For each message: connect, send it, wait for the answer, close."),
         click.Option(
             ["--size", "-s"],
             type=SIZE,
             help="Bytes in a message: 64, or at random from a range, 64-1500, or from a list, 64,512,1400. "
-            "K and M after a number are KiB and MiB.  [default: 64]",
+            "K and M are KiB and MiB.  [default: 64]",
         ),
-        _flag("--gso", "Hand datagrams to the kernel in trains, to be cut up there (UDP, Linux)."),
+        _flag("--gso", "Send datagrams in trains, which the kernel cuts up (UDP, Linux)."),
     ),
     "How long": (
-        click.Option(["--duration", "-d"], type=SECONDS, help="How long is measured.  [default: 10]"),
-        click.Option(["--warmup"], type=SECONDS, help="How long is run before that.  [default: 1]"),
-        click.Option(["--cooldown"], type=SECONDS, help="How long is run after that.  [default: 0.5]"),
+        click.Option(["--duration", "-d"], type=SECONDS, help="How long to measure.  [default: 10]"),
+        click.Option(["--warmup"], type=SECONDS, help="How long to run before that.  [default: 1]"),
+        click.Option(["--cooldown"], type=SECONDS, help="How long to run after that.  [default: 0.5]"),
         click.Option(
             ["--count", "-n"],
             type=WHOLE,
-            help="Send so many messages in all, without warm-up; --duration is then the longest that it may take.",
+            help="Send this many messages in all, without warm-up; --duration is then an upper limit.",
         ),
         click.Option(
             ["--timeout"],
             type=SECONDS,
-            help="Count a message as unanswered after so long, and wait for so long at the end.  [default: 1]",
+            help="How long to wait for an answer, and at the end of the run for the last ones.  [default: 1]",
         ),
     ),
     "From where": (
@@ -77,41 +82,46 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             ["--source", "sources"],
             multiple=True,
             metavar="ADDRESS",
-            help="Send from this address of this machine; several take turns.",
+            help="Send from this address of this machine. May be repeated: the flows take turns.",
         ),
-        click.Option(["--source-ports"], type=PORTS, help="Take the flows' source ports from this range."),
+        click.Option(["--source-ports"], type=PORTS, help="Take source ports from this range."),
         click.Option(
             ["--processes"],
             type=WHOLE,
-            help="How many processes share the load.  [default: one for each of --cpus, else 1]",
+            help="How many processes share the load.  [default: one per CPU of --cpus, else 1]",
         ),
         click.Option(
-            ["--cpus"], type=CPUS, help="Keep the processes on these CPUs: 1, or 1,2-3. Leave others to the server."
+            ["--cpus"], type=CPUS, help="Pin the processes to these CPUs: 1, or 1,2-3. Leave others to the server."
         ),
         click.Option(
             ["--engine"],
             type=click.Choice(ENGINES),
-            help="How the load is made: columns is fast and needs Linux, portable is Twisted and runs everywhere, auto "
-            "takes the first that can.  [default: auto]",
+            help="What makes the load: columns is fast and needs Linux, portable uses Twisted and runs everywhere, "
+            "auto takes the first that works.  [default: auto]",
         ),
-        click.Option(["--seed"], type=WHOLE, help="Where random sizes and arrivals begin.  [default: 1]"),
+        click.Option(["--seed"], type=WHOLE, help="Seed of random sizes and arrivals.  [default: 1]"),
     ),
-    "What is shown and kept": (
-        click.Option(["--interval"], type=SECONDS, help="How often to show how it goes.  [default: 1]"),
-        click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, and not how it goes."),
-        click.Option(["--json"], type=click.Path(), metavar="FILE", help="Store the result; a file there is replaced."),
+    "Output": (
+        click.Option(["--interval"], type=SECONDS, help="How often to show progress.  [default: 1]"),
+        click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
+        click.Option(
+            ["--json"],
+            type=click.Path(),
+            metavar="FILE",
+            help="Store the result as JSON; an existing file is replaced.",
+        ),
         click.Option(
             ["--csv"],
             type=click.Path(),
             metavar="FILE",
-            help="Add a line with the main figures; a new file begins with a line of names.",
+            help="Add a line with the main figures; a new file begins with a line of column names.",
         ),
         HTML,
         PNG,
         click.Option(
             ["--from", "stored"],
             type=IN_FILE,
-            help="Run again what a result that was stored with --json has run; what is given beside it goes before.",
+            help="Repeat the run of a result that --json stored; options given here override it.",
         ),
     ),
 }

@@ -1,11 +1,11 @@
-"""The page of one run of blast."""
+"""The HTML page of a run of blast."""
 
 from __future__ import annotations
 
 from ..drawing.charts import Chart, Series
-from ..drawing.lines import percentile_figure
 from ..drawing.markup import Content, Html, tag
 from ..drawing.page import again, described, figure, headlines, page, run_by, section, sentences, table
+from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale, scale, steps
 from ..run.histogram import Histogram
 from ..run.result import Moment, Result, per_second
@@ -16,17 +16,15 @@ from .rows import Rows, footnote, generator, latency, losses, model, rates, wher
 
 def blast_page(result: Result) -> str:
     """Give the page."""
-    lead = [tag("p", model(result.plan)), tag("p", f"Begun {result.started}.", class_="muted")]
+    lead = [tag("p", model(result.plan)), tag("p", f"Started {result.started}.", class_="muted")]
     lost = losses(result)
     over_time = [rate_over_time(result), latency_over_time(result)]
     sections: list[Content] = [
         headlines(main_figures(result)),
-        section("What a reader has to know", sentences(result.verdicts)) if result.verdicts else None,
+        section("Read this first", sentences(result.verdicts)) if result.verdicts else None,
+        section("Throughput", rows_table(rates(result)), tag("p", _measured(result), class_="muted")),
         section(
-            "How much went there and came back", rows_table(rates(result)), tag("p", _measured(result), class_="muted")
-        ),
-        section(
-            "How long it took",
+            "Latency",
             percentile_figure(histograms(result), "from when messages were due, and from when they were sent")
             if result.plan.model == "open"
             else percentile_figure(histograms(result), "from when messages were sent"),
@@ -36,10 +34,10 @@ def blast_page(result: Result) -> str:
         if result.tally.from_send.total
         else None,
         section("Over time", over_time) if any(over_time) else None,
-        section("What was lost", tag("p", lost) if isinstance(lost, str) else rows_table(lost)),
-        section("What it cost the generator", rows_table(generator(result))),
+        section("Losses", tag("p", lost) if isinstance(lost, str) else rows_table(lost)),
+        section("Cost to the generator", rows_table(generator(result))),
         section(
-            "The circumstances",
+            "Environment",
             described(result.environment),
             run_by(result.environment),
             again("blast", "result.json"),
@@ -49,7 +47,7 @@ def blast_page(result: Result) -> str:
 
 
 def main_figures(result: Result) -> list[tuple[str, str]]:
-    """Give what is shown large."""
+    """Give the figures that are shown large, with their names."""
     tally, flood = result.tally, result.plan.model == "flood"
     times = tally.from_intended if result.plan.model == "open" else tally.from_send
     found = [("sent a second", quantity(per_second(tally.sent, tally)))] if flood or result.plan.model == "open" else []
@@ -62,13 +60,13 @@ def main_figures(result: Result) -> list[tuple[str, str]]:
 
 
 def histograms(result: Result) -> list[tuple[str, Histogram]]:
-    """Give the histograms that there are, with their names."""
+    """Give the histograms of round-trip times, with their names."""
     both = [("from intended", result.tally.from_intended)] if result.plan.model == "open" else []
     return [*both, ("from send", result.tally.from_send)]
 
 
 def rows_table(rows: Rows) -> Html:
-    """Give a table of the report."""
+    """Give a table of the report as HTML."""
     return table(rows.head, rows.rows, label=rows.head[0] or "Rates")
 
 
@@ -90,7 +88,7 @@ def _time_axis(moments: list[Moment]) -> Scale:
 
 
 def rate_over_time(result: Result) -> Html | None:
-    """Draw the rate of each interval; None if there are too few."""
+    """Draw the rate of each interval; None if there are fewer than two."""
     moments = _over_time(result)
     if len(moments) < 2:
         return None
@@ -103,11 +101,11 @@ def rate_over_time(result: Result) -> Html | None:
         rates.append(result.plan.rate)
     chart = Chart(
         title="Rate over time",
-        description=f"Messages {what} a second by interval: from {quantity(min(rates))} to {quantity(max(rates))}.",
+        description=f"Messages {what} per second by interval: from {quantity(min(rates))} to {quantity(max(rates))}.",
         x=_time_axis(moments),
         y=scale(rates, quantity, log=False),
-        x_title="seconds from the beginning",
-        y_title="messages a second",
+        x_title="seconds from the start",
+        y_title="messages per second",
         series=tuple(series),
     )
     rows = [(f"{each.t:.2f} s", quantity(each.rate), quantity(each.lost)) for each in moments]
@@ -115,7 +113,7 @@ def rate_over_time(result: Result) -> Html | None:
 
 
 def latency_over_time(result: Result) -> Html | None:
-    """Draw p50 and p99 of each interval; None if there are too few."""
+    """Draw p50 and p99 of each interval; None if there are fewer than two."""
     moments = _over_time(result, "p50", "p99")
     if len(moments) < 2:
         return None
@@ -126,7 +124,7 @@ def latency_over_time(result: Result) -> Html | None:
         description=f"The median and p99 of each interval: from {duration(min(times))} to {duration(max(times))}.",
         x=_time_axis(moments),
         y=scale(times, duration),
-        x_title="seconds from the beginning",
+        x_title="seconds from the start",
         y_title="round-trip time",
         series=(
             Series(name="p50", points=tuple((t, p50) for t, p50, _ in pairs)),

@@ -1,11 +1,11 @@
-"""The picture of one run of blast: its percentile curves."""
+"""The picture of a run of blast: its percentile curves."""
 
 from __future__ import annotations
 
 import attrs
 from matplotlib.figure import Figure
 
-from ..drawing.lines import percentile_chart
+from ..drawing.percentiles import percentile_chart
 from ..drawing.png.panels import draw_chart
 from ..drawing.png.sheet import MUTED, WIDTH, machine, png, settings, sheet
 from ..run.result import Result
@@ -14,7 +14,7 @@ from .rows import model, where
 
 
 def blast_figure(result: Result) -> Figure:
-    """Give the picture."""
+    """Draw the picture."""
     figures = ",  ".join(f"{name} {value}" for name, value in main_figures(result))
     with settings():
         made = sheet(where(result), f"{model(result.plan)}.", machine(result.environment, result.started))
@@ -29,5 +29,5 @@ def blast_figure(result: Result) -> Figure:
 
 
 def blast_png(result: Result) -> bytes:
-    """Draw a run of blast."""
+    """Give the picture as a PNG file."""
     return png(blast_figure(result))

@@ -1,4 +1,4 @@
-"""The figures of a result in rows of text, which the terminal and the page both show."""
+"""The figures of a result in rows of text, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ..run.histogram import DEPTHS, Histogram
 from ..run.hostcounters import server_receive_buffer
 from ..run.plan import Plan
 from ..run.result import Result, per_second
-from ..words import duration, percent, quantity
+from ..words import duration, endpoint, percent, quantity
 
 PLACES = {
-    "not_sent": "never sent: the run was over first",
+    "not_sent": "never sent: the run ended first",
     "send_buffer_full": "no room in our send buffer",
-    "refused": "refused by the other side",
-    "unanswered": "sent, and no answer",
+    "refused": "refused by the peer",
+    "unanswered": "sent, but not answered",
     "late": "answered after the time-out",
     "truncated": "came back shorter",
     "corrupted": "came back with wrong bytes",
@@ -25,7 +25,7 @@ PLACES = {
 BESIDE = {
     "duplicates": "came back more than once",
     "reordered": "came back after a later one",
-    "unexpected": "answers to nothing that was sent",
+    "unexpected": "answers that match no message",
 }
 
 
@@ -37,17 +37,22 @@ class Rows:
     rows: tuple[tuple[str, ...], ...]
 
 
+def sources(plan: Plan) -> str:
+    """Say how many connections or sockets a plan has: 50 connections."""
+    return f"{quantity(plan.flows)} {'socket' if plan.transport == 'udp' else 'connection'}{'s' * (plan.flows > 1)}"
+
+
 def model(plan: Plan) -> str:
-    """Say in a sentence what load was offered."""
-    flows = f"{quantity(plan.flows)} {'socket' if plan.transport == 'udp' else 'connection'}{'s' * (plan.flows > 1)}"
+    """Say in a sentence which load was offered."""
+    flows = sources(plan)
     if plan.model == "open":
-        how = "at equal distances" if plan.arrivals == "constant" else "at random (Poisson)"
+        how = "at equal intervals" if plan.arrivals == "constant" else "at random (Poisson)"
         return (
-            f"open model: {quantity(plan.rate or 0)} messages a second, sent {how} over {flows}, "
+            f"open model: {quantity(plan.rate or 0)} messages per second, sent {how} over {flows}, "
             "whether the server keeps up or not"
         )
     if plan.model == "flood":
-        return f"flood: datagrams as fast as they can be sent from {flows}, one way; no answer is waited for"
+        return f"flood: datagrams from {flows}, as fast as they can be sent, without waiting for answers"
     if plan.model == "connect":
         return f"connecting: {flows} at a time, each opened for one message and closed when it is answered"
     many = f"{plan.window} messages" if plan.window > 1 else "one message"
@@ -55,17 +60,16 @@ def model(plan: Plan) -> str:
 
 
 def where(result: Result) -> str:
-    """Say what was measured."""
+    """Say which server was measured, and with which messages."""
     plan = result.plan
-    host = f"[{plan.host}]" if ":" in plan.host else plan.host
-    said = f"{host}:{plan.port} over {plan.transport.upper()}"
+    said = f"{endpoint(plan.host, plan.port)} over {plan.transport.upper()}"
     if plan.host.strip("[]") != result.address:
         said += f" ({result.address})"
     return f"{said}, messages of {plan.size} bytes"
 
 
 def rates(result: Result) -> Rows:
-    """Give how much went there and came back."""
+    """Give how much was sent, and how much came back."""
     tally, plan = result.tally, result.plan
     rows: list[tuple[str, ...]] = []
     if plan.model == "open":
@@ -81,7 +85,10 @@ def rates(result: Result) -> Rows:
 
 
 def latency(result: Result) -> Rows:
-    """Give round-trip times: in the open model from the intended time and from the sending, side by side."""
+    """Give round-trip times.
+
+    In the open model there are two columns: from the intended time, and from the sending.
+    """
     tally = result.tally
     both = result.plan.model == "open"
     pair = (tally.from_intended, tally.from_send) if both else (tally.from_send,)
@@ -103,7 +110,7 @@ def latency(result: Result) -> Rows:
 
 
 def footnote(result: Result) -> str:
-    """Say how sure the percentiles are, and how late messages were sent."""
+    """Say which percentiles are missing, and how late messages were sent."""
     tally = result.tally
     said = []
     missing = [depth for depth in DEPTHS if not tally.from_send.supports(depth)]
@@ -115,13 +122,16 @@ def footnote(result: Result) -> str:
 
 
 def spread(histogram: Histogram, say: Callable[[float], str]) -> str:
-    """Say what values a histogram has, in short."""
+    """Say in short what values a histogram has."""
     p99 = f", p99 {say(histogram.percentile(99))}" if histogram.supports(99) else ""
     return f"mean {say(histogram.mean)}{p99}, max {say(histogram.greatest)}"
 
 
 def losses(result: Result) -> Rows | str:
-    """Give what was lost, by place, and what else is odd; a sentence if there is nothing."""
+    """Give what was lost, by place, and what else is odd.
+
+    A sentence if there is nothing.
+    """
     tally, plan = result.tally, result.plan
     found = [(PLACES[name], number) for name in PLACES if (number := getattr(tally, name))]
     beside = [(BESIDE[name], number) for name in BESIDE if (number := getattr(tally, name))]
@@ -130,8 +140,8 @@ def losses(result: Result) -> Rows | str:
         if not tally.intended:
             return "Nothing was sent in the measured time."
         if plan.model == "flood":
-            return "Nothing was lost on this side; what arrived, a flood does not know."
-        return "Nothing lost: every message came back, whole, right and in time."
+            return "Nothing was lost on this side; a flood does not know what arrived."
+        return "Nothing lost: every message came back whole, unchanged and in time."
     rows = [(name, quantity(number), f"{number / max(1, tally.intended):.3%}") for name, number in found]
     if not found:
         rows.append(("nothing" if plan.model != "flood" else "nothing on this side", "0", ""))
@@ -140,24 +150,24 @@ def losses(result: Result) -> Rows | str:
 
 
 def _kernel_losses(result: Result) -> list[tuple[str, int]]:
-    """Give what the kernel says of where datagrams were lost, over the whole run."""
+    """Give where the kernel lost datagrams, over the whole run."""
     ours = result.tally.our_receive_buffer
-    rows = [("of them, no room in our receive buffer", ours)]
+    rows = [("of these, no room in our receive buffer", ours)]
     missing = result.tally.unanswered or result.tally.refused or result.plan.model == "flood"
     if missing and result.plan.transport == "udp" and result.counters is not None:
         rows.append(
             (
-                "no room in receive buffers of this host that are not ours",
+                "no room in other receive buffers of this host",
                 server_receive_buffer(result.counters, ours) or 0,
             )
         )
         ports = result.counters.get("UdpNoPorts", 0) + result.counters.get("Udp6NoPorts", 0)
-        rows.append(("arrived on this host at a port that nobody has", ports))
+        rows.append(("arrived on this host at a port without a socket", ports))
     return [(name, number) for name, number in rows if number]
 
 
 def generator(result: Result) -> Rows:
-    """Give what the load cost this side, by process."""
+    """Give what the load cost the generator, by process."""
     return Rows(
         ("generator", "CPU", "busy", "a second", "engine"),
         tuple(

@@ -1,4 +1,4 @@
-"""A result on a terminal, or in a file: plain where there is no terminal, and as narrow as it is."""
+"""The report of a run on a terminal, or as plain text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command ``echobench compare``: from options to rounds, and from rounds to tables, a file and a status."""
+"""The command ``echobench compare``: from options to rounds, tables and files."""
 
 from __future__ import annotations
 
@@ -19,87 +19,30 @@ from ..load.checks import is_ours
 from ..run import environment
 from ..run.result import Result
 from ..run.stored import ResultError
-from . import gate, profiles, rounds
-from .comparison import IDEAL, Calls, Comparison, Load, Memory, Run, Subject, read
-from .conform import essentials
-from .fair import disturbance
-from .judge import as_stored, judge
+from . import callruns, rounds
+from .analysis import gate
+from .analysis.comparison import IDEAL, Calls, Comparison, Load, Memory, Run, Subject, read
+from .analysis.judge import as_stored, judge
+from .analysis.selection import disturbance
+from .conformance import essentials
 from .live import watch_on
-from .meters import callruns
 from .meters.idle import connection_memory
 from .options import DEFAULTS, SECTIONS, SUBJECT
+from .order import Order, make_order
 from .page import compare_page
-from .rounds import Setting, Watch
-from .server import placement
+from .rounds import Watch
 from .server.certificate import write as write_certificate
-from .server.subject import ideal
+from .server.lifecycle import Setting
 from .terminal import console_for, show, show_gate, show_side_by_side
 
-INTERRUPTED: Final = 130  # as of a program that SIGINT ended
-
-
-@attrs.frozen(kw_only=True)
-class Order:
-    """What is to be compared, and how."""
-
-    subjects: tuple[Subject, ...]
-    loads: tuple[Load, ...]
-    rounds: int
-    extra_rounds: int
-    seed: int
-    setting: Setting
-    idle_connections: int
-    count_calls: float
-    """Seconds for which system calls are counted under each load; 0 if they are not."""
-    notes: tuple[str, ...] = ()
-
-
-def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison | None) -> Order:
-    """Put the order together; what the options do not say comes from a stored run, or is the default."""
-    for name in ("rounds",):
-        if options[name] is not None and options[name] < 1:
-            raise click.UsageError(f"--{name} is at least 1, not {options[name]}")
-    given = {name: value for name, value in options.items() if value is not None}
-    known = {**DEFAULTS, **({"rounds": stored.rounds, "seed": stored.seed} if stored else {}), **given}
-    loads = [load for several in options["loads"] for load in several]
-    if not loads:
-        loads = list(stored.loads) if stored else profiles.parse("small,one")
-    if stored is None:
-        options = {**options, "duration": known["duration"], "warmup": known["warmup"]}
-    if options["duration"] is not None or options["warmup"] is not None:
-        loads = [profiles.timed(load, duration=options["duration"], warmup=options["warmup"]) for load in loads]
-    before = {each.name: each for each in stored.subjects} if stored else {}
-    subjects = {**before, **{each.name: each for each in named}}
-    subjects = {IDEAL: ideal(), **{name: each for name, each in subjects.items() if name != IDEAL}}
-    for kind, names in (("subject", [each.name for each in named]), ("load", [each.name for each in loads])):
-        for name in names:
-            if names.count(name) > 1:
-                raise click.UsageError(f"two {kind}s have the name {name!r}: give each its own")
-    server, load_cpus = options["server_cpus"] or (), options["load_cpus"] or ()
-    if stored and not (server or load_cpus):
-        server, load_cpus = stored.server_cpus, stored.load_cpus
-    there = placement.cores(placement.allowed())
-    if missing := sorted({*server, *load_cpus} - set(placement.allowed())):
-        if stored is None or options["server_cpus"] or options["load_cpus"]:
-            raise click.UsageError(f"there is no CPU {missing[0]} that we may use: choose from {placement.allowed()}")
-        server, load_cpus = (), ()
-    server, load_cpus, notes = placement.place(server, load_cpus, there)
-    setting = Setting(server_cpus=server, load_cpus=load_cpus, start_timeout=known["start_timeout"], host=known["host"])
-    return Order(
-        subjects=tuple(subjects.values()),
-        loads=tuple(loads),
-        rounds=known["rounds"],
-        extra_rounds=known["extra_rounds"],
-        seed=known["seed"],
-        setting=setting,
-        idle_connections=known["idle_connections"],
-        count_calls=known["count_calls"],
-        notes=tuple(notes),
-    )
+INTERRUPTED: Final = 130  # the status of a program that SIGINT ended
 
 
 def compare_all(order: Order, watch: Watch) -> Comparison:
-    """Run it all. A Ctrl-C ends it early: what is complete is in the comparison."""
+    """Run a comparison.
+
+    A Ctrl-C ends it early: the comparison then holds the runs that are complete.
+    """
     runs: list[Run] = []
     memory: list[Memory] = []
     calls: list[Calls] = []
@@ -112,7 +55,7 @@ def compare_all(order: Order, watch: Watch) -> Comparison:
     try:
         with _certificate(order) as setting:
             if order.idle_connections and any(load.plan.transport == "tcp" for load in order.loads):
-                watch.note("measuring what idle connections cost in memory")
+                watch.note("measuring the memory of idle connections")
                 found = (connection_memory(each, setting, order.idle_connections) for each in order.subjects)
                 memory += [each for each in found if each is not None]
             conformance = essentials(order.subjects, order.loads, setting)
@@ -123,7 +66,7 @@ def compare_all(order: Order, watch: Watch) -> Comparison:
                     order.subjects, order.loads, runs, rounds=order.rounds, number=number, seed=order.seed
                 )
                 if more:
-                    watch.note(f"a round more, of {len(more)} runs: the host took time from others")
+                    watch.note(f"one more round, of {len(more)} runs: the host took CPU time from earlier ones")
                     rounds.make(more, setting, watch, runs.append, rounds.measure)
             if order.count_calls:
                 notes += callruns.make(turns, runs, order.count_calls, setting=setting, watch=watch, keep=calls.append)
@@ -153,7 +96,7 @@ def compare_all(order: Order, watch: Watch) -> Comparison:
 
 @contextlib.contextmanager
 def _certificate(order: Order) -> Iterator[Setting]:
-    """Make a certificate for as long as it is needed, if there is a load over TLS."""
+    """Make a certificate for the duration of the comparison, if a load uses TLS."""
     if not any(load.plan.transport == "tls" for load in order.loads):
         yield order.setting
         return
@@ -164,7 +107,10 @@ def _certificate(order: Order) -> Iterator[Setting]:
 
 
 def status(comparison: Comparison) -> int:
-    """Give the exit status: 1 if every subject beside the ideal failed, or the ideal itself."""
+    """Give the exit status: 0 if the ideal and another subject worked.
+
+    1 if all others failed, or the ideal did.
+    """
     if comparison.cut_short:
         return INTERRUPTED
     rows = judge(comparison)
@@ -182,7 +128,7 @@ def _stored(path: str) -> Comparison:
 
 
 def as_comparison(result: Result) -> Comparison:
-    """Make a comparison of one subject of a result of blast, to be put beside others."""
+    """Make a comparison of a result of blast, to show it beside others."""
     plan = result.plan
     name = f"{plan.host}:{plan.port}"
     how = "" if plan.model == "closed" else f" {plan.model}"
@@ -204,16 +150,16 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     files = [each for each in subjects if isinstance(each, str)]
     named = [each for each in subjects if isinstance(each, Subject)]
     if files and (named or against):
-        raise click.UsageError("stored results are shown, and subjects are run: give one or the other")
+        raise click.UsageError("stored results are shown, subjects are run: give either files or subjects")
     if files:
         titles = [path if files.count(path) == 1 else f"{path} ({n})" for n, path in enumerate(files, 1)]
         show_side_by_side([(title, _stored(path)) for title, path in zip(titles, files, strict=True)])
         return 0
     stored = read_baseline(against) if against else None
     if stored is None and options["tolerance"] is not None:
-        raise click.UsageError("--tolerance is for --against")
+        raise click.UsageError("--tolerance needs --against")
     if not hasattr(os, "killpg"):
-        raise click.ClickException("compare starts and ends servers as POSIX systems do, and this is none")
+        raise click.ClickException("compare starts and ends servers in the POSIX way, and this system is not POSIX")
     order = make_order(options, named, stored)
     targets = _targets(options["json"], options["html"], options["png"])
     comparison = compare_all(order, watch_on(options["quiet"], order.rounds))
@@ -234,7 +180,7 @@ def read_baseline(path: str) -> Comparison:
     except ResultError as error:
         raise click.UsageError(f"--against: {error}") from None
     if not isinstance(found, Comparison):
-        raise click.UsageError(f"--against: {path} is a result of blast: give one of compare")
+        raise click.UsageError(f"--against: {path} is a result of blast: give a result of compare")
     return found
 
 
@@ -243,7 +189,7 @@ def _page(comparison: Comparison) -> str:
 
 
 def _targets(json: str | None, html: str | None, png: str | None) -> list[Target[Comparison]]:
-    """See before anything is run that what is to be kept can be written. Raises click.UsageError."""
+    """Prepare the files for the result. Raises click.UsageError."""
     return open_targets(
         ("--json", json, lambda path: json_target(path, as_stored)),
         ("--html", html, lambda path: text_target(path, _page)),
@@ -269,10 +215,11 @@ compare = Sectioned(
         click.Argument(["subjects"], nargs=-1, type=SUBJECT, metavar="[NAME=COMMAND]..."),
         *(option for options in SECTIONS.values() for option in options),
     ],
-    help="""Run echo servers in turns under the same load, beside our own, and say how they compare.
+    help="""Run echo servers in turn under the same load, beside echobench's own, and compare them.
 
-    A subject is 'name=command with {port}' (also {host}, {proto}, {certificate}), or name=host:port of one that runs.
-    Our own server always takes part under the name ideal. Stored comparisons, given as FILE.json, are shown side by
-    side. The status is 0 if all went well, 1 if all subjects failed or --against found one slower, 2 if the options
-    are wrong, 3 if --against cannot tell.""",
+    A subject is 'name=command with {port}' (also {host}, {proto}, {certificate}), or name=host:port of a
+    running server.
+    echobench's own server always takes part, under the name ideal. Stored comparisons, given as FILE.json, are shown
+    side by side. The exit status is 0 if all went well, 1 if all subjects failed or --against found one slower, 2 if
+    the options are wrong, 3 if --against cannot tell.""",
 )

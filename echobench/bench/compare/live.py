@@ -1,4 +1,7 @@
-"""How a comparison goes, on standard error: a line for each run, and on a terminal one that says what is under way."""
+"""Progress of a comparison on standard error.
+
+It is a line for each run, and on a terminal also a live line about the run under way.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from ..words import quantity
-from .comparison import Run
-from .judge import per_cpu, rate
+from .analysis.comparison import Run
+from .analysis.judge import per_cpu, rate
 from .rounds import Turn, Watch
 
 
 def watch_on(quiet: bool, rounds: int, console: Console | None = None) -> Watch:
-    """Give the progress that suits where standard error leads."""
+    """Give the progress that suits standard error: live, lines or none."""
     console = console or Console(stderr=True, highlight=False)
     if quiet:
         return Nobody()
@@ -31,7 +34,7 @@ def clock(seconds: float) -> str:
 
 
 class Nobody:
-    """Progress that nobody looks at."""
+    """Shows nothing."""
 
     def turn(self, turn: Turn, left: float) -> None:
         """Do nothing."""
@@ -47,56 +50,56 @@ class Nobody:
 
 
 class Lines:
-    """A line for each run."""
+    """Prints a line for each run."""
 
     def __init__(self, console: Console, rounds: int) -> None:
         self._console, self._rounds = console, rounds
         self._left = 0.0
 
     def turn(self, turn: Turn, left: float) -> None:
-        """Keep how much is left."""
+        """Keep how much time is left."""
         self._left = left
 
     def done(self, run: Run) -> None:
-        """Print how it went."""
-        self._print(f"{words(run, self._rounds)}  ({clock(self._left)} left at its beginning)")
+        """Print the run's line."""
+        self._print(f"{words(run, self._rounds)}  ({clock(self._left)} left at its start)")
 
     def note(self, sentence: str) -> None:
         """Print it."""
         self._print(sentence)
 
     def over(self) -> None:
-        """Print nothing more."""
+        """Do nothing: all lines are printed."""
 
     def _print(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)
 
 
 class OnTerminal(Lines):
-    """The same, and a line that is written over and over."""
+    """Prints a line for each run, and shows the run under way in a live line."""
 
     def __init__(self, console: Console, rounds: int) -> None:
         super().__init__(console, rounds)
         self._live: Live | None = None
 
     def turn(self, turn: Turn, left: float) -> None:
-        """Say what begins."""
+        """Show the run that begins."""
         super().turn(turn, left)
         text = f"round {turn.round}/{self._rounds}  {turn.load.name}  {turn.subject.name}"
         until = time.monotonic() + left
         self.over()
-        # Once a second: more often would cost processor time that server and load may need.
+        # Once per second: more often would cost CPU time that server and load may need.
         self._live = Live(console=self._console, refresh_per_second=1, transient=True, get_renderable=lambda: Spinner(
             "dots", Text(f"{text}  {clock(max(0.0, until - time.monotonic()))} left")))  # fmt: skip
         self._live.start()
 
     def done(self, run: Run) -> None:
-        """Print how it went."""
+        """Print the run's line."""
         self.over()
         self._print(words(run, self._rounds))
 
     def over(self) -> None:
-        """Take the line away."""
+        """Remove the live line."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -104,7 +107,7 @@ class OnTerminal(Lines):
 
 def words(run: Run, rounds: int) -> str:
     """Write a run as a line."""
-    of = f"/{rounds}" if run.round <= rounds else ""  # one more, for what was disturbed
+    of = f"/{rounds}" if run.round <= rounds else ""  # an extra round has no total
     head = f"round {run.round}{of}  {run.load}  {run.subject}  "
     if run.failure is not None:
         return f"{head}failed: {run.failure}{''.join(f'; {line}' for line in run.output[-1:])}"

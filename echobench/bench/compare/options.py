@@ -1,37 +1,36 @@
-"""The options of ``echobench compare``, by what they are for; the reference in docs/ is made from them."""
+"""The options of ``echobench compare``, by section.
+
+The reference in docs/ is made from them.
+"""
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import click
 
-from ..command import CPUS, IN_FILE, PNG, SECONDS, WHOLE, Parsed
+from ..command import CPUS, HTML, IN_FILE, PNG, SECONDS, WHOLE, Parsed, share
 from . import profiles
-from .comparison import Load, Subject
+from .analysis.comparison import Subject
 from .server import subject
 
 
-def part(text: str) -> float:
-    """Read 5%, 2.5% or 0.05."""
-    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s?(%?)", text)
-    value = float(found[1]) / (100 if found[2] else 1) if found else 1.0
-    if not 0 <= value < 1:
-        raise ValueError(f"{text!r} is not a tolerance such as 5% or 0.05")
+def tolerance(text: str) -> float:
+    """Read a tolerance: a share below 1. Raises ValueError."""
+    value = share(text)
+    if value >= 1:
+        raise ValueError(f"a tolerance is below 100 %, not {text!r}")
     return value
 
 
-def _load(text: str) -> list[Load]:
-    return profiles.parse(text)
-
-
 def a_subject(text: str) -> Subject | str:
-    """Read a subject, or take what is a file's name. Raises ValueError."""
+    """Read a subject, or keep the name of a file. Raises ValueError."""
     return text if text.endswith(".json") and "=" not in text else subject.parse(text)
 
 
-SUBJECT, LOAD, PART = Parsed("subject", a_subject), Parsed("load", _load), Parsed("part", part)
+SUBJECT, LOAD = Parsed("subject", a_subject), Parsed("load", profiles.parse)
+
+TOLERANCE = Parsed("share", tolerance)
 
 SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
     "The load": (
@@ -39,65 +38,71 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             ["--load", "-l", "loads"],
             type=LOAD,
             multiple=True,
-            help="A profile's name, or several with commas between; or 'name=OPTIONS' with the options of blast. May "
-            "be given several times.  [default: small,one]",
+            help="A profile, or several separated by commas; or 'name=OPTIONS' with options of blast. May be "
+            "repeated.  [default: small,one]",
         ),
-        click.Option(["--duration", "-d"], type=SECONDS, help="How long each run is measured.  [default: 3]"),
-        click.Option(["--warmup"], type=SECONDS, help="How long each is run before that.  [default: 0.5]"),
+        click.Option(["--duration", "-d"], type=SECONDS, help="How long to measure in each run.  [default: 3]"),
+        click.Option(["--warmup"], type=SECONDS, help="How long to run before that.  [default: 0.5]"),
     ),
     "The rounds": (
         click.Option(
             ["--rounds", "-n"],
             type=WHOLE,
-            help="How often each subject runs under each load, in turns. Less than 3 gives no interval.  [default: 5]",
+            help="How often each subject runs under each load. Fewer than 3 give no interval.  [default: 5]",
         ),
         click.Option(
             ["--extra-rounds"],
             type=WHOLE,
-            help="How many rounds more there may be for what ran while the host of a virtual machine took its "
-            "processors' time (steal).  [default: 0]",
+            help="How many extra rounds may replace rounds in which the host of a virtual machine took CPU time "
+            "(steal).  [default: 0]",
         ),
-        click.Option(["--seed"], type=WHOLE, help="Where the random order of turns begins.  [default: 1]"),
+        click.Option(["--seed"], type=WHOLE, help="Seed of the random order of turns.  [default: 1]"),
     ),
     "The servers": (
         click.Option(
-            ["--server-cpus"], type=CPUS, help="Keep the servers on these CPUs.  [default: one of the first core]"
+            ["--server-cpus"], type=CPUS, help="Pin the servers to these CPUs.  [default: one of the first core]"
         ),
         click.Option(
             ["--load-cpus"],
             type=CPUS,
-            help="Keep the load on these, a process on each.  [default: one of each other core, 3 at most]",
+            help="Pin the load to these CPUs, one process on each.  [default: one of each other core, at most 3]",
         ),
         click.Option(
             ["--start-timeout"],
             type=SECONDS,
-            help="How long a server may take until it echoes.  [default: 10]",
+            help="How long a server may take to start.  [default: 10]",
         ),
-        click.Option(["--host"], help="Where the servers are to listen: what becomes of {host}.  [default: 127.0.0.1]"),
+        click.Option(["--host"], help="The address that replaces {host}: where servers listen.  [default: 127.0.0.1]"),
         click.Option(
             ["--idle-connections"],
             type=WHOLE,
-            help="Measure apart what so many idle connections cost in memory; 0 leaves it out.  [default: 200]",
+            help="How many idle connections to open, to measure their memory apart from the rounds; 0 for none.  "
+            "[default: 200]",
         ),
         click.Option(
             ["--count-calls"],
             type=SECONDS,
-            help="Count apart, for so long under each load, how many system calls an echo costs (Linux, mostly only "
-            "as root); 0 leaves it out.  [default: 0.5]",
+            help="How long to count system calls under each load, apart from the rounds; 0 for not at all. Needs "
+            "Linux, and mostly root.  [default: 0.5]",
         ),
     ),
     "Against a stored run": (
         click.Option(
             ["--against"],
             type=IN_FILE,
-            help="Run again what that comparison ran, and fail if anything is slower than it was there.",
+            help="Repeat a stored comparison, and fail if anything is slower than it was there.",
         ),
-        click.Option(["--tolerance"], type=PART, help="How much slower it may be.  [default: 5%]"),
+        click.Option(["--tolerance"], type=TOLERANCE, help="How much slower it may be.  [default: 5%]"),
     ),
-    "What is shown and kept": (
-        click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, and not how it goes."),
-        click.Option(["--json"], type=click.Path(), metavar="FILE", help="Store the comparison; a file is replaced."),
-        click.Option(["--html"], type=click.Path(), metavar="FILE", help="Write it as one page; a file is replaced."),
+    "Output": (
+        click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
+        click.Option(
+            ["--json"],
+            type=click.Path(),
+            metavar="FILE",
+            help="Store the comparison as JSON; an existing file is replaced.",
+        ),
+        HTML,
         PNG,
     ),
 }

@@ -1,4 +1,7 @@
-"""The page of a comparison: for each load its table, percent of the ideal as bars, and percentile curves."""
+"""The HTML page of a comparison.
+
+Each load has a table, bars of percent of the ideal, and percentile curves.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,15 @@ from collections.abc import Sequence
 
 from ..blast.rows import model
 from ..drawing.bars import Bar, draw_bars
-from ..drawing.lines import percentile_figure
 from ..drawing.markup import Content, Html, tag
 from ..drawing.page import NARROW, WIDE, described, framed, page, run_by, section, table
+from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale, scale
 from ..run.histogram import Histogram
 from ..words import apiece, duration, quantity
-from .comparison import Comparison, Load, Subject
-from .judge import Row
+from .analysis.comparison import Comparison, Load, Subject
+from .analysis.judge import Row
+from .rows import best_first, circumstances, interval, offered, percent
 
 HEAD = (
     "subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo", "verdict",
@@ -23,53 +27,37 @@ HEAD = (
 def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
     """Give the page."""
     lead = [
-        tag("p", f"{comparison.rounds} rounds, in each of which every server had its turn; {cpus(comparison)}."),
-        tag("p", f"Begun {comparison.started}.", class_="muted"),
+        tag("p", f"{circumstances(comparison)}."),
+        tag("p", f"Started {comparison.started}.", class_="muted"),
     ]
-    notes = [*comparison.notes, *(["It was ended early: this is what was complete."] if comparison.cut_short else [])]
+    notes = [
+        *comparison.notes,
+        *(
+            ["The comparison was ended early: this page shows the runs that are complete."]
+            if comparison.cut_short
+            else []
+        ),
+    ]
     sections: list[Content] = [
-        section("What a reader has to know", tag("ul", [tag("li", note) for note in notes], class_="verdicts"))
+        section("Read this first", tag("ul", [tag("li", note) for note in notes], class_="verdicts"))
         if notes
         else None,
         [_load(comparison, load, [row for row in rows if row.load == load.name]) for load in comparison.loads],
         section(
-            "The servers",
-            tag("div", table(("how they were had", ""), map(_subject, comparison.subjects)), class_="named"),
+            "Servers",
+            tag("div", table(("server", ""), map(_subject, comparison.subjects)), class_="named"),
         ),
         _odd(comparison),
-        section("The circumstances", described(comparison.environment), run_by(comparison.environment)),
+        section("Environment", described(comparison.environment), run_by(comparison.environment)),
     ]
     return page("Echo servers compared", lead, sections)
-
-
-def cpus(comparison: Comparison) -> str:
-    """Say who was on which CPUs."""
-    return ", ".join(
-        f"{who} on {'CPU' if len(which) == 1 else 'CPUs'} {' '.join(map(str, which))}" if which else f"{who} on any CPU"
-        for who, which in (("servers", comparison.server_cpus), ("load", comparison.load_cpus))
-    )
-
-
-def percent(row: Row) -> str:
-    """Write percent of ideal; that it is of rates and not of work per CPU second is said."""
-    return "-" if row.ratio is None else f"{100 * row.ratio:.1f}{'' if row.basis == 'cpu' else ' by rate'}"
-
-
-def interval(row: Row) -> str:
-    """Write its interval."""
-    return "-" if row.low is None or row.high is None else f"{100 * row.low:.1f} to {100 * row.high:.1f}"
-
-
-def best_first(rows: Sequence[Row]) -> list[Row]:
-    """Put rows in the order in which they are shown; those without a ratio are last."""
-    return sorted(rows, key=lambda row: (row.ratio is None, -(row.ratio or 0)))
 
 
 def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
     rows = best_first(rows)
     return section(
         load.name,
-        tag("p", f"{load.plan.transport.upper()}, messages of {load.plan.size} bytes; {model(load.plan)}."),
+        tag("p", f"{offered(load)}; {model(load.plan)}."),
         _bars(comparison, load, rows),
         tag("div", table(HEAD, [_cells(row) for row in rows], label=load.name), class_="named broad"),
         tag("ul", [tag("li", tag("strong", row.subject), f": {row.verdict}: {row.why}") for row in rows], class_="why"),
@@ -92,7 +80,10 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:
-    """Give the bars of one load's rows; where there is no ratio the verdict is said instead."""
+    """Give the bars of one load's rows.
+
+    A row without a ratio shows its verdict instead of a bar.
+    """
     return [
         Bar(name=row.subject, said=row.verdict)
         if row.ratio is None
@@ -110,7 +101,7 @@ def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:
 
 
 def bars_scale(bars: Sequence[Bar]) -> Scale:
-    """Give the axis of bars."""
+    """Give the axis of the bars."""
     return scale([end for bar in bars if bar.value is not None for end in (bar.value, bar.high)], str, log=False)
 
 
@@ -127,12 +118,12 @@ def _bars(comparison: Comparison, load: Load, rows: list[Row]) -> Html | None:
         tag("div", draw_bars(title, text, bars, axis, NARROW), class_="narrow"),
         head=("subject", "% of ideal", "95 % interval"),
         rows=[(row.subject, percent(row), interval(row)) for row in rows],
-        note="work per second of the server's processor time, if not said otherwise; thin lines are 95 % intervals",
+        note="work per CPU second of the server, unless marked; thin lines are 95 % intervals",
     )
 
 
 def merged(comparison: Comparison, load: Load) -> list[tuple[str, Histogram]]:
-    """Give each subject's times under a load, the rounds' histograms merged."""
+    """Give each subject's times under a load, merged over the rounds."""
     named = []
     for subject in comparison.subjects:
         times = Histogram()
@@ -146,11 +137,13 @@ def merged(comparison: Comparison, load: Load) -> list[tuple[str, Histogram]]:
 
 def _curves(comparison: Comparison, load: Load) -> Html | None:
     due = "due" if load.plan.model == "open" else "sent"
-    return percentile_figure(merged(comparison, load), f"from when messages were {due}, the rounds' histograms merged")
+    return percentile_figure(
+        merged(comparison, load), f"from when messages were {due}; histograms of all rounds merged"
+    )
 
 
 def _subject(subject: Subject) -> tuple[str, str]:
-    return subject.name, subject.command or f"it ran already at {subject.address}"
+    return subject.name, subject.command or f"running at {subject.address}"
 
 
 def _odd(comparison: Comparison) -> Html | None:
@@ -164,4 +157,4 @@ def _odd(comparison: Comparison) -> Html | None:
         for calls in comparison.calls
         if calls.failure
     )
-    return section("What was odd", tag("ul", [tag("li", each) for each in said])) if said else None
+    return section("Oddities", tag("ul", [tag("li", each) for each in said])) if said else None

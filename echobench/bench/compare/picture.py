@@ -1,4 +1,4 @@
-"""The picture of a comparison: for each load bars of percent of the ideal, and percentile curves."""
+"""The picture of a comparison: bars of percent of the ideal, percentile curves."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from ..blast.rows import model
-from ..drawing.lines import STYLES, percentile_chart, percentiles
+from ..drawing.percentiles import STYLES, percentile_chart, percentiles
 from ..drawing.png.panels import draw_bars, draw_chart, look
 from ..drawing.png.sheet import MARGIN, MIDDLE, MUTED, NORMAL, WIDTH, machine, png, settings, sheet
 from ..drawing.png.text import fitted
 from ..run.histogram import Histogram
-from .comparison import Comparison, Load
-from .judge import Row, judge
-from .page import bars_of, bars_scale, best_first, cpus, merged
+from .analysis.comparison import Comparison, Load
+from .analysis.judge import Row, judge
+from .page import bars_of, bars_scale, merged
+from .rows import best_first, circumstances, offered
 
 LEAST, ROW, AROUND = 3.6, 0.37, 1.5  # inches: of a load's part, of a bar, of what is above and below bars
 KEYS: Final = 4  # names in a line of the legend
@@ -26,13 +27,13 @@ CURVES: Final = 6.2  # about how long the axis of percentiles is
 
 
 def compare_figure(comparison: Comparison, rows: Sequence[Row]) -> Figure:
-    """Give the picture."""
+    """Draw the picture."""
     names = [subject.name for subject in comparison.subjects]
     early = "  It was ended early." if comparison.cut_short else ""
-    lead = f"{comparison.rounds} rounds, in each of which every server had its turn; {cpus(comparison)}.{early}"
+    lead = f"{circumstances(comparison)}.{early}"
     each = max(LEAST, ROW * len(names) + AROUND)
     times = [merged(comparison, load) for load in comparison.loads]
-    # A subject looks the same under each load, and is named once.
+    # A subject has the same style under each load, and one entry in the legend.
     drawn = [n for n in range(len(names)) if any(percentiles(each[n][1]) for each in times)]
     legend = KEY_ROW * math.ceil(len(drawn) / KEYS)
     with settings():
@@ -53,12 +54,14 @@ def compare_figure(comparison: Comparison, rows: Sequence[Row]) -> Figure:
 def _load(
     part: SubFigure, comparison: Comparison, load: Load, rows: list[Row], named: list[tuple[str, Histogram]]
 ) -> None:
-    words = f"{load.name}: {load.plan.transport.upper()}, messages of {load.plan.size} bytes; {model(load.plan)}"
+    words = f"{load.name}: {offered(load)}; {model(load.plan)}"
     room = WIDTH - 2 * MARGIN
     part.suptitle(fitted(words, MIDDLE, room), x=MARGIN / WIDTH, ha="left", size=MIDDLE)
     left, right = part.subplots(1, 2, width_ratios=[1, 0.92])
     bars = bars_of(comparison, rows)
-    draw_bars(left, f"Percent of {comparison.subjects[0].name}: work per server-CPU second", bars, bars_scale(bars))
+    draw_bars(
+        left, f"Percent of {comparison.subjects[0].name}: work per CPU second of the server", bars, bars_scale(bars)
+    )
     chart = percentile_chart(named, log=True)
     if chart is None:
         right.axis("off")
@@ -81,5 +84,5 @@ def _legend(foot: SubFigure, named: list[tuple[str, str]]) -> None:
 
 
 def compare_png(comparison: Comparison) -> bytes:
-    """Draw a comparison."""
+    """Give the picture as a PNG file."""
     return png(compare_figure(comparison, judge(comparison)))

@@ -1,4 +1,4 @@
-"""The loads that have names, and loads made of blast's own options."""
+"""Loads with names (profiles), and loads made of blast's own options."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ import click
 
 from ..blast.command import blast, settings
 from ..run.plan import Plan, PlanError
-from .comparison import Load
+from .analysis.comparison import Load
 
 PROFILES: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "small": ({"flows": 50}, "50 connections, each with one message of 64 bytes under way"),
-    "large": ({"flows": 8, "size": "65536"}, "8 connections with messages of 64 KiB: copying, not waking up"),
+    "large": (
+        {"flows": 8, "size": "65536"},
+        "8 connections with messages of 64 KiB: the cost of copying, not of waking up",
+    ),
     "many": ({"flows": 1000}, "1,000 connections, 64 bytes"),
     "one": ({"flows": 1}, "one connection, one message under way: how fast the server wakes up"),
     "pipelined": ({"flows": 16, "window": 16}, "16 connections with 16 messages under way each: many in one read"),
     "steady": (
         {"flows": 50, "model": "open", "rate": 5000.0, "arrivals": "poisson"},
-        "open model, 5,000 messages a second at random over 50 connections: round-trip times below saturation",
+        "open model, 5,000 messages per second at random over 50 connections: round-trip times below saturation",
     ),
-    "connect": ({"flows": 16, "model": "connect"}, "16 at a time connect, send 64 bytes, wait, and close"),
+    "connect": (
+        {"flows": 16, "model": "connect"},
+        "16 connections at a time: connect, send 64 bytes, wait for the answer, close",
+    ),
     "udp": ({"transport": "udp", "flows": 16, "window": 8}, "16 sockets with 8 datagrams of 64 bytes under way each"),
     "udp-large": (
         {"transport": "udp", "flows": 16, "window": 8, "size": "1200"},
@@ -40,34 +46,34 @@ PROFILES: Final[dict[str, tuple[dict[str, Any], str]]] = {
 }
 
 FIXED: Final = ("host", "port", "json", "csv", "stored", "cpus", "processes", "interval", "quiet")
-"""Options of blast that a comparison decides itself."""
+"""Options of blast that the comparison sets itself."""
 
 COMMON: Final[dict[str, Any]] = {"host": "127.0.0.1", "cooldown": 0.2}
 
 
 def parse(text: str) -> list[Load]:
-    """Read ``small,large`` or ``name=options of blast``. Raises ValueError with what is wrong."""
+    """Read ``small,large`` or ``name=options of blast``. Raises ValueError."""
     name, equals, options = text.partition("=")
     if equals and re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) and name not in PROFILES:
         return [_own(name, options)]
     if equals and name in PROFILES:
-        raise ValueError(f"{name!r} is the name of a profile: choose another")
+        raise ValueError(f"{name!r} is the name of a profile: choose another name")
     found = []
     for each in text.split(","):
         if each not in PROFILES:
             known = ", ".join(PROFILES)
-            raise ValueError(f"{each!r} is no load: take of {known}, or write 'name=options of blast'")
+            raise ValueError(f"{each!r} is not a load: choose from {known}, or write 'name=options of blast'")
         found.append(Load(name=each, plan=Plan(**COMMON, **PROFILES[each][0])))
     return found
 
 
 def _own(name: str, options: str) -> Load:
-    """Make a load of blast's options."""
+    """Make a load of blast's options. Raises ValueError."""
     try:
         given = blast.make_context("blast", shlex.split(options)).params
         for each in FIXED:
             if given.get(each):
-                raise ValueError(f"load {name}: --{each} is not a load's to say")
+                raise ValueError(f"load {name}: leave out --{each}, which the comparison sets")
         return Load(name=name, plan=Plan(**{**COMMON, **settings(given)}))
     except click.ClickException as error:
         raise ValueError(f"load {name}: {error.format_message()}") from None

@@ -1,4 +1,4 @@
-"""Makes the runs of a comparison: rounds of all loads and all subjects, each server started afresh."""
+"""Makes the runs of a comparison, in rounds, with a fresh server for each run."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import numpy as np
 from ..load import LoadError, runner
 from ..run.plan import Plan
 from ..run.result import Result
-from .comparison import IDEAL, Load, Run, Subject
-from .fair import lacking
+from .analysis.comparison import IDEAL, Load, Run, Subject
+from .analysis.selection import lacking
 from .meters.usage import Meter, UsageMeter
-from .server.subject import Server, SubjectError, ideal_tls
+from .server.lifecycle import Server, Setting, SubjectError
+from .server.subject import ideal_tls
 
-GIVE_UP: Final = 2  # times that a subject may fail to start under a load before it is not tried again
-MOMENT: Final = 0.5  # seconds in which it is known that a process has ended, on a busy machine too
-AROUND: Final = 1.5  # seconds that starting and ending a server and a load take beside the run
+GIVE_UP: Final = 2  # failures of a subject under a load, after which it is not tried again
+MOMENT: Final = 0.5  # seconds until word of a process's end arrives, on a busy machine too
+AROUND: Final = 1.5  # seconds to start and end the server and the load of a run
 
 
 @attrs.frozen(kw_only=True)
 class Turn:
-    """When a subject runs under a load."""
+    """A subject's turn under a load."""
 
     round: int
     place: int
@@ -31,35 +32,27 @@ class Turn:
     load: Load
 
 
-@attrs.frozen(kw_only=True)
-class Setting:
-    """What all runs have in common."""
-
-    server_cpus: tuple[int, ...] = ()
-    load_cpus: tuple[int, ...] = ()
-    start_timeout: float = 10.0
-    host: str = "127.0.0.1"
-    certificate: str = ""
-
-
 class Watch(Protocol):
-    """Is told how a comparison goes."""
+    """Is told about the progress of a comparison."""
 
     def turn(self, turn: Turn, left: float) -> None:
-        """Take that a run begins, and how many seconds all that is left will take."""
+        """Take that a run begins; ``left`` is the time for all that is left, in seconds."""
 
     def done(self, run: Run) -> None:
-        """Take that it is over."""
+        """Take a run that has ended."""
 
     def note(self, sentence: str) -> None:
-        """Take something to know."""
+        """Take a note for the reader."""
 
     def over(self) -> None:
-        """Know that all is over."""
+        """Take that the comparison is over."""
 
 
 def turns(subjects: Sequence[Subject], loads: Sequence[Load], rounds: int, seed: int) -> list[Turn]:
-    """Give the order: round by round, load by load, the subjects in an order drawn anew each time."""
+    """Give the order of turns.
+
+    Round by round, load by load, the subjects in a random order that is drawn anew each time.
+    """
     random = np.random.default_rng(seed)
     made = []
     for number in range(1, rounds + 1):
@@ -72,7 +65,10 @@ def turns(subjects: Sequence[Subject], loads: Sequence[Load], rounds: int, seed:
 def again(
     subjects: Sequence[Subject], loads: Sequence[Load], runs: Sequence[Run], *, rounds: int, number: int, seed: int
 ) -> list[Turn]:
-    """Give the order of a round more, for what the host has disturbed: empty if all has its ``rounds``."""
+    """Give the turns of one more round, for runs that the host has disturbed.
+
+    It is empty once all have ``rounds`` calm rounds.
+    """
     made: list[Turn] = []
     for load in loads:
         wanted = {each.name for each in subjects if lacking(runs, each.name, load.name, rounds)}
@@ -87,7 +83,7 @@ def seconds(plan: Plan) -> float:
 
 
 def fits(subject: Subject, load: Load) -> str | None:
-    """Say why a subject cannot run under a load; None if it can be tried."""
+    """Say why a subject cannot run under a load; None if it may be tried."""
     known = "{proto}" in (subject.command or "") or subject.name == IDEAL
     if load.plan.transport == "tls" and not known:
         return "not tried over TLS: its command has no {proto}"
@@ -97,9 +93,10 @@ def fits(subject: Subject, load: Load) -> str | None:
 def make(
     order: Sequence[Turn], setting: Setting, watch: Watch, keep: Callable[[Run], None], one: Callable[..., Run]
 ) -> None:
-    """Make all runs. What fails is kept as failed, and the rest goes on; a Ctrl-C raises KeyboardInterrupt.
+    """Make all runs.
 
-    ``one`` makes a run: :func:`measure`, or what a test puts in its place.
+    A run that fails is kept as failed, and the rest goes on; a Ctrl-C raises KeyboardInterrupt. ``one`` makes a run:
+    :func:`measure`, or a test's replacement.
     """
     left = sum(seconds(turn.load.plan) for turn in order if not fits(turn.subject, turn.load))
     failures: dict[tuple[str, str], int] = {}
@@ -127,21 +124,14 @@ def measure(turn: Turn, setting: Setting, note: Callable[[str], None] = lambda s
 
 
 def conduct(turn: Turn, setting: Setting, meter: Meter) -> Run:
-    """Start the server, offer the load while the meter looks, and end the server."""
+    """Start the server, offer the load with the meter beside it, and end the server."""
     subject, plan = turn.subject, turn.load.plan
     if plan.transport == "tls" and subject.name == IDEAL:
         subject = ideal_tls(subject)
     try:
-        server = Server(
-            subject,
-            plan.transport,
-            host=setting.host,
-            cpus=setting.server_cpus,
-            start_timeout=setting.start_timeout,
-            certificate=setting.certificate,
-        )
+        server = setting.server(subject, plan.transport)
     except OSError as error:
-        return _run(turn, failure=f"no port could be had for it: {error}")
+        return _run(turn, failure=f"no port was free for it: {error}")
     result: Result | None = None
     failure: str | None = None
     output: tuple[str, ...] = ()
@@ -156,7 +146,7 @@ def conduct(turn: Turn, setting: Setting, meter: Meter) -> Run:
 
 
 def _offer(plan: Plan, setting: Setting, server: Server, meter: Meter) -> tuple[Result | None, str | None]:
-    """Offer the load; returns the result, and why it does not count."""
+    """Offer the load; give the result, and why it does not count."""
     cpus = setting.load_cpus
     processes = max(1, min(len(cpus) or plan.processes, plan.flows))
     here = attrs.evolve(plan, host=server.host, port=server.port, cpus=cpus, processes=processes, interval=60.0)
@@ -169,7 +159,7 @@ def _offer(plan: Plan, setting: Setting, server: Server, meter: Meter) -> tuple[
         meter.finish()
     if result.cut_short:
         raise KeyboardInterrupt
-    # Its connections end with it, and blast may know before its keeper does.
+    # A server's connections end with it, and blast may notice before the keeper does.
     left = result.tally.connections_lost or result.tally.refused
     if gone := server.gone(MOMENT if left else 0.0):
         return result, f"{gone} during the run"

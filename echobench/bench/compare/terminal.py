@@ -1,4 +1,4 @@
-"""A comparison on a terminal, or in a file: a table for each load, and what is odd beneath it."""
+"""A comparison on a terminal, or as plain text: a table for each load."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from rich.text import Text
 
 from ..blast.rows import model
 from ..words import apiece, duration, quantity
-from .comparison import Comparison
-from .gate import Finding
-from .judge import Row, judge
+from .analysis.comparison import Comparison
+from .analysis.gate import Finding
+from .analysis.judge import Row, judge
+from .rows import best_first, offered
 
-WIDTH = 144  # columns where there is no terminal that has a width
+WIDTH = 144  # columns where there is no terminal
 STYLES = {
     "server-bound": "green", "waiting": "", "generator-bound": "yellow", "too noisy": "yellow",
     "not conformant": "bold red", "void": "bold red",
@@ -24,20 +25,19 @@ OUTCOMES = {"passed": "green", "slower": "bold red", "cannot tell": "yellow"}
 
 
 def console_for() -> Console:
-    """Give standard output; wide enough for the table where it is no terminal."""
+    """Give standard output, wide enough for the table if it is not a terminal."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
 def show(comparison: Comparison, console: Console | None = None) -> None:
-    """Print it all."""
+    """Print the comparison."""
     console = console or console_for()
     rows = judge(comparison)
     for load in comparison.loads:
         mine = [row for row in rows if row.load == load.name]
-        plan = load.plan
         console.print()
-        console.print(Text(f"{load.name}: {plan.transport.upper()}, messages of {plan.size} bytes", style="bold"))
-        console.print(Text(model(plan), style="dim"))
+        console.print(Text(f"{load.name}: {offered(load)}", style="bold"))
+        console.print(Text(model(load.plan), style="dim"))
         console.print(table(mine))
         for row in mine:
             console.print(Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
@@ -45,7 +45,7 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
 
 
 def ratio(row: Row) -> str:
-    """Write percent of ideal with its interval."""
+    """Write percent of the ideal with its interval."""
     if row.ratio is None:
         return "-"
     ends = f" ({100 * row.low:.1f}..{100 * row.high:.1f})" if row.low is not None and row.high is not None else ""
@@ -64,7 +64,7 @@ def table(rows: Sequence[Row]) -> Table:
     for name in names:
         made.add_column(name, justify="right")
     made.add_column("verdict")
-    for row in sorted(rows, key=lambda row: (row.ratio is None, -(row.ratio or 0))):
+    for row in best_first(rows):
         made.add_row(
             row.subject,
             ratio(row),
@@ -80,14 +80,14 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def _tell(comparison: Comparison, console: Console) -> None:
-    """Print what the tables do not have: memory, failures, troubles, notes."""
+    """Print what the tables do not hold: memory, failures, oddities, notes."""
     console.print()
     for memory in comparison.memory:
         each = f"{memory.each / 1024:.1f} KiB" if memory.each >= 103 else "less than 0.1 KiB"
-        console.print(f"{memory.subject}: {each} of memory for an idle connection ({memory.connections} opened)")
+        console.print(f"{memory.subject}: {each} of memory per idle connection ({memory.connections} opened)")
     said: dict[str, int] = {}
     for run in comparison.runs:
-        last = f" (it wrote last: {' | '.join(run.output)})" if run.output else ""
+        last = f" (its last output: {' | '.join(run.output)})" if run.output else ""
         for sentence in [*([run.failure + last] if run.failure else []), *run.troubles]:
             key = f"{run.subject}, {run.load}: {sentence}"
             said[key] = said.get(key, 0) + 1
@@ -100,12 +100,10 @@ def _tell(comparison: Comparison, console: Console) -> None:
         console.print(Text(note, style="cyan"))
     place = f"servers on CPUs {_list(comparison.server_cpus)}, load on CPUs {_list(comparison.load_cpus)}"
     console.print(
-        Text(
-            f"{comparison.rounds} rounds, seed {comparison.seed}; {place}; loopback, if not said otherwise", style="dim"
-        )
+        Text(f"{comparison.rounds} rounds, seed {comparison.seed}; {place}; over loopback, unless noted", style="dim")
     )
     if comparison.cut_short:
-        console.print(Text("It was ended early: what is here is what was complete.", style="yellow"))
+        console.print(Text("The comparison was ended early: these are the runs that are complete.", style="yellow"))
 
 
 def _list(cpus: Sequence[int]) -> str:
@@ -113,7 +111,7 @@ def _list(cpus: Sequence[int]) -> str:
 
 
 def show_gate(findings: Sequence[Finding], different: dict[str, tuple[object, object]], console: Console) -> None:
-    """Print what the gate says."""
+    """Print the gate's findings."""
     console.print()
     for name, (before, now) in different.items():
         console.print(Text(f"{name}: {before} in the stored run, {now} now", style="yellow"))
@@ -126,7 +124,10 @@ def show_gate(findings: Sequence[Finding], different: dict[str, tuple[object, ob
 
 
 def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console | None = None) -> None:
-    """Print stored comparisons beside each other: what differs between their machines first, then load by load."""
+    """Print stored comparisons side by side.
+
+    First what differs between their environments, then load by load.
+    """
     console = console or console_for()
     names = list(dict.fromkeys(name for _, each in named for name in each.environment if name != "command"))
     head = Table("differs", *(name for name, _ in named), box=None, padding=(0, 2, 0, 0), pad_edge=False)
@@ -134,14 +135,14 @@ def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console 
         values = [str(each.environment.get(name, "-")) for _, each in named]
         if len(set(values)) > 1:
             head.add_row(name, *values)
-    console.print(head if head.row_count else Text("Their environments are the same."))
+    console.print(head if head.row_count else Text("The environments are the same."))
     judged = [judge(each) for _, each in named]
     for load in dict.fromkeys(row.load for rows in judged for row in rows):
         console.print()
         console.print(Text(load, style="bold"))
         plans = {str(x.plan) for _, each in named for x in each.loads if x.name == load}
         if len(plans) > 1:
-            console.print(Text("Its settings differ: these are not the same load.", style="yellow"))
+            console.print(Text("The settings differ: these are not the same load.", style="yellow"))
         found = Table("subject", box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         for name, _ in named:
             found.add_column(f"{name}: % of ideal", justify="right")
@@ -159,7 +160,10 @@ def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console 
 
 
 def _calls_side_by_side(load: str, names: Sequence[str], judged: Sequence[Sequence[Row]], console: Console) -> None:
-    """Print calls for an echo, if any are known: in a table of their own, as each file has three columns already."""
+    """Print system calls per echo, if any are known.
+
+    They have a table of their own, as each file takes three columns already.
+    """
     known = [{row.subject: row.system_calls for row in rows if row.load == load} for rows in judged]
     found = Table("subject", box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for name in names:

@@ -1,5 +1,5 @@
-"""Reports as one self-contained page: text, tables and SVG, no scripts, and nothing that is fetched from elsewhere.
+"""Drawing for reports: HTML pages with SVG charts, and pictures (``png``).
 
-``blast_page``, ``sweep_page`` and ``compare_page`` make whole pages; ``markup`` is what they are made of, and escapes
-all that is not made by it.
+A page is self-contained: no scripts, and nothing that is fetched from elsewhere. ``markup`` makes all HTML, and escapes
+all text.
 """

@@ -1,4 +1,4 @@
-"""Bars with intervals as SVG: one for each name, along a common scale."""
+"""Bar charts with intervals, as SVG."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _numbers = itertools.count(1)
 
 @attrs.frozen(kw_only=True)
 class Bar:
-    """A bar; ``low`` and ``high`` are the ends of its interval, and ``said`` is what is written beside it.
+    """A bar with its interval (``low`` to ``high``) and a label (``said``).
 
-    One without a value is a name with what is said of it, so that nobody is missing without a word.
+    A bar without a value shows its name and label, so that nobody is left out silently.
     """
 
     name: str
@@ -28,16 +28,16 @@ class Bar:
     high: float = 0.0
     said: str
     plain: bool = False
-    """Whether it is what the others are compared with."""
+    """Whether it is the reference that the others are compared with."""
 
 
 def cut(name: str, most: int) -> str:
-    """Shorten a name that has more letters than there is room for."""
+    """Shorten a name that is longer than there is room for."""
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def draw_bars(title: str, description: str, bars: list[Bar], scale: Scale, width: int) -> Html:
-    """Draw them; names stand above the bars, so that long ones have room."""
+    """Draw bars; names stand above them, so that long names have room."""
     number = next(_numbers)
     room = max((len(bar.said) for bar in bars), default=0) * LETTER + 12
     right = width - room
@@ -56,7 +56,7 @@ def draw_bars(title: str, description: str, bars: list[Bar], scale: Scale, width
         interval = f"M{low:.1f} {y + 28}H{high:.1f}M{low:.1f} {y + 24}v8M{high:.1f} {y + 24}v8"
         parts += [
             tag("rect", x=0, y=y + 20, width=end, height=16, class_="bar-plain" if bar.plain else "bar"),
-            # The halo, so that it is seen on a bar of any colour.
+            # The halo makes the interval visible on a bar of any colour.
             [tag("path", d=interval, class_=kind) for kind in ("halo", "interval") if high > low],
             tag("text", bar.said, x=max(end, high) + 8, y=y + 33, class_="said"),
         ]

@@ -1,4 +1,4 @@
-"""Line charts as SVG: series of points over two scales, limits, ranges, and marks for single points."""
+"""Line charts as SVG, with limits, ranges, and marks on single points."""
 
 from __future__ import annotations
 
@@ -19,20 +19,26 @@ _numbers = itertools.count(1)
 
 @attrs.frozen(kw_only=True)
 class Series:
-    """Points in the order of x; ``style`` is its colour and dash (s1 to s12), ``marks`` one shape for each point."""
+    """A line: points in the order of x.
+
+    ``style`` is its colour and dash (s1 to s12); ``marks`` has a shape for each point.
+    """
 
     name: str
     points: tuple[tuple[float, float], ...]
     style: str = "s1"
     marks: tuple[str, ...] = ()
     ranges: tuple[tuple[float, float], ...] = ()
-    """The least and the greatest beside each point."""
+    """The lowest and the highest value of each point."""
     line: bool = True
 
 
 @attrs.frozen(kw_only=True)
 class Chart:
-    """A chart. ``limit`` is a line across it with its words, ``band`` a range of x that is shaded."""
+    """A chart.
+
+    ``limit`` is a line across it, with a label; ``band`` is a range of x that is shaded.
+    """
 
     title: str
     description: str
@@ -46,7 +52,10 @@ class Chart:
 
 
 def draw(chart: Chart, width: int, height: int) -> Html:
-    """Draw it as an SVG element of its own; ``width`` and ``height`` are in the units in which its text is 13 high."""
+    """Draw the chart as an SVG element.
+
+    The units of ``width`` and ``height`` are such that text is 13 high.
+    """
     number = next(_numbers)
     x, y = chart.x, chart.y
     left = 12 + LETTER * max(len(y.label(tick)) for tick in y.ticks)
@@ -97,7 +106,7 @@ def _axes(chart: Chart, left: float, right: float, bottom: float) -> Html:
         parts.append(tag("path", d=f"M{across:.1f} {bottom}v5", class_="tick"))
         middle = min(across, right + 16 - half)
         if middle - half < free:
-            continue  # no room for this one: the next
+            continue  # no room for this label
         free = middle + half + LETTER
         parts.append(tag("text", label, x=middle, y=bottom + 19, text_anchor="middle"))
     parts.append(tag("path", d=f"M{left:.1f} {bottom}H{right}", class_="axis"))
@@ -127,7 +136,10 @@ def _series(series: Series, at: object) -> Html:
 
 
 def mark(shape: str, x: float, y: float) -> Html:
-    """Draw one point: a dot, a cross or a triangle, so that they differ without colour too."""
+    """Draw one point: a dot, a cross or a triangle.
+
+    They differ without colour too.
+    """
     if shape == "cross":
         return tag("path", d=f"M{x - 4.5:.1f} {y - 4.5:.1f}l9 9m0 -9l-9 9", class_="mark-cross")
     if shape == "triangle":

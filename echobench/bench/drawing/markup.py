@@ -1,4 +1,4 @@
-"""HTML and SVG as values: what is put into them as text is escaped, always."""
+"""HTML and SVG as values; all text in them is escaped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 VOID: Final = ("meta", "line", "rect", "circle", "path", "br")
 FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""What neither HTML nor XML takes, even escaped."""
+"""Characters that neither HTML nor XML allows, even escaped."""
 
 
 class Html(str):
@@ -22,7 +22,7 @@ Content = str | int | float | Iterable["Content"] | None
 
 
 def html(content: Content) -> Html:
-    """Make HTML of text, numbers, HTML and lists of these; None is nothing."""
+    """Make HTML of text, numbers, HTML, and lists of these; None is nothing."""
     if content is None:
         return Html()
     if isinstance(content, Html):
@@ -40,7 +40,10 @@ def number(value: int | float) -> str:
 
 
 def tag(_name: str, *content: Content, **attributes: Content) -> Html:
-    """Make an element. A trailing ``_`` of an attribute's name is left out, and ``_`` within it is ``-``."""
+    """Make an element.
+
+    In an attribute's name a trailing ``_`` is dropped, and ``_`` within it becomes ``-``.
+    """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html(value)}"'
         for key, value in attributes.items()

@@ -1,4 +1,4 @@
-"""A page: its head with the style inline, sections, figures with their data, tables, and what a reader has to know."""
+"""The parts of an HTML page: head, sections, tables, figures with their data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def page(title: str, lead: Content, sections: Iterable[Content]) -> str:
         tag("title", title),
         tag("style", Html(STYLE.read_text(encoding="utf-8"))),
     )
-    foot = tag("footer", tag("p", f"Made by echobench {echobench.__version__}. This page needs nothing but itself."))
+    foot = tag(
+        "footer", tag("p", f"Made by echobench {echobench.__version__}. This page loads nothing from elsewhere.")
+    )
     body = tag("body", tag("main", tag("header", tag("h1", title), lead), sections, foot))
     return "<!DOCTYPE html>\n" + tag("html", head, body, lang="en") + "\n"
 
@@ -41,8 +43,11 @@ def section(title: str, *content: Content) -> Html:
 def table(
     head: Sequence[str], rows: Iterable[Sequence[Content]], caption: str | None = None, label: str | None = None
 ) -> Html:
-    """Give a table; the first column names its rows. It scrolls inside if it is wider than the page."""
-    # Numbers are aligned to the right; a column that has no name is one of remarks.
+    """Give a table whose first column names its rows.
+
+    It scrolls if it is wider than the page.
+    """
+    # Numbers are aligned to the right; a column without a name holds remarks.
     kinds = ["remark" if not name else None for name in head]
     body = [
         tag(
@@ -59,12 +64,15 @@ def table(
         tag("thead", tag("tr", names)) if any(head) else None,
         tag("tbody", body),
     )
-    # A region that scrolls has to be reachable by the keyboard, and so it has a name.
+    # A region that scrolls must be reachable by keyboard, and so it needs a name.
     return tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=label or caption or head[0])
 
 
 def figure(chart: Chart, head: Sequence[str], rows: Iterable[Sequence[Content]], note: Content = None) -> Html:
-    """Give a chart, twice: for wide and for narrow pages; with its legend, and its data behind it."""
+    """Give a chart with its legend and its data.
+
+    It is drawn twice: for wide and for narrow pages.
+    """
     return framed(
         chart.title,
         tag("div", draw(chart, WIDE, 340), class_="wide"),
@@ -80,7 +88,7 @@ def framed(
     title: str, *drawn: Html, head: Sequence[str], rows: Iterable[Sequence[Content]], note: Content = None,
     legend: Html | None = None,
 ) -> Html:  # fmt: skip
-    """Give something that is drawn with its title, its legend and its data."""
+    """Give a drawing with its title, its legend and its data."""
     return tag(
         "figure",
         tag("figcaption", tag("strong", title), tag("span", " ", note) if note else None),
@@ -91,7 +99,7 @@ def framed(
 
 
 def legend(series: Iterable[Series]) -> Html:
-    """Name the series of a chart."""
+    """Give the names of a chart's series."""
     keys = [
         tag(
             "li",
@@ -110,12 +118,12 @@ def legend(series: Iterable[Series]) -> Html:
 
 
 def headlines(figures: Iterable[tuple[str, str]]) -> Html:
-    """Give the main figures, large."""
+    """Give the main figures, in large type."""
     return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in figures], class_="headlines")
 
 
 def sentences(verdicts: Iterable[Verdict]) -> Html:
-    """Give what a reader has to know, the gravest first."""
+    """Give the verdicts, the gravest first."""
     return tag(
         "ul",
         [tag("li", tag("strong", each.name), ": ", each.sentence, class_=each.level) for each in verdicts],
@@ -129,22 +137,22 @@ def code(text: str) -> Html:
 
 
 def run_by(environment: dict[str, Any]) -> Html | None:
-    """Say how it was run; None if that is not known."""
+    """Give the command line of the run; None if it is not known."""
     command = environment.get("command")
     if not isinstance(command, list) or len(command) < 2:
         return None
-    # Where the command itself was, on that machine, helps nobody.
-    return tag("div", tag("p", "It was run by:"), code(shlex.join(["echobench", *map(str, command[1:])])))
+    # The path of the command on that machine helps nobody.
+    return tag("div", tag("p", "Command:"), code(shlex.join(["echobench", *map(str, command[1:])])))
 
 
 def again(command: str, file: str) -> tuple[Html, Html]:
-    """Say how to run the same again."""
-    stored = tag("p", "With the file that --json stored, the same is run again by:")
+    """Give the command that repeats the run."""
+    stored = tag("p", "To repeat it, with the file that --json stored:")
     return stored, code(f"echobench {command} --from {file}")
 
 
 def described(environment: dict[str, Any]) -> Html:
-    """Give the machine's description, hidden until it is asked for."""
+    """Give the environment, folded until it is opened."""
 
     def said(value: Any) -> str:
         if value is None:
@@ -156,4 +164,8 @@ def described(environment: dict[str, Any]) -> Html:
         return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
     rows = [(key.replace("_", " "), said(value)) for key, value in environment.items() if key != "command"]
-    return tag("details", tag("summary", "The machine that sent"), table(("", ""), rows, label="The machine that sent"))
+    return tag(
+        "details",
+        tag("summary", "The machine that sent the load"),
+        table(("", ""), rows, label="The machine that sent the load"),
+    )

@@ -1,4 +1,4 @@
-"""Where values lie on an axis, and which of them are written there. Pure functions."""
+"""Axes: where values lie on them, and which ticks have labels. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Final
 import attrs
 
 STEPS: Final = (1.0, 2.0, 5.0)
-WIDE: Final = 30.0  # the ratio of greatest and least from which on values are shown on a logarithmic axis
+WIDE: Final = 30.0  # greatest by least value, above which an axis is logarithmic
 MOST: Final = 12
 
 
 def steps(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Give round numbers at equal distances, from at most ``low`` to at least ``high``."""
+    """Give round numbers at equal intervals.
+
+    From at most ``low`` to at least ``high``.
+    """
     size = max(high - low, abs(high) * 1e-9, 1e-300) / max(1, wanted)
     power = 10.0 ** math.floor(math.log10(size))
     step = next(each * power for each in (*STEPS, 10.0) if each * power >= size * (1 - 1e-9))
@@ -23,7 +26,10 @@ def steps(low: float, high: float, wanted: int = 5) -> list[float]:
 
 
 def decades(low: float, high: float) -> list[float]:
-    """Give 1, 2 and 5 times the powers of ten, from at most ``low`` (above 0) to at least ``high``, or fewer."""
+    """Give 1, 2 and 5 times the powers of ten.
+
+    From at most ``low`` (above 0) to at least ``high``; fewer numbers if there are too many.
+    """
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     for each in (STEPS, (1.0, 3.0), (1.0,)):
         known = [float(f"{step * 10.0**n:.12g}") for n in range(first, last + 2) for step in each]
@@ -36,14 +42,14 @@ def decades(low: float, high: float) -> list[float]:
 
 @attrs.frozen(kw_only=True)
 class Scale:
-    """An axis: values from ``ticks[0]`` to ``ticks[-1]`` lie on 0 to 1."""
+    """An axis: ``ticks[0]`` to ``ticks[-1]`` map to 0 to 1."""
 
     ticks: tuple[float, ...]
     log: bool = False
     label: Callable[[float], str] = str
 
     def __call__(self, value: float) -> float:
-        """Say where a value lies; what is outside lies at the end."""
+        """Say where a value lies; a value outside lies at the end."""
         low, high = self.ticks[0], self.ticks[-1]
         if self.log:
             low, high, value = math.log(low), math.log(high), math.log(max(value, low))
@@ -51,7 +57,10 @@ class Scale:
 
 
 def scale(values: Iterable[float], label: Callable[[float], str], *, log: bool | None = None, wanted: int = 5) -> Scale:
-    """Give an axis for these values: from 0 on, or logarithmic if they are above 0 and differ much, or ``log`` says."""
+    """Give an axis for values.
+
+    It starts at 0, or is logarithmic if ``log`` says so, or if all values are above 0 and differ much.
+    """
     known = [value for value in values if math.isfinite(value)]
     low, high = min(known, default=0.0), max(known, default=1.0)
     if log is None:
@@ -62,7 +71,10 @@ def scale(values: Iterable[float], label: Callable[[float], str], *, log: bool |
 
 
 def percentile_scale(beyond: float) -> Scale:
-    """Give an axis of 1/(1-p) from 1 up to ``beyond``, with the percentiles' names: p90 is at 10, p99 at 100."""
+    """Give an axis of 1/(1-p) from 1 up to ``beyond``, labelled with percentiles.
+
+    p90 is at 10, p99 at 100.
+    """
     ticks = [1.0, 2.0]
     while ticks[-1] < beyond * (1 - 1e-9):
         ticks.append(10.0 ** len(ticks[1:]))

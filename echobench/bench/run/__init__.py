@@ -1,1 +1,1 @@
-"""One run as values: the plan, what is counted, the result, and what is said of it."""
+"""One run as values: its plan, its counts, its result and the verdicts on it."""

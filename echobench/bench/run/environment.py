@@ -1,4 +1,7 @@
-"""On what a run was made: what else would have to be the same for another run to be comparable."""
+"""Describes the machine and the software of a run.
+
+Two runs are comparable only if their environments are the same.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ IPV6_MTU: Final = 24  # linux/in6.h
 
 
 def describe(address: str, ours: bool, root: Path = Path("/")) -> dict[str, Any]:
-    """Describe this machine and this program; what cannot be found out is None.
+    """Describe this machine and this program; what is unknown is None.
 
-    ``address`` is the server's, and ``ours`` says whether it is this machine's own.
+    ``address`` is the server's; ``ours`` says whether it belongs to this machine.
     """
     cpuinfo = _text(root / "proc/cpuinfo") or ""
     return {
@@ -51,7 +54,7 @@ def describe(address: str, ours: bool, root: Path = Path("/")) -> dict[str, Any]
 
 
 def mtu(address: str) -> int | None:
-    """Give the MTU of the route to an address, as the kernel knows it."""
+    """Give the MTU of the route to an address, by the kernel; None if unknown."""
     if sys.platform != "linux":
         return None
     v6 = ":" in address
@@ -90,7 +93,7 @@ def _distribution(root: Path) -> str | None:
 
 
 def _mitigations(folder: Path) -> dict[str, str | None] | None:
-    """Give what the kernel does about each flaw that this processor has."""
+    """Give the kernel's mitigation for each flaw that this processor has."""
     try:
         found = {path.name: _text(path) for path in sorted(folder.iterdir())}
     except OSError:

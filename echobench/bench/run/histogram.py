@@ -1,8 +1,8 @@
-"""Latencies by the hundred million in a fixed 270 KiB: HdrHistogram's buckets, filled by columns.
+"""Histograms of latencies: HdrHistogram's buckets, filled by columns, in 270 KiB.
 
 The layout is HdrHistogram's own (Gil Tene, hdrhistogram.org) with three significant digits: a value is known to within
-a thousandth of itself, whatever its size. Histograms add up, which percentiles do not; so histograms are what is kept,
-stored and merged, and :meth:`Histogram.encode` writes them so that every HdrHistogram library reads them.
+a thousandth of itself, whatever its size. Histograms can be added up, and percentiles cannot; so histograms are kept,
+stored and merged. :meth:`Histogram.encode` writes them so that every HdrHistogram library reads them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy.typing as npt
 SIGNIFICANT: Final = 3  # digits
 HALF: Final = 1024  # half of the 2,048 steps that it takes to tell 1,000 from 1,001, and 1,999 from 2,000
 HALF_BITS: Final = 10
-HIGHEST: Final = (1 << 42) - 1  # nanoseconds, some 73 minutes; what is longer counts as that
+HIGHEST: Final = (1 << 42) - 1  # nanoseconds, some 73 minutes; longer times count as this
 BUCKETS: Final = 42 - HALF_BITS
-BEYOND: Final = 10  # observations that have to lie beyond a percentile for it to mean something
+BEYOND: Final = 10  # values that must lie beyond a percentile for it to mean something
 DEPTHS: Final = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
 
 _OFFSET: Final = (1023 + HALF_BITS - 1) << HALF_BITS  # 1023 is the exponent of 1.0 (IEEE 754)
@@ -34,7 +34,10 @@ Array = npt.NDArray[np.int64]
 
 
 class Histogram:
-    """Counts of values in nanoseconds. ``counts`` is one number for each of the 33,792 steps."""
+    """Counts of values in nanoseconds.
+
+    ``counts`` has one number for each of the 33,792 steps.
+    """
 
     def __init__(self) -> None:
         self.counts: Array = np.zeros((BUCKETS + 1) * HALF, np.int64)
@@ -43,7 +46,10 @@ class Histogram:
         self.sum = 0
 
     def record(self, values: npt.ArrayLike, times: int = 1) -> None:
-        """Count values, in nanoseconds; one below 0 counts as 0, one above ``HIGHEST`` as that."""
+        """Count values, in nanoseconds.
+
+        A value below 0 counts as 0, and one above ``HIGHEST`` counts as ``HIGHEST``.
+        """
         array = np.atleast_1d(np.asarray(values, np.int64))
         if not len(array):
             return
@@ -58,7 +64,7 @@ class Histogram:
         self.sum += times * int(array.sum())
 
     def add(self, other: Histogram) -> None:
-        """Count all that another one has counted."""
+        """Add all counts of another histogram."""
         self.counts += other.counts
         self.least, self.greatest = min(self.least, other.least), max(self.greatest, other.greatest)
         self.sum += other.sum
@@ -70,12 +76,15 @@ class Histogram:
 
     @property
     def mean(self) -> float:
-        """The mean in nanoseconds; nan of nothing."""
+        """The mean in nanoseconds; nan if the histogram is empty."""
         total = self.total
         return self.sum / total if total else float("nan")
 
     def percentile(self, percent: float) -> float:
-        """The least step that ``percent`` of the values do not exceed, in nanoseconds; nan of nothing."""
+        """Give the lowest step that ``percent`` of the values do not exceed.
+
+        In nanoseconds; nan if the histogram is empty.
+        """
         total = self.total
         if not total:
             return float("nan")
@@ -84,7 +93,7 @@ class Histogram:
         return float(min(middle(at), self.greatest)) if percent < 100 else float(self.greatest)
 
     def supports(self, percent: float) -> bool:
-        """Whether enough values lie beyond a percentile for it not to be a matter of one or two of them."""
+        """Tell whether enough values lie beyond a percentile for it to mean something."""
         return round(self.total * (100 - percent) / 100, 6) >= BEYOND
 
     def percentiles(self, depths: Sequence[float] = DEPTHS) -> dict[float, float]:
@@ -99,7 +108,10 @@ class Histogram:
         return [(100.0 * int(n) / total, float(middle(int(i)))) for i, n in zip(used, upto, strict=True)]
 
     def encode(self) -> str:
-        """Write it as HdrHistogram's compressed V2 encoding, in base64, as in the lines of a .hlog file."""
+        """Write HdrHistogram's compressed V2 encoding, in base64.
+
+        This is the form that lines of a .hlog file have.
+        """
         payload = bytearray()
         end = int(np.flatnonzero(self.counts)[-1]) + 1 if self.counts.any() else 0
         zeros = 0
@@ -116,7 +128,10 @@ class Histogram:
         return base64.b64encode(struct.pack(">ii", _COMPRESSED, len(packed)) + packed).decode()
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what :meth:`from_dict` takes: the encoded counts, and what these cannot tell exactly."""
+        """Give what :meth:`from_dict` takes.
+
+        That is the encoded counts, and the figures that these do not hold exactly.
+        """
         if not self.total:
             return {"count": 0, "hdr": self.encode()}
         return {
@@ -129,7 +144,10 @@ class Histogram:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Histogram:
-        """Read a stored one. Raises ValueError, KeyError or TypeError if it is not what :meth:`as_dict` gave."""
+        """Read a stored histogram.
+
+        Raises ValueError, KeyError or TypeError if it is not what :meth:`as_dict` gave.
+        """
         made = cls.decode(stored["hdr"])
         if made.total != stored["count"]:
             raise ValueError(f"a histogram of {stored['count']} values holds {made.total}")
@@ -146,7 +164,7 @@ class Histogram:
             data = zlib.decompress(whole[8 : 8 + length])
             inner, size, _, digits, lowest, highest, _ = _HEAD.unpack_from(data)
         except (ValueError, struct.error, zlib.error) as error:
-            raise ValueError(f"this is no compressed HdrHistogram: {error}") from None
+            raise ValueError(f"this is not a compressed HdrHistogram: {error}") from None
         if (cookie, inner, digits, lowest, highest) != (_COMPRESSED, _COOKIE, SIGNIFICANT, 1, HIGHEST):
             raise ValueError("this HdrHistogram has other bounds or another encoding than echobench's")
         made = cls()
@@ -168,8 +186,8 @@ class Histogram:
 
 def steps(values: Array) -> Array:
     """Give the step that each value, from 0 to ``HIGHEST``, belongs to."""
-    # A float of 64 bits is an exponent and then the digits: its first ten behind the leading 1 are what a step is made
-    # of. Integers of up to 53 bits are exact in it. Below HALF each value is a step of its own.
+    # A float of 64 bits holds an exponent and then the digits. The exponent and the first ten bits after the leading 1
+    # are the step. Integers of up to 53 bits are exact in it. Below HALF each value is a step of its own.
     index = (values.astype(np.float64).view(np.int64) >> (52 - HALF_BITS)) - _OFFSET
     return np.where(values < HALF, values, index) if int(values.min()) < HALF else index
 
@@ -182,7 +200,10 @@ def middle(step: int) -> int:
 
 
 def _write(into: bytearray, value: int) -> None:
-    """Append a number as ZigZag LEB128: at most nine bytes, of which the ninth is whole."""
+    """Append a number as ZigZag LEB128.
+
+    It takes nine bytes at most, of which the ninth has eight bits of the number.
+    """
     rest = (value << 1 ^ value >> 63) & 0xFFFFFFFFFFFFFFFF
     for _ in range(8):
         if rest < 0x80:

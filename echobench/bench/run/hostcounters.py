@@ -1,7 +1,7 @@
-"""What the kernel counted during a run, where the server runs on this machine: so loss can be told by place.
+"""Reads the kernel's network counters, if the server runs on this machine.
 
-The counters are those of the network namespace, of all programs in it. Linux only: /proc/net/snmp, /proc/net/snmp6 and
-/proc/net/netstat (their names are in net/ipv4/proc.c and net/ipv6/proc.c).
+They tell where datagrams were lost. They count all programs of the network namespace. Linux only: /proc/net/snmp,
+/proc/net/snmp6 and /proc/net/netstat (the names are in net/ipv4/proc.c and net/ipv6/proc.c).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WANTED: Final = (
 
 
 def read(folder: Path = Path("/proc/net")) -> dict[str, int] | None:
-    """Read the counters that matter here; None where there are none."""
+    """Read the counters that matter here; None if there are none."""
     found: dict[str, int] = {}
     try:
         for name in ("snmp", "netstat"):
@@ -32,7 +32,10 @@ def read(folder: Path = Path("/proc/net")) -> dict[str, int] | None:
 
 
 def _tables(text: str) -> dict[str, int]:
-    """Read pairs of lines of which the first has the names: ``Udp: InErrors NoPorts`` and ``Udp: 3 4``."""
+    """Read pairs of lines: names, then values.
+
+    For example ``Udp: InErrors NoPorts`` and ``Udp: 3 4``.
+    """
     lines = text.splitlines()
     found = {}
     for names, values in zip(lines[::2], lines[1::2], strict=True):
@@ -44,7 +47,10 @@ def _tables(text: str) -> dict[str, int]:
 
 
 def since(before: dict[str, int] | None) -> dict[str, int] | None:
-    """Give what has been counted since ``before`` was read; a counter is 64 bits wide and does not wrap."""
+    """Give how far the counters have risen since ``before`` was read.
+
+    Counters are 64 bits wide and do not wrap. None if they cannot be read.
+    """
     now = read() if before is not None else None
     if before is None or now is None:
         return None
@@ -52,9 +58,10 @@ def since(before: dict[str, int] | None) -> dict[str, int] | None:
 
 
 def server_receive_buffer(counters: dict[str, int] | None, ours: int) -> int | None:
-    """How many datagrams a receive buffer other than our sockets' had no room for; None if it is not known.
+    """Give the datagrams that other sockets' receive buffers had no room for.
 
-    It is the server's loss only as far as answers are missing: other programs' buffers overflow too.
+    ``ours`` is how many our own sockets dropped. None if it is not known. These are the server's losses only as far as
+    answers are missing: other programs' buffers overflow too.
     """
     if counters is None:
         return None

@@ -1,4 +1,4 @@
-"""What a run of ``blast`` is to do: all that the command line says, in one value that can be stored and run again."""
+"""What a run of ``blast`` does: all its settings in one value."""
 
 from __future__ import annotations
 
@@ -17,22 +17,27 @@ ENGINES: Final = ("auto", "columns", "portable")
 HEADER: Final = 16  # bytes that every message begins with: flow, sequence and time (load/payload.py)
 LARGEST: Final = {"tcp": 1 << 24, "tls": 1 << 24, "udp": 65507}
 WHOLE: Final = ("port", "flows", "window", "processes", "seed", "count")  # settings that are whole numbers
-MIX: Final = 1024  # sizes that are drawn from a range or a list before they repeat
+MIX: Final = 1024  # sizes drawn from a range or a list; then they repeat
 
 
 Sizes = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class PlanError(Exception):
-    """A run that cannot be; the message is one sentence that says what was wrong, and what to do."""
+    """A plan that cannot be run.
+
+    The message is one sentence that says what is wrong, and what to do.
+    """
 
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """A run. Times are in seconds, sizes in bytes, the rate is in messages a second over all processes.
+    """The settings of a run.
+
+    Times are in seconds, sizes in bytes; the rate is in messages per second over all processes.
 
     ``flows`` is the number of source ports: connections for TCP and TLS, sockets for UDP. In the closed model each flow
-    keeps ``window`` messages under way. Raises PlanError for what contradicts itself.
+    keeps ``window`` messages under way. Raises PlanError if settings contradict each other.
     """
 
     host: str
@@ -51,9 +56,9 @@ class Plan:
     warmup: float = 1.0
     cooldown: float = 0.5
     count: int | None = None
-    """Messages in all; then there is no warm-up, and ``duration`` is the longest that it may take."""
+    """Messages in all. If set, there is no warm-up, and ``duration`` is an upper limit."""
     timeout: float = 1.0
-    """After which a message counts as lost for a while, and its flow goes on; and how long is waited at the end."""
+    """How long a flow waits for an answer before it goes on, and how long the run waits at its end."""
     interval: float = 1.0
     seed: int = 1
     cpus: tuple[int, ...] = ()
@@ -84,13 +89,16 @@ class Plan:
             if not 0 <= getattr(self, name) < 1e6:
                 raise PlanError(f"{name} is a number of seconds, not {getattr(self, name):g}")
         if self.rate is not None and not 0 < self.rate <= 1e9:
-            raise PlanError(f"a rate is a number of messages a second above 0, not {self.rate:g}")
+            raise PlanError(f"a rate is a number of messages per second above 0, not {self.rate:g}")
 
     def _check_together(self) -> None:
         sizes = self.sizes()
         udp = self.transport == "udp"
         for wrong, sentence in (
-            ((self.rate is not None) != (self.model == "open"), "the open model needs a --rate, and no other has one"),
+            (
+                (self.rate is not None) != (self.model == "open"),
+                "the open model needs a --rate, and no other model takes one",
+            ),
             (self.model == "flood" and not udp, "a flood is one-way, which only UDP can be: add --udp"),
             (self.model == "connect" and udp, "--connect opens connections, and UDP has none: leave out --udp"),
             (self.gso and not udp, "--gso is for UDP: add --udp"),
@@ -101,7 +109,7 @@ class Plan:
             ),
             (
                 self.processes > self.flows,
-                f"{self.processes} processes need a flow each at least, and there are {self.flows}: add --flows",
+                f"{self.processes} processes need at least one flow each, and there are {self.flows}: add --flows",
             ),
         ):
             if wrong:
@@ -123,7 +131,10 @@ class Plan:
             raise PlanError(f"{self.flows} flows need as many source ports, and {first}-{last} gives {have}")
 
     def sizes(self) -> Sizes:
-        """Give the sizes of a flow's messages in order, one if all are equal, else ``MIX`` that repeat."""
+        """Give the sizes of a flow's messages, in order.
+
+        One size if all are equal, else ``MIX`` sizes that repeat. Raises PlanError.
+        """
         if not re.fullmatch(r"\d+(-\d+|(,\d+)*)", self.size):
             raise PlanError(
                 f"a size is a number of bytes, a range like 64-1500 or a list like 64,512: not {self.size!r}"
@@ -150,7 +161,7 @@ class Plan:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Plan:
-        """Read a stored one. Raises PlanError."""
+        """Read a stored plan. Raises PlanError."""
         if unknown := sorted(set(stored) - {field.name for field in attrs.fields(cls)}):
             raise PlanError(f"the stored run has settings that this version does not know: {', '.join(unknown)}")
         lists = ("sources", "cpus", "source_ports")
@@ -166,7 +177,7 @@ class Plan:
 
 @attrs.frozen(kw_only=True)
 class Share:
-    """What one of a run's processes does: its flows and its part of the rate and of the count."""
+    """One process's part of a run: its flows, its rate and its count."""
 
     plan: Plan
     index: int
@@ -178,12 +189,15 @@ class Share:
 
     @property
     def phase(self) -> float:
-        """How far into the interval between two messages of its own this process sends its first: 0 up to 1."""
+        """The process's first message, as a part of the interval between its messages.
+
+        From 0 up to, but not including, 1: so the processes send in turn.
+        """
         return self.index / self.plan.processes
 
 
 def shares(plan: Plan) -> list[Share]:
-    """Divide a run among its processes, as evenly as it goes."""
+    """Divide a run among its processes, as evenly as possible."""
 
     def part(whole: int, index: int) -> int:
         return whole // plan.processes + (index < whole % plan.processes)

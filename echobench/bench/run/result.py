@@ -1,4 +1,7 @@
-"""What a run gives: one value, stored as JSON (``result.schema.json`` beside this file says what is in it)."""
+"""The result of a run: one value, stored as JSON.
+
+``result.schema.json`` beside this file describes the stored form.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,17 @@ SCHEMA: Final = "echobench.blast/1"
 
 @attrs.frozen(kw_only=True)
 class Process:
-    """One of a run's processes, in short."""
+    """Summary of one of the run's processes."""
 
     index: int
     engine: str
     why: str
     cpu: int | None
-    """The CPU that it was kept on."""
+    """The CPU that it was pinned to."""
     rate: float
-    """Messages a second: answered, or in a flood sent."""
+    """Messages per second: answered, or in a flood sent."""
     cpu_share: float
-    """Processor time as a part of the window: 1 is a whole CPU."""
+    """CPU time as a part of the window: 1 is a whole CPU."""
     busy_share: float
     """The part of the window in which it had something to do."""
 
@@ -35,15 +38,15 @@ class Process:
 class Moment:
     """One interval of a run, over all processes.
 
-    Round-trip times are in nanoseconds, in the open model from when a message was due.
+    Round-trip times are in nanoseconds; in the open model they start when a message was due.
     """
 
     t: float
-    """Seconds from the beginning of the run, warm-up included, to the end of the interval."""
+    """Seconds from the start of the run, warm-up included, to the end of the interval."""
     measured: float
     """Seconds of the interval that lay in the measured window."""
     rate: float
-    """Messages a second in that part: answered, or in a flood sent."""
+    """Messages per second in that part: answered, or in a flood sent."""
     p50: float | None
     p99: float | None
     lost: int
@@ -51,7 +54,7 @@ class Moment:
 
 @attrs.frozen(kw_only=True)
 class Verdict:
-    """Something that a reader of the figures has to know."""
+    """A judgement that a reader must know before using the figures."""
 
     name: str
     level: str
@@ -61,13 +64,13 @@ class Verdict:
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """What a run gives."""
+    """The result of a run."""
 
     started: str
     """When, in UTC (ISO 8601)."""
     plan: Plan
     address: str
-    """What the host's name stood for."""
+    """The address that the host's name resolved to."""
     environment: dict[str, Any]
     tally: Tally
     """The sum over all processes."""
@@ -76,12 +79,12 @@ class Result:
     counters: dict[str, int] | None = None
     """What the kernel counted during the run, if the server's host is this machine."""
     failures: tuple[str, ...] = ()
-    """What became of processes that gave no result."""
+    """Why processes gave no result, a sentence each."""
     cut_short: bool = False
     verdicts: tuple[Verdict, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what :meth:`from_dict` takes, and the main figures, for those who read the file with other tools."""
+        """Give what :meth:`from_dict` takes, and the main figures for other tools."""
         return {
             "schema": SCHEMA,
             "started": self.started,
@@ -100,7 +103,7 @@ class Result:
 
     @classmethod
     def from_dict(cls, stored: Any) -> Result:
-        """Read a stored one. Raises ResultError."""
+        """Read a stored result. Raises ResultError."""
         with decoding(stored, SCHEMA):
             return cls(
                 started=stored["started"],
@@ -118,7 +121,7 @@ class Result:
 
 
 def read(path: str) -> Result:
-    """Read a result's file. Raises ResultError with a sentence that names it."""
+    """Read a result file. Raises ResultError with a sentence that names the file."""
     return load(path, Result.from_dict)
 
 
@@ -126,17 +129,20 @@ Row = dict[str, str | int | float | None]
 
 
 def per_second(number: float, tally: Tally) -> float:
-    """Give a rate over the window; 0 if there was none."""
+    """Give a rate over the window; 0 if there was no window."""
     return number / tally.window if tally.window else 0.0
 
 
 def column(depth: float) -> str:
-    """Name a percentile: p50, p99_9."""
+    """Name the column of a percentile: p50, p99_9."""
     return f"p{depth:g}".replace(".", "_")
 
 
 def latencies(histogram: Histogram, prefix: str) -> Row:
-    """Give the times of a histogram in nanoseconds; None for what it does not support."""
+    """Give the times of a histogram in nanoseconds, by column.
+
+    A percentile that the number of values does not support is None.
+    """
     total = histogram.total
     known = histogram.percentiles()
     row: Row = {
@@ -150,7 +156,10 @@ def latencies(histogram: Histogram, prefix: str) -> Row:
 
 
 def figures(result: Result) -> Row:
-    """Give the row. Rates are messages a second over the measured window, times nanoseconds, and loss is a count."""
+    """Give the main figures of a result, by column.
+
+    Rates are messages per second over the measured window, times are in nanoseconds, and ``lost`` is a count.
+    """
     plan, tally = result.plan, result.tally
     settings: dict[str, Any] = {
         name: getattr(plan, name)

@@ -1,4 +1,4 @@
-"""Reading what was stored as JSON: from a file to a value, with a sentence for whatever is wrong with it."""
+"""Reads stored JSON into values, with a sentence for each way it can be wrong."""
 
 from __future__ import annotations
 
@@ -18,33 +18,39 @@ class ResultError(Exception):
 
 
 def load(path: str, decode: Callable[[Any], T]) -> T:
-    """Read a file, and make of its JSON what was stored there. Raises ResultError with a sentence that names it."""
+    """Read a JSON file and decode it.
+
+    Raises ResultError with a sentence that names the file.
+    """
     try:
         return decode(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise ResultError(f"{path} cannot be read: {error.strerror or error}") from None
     except ResultError as error:
         raise ResultError(f"{path} cannot be used: {error}") from None
-    except (ValueError, RecursionError):  # also of bytes that are no UTF-8
-        raise ResultError(f"{path} cannot be used: it is no JSON") from None
+    except (ValueError, RecursionError):  # also for bytes that are not UTF-8
+        raise ResultError(f"{path} cannot be used: it is not JSON") from None
 
 
 @contextlib.contextmanager
 def decoding(stored: Any, schema: str) -> Iterator[None]:
-    """See that what was stored is of a schema, and say what is wrong with it otherwise. Raises ResultError."""
+    """Check the schema of a stored value, and turn errors into ResultError.
+
+    Use it as a context around the decoding.
+    """
     if not isinstance(stored, dict) or "schema" not in stored:
         command = schema.partition("/")[0].replace(".", " ")
-        raise ResultError(f"it is no result of {command}")
+        raise ResultError(f"it is not a result of {command}")
     if stored["schema"] != schema:
         raise ResultError(f"its schema is {stored['schema']!r}, and this version reads {schema!r}")
     try:
         yield
     except KeyError as error:
-        raise ResultError(f"it is not whole: {error} is missing") from None
+        raise ResultError(f"it is incomplete: {error} is missing") from None
     except (PlanError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise ResultError(f"it is not as it was written: {error}") from None
+        raise ResultError(f"it is damaged: {error}") from None
 
 
 def several(kind: Callable[..., T], stored: list[dict[str, Any]]) -> tuple[T, ...]:
-    """Make a value of each of several that were stored by the names of their fields."""
+    """Make values from stored dictionaries of their fields."""
     return tuple(kind(**each) for each in stored)

@@ -1,4 +1,7 @@
-"""What a reader of a result has to know before using its figures. Each function looks at one thing, and is pure."""
+"""Verdicts: what a reader must know before using the figures of a result.
+
+Each function looks at one thing, and is pure.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Final
 from .hostcounters import server_receive_buffer
 from .result import Process, Result, Verdict, per_second
 
-CPU: Final = 0.9  # of its window, beyond which a process has no time left
+CPU: Final = 0.9  # of the window: a process that uses more has no time left
 BUSY: Final = 0.95
 LATE: Final = 1_000_000  # nanoseconds
 SKIPPED: Final = 0.001  # of the messages that were due
@@ -17,14 +20,14 @@ KEPT: Final = 0.99  # of the rate that was asked for
 
 
 def failed(result: Result) -> Verdict | None:
-    """Tell of processes that gave no result: what they counted is not in the figures."""
+    """Report processes that gave no result: their counts are not in the figures."""
     if not result.failures:
         return None
     return Verdict(name="process failed", level="failure", sentence=f"{'; '.join(result.failures)}.")
 
 
 def unanswered(result: Result) -> Verdict | None:
-    """Nothing at all came back, although messages were sent and answers were waited for."""
+    """Report that nothing came back, although answers were expected."""
     tally = result.tally
     if tally.answered or not tally.sent or result.plan.model == "flood":
         return None
@@ -37,7 +40,10 @@ def unanswered(result: Result) -> Verdict | None:
 
 
 def refused(result: Result) -> Verdict | None:
-    """The other side said no to messages: by ICMP, or by a reset or a close before the answer."""
+    """Report messages that the peer refused.
+
+    By ICMP, or by a reset or a close before the answer.
+    """
     if not result.tally.refused:
         return None
     how = "by ICMP (port unreachable)" if result.plan.transport == "udp" else "by a reset, or by closing too early"
@@ -45,7 +51,7 @@ def refused(result: Result) -> Verdict | None:
 
 
 def connections_lost(result: Result) -> Verdict | None:
-    """Connections ended before the run did."""
+    """Report connections that ended before the run did."""
     lost = result.tally.connections_lost
     if not lost:
         return None
@@ -57,7 +63,10 @@ def connections_lost(result: Result) -> Verdict | None:
 
 
 def wrong_bytes(result: Result) -> Verdict | None:
-    """Something came back that was not sent: an echo server that does this does not work, however fast it is."""
+    """Report answers that were not what was sent.
+
+    An echo server that changes bytes does not work, however fast it is.
+    """
     tally = result.tally
     kinds = {"corrupted": tally.corrupted, "truncated": tally.truncated, "unexpected": tally.unexpected}
     found = ", ".join(f"{number:,} {name}" for name, number in kinds.items() if number)
@@ -67,19 +76,22 @@ def wrong_bytes(result: Result) -> Verdict | None:
 
 
 def books(result: Result) -> Verdict | None:
-    """Every message ends in one place, or the generator has a fault."""
+    """Report messages that ended nowhere: then the generator has a fault."""
     missing = result.tally.missing()
     if not missing:
         return None
     return Verdict(
         name="miscounted",
         level="failure",
-        sentence=f"The generator has lost count of {missing:,} messages; that is a fault of echobench.",
+        sentence=f"The generator lost count of {missing:,} messages; this is a fault of echobench.",
     )
 
 
 def lost(result: Result) -> Verdict | None:
-    """Tell of messages that were sent and not answered in time; where they went is in the table of losses."""
+    """Report messages that were sent and not answered in time.
+
+    The table of losses says where they went.
+    """
     tally = result.tally
     number = tally.unanswered + tally.late
     if not number or not tally.answered:
@@ -87,7 +99,7 @@ def lost(result: Result) -> Verdict | None:
     why = (
         ""
         if result.plan.transport == "udp"
-        else " TCP loses nothing: the server or the connections still had them when the wait (--timeout) was over."
+        else " TCP loses nothing: the server or the connections still held them when the final wait (--timeout) ended."
     )
     share = number / max(1, tally.sent)
     return Verdict(
@@ -98,22 +110,23 @@ def lost(result: Result) -> Verdict | None:
 
 
 def our_receive_buffer(result: Result) -> Verdict | None:
-    """Our own sockets had no room for answers: the generator lost them, and not the server."""
+    """Report answers that our own sockets dropped: the generator's loss."""
     number = result.tally.our_receive_buffer
     if not number:
         return None
     return Verdict(
         name="our receive buffer",
         level="warning",
-        sentence=f"{number:,} answers arrived and were dropped by the generator's own sockets: they are not the "
-        "server's loss. Take a smaller --window or --rate, more --flows, or raise net.core.rmem_max.",
+        sentence=f"{number:,} answers arrived and were dropped by the generator's own sockets: the "
+        "server did not lose them. Take a smaller --window or --rate, more --flows, or raise net.core.rmem_max.",
     )
 
 
 def servers_receive_buffer(result: Result) -> Verdict | None:
-    """Receive buffers on this machine overflowed that were not ours, and answers are missing: most likely the server's.
+    """Report that receive buffers of other sockets on this machine overflowed.
 
-    Where every message was answered, it was some other program's; of a flood, that is not known.
+    If answers are missing too, it was most likely the server's. If every message was answered, it was another
+    program's; in a flood, nobody knows.
     """
     number = server_receive_buffer(result.counters, result.tally.our_receive_buffer)
     if not number or result.plan.transport != "udp" or not (result.tally.unanswered or result.plan.model == "flood"):
@@ -127,7 +140,7 @@ def servers_receive_buffer(result: Result) -> Verdict | None:
 
 
 def backlog(result: Result) -> Verdict | None:
-    """Connections waited to be accepted and there was no room for more, on this machine."""
+    """Report that a listener on this machine had no room for a new connection."""
     number = (result.counters or {}).get("TcpExtListenOverflows", 0)
     tally = result.tally
     trouble = tally.refused or tally.unanswered or tally.connections_lost or result.plan.model == "connect"
@@ -137,39 +150,40 @@ def backlog(result: Result) -> Verdict | None:
         name="backlog full",
         level="note",
         sentence=f"A listener on this machine had no room for a new connection {number:,} times: "
-        "if it was this server's, it accepts too slowly, or its backlog is too short.",
+        "if it was this server, it accepts too slowly, or its backlog is too short.",
     )
 
 
 def rate_not_kept(result: Result) -> Verdict | None:
-    """Open model: less was sent than 99 % of what was asked for, or more than 0.1 % of what was due was not sent.
+    """Report that the open model did not keep its rate.
 
-    A message more or less at the window's edges counts for nothing, and nor do four standard deviations of what a
-    Poisson process of that rate would send.
+    That is: less than 99 % of the rate was sent, or more than 0.1 % of the messages that were due were not sent. Two
+    messages more or less at the edges of the window do not matter, nor do four standard deviations of what a Poisson
+    process of that rate would send.
     """
     tally, wanted = result.tally, result.plan.rate
     if result.plan.model != "open" or wanted is None or not tally.window:
         return None
-    expected = wanted * min(tally.window, result.plan.duration)  # a window ends when its end is noticed
+    expected = wanted * min(tally.window, result.plan.duration)  # a window ends when the process notices it
     slack = 2 + (4 * math.sqrt(expected) if result.plan.arrivals == "poisson" else 0)
     if tally.sent >= KEPT * expected - slack and tally.not_sent <= SKIPPED * tally.intended:
         return None
-    kept = f"{per_second(tally.sent, tally):,.0f} messages a second were sent, and {wanted:,.0f} were asked for"
+    kept = f"{per_second(tally.sent, tally):,.0f} messages per second were sent, and {wanted:,.0f} were asked for"
     skipped = f"; {tally.not_sent:,} that were due were never sent" if tally.not_sent else ""
     return Verdict(
         name="rate not kept",
         level="warning",
-        sentence=f"{kept}{skipped}: the latencies are those of the rate that was sent.",
+        sentence=f"{kept}{skipped}: the latencies are those at the rate that was sent.",
     )
 
 
 def generator_bound(result: Result) -> Verdict | None:
-    """The generator was the limit, not the server, so that a faster server would look the same.
+    """Report that the generator was the limit, not the server.
 
-    In the closed model, a flood and connecting: a process used 0.9 of its CPU, or had something to do for 0.95 of the
-    window. In the open model: the rate was not kept, or one message in a hundred left more than 1 ms late. An
-    exception are full connections, when the rate over TCP is not kept although no process was busy: there it is the
-    server that does not read.
+    A faster server would look the same. In the closed model, in a flood and with --connect: a process used 0.9 of its
+    CPU, or was busy for 0.95 of the window. In the open model: the rate was not kept, or one message in a hundred left
+    more than 1 ms late. One exception: if the rate over TCP was not kept although no process was busy, the connections
+    were full, because the server did not read.
     """
     busiest = max(result.processes, key=lambda process: max(process.cpu_share, process.busy_share), default=None)
     if busiest is None or unanswered(result) is not None:
@@ -185,7 +199,7 @@ def generator_bound(result: Result) -> Verdict | None:
             return None
         by = f"{lateness.percentile(99) / 1e6:,.1f} ms late or more" if late else ""
         why = (
-            f"The generator sent one message in a hundred {by}: the times from intended are partly its own"
+            f"The generator sent one message in a hundred {by}: it adds to the times from intended"
             if kept
             else "The generator was the limit, not the server: it did not keep the rate"
         )
@@ -206,24 +220,28 @@ def _use(process: Process) -> str:
 
 
 def loopback(result: Result) -> Verdict | None:
-    """The server's address is one of this machine: no card, no wire, and the two share its processors and memory."""
+    """Report that the server is on this machine.
+
+    There is no network card and no wire, and client and server share processors and memory.
+    """
     if not result.environment.get("loopback"):
         return None
     return Verdict(
         name="loopback",
         level="note",
-        sentence="Client and server were on one machine: compare servers by it, and expect other figures of a network.",
+        sentence="Client and server ran on one machine: use this to compare servers; a network gives other figures.",
     )
 
 
 def cut_short(result: Result) -> Verdict | None:
-    """The run was ended before its time."""
+    """Report that the run was interrupted."""
     if not result.cut_short:
         return None
     return Verdict(
         name="cut short",
         level="warning",
-        sentence=f"The run was ended after {result.tally.window:.1f} of {result.plan.duration:g} measured seconds.",
+        sentence=f"The run was interrupted after {result.tally.window:.1f} of "
+        f"{result.plan.duration:g} measured seconds.",
     )
 
 
@@ -252,5 +270,8 @@ def judge(result: Result) -> tuple[Verdict, ...]:
 
 
 def status(result: Result) -> int:
-    """Give the exit status: 1 if the run failed or bytes were wrong; datagrams that are lost are no failure."""
+    """Give the exit status: 1 if the run failed or bytes were wrong, else 0.
+
+    Lost datagrams are not a failure.
+    """
     return int(any(verdict.level == "failure" for verdict in result.verdicts))

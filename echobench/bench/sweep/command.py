@@ -1,4 +1,4 @@
-"""The command ``echobench sweep``: from options to a search, and from its steps to a report, files and a status."""
+"""The command ``echobench sweep``: from options to a search, a report and files."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .steps import prepare, sweep
 from .terminal import StepLines, show_sweep
 
 KEPT: Final = ("limit", "precision", "repeats")
-"""What a stored sweep says by the names of the options; the lowest rate is its plan's."""
+"""Options that a stored sweep has under the same names; its lowest rate is in its plan."""
 
 
 def make_sweep(options: dict[str, Any], stored: Sweep | None) -> Sweep:
-    """Prepare the sweep; what the options do not say comes from a stored one, or is the default.
+    """Prepare the sweep from options, a stored sweep and the defaults.
 
-    Raises click.UsageError, PlanError or LimitError.
+    Options override the stored sweep. Raises click.UsageError, PlanError or LimitError.
     """
     before = DEFAULTS if stored is None else {"to_rate": stored.last} | {name: getattr(stored, name) for name in KEPT}
     known = {**before, **{name: value for name, value in options.items() if value is not None}}
@@ -36,7 +36,7 @@ def make_sweep(options: dict[str, Any], stored: Sweep | None) -> Sweep:
     first, last = known.pop("from_rate", None), known.pop("to_rate")
     plan = make_plan({**known, "rate": first}, stored.plan if stored else None)
     if search["limit"] is None:
-        raise click.UsageError("what has to hold? Give a --limit, or --from FILE with a stored sweep")
+        raise click.UsageError("no limit to keep: give a --limit, or --from FILE with a stored sweep")
     return prepare(plan, last=last, **search)
 
 
@@ -89,16 +89,16 @@ command = Sectioned(
     ],
     help="""Find the highest rate at which the echo server on HOST keeps a limit.
 
-    The rate is doubled until the limit breaks, and then narrowed down; steps that decide are repeated.
-    Numbers may be written 10k or 1M. HOST is a name, or an address of IPv4 or IPv6.
-    The status is 0 if a rate was found that held, 1 if not even the lowest one did or the sweep failed or was ended
-    early, 2 if the options are wrong.
+    The rate is doubled until the limit breaks, and then narrowed down; decisive steps are repeated.
+    Numbers may be written 10k or 1M. HOST is a name or an IP address.
+    The exit status is 0 if a rate held, 1 if even the lowest did not, or if the sweep failed or was ended early, 2 if
+    the options are wrong.
     Ctrl-C ends the sweep early and reports what is known.""",
 )
 
 
 def curve_csv(sweep: Sweep) -> str:
-    """Write a sweep as a table, by rate: a line for each step with what became of it and its main figures."""
+    """Write a sweep as CSV, by rate: a line for each step."""
     lines = [csv_line(["step", "step_rate", "outcome", "why", *NAMES])]
     for number, step in sorted(enumerate(sweep.steps, 1), key=lambda pair: pair[1].rate):
         lines.append(csv_line([number, step.rate, step.outcome, step.why, *figures(step.result).values()]))

@@ -1,4 +1,4 @@
-"""Limits that a server is to keep, such as ``p99<1ms,loss<0.1%``: read, and held against a result."""
+"""Limits that a server must keep, such as ``p99<1ms,loss<0.1%``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..words import duration, percent
 Kind = Literal["percentile", "mean", "max", "loss"]
 
 UNITS: Final = {"ns": 1.0, "us": 1e3, "µs": 1e3, "μs": 1e3, "ms": 1e6, "s": 1e9}  # U+00B5 and U+03BC look the same
-NONE_LOST: Final = 3  # over a bound: so many messages with none lost show a loss below it (95 %, the "rule of three")
+NONE_LOST: Final = 3  # by the bound: so many messages without a loss show a loss below it (95 %, "rule of three")
 DEFAULT_LOSS: Final = 0.001
 EXAMPLE: Final = "such as p99<1ms, max<=0.5s, mean<300us or loss<0.1%"
 LIMIT: Final = re.compile(
@@ -26,12 +26,15 @@ LIMIT: Final = re.compile(
 
 
 class LimitError(ValueError):
-    """What is no limit, or none that can be held; the message is one sentence."""
+    """A limit that cannot be read or kept; the message is one sentence."""
 
 
 @attrs.frozen(kw_only=True)
 class Limit:
-    """One limit. ``bound`` is in nanoseconds, or of loss a part of the messages that were due; ``depth`` in percent."""
+    """One limit.
+
+    ``bound`` is in nanoseconds; for loss it is a part of the messages that were due. ``depth`` is in percent.
+    """
 
     kind: Kind
     bound: float
@@ -40,14 +43,14 @@ class Limit:
 
     @property
     def name(self) -> str:
-        """Its name as it is written: p99, mean, max, loss."""
+        """The name as it is written: p99, mean, max, loss."""
         return percent(self.depth) if self.kind == "percentile" else self.kind
 
     def __str__(self) -> str:
         return f"{self.name}{'<=' if self.inclusive else '<'}{self.exactly()}"
 
     def show(self, value: float | None) -> str:
-        """Write a value of its kind."""
+        """Write a value of the limit's kind."""
         if self.kind == "loss":
             return "-" if value is None else f"{100 * value:.3g}%"
         return duration(value)
@@ -60,17 +63,20 @@ class Limit:
         return f"{self.bound / UNITS[unit]:.12g}{unit}"
 
     def keeps(self, value: float | None) -> bool:
-        """Whether a value is within the bound; one that is not known is not."""
+        """Tell whether a value is within the bound; an unknown value is not."""
         return value is not None and (value <= self.bound if self.inclusive else value < self.bound)
 
     def value(self, result: Result) -> float | None:
-        """Give what a result has to say: times from when messages were due, and all loss. None if it has too little."""
+        """Give the limit's figure of a result; None if it has too few values.
+
+        Times are from when messages were due, and loss is all loss.
+        """
         if self.kind == "loss":
             return loss(result.tally)
         return self.of(result.tally.from_intended)
 
     def of(self, histogram: Histogram) -> float | None:
-        """Give its figure of a histogram; None if that has too few values."""
+        """Give the limit's figure of a histogram; None if it has too few values."""
         if not histogram.total or (self.kind == "percentile" and not histogram.supports(self.depth)):
             return None
         if self.kind == "percentile":
@@ -79,11 +85,11 @@ class Limit:
 
     @property
     def figure(self) -> str:
-        """The name of the figure in a row of figures (figures.py)."""
+        """The column of the figure (run/result.py, figures)."""
         return f"from_intended_{column(self.depth) if self.kind == 'percentile' else self.kind}"
 
     def needs(self) -> int:
-        """How many messages a step has to have for this limit to be judged by more than chance."""
+        """Give how many messages a step needs, so that chance does not decide."""
         if self.kind == "percentile":
             return math.ceil(round(BEYOND / (1 - self.depth / 100), 6))
         if self.kind == "loss" and self.bound:
@@ -92,14 +98,14 @@ class Limit:
 
 
 def parse(text: str) -> tuple[Limit, ...]:
-    """Read limits; without one on loss, a loss below 0.1 % is added. Raises LimitError."""
+    """Read limits; without one on loss, loss<0.1% is added. Raises LimitError."""
     limits = [_one(part.strip()) for part in text.split(",")]
     names = [limit.name for limit in limits]
     for name in names:
         if names.count(name) > 1:
             raise LimitError(f"there are two limits on {name}: give one")
     if "loss" not in names:
-        # Messages that are lost have no time: with enough of them lost, the others are fast.
+        # Lost messages have no time: if enough are lost, the others look fast.
         limits.append(Limit(kind="loss", bound=DEFAULT_LOSS))
     return tuple(limits)
 
@@ -112,21 +118,21 @@ def _one(text: str) -> Limit:
     inclusive = sign != "<"
     if name == "loss":
         if unit not in ("", "%"):
-            raise LimitError(f"a loss is in % or a fraction of 1, not in {unit!r}: loss<0.1%")
+            raise LimitError(f"a loss is in % or a fraction of 1, not in {unit!r}: write loss<0.1%")
         bound = float(number) / (100 if unit else 1)
         if bound > 1 or (bound == 0 and not inclusive):
-            raise LimitError(f"a loss is between 0 and 100 %, and none at all is loss<=0: not {text!r}")
+            raise LimitError(f"a loss is between 0 and 100 % (loss<=0 for none at all), not {text!r}")
         return Limit(kind="loss", bound=bound, inclusive=inclusive)
     if unit not in UNITS:
-        raise LimitError(f"a time needs a unit, one of ns, us, µs, ms and s: not {text!r}")
+        raise LimitError(f"a time needs a unit (ns, us, µs, ms or s), not {text!r}")
     bound = float(number) * UNITS[unit]
     if not bound:
-        raise LimitError(f"nothing is answered in no time: {text!r}")
+        raise LimitError(f"a limit on times is above 0, not {text!r}")
     if name in ("mean", "max"):
         return Limit(kind="mean" if name == "mean" else "max", bound=bound, inclusive=inclusive)
     depth = float(name[1:])
     if not depth:
-        raise LimitError(f"a percentile is above 0 and below 100: not {text!r}")
+        raise LimitError(f"a percentile is above 0 and below 100, not {text!r}")
     return Limit(kind="percentile", bound=bound, inclusive=inclusive, depth=depth)
 
 
@@ -136,27 +142,29 @@ def show(limits: tuple[Limit, ...]) -> str:
 
 
 def unsupported(limits: tuple[Limit, ...], plan: Plan) -> str | None:
-    """Say which limit a run of this plan would have too few messages for, and what would do; None if all is well."""
+    """Say which limit a run of this plan has too few messages for, and what helps.
+
+    None if there are enough.
+    """
     rate = plan.rate or 0.0
     offered = rate * plan.duration
     allowed = max((limit.bound for limit in limits if limit.kind == "loss"), default=0.0)
     for limit in sorted(limits, key=Limit.needs, reverse=True):
         need = float(limit.needs())
         if limit.kind == "percentile":
-            # Not all are answered that are offered: as many may be lost as the limit on loss allows, and at the edges
-            # of the window, or by chance, there may be some less.
+            # Fewer messages are answered than offered: the limit on loss allows some loss, and some are missing at the
+            # edges of the window, or by chance.
             need = need / max(1 - allowed, 1e-3) + plan.processes + 1
             need += 4 * math.sqrt(need) if plan.arrivals == "poisson" else 0
         if offered < need:
             return (
-                f"{limit.name} takes {need:,.0f} messages to be judged by, and a step of {plan.duration:g} s at "
-                f"{rate:,.0f} a second has {offered:,.0f}: take --step-duration {_round_up(need / rate):g}, or begin "
-                "at a higher --from-rate"
+                f"{limit.name} needs {need:,.0f} messages, and a step of {plan.duration:g} s at {rate:,.0f} a second "
+                f"has {offered:,.0f}: use --step-duration {_round_up(need / rate):g}, or a higher --from-rate"
             )
     return None
 
 
 def _round_up(number: float) -> float:
-    """Give the next number of two digits."""
+    """Round up to two digits."""
     unit = 10.0 ** (math.floor(math.log10(number)) - 1)
     return round(math.ceil(round(number / unit, 6)) * unit, 9)

@@ -1,77 +1,68 @@
-"""The options of ``echobench sweep``, by what they are for: those of blast that make sense, and those of the search."""
+"""The options of ``echobench sweep``: its own, and those of blast that apply."""
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import click
 
 from ..blast.options import SECTIONS
-from ..command import HTML, IN_FILE, NUMBER, PNG, SECONDS, WHOLE, Parsed
+from ..command import HTML, IN_FILE, NUMBER, PNG, SECONDS, SHARE, WHOLE
 
 LEFT_OUT: Final = {"window", "rate", "flood", "connect"}
-"""Of blast's options on the load: a sweep is an open loop, and chooses the rate."""
-
-
-def share(text: str) -> float:
-    """Read 5%, 5 % or 0.05 as a part of 1."""
-    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text)
-    if not found:
-        raise ValueError(f"{text!r} is not a share such as 5% or 0.05")
-    return float(found[1]) / (100 if found[2] else 1)
+"""Options of blast on the load that a sweep lacks: it is an open loop, and chooses the rate."""
 
 
 SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
-    "What has to hold": (
+    "Limits": (
         click.Option(
             ["--limit", "-l"],
             metavar="LIMITS",
-            help="Limits that the server has to keep, with commas between them: p50, p90, p99, p99.9 or another "
-            "percentile, mean or max of the round-trip times from when messages were due, in ns, us, ms or s; and "
-            "loss, in % or as a fraction. Such as p99<1ms,loss<0.1%. Without one on loss, loss<0.1% is added.",
+            help="Limits that the server must keep, separated by commas, such as p99<1ms,loss<0.1%: any percentile, "
+            "mean or max of the round-trip times from when messages were due, in ns, us, ms or s; and loss, in % or as "
+            "a fraction. Without a limit on loss, loss<0.1% is added.",
         ),
     ),
     "The search": (
-        click.Option(["--from-rate"], type=NUMBER, help="The rate to begin with.  [default: 2k]"),
+        click.Option(["--from-rate"], type=NUMBER, help="The lowest rate, to start with.  [default: 2k]"),
         click.Option(["--to-rate"], type=NUMBER, help="The highest rate to try.  [default: 10M]"),
         click.Option(
             ["--precision"],
-            type=Parsed("share", share),
-            help="End when the lowest rate that broke is so little above the highest that held.  [default: 5%]",
+            type=SHARE,
+            help="End when the lowest rate that broke is at most this far above the highest that held.  [default: 5%]",
         ),
         click.Option(
             ["--repeats"],
             type=WHOLE,
-            help="An odd number: near the answer, most of so many steps at one rate decide.  [default: 3]",
+            help="How many steps at one rate decide by majority near the answer; an odd number.  [default: 3]",
         ),
         click.Option(
             ["--step-duration", "-d", "duration"],
             type=SECONDS,
-            help="How long is measured in each step.  [default: 5]",
+            help="How long to measure in each step.  [default: 5]",
         ),
         *(option for option in SECTIONS["How long"] if option.name in ("warmup", "cooldown", "timeout")),
     ),
     "Where to": SECTIONS["Where to"],
     "The load": tuple(option for option in SECTIONS["The load"] if option.name not in LEFT_OUT),
     "From where": SECTIONS["From where"],
-    "What is shown and kept": (
-        click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, and not how it goes."),
+    "Output": (
+        click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
         click.Option(
-            ["--json"], type=click.Path(), metavar="FILE", help="Store the whole sweep; a file there is replaced."
+            ["--json"], type=click.Path(), metavar="FILE", help="Store the sweep as JSON; an existing file is replaced."
         ),
         click.Option(
             ["--csv"],
             type=click.Path(),
             metavar="FILE",
-            help="Write the curve: a line with the main figures for each step, by rate; a file there is replaced.",
+            help="Write the curve: a line with the main figures for each step, by rate; an existing file is replaced.",
         ),
         HTML,
         PNG,
         click.Option(
             ["--from", "stored"],
             type=IN_FILE,
-            help="Run again what a sweep that was stored with --json has run; what is given beside it goes before.",
+            help="Repeat a sweep that --json stored; options given here override it.",
         ),
     ),
 }
@@ -83,4 +74,4 @@ DEFAULTS: Final[dict[str, Any]] = {
     "repeats": 3,
     "duration": 5.0,
 }
-"""What a sweep that is not run again begins with, where it is not what blast begins with."""
+"""Defaults of a sweep; for all other options those of blast."""

@@ -1,16 +1,17 @@
-"""The page of a sweep."""
+"""The HTML page of a sweep."""
 
 from __future__ import annotations
 
+from ..blast.rows import sources
 from ..drawing.charts import Chart, Series
-from ..drawing.lines import percentile_figure
 from ..drawing.markup import Content, Html, tag
 from ..drawing.page import again, described, figure, headlines, page, run_by, section, sentences, table
+from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale, scale
-from ..words import duration, quantity
+from ..words import duration, endpoint, quantity
+from .answer import sentence
 from .limits import Limit, parse
 from .result import Point, Sweep
-from .steps import sentence
 from .terminal import cells, columns, common, remark, why
 
 MARKS = {"held": "dot", "broke": "cross", "generator": "triangle"}
@@ -20,20 +21,19 @@ KEY = "● held  ✕ broke  △ the generator was the limit"
 def sweep_page(done: Sweep) -> str:
     """Give the page."""
     plan, points = done.plan, done.curve()
-    flows = f"{plan.flows:,} {'socket' if plan.transport == 'udp' else 'connection'}{'s' * (plan.flows > 1)}"
     lead = [
         tag("p", sentence(done), class_="answer"),
         tag(
             "p",
-            f"Messages of {plan.size} bytes over {flows}; open model, times from when messages were due. "
-            f"Each step {plan.duration:g} s after {plan.warmup:g} s of warm-up; begun {done.started}.",
+            f"Messages of {plan.size} bytes over {sources(plan)}; open model, times from when messages were due. "
+            f"Each step {plan.duration:g} s after {plan.warmup:g} s of warm-up; started {done.started}.",
         ),
     ]
     limits = [limit for limit in done.limits if limit.kind != "loss"] or list(parse("p99<1s"))[:1]
     environment = done.steps[-1].result.environment if done.steps else {}
     sections: list[Content] = [
         headlines(main_figures(done, points)),
-        section("What a reader has to know", sentences(common(done))) if common(done) else None,
+        section("Read this first", sentences(common(done))) if common(done) else None,
         section(
             "The curve", throughput(done, points), [times(done, points, limit) for limit in limits], lost(done, points)
         )
@@ -42,20 +42,18 @@ def sweep_page(done: Sweep) -> str:
         section("All rates", whole(done, points)),
         _answer(done, points),
         section("Steps that did not hold", tag("ul", [tag("li", each) for each in why(done)])) if why(done) else None,
-        section("The circumstances", described(environment), run_by(environment), again("sweep", "sweep.json")),
+        section("Environment", described(environment), run_by(environment), again("sweep", "sweep.json")),
     ]
     return page(title(done), lead, sections)
 
 
 def title(done: Sweep) -> str:
-    """Say what was measured."""
-    plan = done.plan
-    host = f"[{plan.host}]" if ":" in plan.host else plan.host
-    return f"Sweep of {host}:{plan.port} over {plan.transport.upper()}"
+    """Say which server was measured."""
+    return f"Sweep of {endpoint(done.plan.host, done.plan.port)} over {done.plan.transport.upper()}"
 
 
 def main_figures(done: Sweep, points: list[Point]) -> list[tuple[str, str]]:
-    """Give what is shown large."""
+    """Give the figures that are shown large, with their names."""
     found = [("highest rate that held", quantity(done.held) if done.held else "none")]
     if done.broke is not None:
         found.append(("lowest that broke", quantity(done.broke)))
@@ -65,27 +63,30 @@ def main_figures(done: Sweep, points: list[Point]) -> list[tuple[str, str]]:
 
 
 def rate_scale(points: list[Point]) -> Scale:
-    """Give the axis of the rates that were asked for."""
+    """Give the axis of the offered rates."""
     return scale([point.rate for point in points], quantity)
 
 
 def band_of(done: Sweep) -> tuple[float, float] | None:
-    """Give the rates between which the answer lies; None if nothing held, or nothing broke."""
+    """Give the rates between which the answer lies.
+
+    None if nothing held, or nothing broke.
+    """
     above = min((rate for rate in (done.broke, done.generator) if rate is not None), default=None)
     return (done.held, above) if done.held is not None and above is not None else None
 
 
 def throughput_chart(done: Sweep, points: list[Point]) -> Chart:
-    """Give the rate of answers against the rate that was asked for."""
+    """Give the rate of answers against the offered rate."""
     x = rate_scale(points)
     ends = (points[0].rate, points[-1].rate)
     return Chart(
         title="Answered against asked for",
-        description=f"Messages answered a second for each rate that was asked for. {sentence(done)}",
+        description=f"Messages answered per second for each rate that was asked for. {sentence(done)}",
         x=x,
         y=scale([*(point.answered for point in points), *ends], quantity, log=x.log),
-        x_title="asked for, messages a second",
-        y_title="answered, messages a second",
+        x_title="asked for, messages per second",
+        y_title="answered, messages per second",
         series=(
             Series(name="all answered", points=tuple((end, end) for end in ends), style="s0"),
             Series(
@@ -99,13 +100,16 @@ def throughput_chart(done: Sweep, points: list[Point]) -> Chart:
 
 
 def throughput(done: Sweep, points: list[Point]) -> Html:
-    """Draw it."""
+    """Draw the rate of answers."""
     rows = [(quantity(point.rate), quantity(point.answered)) for point in points]
     return figure(throughput_chart(done, points), ("asked for", "answered a second"), rows, KEY)
 
 
 def times(done: Sweep, points: list[Point], limit: Limit) -> Html | None:
-    """Draw a limit's figure against the rate, with the limit; bars from the least to the greatest of single steps."""
+    """Draw a limit's figure against the rate, with the limit.
+
+    Bars reach from the least to the greatest of single steps.
+    """
     known = [(point, value, point.spread(limit)) for point in points if (value := point.value(limit)) is not None]
     if not known:
         return None
@@ -116,7 +120,7 @@ def times(done: Sweep, points: list[Point], limit: Limit) -> Html | None:
         description=f"{limit.name} of the round-trip times for each rate that was asked for. {sentence(done)}",
         x=rate_scale(points),
         y=scale([*(value for _, value, _ in known), *ends, *([limit.bound] if asked else [])], duration),
-        x_title="asked for, messages a second",
+        x_title="asked for, messages per second",
         y_title=f"round-trip time, {limit.name}",
         series=(
             Series(
@@ -147,7 +151,7 @@ def lost(done: Sweep, points: list[Point]) -> Html | None:
         description=f"The part of the messages that did not come back in time. The limit is {limit}.",
         x=rate_scale(points),
         y=scale([*(value for _, value in known), limit.bound], lambda share: f"{100 * share:.4g}%", log=False),
-        x_title="asked for, messages a second",
+        x_title="asked for, messages per second",
         y_title="lost",
         series=(
             Series(
@@ -176,11 +180,11 @@ def whole(done: Sweep, points: list[Point]) -> Html:
         for point in points
     ]
     head = ("asked for", "answered", *(limit.name for limit in shown), "held", "")
-    return table(head, rows, "Steps at one rate are put together: counts added up, histograms merged.")
+    return table(head, rows, "Steps at one rate are combined: counts are added up, histograms merged.")
 
 
 def _answer(done: Sweep, points: list[Point]) -> Html | None:
-    """Show the times at the two rates that are the answer."""
+    """Draw the percentile curves at the two rates that are the answer."""
     named = [
         (f"{word} {quantity(point.rate)}", point.tally.from_intended)
         for point in points

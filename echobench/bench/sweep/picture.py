@@ -1,4 +1,4 @@
-"""The picture of a sweep: what was answered, and p50 and p99, against the rate; with the highest rate that held."""
+"""The picture of a sweep: answers, p50 and p99 against the rate."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ..drawing.png.panels import draw_chart
 from ..drawing.png.sheet import COLOURS, MUTED, machine, png, settings, sheet
 from ..drawing.scales import Scale, scale
 from ..words import duration, percent, quantity
+from .answer import sentence
 from .page import KEY, MARKS, band_of, rate_scale, throughput_chart, title
 from .result import Point, Sweep
-from .steps import sentence
 
 DEPTHS = (50.0, 99.0)
 ABOVE = 3  # times the limit: there is room for its words
@@ -20,7 +20,7 @@ HALF = 6.3  # about how many inches an axis of rates is long
 
 
 def sweep_figure(done: Sweep) -> Figure:
-    """Give the picture."""
+    """Draw the picture."""
     points = done.curve()
     environment = done.steps[-1].result.environment if done.steps else {}
     with settings():
@@ -37,7 +37,10 @@ def sweep_figure(done: Sweep) -> Figure:
 
 
 def times_chart(done: Sweep, points: list[Point]) -> Chart | None:
-    """Give p50 and p99 against the rate, with the limit if there is one on either; None if nothing was answered."""
+    """Give p50 and p99 against the rate, with the limit on either.
+
+    None if nothing was answered.
+    """
     limit = next((limit for limit in done.limits if limit.kind == "percentile" and limit.depth in DEPTHS), None)
     series: list[Series] = []
     for number, depth in enumerate(DEPTHS, 1):
@@ -53,7 +56,7 @@ def times_chart(done: Sweep, points: list[Point]) -> Chart | None:
         description="",
         x=rate_scale(points),
         y=scale([*values, *([limit.bound, ABOVE * limit.bound] if limit else [])], duration, log=True),
-        x_title="asked for, messages a second",
+        x_title="asked for, messages per second",
         y_title="round-trip time",
         series=tuple(series),
         limit=(limit.bound, f"limit {limit}") if limit else None,
@@ -75,5 +78,5 @@ def _held(axes: Axes, done: Sweep, scale: Scale) -> None:
 
 
 def sweep_png(done: Sweep) -> bytes:
-    """Draw a sweep."""
+    """Give the picture as a PNG file."""
     return png(sweep_figure(done))

@@ -1,4 +1,7 @@
-"""What a sweep gives: one value, stored as JSON (``sweep.schema.json`` beside this file says what is in it)."""
+"""The result of a sweep: one value, stored as JSON.
+
+``sweep.schema.json`` beside this file describes the stored form.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class Step:
     """One run of a sweep."""
 
     rate: float
-    """Messages a second that were asked for."""
+    """Messages per second that were asked for."""
     outcome: Outcome
     why: str
     """Why it did not hold, in a sentence; empty if it did."""
@@ -37,7 +40,7 @@ class Step:
 
 @attrs.frozen(kw_only=True)
 class Point:
-    """All steps at one rate, put together: their counts added up and their histograms merged."""
+    """All steps at one rate: counts added up, histograms merged."""
 
     rate: float
     steps: tuple[Step, ...]
@@ -50,13 +53,13 @@ class Point:
 
     @property
     def outcome(self) -> Outcome:
-        """What became of most of them."""
+        """The outcome of most of them."""
         outcomes = [step.outcome for step in self.steps]
         return max(("broke", "generator", "held"), key=outcomes.count)
 
     @property
     def answered(self) -> float:
-        """Answers a second over all steps."""
+        """Answers per second over all steps."""
         seconds = sum(step.result.tally.window for step in self.steps)
         return self.tally.answered / seconds if seconds else 0.0
 
@@ -65,37 +68,37 @@ class Point:
         return loss(self.tally) if limit.kind == "loss" else limit.of(self.tally.from_intended)
 
     def spread(self, limit: Limit) -> tuple[float, float] | None:
-        """Give the least and the greatest of a limit's figure in the single steps."""
+        """Give the least and the greatest of a limit's figure in single steps."""
         values = [value for step in self.steps if (value := limit.value(step.result)) is not None]
         return (min(values), max(values)) if values else None
 
 
 @attrs.frozen(kw_only=True)
 class Sweep:
-    """What a sweep gives. Rates are messages a second."""
+    """The result of a sweep. Rates are in messages per second."""
 
     started: str
     limit: str
     plan: Plan
-    """Of the first step; the others have other rates."""
+    """The plan of the first step; the others have other rates."""
     last: float
-    """The highest rate that was to be tried."""
+    """The highest rate to try."""
     precision: float
     repeats: int
     steps: tuple[Step, ...] = ()
     held: float | None = None
-    """The highest rate that held in most of its steps, with none below it that did not."""
+    """The highest rate that held in most of its steps, as did all rates below it."""
     broke: float | None = None
-    """The lowest rate above that at which the server did not keep the limits in most steps."""
+    """The lowest rate above ``held`` at which the server broke the limits in most steps."""
     generator: float | None = None
-    """The lowest rate above that at which the generator was the limit."""
+    """The lowest rate above ``held`` at which the generator was the limit."""
     ended: str = "found"
     why: str = ""
-    """Of a sweep that failed: the reason."""
+    """Why the sweep failed; else empty."""
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """The limits that were to be kept."""
+        """The limits to keep."""
         return parse(self.limit)
 
     @property
@@ -137,7 +140,7 @@ class Sweep:
 
     @classmethod
     def from_dict(cls, stored: Any) -> Sweep:
-        """Read a stored one. Raises ResultError."""
+        """Read a stored sweep. Raises ResultError."""
         with decoding(stored, SCHEMA):
             known = {name: value for name, value in stored.items() if name != "schema"}
             known["plan"] = Plan.from_dict(stored["plan"])
@@ -154,5 +157,5 @@ class Sweep:
 
 
 def read_sweep(path: str) -> Sweep:
-    """Read a sweep's file. Raises ResultError with a sentence that names it."""
+    """Read a sweep file. Raises ResultError with a sentence that names the file."""
     return load(path, Sweep.from_dict)

@@ -1,9 +1,9 @@
-"""The search for the highest rate that holds: which rate to try next, given what became of those that were tried.
+"""Searches for the highest rate that holds, by choosing the next rate to try.
 
-It rises by doubling until a rate does not hold, and then halves the ratio between the highest that held and the lowest
-that did not. One step decides nothing where it matters: a rate that did not hold is tried again until most of its steps
-agree, and the highest that held is tried again before it is the answer. If that goes against it, the search goes on
-below. It knows nothing of servers and clocks, and ends after ``most`` steps at the latest.
+The rate is doubled until one does not hold. Then the ratio between the highest rate that held and the lowest that did
+not is halved. Where it matters, one step decides nothing: a rate that did not hold is tried again until most of its
+steps agree, and so is the highest that held before it becomes the answer. If that goes against it, the search goes on
+below. The search knows no servers and no clocks, and ends after ``most`` steps at the latest.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import math
 from typing import Final, Literal
 
 Outcome = Literal["held", "broke", "generator"]
-"""What became of a step. ``generator``: the limits were not kept, or the rate was not, and it was not the server's
-fault; that says nothing of the server."""
+"""The outcome of a step. ``generator``: the limits or the rate were not kept, and it was not the server's fault; this
+says nothing about the server."""
 
 RISE: Final = 2.0
 
 
 class Search:
-    """A search. ``tell`` it what became of :attr:`rate`, until that is None."""
+    """A search: ``tell`` it the outcome at :attr:`rate`, until that is None."""
 
     def __init__(self, first: float, last: float, precision: float = 0.05, repeats: int = 3) -> None:
         self._last, self._precision = last, precision
@@ -29,10 +29,10 @@ class Search:
         self.steps = 0
         self.rate: float | None = first
         self.exhausted = False
-        """Whether it ended because it had had its steps."""
+        """Whether it ended because it had used up its steps."""
 
     def tell(self, outcome: Outcome) -> None:
-        """Take what became of the step at :attr:`rate`, and choose the next rate."""
+        """Take the outcome of the step at :attr:`rate`, and choose the next rate."""
         assert self.rate is not None
         self.votes.setdefault(self.rate, []).append(outcome)
         self.steps += 1
@@ -41,7 +41,7 @@ class Search:
             self.rate, self.exhausted = None, True
 
     def verdict(self, rate: float) -> bool | None:
-        """Whether most steps at a rate held; None as long as too few agree."""
+        """Tell whether most steps at a rate held; None while too few agree."""
         votes = self.votes.get(rate, [])
         held = votes.count("held")
         if held >= self._enough:
@@ -50,12 +50,12 @@ class Search:
 
     @property
     def upper(self) -> float | None:
-        """The lowest rate that is known not to hold, whosever fault it was."""
+        """The lowest rate that is known not to hold, whoever was the limit."""
         return min((rate for rate in self.votes if self.verdict(rate) is False), default=None)
 
     @property
     def lower(self) -> float | None:
-        """The highest rate below that which held in a step, and is not known not to."""
+        """The highest rate below :attr:`upper` that held in at least one step."""
         upper = self.upper
         below = [rate for rate, votes in self.votes.items() if (upper is None or rate < upper) and "held" in votes]
         return max(below, default=None)
@@ -69,7 +69,10 @@ class Search:
 
     @property
     def broke(self) -> float | None:
-        """The lowest rate above :attr:`held` that did not hold, and more often by the server than by the generator."""
+        """The lowest rate above :attr:`held` that the server broke more often than not.
+
+        Only rates that did not hold count.
+        """
         return min((rate for rate in self._not_held() if self._mostly(rate) == "broke"), default=None)
 
     @property
@@ -86,7 +89,7 @@ class Search:
 
     def _next(self, rate: float) -> float | None:
         if self.verdict(rate) is None and set(self.votes[rate]) != {"held"}:
-            return rate  # as long as one step has not held, most of them decide
+            return rate  # once a step has not held, the majority decides
         upper, lower = self.upper, self.lower
         if upper is None:
             assert lower is not None
@@ -100,17 +103,17 @@ class Search:
 
 
 def nice(rate: float, lower: float, upper: float) -> float:
-    """Give a rate of three digits if that lies well between its neighbours, which is easier to read."""
+    """Round a rate to three digits if that stays well between its neighbours."""
     digits = 10.0 ** (math.floor(math.log10(rate)) - 2)
     rounded = round(round(rate / digits) * digits, 9)
     return rounded if lower * (upper / lower) ** 0.25 < rounded < upper / (upper / lower) ** 0.25 else rate
 
 
 def limit(first: float, last: float, precision: float, repeats: int) -> int:
-    """Give the number of steps after which a search ends at the latest.
+    """Give the greatest number of steps that a search takes.
 
-    That is: every rise once, every halving and both ends as often as steps are repeated, and the halvings twice, in
-    case the highest rate that held does not hold when it is tried again.
+    That is: each rise once; each halving and both ends as often as steps are repeated; and the halvings twice, in case
+    the highest rate that held does not hold when it is tried again.
     """
     rises = 1 + max(0, math.ceil(math.log(last / first, RISE)))
     halvings = max(0, math.ceil(math.log2(math.log(RISE) / math.log(1 + precision))))

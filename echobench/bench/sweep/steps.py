@@ -1,9 +1,8 @@
-"""Runs a sweep: blast at one rate after the other, as the search asks for them, until it has its answer."""
+"""Runs a sweep: blast at one rate after another, as the search asks."""
 
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -12,31 +11,31 @@ import attrs
 from ..load import LoadError
 from ..run.plan import Plan, PlanError
 from ..run.result import Result
+from .judge import judge
 from .limits import Limit, parse, show, unsupported
-from .outcome import judge
 from .result import Step, Sweep
 from .search import Search
 
-STARTING: Final = 1.0  # seconds, about, that it takes to start the processes of a step and to end them
+STARTING: Final = 1.0  # seconds, about, to start and end the processes of a step
 
 Run = Callable[[Plan], Result]
 
 
 class Watcher(Protocol):
-    """Is told how a sweep goes."""
+    """Is told about the progress of a sweep."""
 
     def planned(self, sweep: Sweep, most: int, seconds: float) -> None:
-        """Take what is going to be done: how many steps at most, and how long they take at most."""
+        """Take the plan: the greatest number of steps, and the longest time in seconds."""
 
     def trying(self, number: int, rate: float) -> None:
-        """Know that a step begins."""
+        """Take that a step begins."""
 
     def tried(self, number: int, step: Step) -> None:
         """Take a step."""
 
 
 class Unwatched:
-    """A sweep that nobody looks at."""
+    """Shows nothing."""
 
     def planned(self, sweep: Sweep, most: int, seconds: float) -> None:
         """Do nothing."""
@@ -49,16 +48,19 @@ class Unwatched:
 
 
 def prepare(plan: Plan, limit: str, last: float, precision: float, repeats: int) -> Sweep:
-    """Give a sweep without steps. Raises PlanError or LimitError for what cannot be, or could not be judged."""
+    """Give a sweep without steps.
+
+    Raises PlanError or LimitError if it cannot be run, or could not be judged.
+    """
     limits = parse(limit)
     if plan.rate is None or plan.count is not None:
         raise PlanError("a sweep's steps have a rate, and a duration instead of a count")
     if not plan.rate <= last:
-        raise PlanError(f"--to-rate is not below --from-rate, as {last:,.0f} is below {plan.rate:,.0f}")
+        raise PlanError(f"--to-rate is {last:,.0f}, below --from-rate, {plan.rate:,.0f}: give a higher one")
     if not 0.001 <= precision <= 1:
         raise PlanError(f"--precision is from 0.1 to 100 %, not {100 * precision:g} %")
     if not 1 <= repeats <= 99 or repeats % 2 == 0:
-        raise PlanError(f"--repeats is an odd number, so that most of the steps can agree: not {repeats}")
+        raise PlanError(f"--repeats is an odd number from 1 to 99, so that a majority decides, not {repeats}")
     if (wrong := unsupported(limits, plan)) is not None:
         raise PlanError(wrong)
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -68,12 +70,15 @@ def prepare(plan: Plan, limit: str, last: float, precision: float, repeats: int)
 
 
 def seconds_of(plan: Plan) -> float:
-    """Give how long a step takes at most."""
+    """Give the longest time that a step takes, in seconds."""
     return STARTING + plan.warmup + plan.duration + plan.cooldown + plan.timeout
 
 
 def sweep(prepared: Sweep, run: Run, watcher: Watcher | None = None) -> Sweep:
-    """Run it. What fails after the first step, and Ctrl-C, end it early. Raises LoadError if the first step fails."""
+    """Run a sweep.
+
+    Ctrl-C, or a failure after the first step, ends it early. Raises LoadError if the first step fails.
+    """
     watcher = watcher or Unwatched()
     plan, limits = prepared.plan, prepared.limits
     assert plan.rate is not None
@@ -111,7 +116,7 @@ def sweep(prepared: Sweep, run: Run, watcher: Watcher | None = None) -> Sweep:
 
 
 def _step(run: Run, plan: Plan, limits: tuple[Limit, ...]) -> Step | None:
-    """Run a step; None if it was cut short, and so says nothing."""
+    """Run a step; None if it was interrupted, and so says nothing."""
     result = run(plan)
     if result.cut_short:
         return None
@@ -121,7 +126,7 @@ def _step(run: Run, plan: Plan, limits: tuple[Limit, ...]) -> Step | None:
 
 
 def _ended(search: Search) -> str:
-    """Say why a search ended that was not ended from outside."""
+    """Say why a search ended by itself."""
     if search.exhausted:
         return "out of steps"
     if search.held is None:
@@ -129,42 +134,3 @@ def _ended(search: Search) -> str:
     if search.upper is None:
         return "unbroken"
     return "found" if search.upper == search.broke else "generator-bound"
-
-
-def sentence(done: Sweep) -> str:
-    """Give the answer."""
-    at = f"{done.limit} " + (f"held up to {done.held:,.0f} messages a second" if done.held else "held at no rate")
-    above = (
-        f"{done.broke:,.0f} broke it"
-        if done.broke is not None
-        else f"at {done.generator:,.0f} the generator was the limit"
-        if done.generator is not None
-        else "nothing above it was decided"
-    )
-    first = f"{done.plan.rate or 0:,.0f}"
-    if done.ended == "found":
-        return f"{at}, and {above}."
-    if done.ended == "generator-bound":
-        return (
-            f"{at}; at {done.generator or 0:,.0f} the generator was the limit, so the server may hold more: give the "
-            "generator more --processes, and --cpus that the server does not use."
-        )
-    if done.ended == "unbroken":
-        return f"{at}, the highest rate that was to be tried; the server may hold more."
-    if done.ended == "nothing held":
-        whose = "" if done.generator is None else ", but there the generator was the limit, not the server"
-        return f"{done.limit} did not hold at {first} messages a second, the lowest rate{whose}."
-    if done.ended == "out of steps":
-        return f"{at}, and {above}; the steps disagreed too often for the search to come to its end."
-    reason = "The sweep was ended early" if done.ended == "interrupted" else f"The sweep failed ({done.why})"
-    return f"{reason}. Until then {once(done) or at}, and {above}."
-
-
-def once(done: Sweep) -> str | None:
-    """Tell of a rate that held when it was last tried, above any that is confirmed; None if there is no such rate."""
-    last = {step.rate: step.outcome for step in done.steps}
-    below = min((rate for rate, outcome in last.items() if outcome != "held"), default=math.inf)
-    rate = max((rate for rate, outcome in last.items() if outcome == "held" and rate < below), default=0.0)
-    if rate <= (done.held or 0.0):
-        return None
-    return f"{done.limit} held at {rate:,.0f} messages a second, which was not yet tried again to be sure"

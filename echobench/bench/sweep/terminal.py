@@ -1,4 +1,4 @@
-"""A sweep on a terminal: a line for each step as it goes, then the curve and the answer."""
+"""A sweep on a terminal: a line for each step, then the curve and the answer."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ from rich.table import Table
 from rich.text import Text
 
 from ..blast.live import LiveLine
+from ..blast.rows import sources
 from ..blast.terminal import STYLES
 from ..load.progress import Progress, Silent
 from ..run.result import Verdict, per_second
 from ..run.tally import Tally, loss
-from ..words import quantity
+from ..words import endpoint, quantity
+from .answer import sentence
 from .limits import Limit, parse
 from .result import Point, Step, Sweep
-from .steps import sentence
 
 WORDS = {"held": "held", "broke": "broke", "generator": "generator-bound"}
 COLOURS = {"held": "green", "broke": "red", "generator": "yellow"}
 WIDTHS = (4, 11, 11)
 CELL = 9
 PER_STEP = ("rate not kept", "generator-bound", "lost", "server's receive buffer")
-"""Verdicts that the steps' outcomes and figures say already."""
+"""Verdicts that the outcomes and figures of the steps show already."""
 
 
 def columns(limits: tuple[Limit, ...]) -> list[Limit]:
-    """Give the figures of a step that are shown: p50, p99, what else the limits are on, and loss last."""
+    """Give the figures that are shown of a step, as limits.
+
+    p50, p99, whatever else there are limits on, and loss last.
+    """
     shown = {limit.name: limit for limit in parse("p50<1s,p99<1s,loss<=0")}
     shown |= {limit.name: limit for limit in limits}
     return sorted(
@@ -36,7 +40,7 @@ def columns(limits: tuple[Limit, ...]) -> list[Limit]:
 
 
 def cells(limits: list[Limit], tally: Tally) -> list[str]:
-    """Write these figures."""
+    """Write these figures of a tally."""
     return [limit.show(loss(tally) if limit.kind == "loss" else limit.of(tally.from_intended)) for limit in limits]
 
 
@@ -46,7 +50,10 @@ def span(seconds: float) -> str:
 
 
 class StepLines:
-    """Prints a line for each step of a sweep; on a terminal, there is a live line during a step too."""
+    """Prints a line for each step of a sweep.
+
+    On a terminal there is a live line during each step too.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -60,11 +67,11 @@ class StepLines:
         return _Notes(self._console, self._noted)
 
     def planned(self, sweep: Sweep, most: int, seconds: float) -> None:
-        """Say what is going to be done."""
+        """Print the plan."""
         self._columns = columns(sweep.limits)
         self._print(
             f"looking for the highest rate at which {sweep.limit} holds: at most {most} steps, {span(seconds)}; "
-            "mostly less than half of that"
+            "usually less than half of that"
         )
         self._line(["step", "asked for", "answered", *(limit.name for limit in self._columns)], "", "")
 
@@ -87,7 +94,7 @@ class StepLines:
 
 
 class _Notes(Silent):
-    """Prints what is to be known of a run, once in a sweep."""
+    """Prints each note once in a sweep."""
 
     def __init__(self, console: Console, noted: set[str]) -> None:
         self._console, self._noted = console, noted
@@ -100,7 +107,7 @@ class _Notes(Silent):
 
 
 class _Once(LiveLine):
-    """A live line that says each note once in a sweep."""
+    """A live line that shows each note once in a sweep."""
 
     def __init__(self, console: Console, noted: set[str]) -> None:
         super().__init__(console)
@@ -112,15 +119,12 @@ class _Once(LiveLine):
 
 
 def show_sweep(done: Sweep, console: Console | None = None) -> None:
-    """Print the curve, what a reader has to know, and the answer."""
+    """Print the curve, the verdicts and the answer."""
     console = console or Console(highlight=False)
     plan = done.plan
     console.print()
-    host = f"[{plan.host}]" if ":" in plan.host else plan.host
-    flows = f"{plan.flows:,} {'socket' if plan.transport == 'udp' else 'connection'}{'s' * (plan.flows > 1)}"
-    console.print(
-        Text(f"{host}:{plan.port} over {plan.transport.upper()}, messages of {plan.size} bytes, {flows}", style="bold")
-    )
+    where = f"{endpoint(plan.host, plan.port)} over {plan.transport.upper()}"
+    console.print(Text(f"{where}, messages of {plan.size} bytes, {sources(plan)}", style="bold"))
     console.print(
         Text(f"open model, each step {plan.duration:g} s after {plan.warmup:g} s of warm-up; times from intended")
     )
@@ -133,7 +137,7 @@ def show_sweep(done: Sweep, console: Console | None = None) -> None:
 
 
 def curve(done: Sweep) -> Table:
-    """Show all rates, rising; steps at one rate are put together."""
+    """Show all rates, rising; steps at one rate are combined."""
     shown = columns(done.limits)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("asked for", "answered", *(limit.name for limit in shown), "held"):
@@ -151,7 +155,7 @@ def curve(done: Sweep) -> Table:
 
 
 def remark(done: Sweep, point: Point) -> str:
-    """Say what a rate is in the answer, or what became of it."""
+    """Say what a rate is in the answer, or its outcome."""
     if point.rate == done.held:
         return "highest that held"
     if point.rate == done.broke:
@@ -160,13 +164,13 @@ def remark(done: Sweep, point: Point) -> str:
 
 
 def common(done: Sweep) -> Iterable[Verdict]:
-    """Give the notes on the steps that are not said by their outcomes, each once."""
+    """Give each verdict on the steps once, unless their outcomes say it."""
     found = {verdict.name: verdict for step in done.steps for verdict in step.result.verdicts}
     return [verdict for verdict in found.values() if verdict.name not in PER_STEP and verdict.level != "failure"]
 
 
 def why(done: Sweep) -> list[str]:
-    """Say of each step that did not hold why."""
+    """Say why each step that did not hold did not."""
     return [
         f"step {number} at {quantity(step.rate)}: {step.why}"
         for number, step in enumerate(done.steps, 1)

@@ -1,7 +1,7 @@
 """Conformance of any echo server to RFC 862, clause by clause.
 
-Plain sockets that block, one thread of control, no Twisted: what is found here must not be a fault of our own server's
-making. :func:`verify` needs nothing beyond the standard library and attrs.
+Plain blocking sockets, one thread of control, no Twisted: what is found here cannot come from a fault of our own
+server. :func:`verify` needs only the standard library and attrs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is checked, and why: the registry. How each is checked is in ``tcp`` and ``udp``, under the same ids.
+"""The clauses: what is checked, and why. ``tcp`` and ``udp`` have the checks.
 
-RFC 862 is a page long. What it says is quoted; the rest follows from TCP (RFC 9293) and UDP (RFC 768, RFC 1122), or is
-good sense, and then that is what the basis says.
+A clause and its check have the same id. RFC 862 is a page long. What it says is quoted; the rest follows from TCP (RFC
+9293) and UDP (RFC 768, RFC 1122), or is good sense, and then the basis says so.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ class Clause:
 
     id: str
     title: str
-    """What is required, as a sentence without its full stop."""
+    """The requirement: a sentence without its full stop."""
     basis: str
-    """Who says so."""
+    """The source of the requirement."""
     required: bool = True
-    """Whether a server that does not do it fails; else it is only told what was seen."""
+    """Whether a server that does not do it fails; otherwise the check only reports what it saw."""
     essential: bool = False
-    """Whether it is one of the few that a quick look consists of."""
+    """Whether it belongs to the few clauses of a quick check."""
 
     @property
     def transport(self) -> str:
@@ -43,7 +43,7 @@ TCP: Final = (
     Clause(
         id="tcp-prompt",
         title="Single bytes come back at once, without a newline or a full buffer",
-        basis=f"{SENSE}: whoever waits for the answer to a byte would wait for ever",
+        basis=f"{SENSE}: a client that waits for the answer to one byte would wait for ever",
     ),
     Clause(id="tcp-values", title="All 256 byte values come back unchanged", basis=TCP_BACK),
     Clause(
@@ -60,31 +60,31 @@ TCP: Final = (
     Clause(
         id="tcp-half-close",
         title="3 MB that were sent before a half-close come back whole, and then the end, three times",
-        basis='RFC 862: "any data received is sent back"; RFC 9293, 3.6: who closes can still receive',
+        basis='RFC 862: "any data received is sent back"; RFC 9293, 3.6: a peer that closes can still receive',
         essential=True,
     ),
-    Clause(id="tcp-close", title="After our half-close the server closes, too", basis=UNTIL),
+    Clause(id="tcp-close", title="After our half-close the server closes too", basis=UNTIL),
     Clause(id="tcp-empty", title="A connection on which nothing is sent ends without a byte", basis=UNTIL),
     Clause(
         id="tcp-duplex",
         title="32 MiB come back while they are being written",
-        basis=f"{SENSE}: more than any buffer holds, so that a server that waits for the one or the other gets stuck",
+        basis=f"{SENSE}: this is more than any buffer holds, so a server that only reads or only writes gets stuck",
     ),
     Clause(
         id="tcp-slow-reader",
-        title="Who does not read for a while loses nothing, and harms no other connection",
-        basis=f"{SENSE}: all data is sent back, whenever it is read, and others do not wait for it",
+        title="A client that does not read for a while loses nothing, and harms no other connection",
+        basis=f"{SENSE}: all data is sent back, whenever it is read, and other clients do not wait for it",
     ),
     Clause(
         id="tcp-connections",
         title="Many connections are answered at the same time",
-        basis=f"{SENSE}: a service is there for more than one",
+        basis=f"{SENSE}: a service has more than one client",
     ),
-    Clause(id="tcp-reset", title="Connections that are reset harm no other", basis=f"{SENSE}: peers vanish"),
+    Clause(id="tcp-reset", title="Connections that are reset harm no others", basis=f"{SENSE}: peers vanish"),
 )
 
 SIZES: Final = (0, 1, 512, 1472, 8192)
-"""Bytes of datagrams: none, one, the DNS's old limit, what fits Ethernet over IPv4, what many buffers hold."""
+"""Bytes of datagrams: none, one, the DNS's old limit, the largest in an Ethernet frame over IPv4, a common buffer."""
 
 WHY_SIZES: Final = {
     0: f"{UDP_BACK}; RFC 768 allows a datagram without data",
@@ -111,24 +111,24 @@ UDP: Final = (
     Clause(id="udp-values", title="All 256 byte values come back unchanged", basis=UDP_BACK),
     Clause(
         id="udp-source",
-        title="The answer comes from the address and port that were asked",
+        title="The answer comes from the address and port that the datagram was sent to",
         basis=SOURCE,
     ),
     Clause(
         id="udp-source-other",
-        title="Asked at another address of the same machine (127.0.0.2), it answers from that one",
+        title="A datagram to another address of the same machine (127.0.0.2) is answered from that address",
         basis=SOURCE,
     ),
     Clause(
         id="udp-connected",
-        title="A connected socket, which takes answers from there only, gets its answer",
+        title="A connected socket, which takes answers from the server's address only, gets its answer",
         basis=SOURCE,
     ),
     Clause(id="udp-once", title="Each datagram is answered once", basis='RFC 862: "an answering datagram"'),
     Clause(
         id="udp-burst",
-        title="All of 64 datagrams that are sent at once are answered",
-        basis=f"{UDP_BACK}; what UDP loses is sent again, a bounded number of times",
+        title="64 datagrams that are sent at once are all answered",
+        basis=f"{UDP_BACK}; lost datagrams are sent again, a bounded number of times",
     ),
     Clause(
         id="udp-ports",

@@ -1,4 +1,4 @@
-"""The command ``echobench verify``: from options to a verification, and from it to a report, files and a status."""
+"""The command ``echobench verify``: from options to checks, a report and files."""
 
 from __future__ import annotations
 
@@ -56,20 +56,27 @@ OPTIONS: Final[tuple[click.Option, ...]] = (
         ["--connections"],
         type=WHOLE,
         default="200",
-        help="How many connections are open at the same time at the most.  [default: 200]",
+        help="The greatest number of connections at the same time.  [default: 200]",
     ),
-    click.Option(["--seed"], type=WHOLE, default="1", help="Where random bytes and sizes begin.  [default: 1]"),
-    click.Option(["--json"], type=click.Path(), metavar="FILE", help="Store what was seen as JSON."),
-    click.Option(["--junit"], type=click.Path(), metavar="FILE", help="Store it as JUnit's XML."),
-    click.Option(["--tap"], is_flag=True, help="Report in the Test Anything Protocol, instead of a table."),
-    click.Option(["--quiet", "-q"], is_flag=True, help="Show only the report, and not how it goes."),
+    click.Option(["--seed"], type=WHOLE, default="1", help="Seed of random bytes and sizes.  [default: 1]"),
+    click.Option(
+        ["--json"], type=click.Path(), metavar="FILE", help="Store the results as JSON; an existing file is replaced."
+    ),
+    click.Option(
+        ["--junit"],
+        type=click.Path(),
+        metavar="FILE",
+        help="Store the results as JUnit XML; an existing file is replaced.",
+    ),
+    click.Option(["--tap"], is_flag=True, help="Report in the Test Anything Protocol instead of a table."),
+    click.Option(["--quiet", "-q"], is_flag=True, help="Show only the report, no progress."),
     click.Option(
         ["--list"],
         is_flag=True,
         is_eager=True,
         expose_value=False,
         callback=_list,
-        help="Show what is checked, and why, and check nothing.",
+        help="List the clauses and their sources, and check nothing.",
     ),
 )
 
@@ -77,13 +84,13 @@ OPTIONS: Final[tuple[click.Option, ...]] = (
 def _settings(host: str | None, options: dict[str, Any]) -> dict[str, Any]:
     """Give the arguments of ``verify``. Raises click.UsageError."""
     if host is None:
-        raise click.UsageError("whom to verify? Give a HOST or HOST:PORT")
+        raise click.UsageError("no server to verify: give a HOST or HOST:PORT")
     try:
         name, port = place(host)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if options["timeout"] <= 0:
-        raise click.UsageError("--timeout is a time above 0")
+        raise click.UsageError(f"--timeout is a time above 0, not {options['timeout']:g}")
     if not 1 <= options["connections"] <= 20_000:
         raise click.UsageError(f"--connections is a number from 1 to 20000, not {options['connections']}")
     families = [number for number, chosen in ((4, options["four"]), (6, options["six"])) if chosen]
@@ -130,7 +137,7 @@ verify = click.Command(
     params=[click.Argument(["host"], required=False, metavar="HOST[:PORT]"), *OPTIONS],
     help="""Check the echo server on HOST against RFC 862, clause by clause, over TCP and UDP, IPv4 and IPv6.
 
-    The port is 7 unless it is given; an address of IPv6 with a port is written [::1]:7007.
-    A name is asked at its first address of each family. The server may be any; ask only those that you may.
-    The status is 0 if it does all that is required, 1 if it does not or is not there, 2 if the options are wrong.""",
+    The default port is 7; an IPv6 address with a port is written [::1]:7007.
+    Of a name, the first address of each family is checked. Check only servers that you are allowed to check.
+    The exit status is 0 if all required clauses hold, 1 if not or if nobody answers, 2 if the options are wrong.""",
 )

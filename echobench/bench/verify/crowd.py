@@ -1,4 +1,4 @@
-"""The checks over TCP that take several connections: what one does must not harm the others."""
+"""The TCP checks that take several connections: none may harm the others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LINGER: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # 
 
 
 def slow_reader(peer: Peer) -> str:
-    """Write until the server takes no more; ask it on other connections; then read."""
+    """Write until the server takes no more; use other connections; then read."""
     with peer.connect() as sock, peer.connect() as neighbour:
         ask(peer, neighbour, b"before")
         sent = fill(peer, sock, BOUND, STALL)
@@ -34,12 +34,14 @@ def slow_reader(peer: Peer) -> str:
             raise Failed(f"after {_mib(sent)} unread, on another connection: {error}") from None
         drain(peer, sock, sent)
     if sent == BOUND:
-        return f"{_mib(sent)} were taken unread and came back whole; back-pressure was not seen, so it keeps them all"
+        return (
+            f"it took {_mib(sent)} unread, and they came back whole; no back-pressure was seen, so it buffers them all"
+        )
     return f"it stopped taking after {_mib(sent)} unread (back-pressure), and all of it came back whole"
 
 
 def connections(peer: Peer) -> str:
-    """Open many connections, and ask on each while all are open."""
+    """Open many connections, and use each while all are open."""
     number, patience = peer.connections, peer.timeout
     with contextlib.ExitStack() as stack:
         socks = _open(peer, number, stack)
@@ -48,20 +50,23 @@ def connections(peer: Peer) -> str:
         for sock, data in asked:
             send(peer, sock, data)
         answered = 0
-        for sock, data in reversed(asked):  # the last first, so that whoever serves in turn is found out
+        for sock, data in reversed(asked):  # the last first, to find out a server that serves one after another
             got = receive(peer, sock, len(data))
             if got and got != data:
                 raise Failed(f"connection {socks.index(sock) + 1} sent {brief(data)} and got {brief(got)}")
             answered += bool(got)
-            if not got:  # then the others have had their time, too
+            if not got:  # then the others have had their time too
                 peer = attrs.evolve(peer, timeout=0.0)
     if answered < number:
-        raise Failed(f"of {number:,} connections that were open {answered:,} were answered within {patience:g} s")
+        raise Failed(f"of {number:,} open connections, {answered:,} were answered within {patience:g} s")
     return f"{number:,} connections were open and answered in {(time.monotonic() - begun) * 1e3:,.1f} ms"
 
 
 def _open(peer: Peer, number: int, stack: contextlib.ExitStack) -> list[socket.socket]:
-    """Open many connections, some of them at a time, as a network may be far. Raises Failed."""
+    """Open many connections, some of them at a time. Raises Failed.
+
+    The server may be far away, so opening them one by one could take long.
+    """
 
     def one(_: int) -> socket.socket | Exception:
         try:
@@ -74,14 +79,14 @@ def _open(peer: Peer, number: int, stack: contextlib.ExitStack) -> list[socket.s
     socks = [stack.enter_context(each) for each in made if isinstance(each, socket.socket)]
     for each in made:
         if isinstance(each, Refused):
-            raise Failed(f"only {len(socks):,} of {number:,} connections were taken ({each}): see --connections")
+            raise Failed(f"only {len(socks):,} of {number:,} connections were accepted ({each}): see --connections")
         if isinstance(each, Exception):
             raise each
     return socks
 
 
 def reset(peer: Peer) -> str:
-    """Reset connections of several kinds, next to one that stays."""
+    """Reset connections in several states, next to one that stays."""
     with peer.connect() as neighbour:
         ask(peer, neighbour, b"before")
         for data, wait in ((b"", False), (b"gone", False), (bytes(100_000), False), (b"heard", True)) * 3:

@@ -1,4 +1,4 @@
-"""A verification for programs: JSON, TAP, and the XML that is known as JUnit's."""
+"""Writes a verification for programs: JSON, TAP and JUnit XML."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from xml.etree import ElementTree
 
 from .outcomes import FAIL, NA, NOTE, Outcome, Verification
+from .peer import endpoint
 
 
 def as_json(found: Verification) -> str:
@@ -23,7 +24,7 @@ def as_tap(found: Verification) -> str:
         if each.verdict == NA:
             line += f" # SKIP {_plain(each.seen)}"
         lines.append(line)
-        if each.verdict == FAIL:  # YAML, in which a JSON string is one, too
+        if each.verdict == FAIL:  # a YAML block; a JSON string is a YAML string too
             lines += ["  ---", f"  message: {_quoted(each.seen)}", f"  basis: {_quoted(each.clause.basis)}", "  ..."]
         elif each.verdict == NOTE:
             lines.append(f"# note: {each.seen}")
@@ -31,7 +32,7 @@ def as_tap(found: Verification) -> str:
 
 
 def _plain(text: str) -> str:
-    """Take out what would begin a directive."""
+    """Remove the character that would start a directive."""
     return text.replace("#", "")
 
 
@@ -40,16 +41,16 @@ def _quoted(text: str) -> str:
 
 
 def as_junit(found: Verification) -> str:
-    """Write JUnit's XML, with a suite for each address and transport."""
+    """Write JUnit XML, with a suite for each address and transport."""
     root = ElementTree.Element("testsuites", {"name": "echobench verify", **_counts(found.outcomes)})
     for (address, transport), group in itertools.groupby(found.outcomes, _suite):
         outcomes = tuple(group)
-        where = f"[{address}]:{found.port}" if ":" in address else f"{address}:{found.port}"
-        about = {"name": f"{transport} {where}", "timestamp": found.started[:19]}
+        where = f"{transport} {endpoint(address, found.port)}"
+        about = {"name": where, "timestamp": found.started[:19]}
         suite = ElementTree.SubElement(root, "testsuite", {**about, **_counts(outcomes)})
         for each in outcomes:
             case = ElementTree.SubElement(
-                suite, "testcase", name=each.clause.id, classname=f"{transport} {where}", time=f"{each.seconds:.3f}"
+                suite, "testcase", name=each.clause.id, classname=where, time=f"{each.seconds:.3f}"
             )
             if each.verdict == FAIL:
                 failure = ElementTree.SubElement(case, "failure", message=each.seen, type="FAIL")
@@ -70,7 +71,7 @@ def _counts(outcomes: tuple[Outcome, ...]) -> dict[str, str]:
     return {
         "tests": str(len(outcomes)),
         "failures": str(sum(each.verdict == FAIL for each in outcomes)),
-        "errors": "0",  # a check that could not be made is skipped
+        "errors": "0",  # a check that could not be made counts as skipped
         "skipped": str(sum(each.verdict == NA for each in outcomes)),
         "time": f"{sum(each.seconds for each in outcomes):.3f}",
     }

@@ -1,7 +1,7 @@
-"""Sockets for datagrams, what was sent from them, and what came back.
+"""UDP sockets with what was sent from them and what came back.
 
-UDP may lose. What is not answered is sent again, ``TRIES`` times in all, and a check fails only if it never succeeds.
-Answers are taken from wherever they come, so that a wrong source fails the clauses of sources and not all others.
+UDP may lose datagrams. A datagram without an answer is sent again, ``TRIES`` times in all, and a check fails only if it
+never succeeds. Answers are taken from any source, so that a wrong source fails the clauses about sources and no others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOM: Final = 1 << 17
 
 
 class Mailbox:
-    """Sockets, what was sent from each, and the answers with their sources."""
+    """Sockets, and the answers on each with their sources."""
 
     def __init__(self, peer: Peer, socks: Iterable[socket.socket]) -> None:
         self.peer = peer
@@ -37,7 +37,10 @@ class Mailbox:
             sock.close()
 
     def send(self, sock: socket.socket, data: bytes, to: tuple[Any, ...] | None = None) -> None:
-        """Send a datagram; ``to`` another address than the peer's. Raises NotApplicable if it cannot leave."""
+        """Send a datagram. Raises NotApplicable if it cannot leave this machine.
+
+        ``to`` is another address than the peer's.
+        """
         try:
             sock.sendto(data, to or self.peer.sockaddr)
         except REFUSED:
@@ -46,7 +49,7 @@ class Mailbox:
             raise_if_unreachable(error)
             if error.errno == errno.EMSGSIZE or getattr(error, "winerror", 0) == 10040:  # WSAEMSGSIZE
                 raise NotApplicable(f"this machine sends no datagram of {len(data):,} bytes") from None
-            if error.errno != errno.ENOBUFS:  # which is a loss like any other
+            if error.errno != errno.ENOBUFS:  # ENOBUFS is a loss like any other
                 raise
 
     def wait(self, seconds: float, enough: Callable[[], bool] = lambda: False) -> None:
@@ -65,11 +68,14 @@ class Mailbox:
             self.answers[sock].append(sock.recvfrom(ROOM))
         except REFUSED:
             self.refused = True
-        except BlockingIOError:  # a wrong checksum, found when it was to be read
+        except BlockingIOError:  # its checksum was wrong, which shows only on reading
             pass
 
     def ask(self, data: bytes, to: tuple[Any, ...] | None = None, tries: int = TRIES) -> tuple[bytes, tuple[Any, ...]]:
-        """Send from the first socket, again if need be; give the answer and its source. Raises Failed."""
+        """Send a datagram from the first socket, again if need be. Raises Failed.
+
+        Gives the answer and its source.
+        """
         sock = self.socks[0]
         for _ in range(tries):
             self.send(sock, data, to)
@@ -83,7 +89,7 @@ class Mailbox:
 
 
 def mailbox(peer: Peer, number: int = 1) -> Mailbox:
-    """Open so many sockets."""
+    """Open a mailbox with this many sockets."""
     with contextlib.ExitStack() as stack:
         socks = [stack.enter_context(peer.datagrams()) for _ in range(number)]
         stack.pop_all()
@@ -91,12 +97,12 @@ def mailbox(peer: Peer, number: int = 1) -> Mailbox:
 
 
 def many(data: bytes) -> str:
-    """Say how many bytes."""
+    """Write a number of bytes."""
     return f"{len(data):,} byte{'s' * (len(data) != 1)}"
 
 
 def same(data: bytes, answer: bytes) -> None:
-    """Compare what came back. Raises Failed."""
+    """Compare an answer with what was sent. Raises Failed."""
     if answer == data:
         return
     if data.startswith(answer):
@@ -108,7 +114,10 @@ def same(data: bytes, answer: bytes) -> None:
 
 
 def connect(peer: Peer, sock: socket.socket) -> None:
-    """Let a socket take answers from the peer only. Raises Unreachable."""
+    """Connect a socket, so that it takes answers from the peer only.
+
+    Raises Unreachable.
+    """
     try:
         sock.connect(peer.sockaddr)
     except OSError as error:

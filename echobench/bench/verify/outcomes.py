@@ -1,4 +1,7 @@
-"""What came of it: one value, stored as JSON (``verification.schema.json`` beside this file says what is in it)."""
+"""The outcomes of a verification: one value, stored as JSON.
+
+``verification.schema.json`` beside this file describes the stored form.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,9 @@ class Outcome:
 
     clause: Clause
     address: str
-    """The address that was asked."""
+    """The address that was checked."""
     verdict: str
-    """``ok``; ``FAIL``; ``n/a``, could not be checked; ``note``, seen, and nothing is required."""
+    """``ok``, ``FAIL``, ``n/a`` (could not be checked) or ``note`` (seen; nothing is required)."""
     seen: str
     """A sentence."""
     seconds: float
@@ -36,7 +39,7 @@ class Outcome:
 
 @attrs.frozen(kw_only=True)
 class Verification:
-    """What was checked of a server, and what was seen."""
+    """What was checked on a server, and what was seen."""
 
     started: str
     """When, in UTC (ISO 8601)."""
@@ -45,7 +48,7 @@ class Verification:
     host: str
     port: int
     addresses: tuple[str, ...]
-    """What the host's name stands for, of each family the first."""
+    """The first address of each family that the host's name resolves to."""
     transports: tuple[str, ...]
     essential: bool
     timeout: float
@@ -60,12 +63,12 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed, and something was checked at all."""
+        """Whether nothing failed, and at least one check succeeded."""
         return not self.failed and any(each.verdict == OK for each in self.outcomes)
 
     @property
     def nobody(self) -> bool:
-        """Whether nobody is there: no address serves any of the transports."""
+        """Whether no address serves any of the transports."""
         return all(each.absent or each.verdict == NA for each in self.outcomes)
 
     def count(self, verdict: str) -> int:

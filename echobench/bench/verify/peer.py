@@ -1,4 +1,4 @@
-"""The server as the checks see it: where it is, how long to wait for it, and the ways in which a check can end."""
+"""The server as the checks see it, and the ways in which a check can end."""
 
 from __future__ import annotations
 
@@ -13,41 +13,43 @@ from typing import Any, Final
 import attrs
 
 LIMIT: Final = 10
-"""A check is given up after so many time-outs, even if something still moves."""
+"""A check is given up after this many time-outs, even if something still moves."""
 
 UNREACHABLE: Final = frozenset(
     getattr(errno, name)
     for name in ("ENETUNREACH", "EHOSTUNREACH", "ENETDOWN", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EACCES", "EPERM")
 )
 REFUSED: Final = (ConnectionRefusedError, ConnectionResetError)
-"""What a UDP socket says of an ICMP "port unreachable": the first, and on Windows the second."""
+"""Errors of a UDP socket after an ICMP "port unreachable": the first, and on Windows the second."""
 
 
 class Failed(Exception):  # noqa: N818 - outcomes rather than errors
-    """The server does not do what the clause asks; the message is a sentence without its full stop."""
+    """The server does not do what the clause requires.
+
+    The message is a sentence without its full stop.
+    """
 
 
 class Refused(Failed):
-    """It takes no connection."""
+    """The server accepts no connection."""
 
 
 class Absent(Failed):
-    """Nobody serves this transport, so that all other clauses need not be tried."""
+    """Nobody serves this transport, so the other clauses need not be tried."""
 
 
 class NotApplicable(Exception):  # noqa: N818
-    """It cannot be checked, or means nothing here; the message says why."""
+    """The clause cannot be checked, or means nothing here; the message says why."""
 
 
 class Unreachable(NotApplicable):
-    """There is no way from here to there, so that nothing can be checked."""
+    """There is no route to the server, so nothing can be checked."""
 
 
 class Stream:
-    """Random bytes without end, any part of which is known.
+    """Endless random bytes, of which each part is known.
 
-    They repeat after a prime number of bytes, so that no buffer's size is a multiple and a lost or repeated buffer
-    shows.
+    They repeat after a prime number of bytes. No buffer's size is a multiple of it, so a lost or repeated buffer shows.
     """
 
     PERIOD: Final = 1_048_573
@@ -56,12 +58,12 @@ class Stream:
         self._twice = memoryview(random.Random(seed).randbytes(self.PERIOD) * 2)  # noqa: S311 - no secret
 
     def part(self, at: int, size: int) -> memoryview:
-        """Give up to ``size`` bytes from a position on, at most a period of them."""
+        """Give up to ``size`` bytes from a position on, at most one period."""
         at %= self.PERIOD
         return self._twice[at : at + min(size, self.PERIOD)]
 
     def check(self, at: int, data: bytes) -> None:
-        """Compare what came back. Raises Failed."""
+        """Compare what came back at a position. Raises Failed."""
         expected = self.part(at, len(data))
         if data != expected:
             wrong = next(i for i in range(len(data)) if data[i] != expected[i])
@@ -82,7 +84,7 @@ class Peer:
     seed: int = 1
     connections: int = 200
     deadline: float = attrs.field(factory=lambda: time.monotonic() + 60)
-    """When the check at hand is over (monotonic)."""
+    """When the current check ends (monotonic)."""
 
     @property
     def address(self) -> str:
@@ -96,12 +98,12 @@ class Peer:
 
     @property
     def stream(self) -> Stream:
-        """What is sent."""
+        """The bytes to send."""
         return stream_of(self.seed)
 
     @property
     def local(self) -> bool:
-        """Whether the address is this machine's own: one can bind to it."""
+        """Whether the address is this machine's own, so that one can bind to it."""
         with socket.socket(self.family, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind((self.address, 0, *self.sockaddr[2:]))
@@ -110,15 +112,21 @@ class Peer:
         return True
 
     def patience(self, since: float | None = None) -> float:
-        """Give the seconds to wait for something to move, or that are left of them. Raises NotApplicable."""
+        """Give the seconds to wait for something to move. Raises NotApplicable.
+
+        ``since`` is when something moved last.
+        """
         now = time.monotonic()
         if now >= self.deadline:
-            raise NotApplicable("it was still moving when its time was over: give a longer --timeout")
+            raise NotApplicable("data was still moving when the time was over: give a longer --timeout")
         left = self.timeout if since is None else since + self.timeout - now
         return max(0.0, min(left, self.deadline - now))
 
     def connect(self) -> socket.socket:
-        """Open a connection. Raises Refused, Unreachable, and OSError for what is no fault of the server."""
+        """Open a connection. Raises Refused or Unreachable.
+
+        Raises OSError for errors that are not the server's fault.
+        """
         sock = socket.socket(self.family, socket.SOCK_STREAM)
         try:
             sock.settimeout(self.patience())
@@ -130,13 +138,13 @@ class Peer:
             if isinstance(error, ConnectionError):
                 raise Refused(f"the connection was {'refused' if _refused(error) else 'ended at once'}") from None
             if isinstance(error, TimeoutError):
-                raise Refused(f"nobody took the connection within {self.timeout:g} s") from None
+                raise Refused(f"nobody accepted the connection within {self.timeout:g} s") from None
             raise_if_unreachable(error)
             raise
         return sock
 
     def datagrams(self, source: tuple[str, int] | None = None) -> socket.socket:
-        """Open a UDP socket, which takes answers from wherever they come."""
+        """Open a UDP socket, which takes answers from any source."""
         sock = socket.socket(self.family, socket.SOCK_DGRAM)
         for name in (socket.SO_RCVBUF, socket.SO_SNDBUF):  # macOS sends no more at once than SO_SNDBUF holds
             with contextlib.suppress(OSError):
@@ -155,11 +163,16 @@ def _refused(error: BaseException) -> bool:
 
 
 def raise_if_unreachable(error: BaseException) -> None:
-    """Turn an error that says that there is no way into Unreachable."""
+    """Raise Unreachable if an error says that there is no route."""
     if isinstance(error, OSError) and error.errno in UNREACHABLE:
         raise Unreachable(f"it cannot be reached from here ({reason(error)})") from None
 
 
+def endpoint(host: str, port: int) -> str:
+    """Write where a server is: 192.0.2.1:7, [::1]:7."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def reason(error: OSError) -> str:
-    """Say what the system said."""
+    """Give the system's words for an error."""
     return error.strerror or str(error) or type(error).__name__

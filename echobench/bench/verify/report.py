@@ -1,4 +1,4 @@
-"""A verification for people: a table, what failed and why, and how it goes while it goes."""
+"""Reports a verification to people: progress, a table, and each failure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from .clauses import CLAUSES
 from .outcomes import FAIL, NA, NOTE, OK, Outcome, Verification
+from .peer import endpoint
 
 STYLES = {OK: "green", FAIL: "bold red", NA: "dim", NOTE: "cyan"}
 
@@ -19,8 +20,7 @@ def show(found: Verification, console: Console | None = None) -> None:
     """Print the report."""
     console = console or Console(highlight=False)
     for address, group in itertools.groupby(found.outcomes, lambda each: each.address):
-        host = f"[{address}]" if ":" in address else address
-        console.print(Text(f"{host}:{found.port}", style="bold"))
+        console.print(Text(endpoint(address, found.port), style="bold"))
         console.print(_table(list(group)))
         console.print()
     for each in found.failed:
@@ -40,26 +40,26 @@ def _table(outcomes: list[Outcome]) -> Table:
 
 
 def explained(each: Outcome, several: bool = False) -> Text:
-    """Say of a failure what was asked, by whom, and what was seen instead."""
+    """Describe a failure: the requirement, its source, and what was seen."""
     where = f" at {each.address}" if several else ""
     return Text.assemble(
         (f"{each.clause.id}{where}", STYLES[FAIL]),
-        f"\n  asked: {each.clause.title}\n  by:    {each.clause.basis}\n  seen:  {each.seen}\n",
+        f"\n  required: {each.clause.title}\n  source:   {each.clause.basis}\n  seen:     {each.seen}\n",
     )
 
 
 def summary(found: Verification) -> str:
-    """Say in a sentence how it went."""
+    """Give the result in a sentence."""
     said = f"{found.count(OK)} ok, {found.count(FAIL)} failed, {found.count(NA)} not checked"
     if found.nobody:
         return f"Nothing could be checked: {said}."
     if found.passed:
-        return f"It does all that is required: {said}."
-    return f"It does not do all that is required: {said}."
+        return f"All required clauses hold: {said}."
+    return f"Not all required clauses hold: {said}."
 
 
 def nobody(found: Verification) -> str:
-    """Say in a sentence that there is nothing to verify."""
+    """Say in a sentence that nobody serves echo there."""
     firsts = [next(group) for _, group in itertools.groupby(found.outcomes, _part)]
     said = [f"{each.address}: {each.seen}" if len(found.addresses) > 1 else each.seen for each in firsts]
     return f"nobody serves echo on {found.host} port {found.port}: {'; '.join(said)}"
@@ -70,10 +70,10 @@ def _part(each: Outcome) -> tuple[str, str]:
 
 
 def show_clauses(console: Console | None = None) -> None:
-    """Print the registry."""
+    """Print the clauses."""
     console = console or Console(highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("clause", "what is asked", "by"):
+    for name in ("clause", "requirement", "source"):
         table.add_column(name, overflow="fold")
     for each in CLAUSES:
         table.add_row(Text(each.id), Text(each.title), Text(each.basis))
@@ -81,7 +81,10 @@ def show_clauses(console: Console | None = None) -> None:
 
 
 class Going:
-    """How it goes, on standard error: one line that is written over on a terminal, else a line for each check."""
+    """Shows progress on standard error.
+
+    On a terminal it is one line that is rewritten, elsewhere a line for each check.
+    """
 
     def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
         self._console = console or Console(stderr=True, highlight=False)
@@ -99,9 +102,9 @@ class Going:
             self._status.stop()
 
     def __call__(self, outcome: Outcome, number: int, whole: int) -> None:
-        """Take note of an outcome."""
+        """Show an outcome."""
         line = f"{number}/{whole}  {outcome.verdict:4}  {outcome.address} {outcome.clause.id}"
         if self._status is not None:
             self._status.update(Text(line))
-        elif not self._quiet and outcome.seconds:  # 0: it was not tried
+        elif not self._quiet and outcome.seconds:  # 0 if it was not tried
             self._console.print(Text(line), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A verification: every check at every address, one after the other, each with an end."""
+"""Runs a verification: every check at every address, one after another."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OURS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EA
 
 
 class VerifyError(Exception):
-    """There is nothing that could be verified; the message is one sentence."""
+    """There is nothing to verify; the message is one sentence."""
 
 
 def verify(
@@ -41,20 +41,21 @@ def verify(
     connections: int = 200,
     progress: Callable[[Outcome, int, int], None] | None = None,
 ) -> Verification:
-    """Check an echo server against RFC 862, and give what was seen; see ``passed`` and ``failed`` of the result.
+    """Check an echo server against RFC 862, and give what was seen.
 
-    ``essential`` leaves it at the few clauses that take well under a second of a good server: a line and a half-close
-    over TCP, a datagram over UDP. So a comparison sees that its subject is an echo server before it measures it::
+    See ``passed`` and ``failed`` of the result. ``essential`` runs only the few clauses that take well under a second
+    with a good server: a line and a half-close over TCP, a datagram over UDP. So a comparison sees that its subject is
+    an echo server before it measures it::
 
         found = verify("127.0.0.1", port, families=(4,), transports=("tcp",), essential=True)
         if not found.passed:
             print("; ".join(f"{each.clause.id}: {each.seen}" for each in found.failed))
 
-    ``families`` are those of which the name's first address is taken, each that it has. ``timeout`` is in seconds: how
-    long the server may be silent. No check takes more than ten times that. ``connections`` is how many are opened at
-    the same time. ``progress`` is called with each outcome, its number and how many there will be.
+    For each of ``families``, the first address that the name has is checked. ``timeout`` is how long the server may be
+    silent, in seconds. No check takes more than ten times that. ``connections`` is how many are opened at the same
+    time. ``progress`` is called with each outcome, its number and how many there will be.
 
-    It blocks: call it in a thread, if there is a reactor to run. Raises VerifyError if the name has no address.
+    It blocks: call it in a thread if there is a reactor to run. Raises VerifyError if the name has no address.
     """
     peers = [
         Peer(family=family, sockaddr=sockaddr, timeout=timeout, seed=seed, connections=connections)
@@ -85,13 +86,16 @@ def verify(
 
 
 def resolve(host: str, port: int, families: Sequence[int]) -> list[tuple[int, tuple[Any, ...]]]:
-    """Give of each family the name's first address, as (family, address for connect). Raises VerifyError."""
+    """Give the name's first address of each family. Raises VerifyError.
+
+    Each is a pair of the family and the address for connect().
+    """
     found: dict[int, tuple[Any, ...]] = {}
     try:
         for family, _, _, _, sockaddr in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             found.setdefault(family, sockaddr)
     except (OSError, UnicodeError) as error:
-        said = reason(error) if isinstance(error, OSError) else "it is no host name"
+        said = reason(error) if isinstance(error, OSError) else "it is not a host name"
         raise VerifyError(f"{host} has no address: {said}") from None
     peers = [(int(FAMILIES[each]), found[FAMILIES[each]]) for each in families if FAMILIES[each] in found]
     if not peers:
@@ -104,7 +108,7 @@ def resolve(host: str, port: int, families: Sequence[int]) -> list[tuple[int, tu
 
 
 def _at(peer: Peer, clauses: Sequence[Clause]) -> Iterator[Outcome]:
-    """Check one transport at one address; if nobody serves it there, say so once."""
+    """Check one transport at one address; if nobody serves it, say so once."""
     nobody = ""
     for clause in clauses:
         if nobody:
@@ -117,7 +121,7 @@ def _at(peer: Peer, clauses: Sequence[Clause]) -> Iterator[Outcome]:
 
 
 def check(function: Callable[[Peer], str], clause: Clause, peer: Peer) -> tuple[Outcome, bool]:
-    """Make one check. Give what came of it, and whether the others need not be tried."""
+    """Make one check. Give its outcome, and whether the others need not be tried."""
     begun = time.monotonic()
     absent = over = False
     try:
@@ -129,7 +133,7 @@ def check(function: Callable[[Peer], str], clause: Clause, peer: Peer) -> tuple[
     except NotApplicable as error:
         seen, verdict, over = str(error), NA, isinstance(error, Unreachable)
     except OSError as error:
-        # What this machine cannot do is no fault of the server's.
+        # The server is not to blame for what this machine cannot do.
         verdict = NA if error.errno in OURS else FAIL
         seen = f"it could not be checked: {reason(error)}" if verdict == NA else reason(error)
     seconds = time.monotonic() - begun

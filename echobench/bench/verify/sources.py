@@ -1,4 +1,4 @@
-"""The checks over UDP of where answers come from, and of what may be asked from where."""
+"""The UDP checks about source addresses: of answers, and of requests."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import sys
 from typing import Any, Final
 
 from .mailbox import TRIES, Mailbox, connect, mailbox, same
-from .peer import REFUSED, Failed, NotApplicable, Peer, reason
+from .peer import REFUSED, Failed, NotApplicable, Peer, endpoint, reason
 
 LOW_PORTS: Final = (7, 19, 53)
 REFUSAL: Final = 0.2
-"""Seconds in which this machine has said that nobody has a port."""
+"""Seconds in which this machine reports that a port has no socket."""
 
 
 def source(peer: Peer) -> str:
-    """Look where the answer comes from."""
+    """See which address the answer comes from."""
     with mailbox(peer) as box:
         return _from(box, peer.sockaddr)
 
 
 def source_other(peer: Peer) -> str:
-    """Ask a server on this machine at an address that it need not know by name."""
+    """Send to an address of this machine that the server need not know by name."""
     if peer.family != socket.AF_INET or sys.platform != "linux":
         raise NotApplicable("only Linux has more than one loopback address, and of IPv4 only")
     if not peer.local:
@@ -48,8 +48,8 @@ def source_other(peer: Peer) -> str:
 def _from(box: Mailbox, to: tuple[Any, ...]) -> str:
     _, came = box.ask(b"from where?", to)
     if _plain(came) != _plain(to):
-        raise Failed(f"{_words(to)} was asked, and {_words(came)} answered")
-    return f"{_words(to)} was asked, and answered"
+        raise Failed(f"a datagram to {endpoint(*to[:2])} was answered from {endpoint(*came[:2])}")
+    return f"a datagram to {endpoint(*to[:2])} was answered from there"
 
 
 def _plain(sockaddr: tuple[Any, ...]) -> tuple[bytes, int]:
@@ -57,17 +57,12 @@ def _plain(sockaddr: tuple[Any, ...]) -> tuple[bytes, int]:
     return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host), sockaddr[1]
 
 
-def _words(sockaddr: tuple[Any, ...]) -> str:
-    host = str(sockaddr[0])
-    return f"[{host}]:{sockaddr[1]}" if ":" in host else f"{host}:{sockaddr[1]}"
-
-
 def connected(peer: Peer) -> str:
-    """Ask from a socket that takes answers from the peer only."""
+    """Send from a socket that takes answers from the peer only."""
     with mailbox(peer) as box:
         sock = box.socks[0]
         connect(peer, sock)
-        # macOS takes no address on a connected socket, so that box.ask cannot be used.
+        # macOS allows no address on a connected socket, so box.ask cannot be used.
         for _ in range(TRIES):
             try:
                 sock.send(b"connected")
@@ -77,11 +72,14 @@ def connected(peer: Peer) -> str:
             if box.answers[sock]:
                 same(b"connected", box.answers[sock][0][0])
                 return "it got its answer"
-    raise Failed(f"{TRIES} datagrams in {peer.timeout:g} s brought no answer from where they went")
+    raise Failed(f"{TRIES} datagrams in {peer.timeout:g} s brought no answer from the address that they went to")
 
 
 def loop_guard(peer: Peer) -> str:
-    """Ask from ports of services that answer anything: what a forger would let two servers do to each other."""
+    """Send from the ports of services that answer anything.
+
+    A forger would use this to make two servers answer each other for ever.
+    """
     with mailbox(peer) as probe:
         connect(peer, probe.socks[0])
         here = probe.socks[0].getsockname()
@@ -91,7 +89,7 @@ def loop_guard(peer: Peer) -> str:
             try:
                 bound[port] = stack.enter_context(peer.datagrams((here[0], port, *here[2:])))
             except PermissionError:
-                raise NotApplicable("to send from a port below 1024 takes privileges") from None
+                raise NotApplicable("sending from a port below 1024 needs privileges") from None
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise NotApplicable(f"port {port} cannot be sent from: {reason(error)}") from None

@@ -1,4 +1,4 @@
-"""Sending and reading over one connection, byte by byte compared."""
+"""Sends and reads over one connection, and compares every byte."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ WRITE: Final = selectors.EVENT_WRITE
 ROOM: Final = 1 << 18
 
 MORE: Final = getattr(socket, "MSG_MORE", 0)
-"""Keeps the last bytes back until the half-close, so that they share a segment with it (Linux, send(2)): a server that
-stops at the end of its input then commonly meets the end while it still has these to send."""
+"""Holds the last bytes back until the half-close, so that they share a segment with it (Linux, send(2)). A server that
+stops at the end of its input then commonly sees the end while it still has these bytes to send."""
 
 LINGER: Final = 0.1
-"""Seconds between our half-close and our reading on: the server meets the end while it still has much to send."""
+"""Seconds between our half-close and our next read: the server sees the end while it still has much to send."""
 
 
 def receive(peer: Peer, sock: socket.socket, size: int) -> bytes:
-    """Read so many bytes, or fewer if the connection ends or nothing comes for a while. Raises Failed for a reset."""
+    """Read this many bytes. Raises Failed for a reset.
+
+    Fewer if the connection ends, or nothing comes for a while.
+    """
     return _receive(peer, sock, size)[0]
 
 
 def _receive(peer: Peer, sock: socket.socket, size: int) -> tuple[bytes, bool]:
-    """Do that, and tell whether the connection has ended."""
+    """Read as ``receive`` does, and tell whether the connection has ended."""
     got = bytearray()
     while len(got) < size:
         sock.settimeout(max(0.001, peer.patience()))
@@ -45,7 +48,7 @@ def _receive(peer: Peer, sock: socket.socket, size: int) -> tuple[bytes, bool]:
 
 
 def send(peer: Peer, sock: socket.socket, data: bytes | memoryview) -> None:
-    """Send little. Raises Failed."""
+    """Send a few bytes. Raises Failed."""
     sock.settimeout(max(0.001, peer.patience()))
     try:
         sock.sendall(data)
@@ -56,7 +59,10 @@ def send(peer: Peer, sock: socket.socket, data: bytes | memoryview) -> None:
 
 
 def ask(peer: Peer, sock: socket.socket, data: bytes) -> float:
-    """Send little, see it come back, and give the seconds that it took. Raises Failed."""
+    """Send a few bytes, and read them back. Raises Failed.
+
+    Gives the seconds that it took.
+    """
     begun = time.monotonic()
     send(peer, sock, data)
     got, ended = _receive(peer, sock, len(data))
@@ -73,36 +79,36 @@ def ask(peer: Peer, sock: socket.socket, data: bytes) -> float:
 
 
 def brief(data: bytes) -> str:
-    """Show the beginning of some bytes."""
+    """Show the first of some bytes."""
     return repr(data[:24])[1:] + ("..." if len(data) > 24 else "")
 
 
 def half_close(sock: socket.socket) -> None:
-    """Say that no more will be sent. Raises Failed."""
+    """Tell the server that we will send no more. Raises Failed."""
     try:
         sock.shutdown(socket.SHUT_WR)
-    except OSError:  # ENOTCONN, once the other side has reset it
+    except OSError:  # ENOTCONN, once the server has reset it
         raise Failed("the server ended the connection before we did") from None
 
 
 def expect_end(peer: Peer, sock: socket.socket) -> None:
-    """See that nothing more comes but the end. Raises Failed."""
+    """See that the connection ends, and nothing more comes. Raises Failed."""
     sock.settimeout(max(0.001, peer.patience()))
     try:
         more = sock.recv(ROOM)
     except TimeoutError:
         raise Failed(f"the server did not close within {peer.timeout:g} s after our half-close") from None
     except ConnectionError:
-        raise Failed("all came back, and then a reset instead of an end") from None
+        raise Failed("all bytes came back, and then a reset instead of an end") from None
     if more:
         raise Failed(f"more came back than was sent: {brief(more)}")
 
 
 def pump(peer: Peer, sock: socket.socket, total: int, sizes: Iterator[int], *, greedy: bool = False) -> None:
-    """Send ``total`` bytes of the peer's stream in pieces of these sizes, and read them at the same time.
+    """Send bytes of the peer's stream, and read them back meanwhile. Raises Failed.
 
-    ``greedy`` reads only when nothing can be written, so that all buffers on the way are full, and half-closes when all
-    is sent. Raises Failed.
+    ``total`` bytes are sent in pieces of ``sizes``. ``greedy`` reads only when nothing can be written, so that all
+    buffers on the way are full, and half-closes when all is sent.
     """
     stream, sent, got, size = peer.stream, 0, 0, next(sizes)
     sock.setblocking(False)
@@ -154,7 +160,10 @@ def _how_far(sent: int, got: int, total: int) -> str:
 
 
 def fill(peer: Peer, sock: socket.socket, bound: int, stall: float) -> int:
-    """Send without reading until nothing is taken for ``stall`` seconds, or ``bound`` bytes are; give how many were."""
+    """Send without reading, until the server takes no more; give the number of bytes.
+
+    That is: until nothing is taken for ``stall`` seconds, or ``bound`` bytes are.
+    """
     sent = 0
     half = time.monotonic() + (peer.deadline - time.monotonic()) / 2  # the rest is for reading
     sock.settimeout(stall)
@@ -169,7 +178,7 @@ def fill(peer: Peer, sock: socket.socket, bound: int, stall: float) -> int:
 
 
 def drain(peer: Peer, sock: socket.socket, total: int) -> None:
-    """Read so many bytes of the peer's stream. Raises Failed."""
+    """Read this many bytes of the peer's stream. Raises Failed."""
     got = 0
     while got < total:
         data = receive(peer, sock, min(ROOM, total - got))

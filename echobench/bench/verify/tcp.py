@@ -1,4 +1,4 @@
-"""The checks over TCP: each gives a sentence of what was seen, or raises Failed or NotApplicable."""
+"""The checks over TCP. Each gives what it saw, or raises Failed or NotApplicable."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .streams import ask, brief, expect_end, half_close, pump, receive, send
 
 MB: Final = 1_000_000
 MIB: Final = 1 << 20
-PROMPT: Final = 1.0  # seconds: any network's round trip, and far less than a person or a buffer takes
+PROMPT: Final = 1.0  # seconds: more than any round trip, and far less than a person or a buffer takes
 ALL: Final = bytes(range(256))
-ALONE: Final = 30  # single bytes, each of which waits for the one before: not too many where that takes long
-HALVED: Final = 3  # a faulty server that was lucky once in twenty times passes one in eight thousand
+ALONE: Final = 30  # single bytes, each sent after the answer to the last: not too many for a slow network
+HALVED: Final = 3  # a faulty server that passes once in twenty tries passes one in eight thousand of these
 
 
 def answer(peer: Peer) -> str:
-    """Ask for a line, which even a server that waits for one answers."""
+    """Send a line, which even a server that waits for a whole line answers."""
     line = b"echobench verify\r\n"
     try:
         sock = peer.connect()
@@ -38,7 +38,7 @@ def answer(peer: Peer) -> str:
         half_close(sock)
         if receive(peer, sock, len(line)) == line:
             raise Failed("a line came back only after our half-close: the server waits for more before it answers")
-        raise Absent("no echo: the server takes the connection, and nothing comes back")
+        raise Absent("no echo: the server accepts the connection, and nothing comes back")
 
 
 def prompt(peer: Peer) -> str:
@@ -46,20 +46,23 @@ def prompt(peer: Peer) -> str:
     with peer.connect() as sock:
         times = [ask(peer, sock, bytes([byte])) for byte in b"ab\x00c"]
     if max(times) > PROMPT:
-        raise Failed(f"a byte came back after {max(times):.1f} s, and {PROMPT:g} s is long")
+        raise Failed(f"a byte came back after {max(times):.1f} s, and not within {PROMPT:g} s")
     return f"each of {len(times)} bytes came back alone, the slowest after {_ms(max(times))}"
 
 
 def values(peer: Peer) -> str:
-    """Send every value, with what a Telnet or a terminal would take for itself."""
+    """Send every byte value, and those that Telnet or a terminal would interpret."""
     with peer.connect() as sock:
         for data in (ALL, b"\xff\xf4\xff\xfd\x06", b"\x03\x04\x1a", b"a\rb\nc\r\n"):
             ask(peer, sock, data)
-    return "they did, and so did the bytes that Telnet or a terminal would take for itself"
+    return "all came back, with those that Telnet or a terminal would interpret"
 
 
 def bytewise(peer: Peer) -> str:
-    """Write a byte at a time: some that the server cannot but read alone, and then many as fast as it goes."""
+    """Send a byte at a time.
+
+    Some so that the server must read each alone, and then many as fast as possible.
+    """
     with peer.connect() as sock:
         for byte in peer.stream.part(0, ALONE):
             ask(peer, sock, bytes([byte]))
@@ -81,14 +84,17 @@ def chunks(peer: Peer) -> str:
 
 
 def large(peer: Peer) -> str:
-    """Write as much at once as the kernel takes."""
+    """Write as much at once as the kernel accepts."""
     with peer.connect() as sock:
         pump(peer, sock, 3 * MB, itertools.repeat(MIB))
     return "3 MB came back whole"
 
 
 def halved(peer: Peer) -> str:
-    """Half-close while much is under way, which a server that stops at the end of its input loses, but not always."""
+    """Half-close while much is under way.
+
+    A server that stops at the end of its input loses some of it, but not always.
+    """
     for _ in range(HALVED):
         with peer.connect() as sock:
             pump(peer, sock, 3 * MB, itertools.repeat(MIB), greedy=True)

@@ -1,4 +1,4 @@
-"""The checks over UDP: each gives a sentence of what was seen, or raises Failed or NotApplicable."""
+"""The checks over UDP. Each gives what it saw, or raises Failed or NotApplicable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AFTER: Final = 0.2
 
 
 def answer(peer: Peer) -> str:
-    """Ask for a small datagram."""
+    """Send a small datagram."""
     data = b"echobench verify"
     begun = time.monotonic()
     with mailbox(peer) as box:
@@ -40,7 +40,10 @@ def answer(peer: Peer) -> str:
 
 
 def _refusal(peer: Peer, data: bytes) -> None:
-    """Find out whether the port is refused, which only a connected socket is told (udp(7)). Raises Absent."""
+    """Find out whether the port is refused. Raises Absent.
+
+    Only a connected socket is told (udp(7)).
+    """
     with mailbox(peer) as box:
         connect(peer, box.socks[0])
         with contextlib.suppress(OSError):
@@ -51,7 +54,7 @@ def _refusal(peer: Peer, data: bytes) -> None:
 
 
 def size(number: int, peer: Peer) -> str:
-    """Ask for a datagram of a size."""
+    """Send a datagram of a size."""
     data = random.Random(peer.seed + number).randbytes(number)  # noqa: S311 - no secret
     with mailbox(peer) as box:
         same(data, box.ask(data)[0])
@@ -59,30 +62,33 @@ def size(number: int, peer: Peer) -> str:
 
 
 def largest(peer: Peer) -> str:
-    """Ask for the largest datagram that there is."""
+    """Send the largest possible datagram."""
     return size(LARGEST[socket.AddressFamily(peer.family)], peer)
 
 
 def values(peer: Peer) -> str:
-    """Send every value in one datagram."""
+    """Send every byte value in one datagram."""
     data = bytes(range(256))
     with mailbox(peer) as box:
         same(data, box.ask(data)[0])
-    return "256 bytes, each of another value, came back unchanged"
+    return "256 bytes, each with another value, came back unchanged"
 
 
 @attrs.frozen
 class _Trial:
     answered: int
-    """Of 16 datagrams, those that brought an answer."""
+    """How many of 16 datagrams brought an answer."""
     again: int
     """Answers beyond the first to the same datagram."""
     strange: int
-    """Answers to nothing that was sent."""
+    """Answers that match no datagram."""
 
 
 def once(peer: Peer) -> str:
-    """Count answers. A network may double a datagram, so that one clean trial is enough."""
+    """Count answers.
+
+    A network may duplicate a datagram, so one clean trial is enough.
+    """
     trials: list[_Trial] = []
     for _ in range(TRIES):
         trial = _once(peer)
@@ -92,7 +98,7 @@ def once(peer: Peer) -> str:
         trials.append(trial)
     worst = max(trials, key=lambda trial: (trial.again, trial.strange))
     found = [f"{worst.again} answers too many"] if worst.again else []
-    found += [f"{worst.strange} to nothing that was sent"] if worst.strange else []
+    found += [f"{worst.strange} that match no datagram"] if worst.strange else []
     raise Failed(f"16 datagrams brought {' and '.join(found) or 'no answer'}; it was tried {TRIES} times")
 
 
@@ -125,7 +131,7 @@ def ports(peer: Peer) -> str:
 
 
 def _all(box: Mailbox, asked: list[tuple[socket.socket, bytes]], what: str) -> str:
-    """Send all; send again what is not answered. Raises Failed."""
+    """Send all datagrams, and again those without an answer. Raises Failed."""
     expected: dict[socket.socket, set[bytes]] = {}
     for sock, data in asked:
         expected.setdefault(sock, set()).add(data)

@@ -87,7 +87,7 @@ def test_options(planned, options, settings):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("", "whom to measure? Give a HOST"),
+        ("", "no server to measure: give a HOST"),
         ("h --udp --tls", "--udp and --tls exclude each other: choose one"),
         ("h --rate 5 --connect", "--rate and --connect exclude each other"),
         ("h --flood", "a flood is one-way, which only UDP can be: add --udp"),

@@ -20,14 +20,15 @@ from rigs.helpers import needs_linux
 from rigs.small_servers import command
 from rigs.undisturbed import repeated, unless_disturbed
 
-from echobench.bench.compare import profiles
-from echobench.bench.compare.comparison import Calls, Subject
-from echobench.bench.compare.judge import judge
+from echobench.bench.compare import callruns, profiles
+from echobench.bench.compare.analysis.comparison import Calls, Subject
+from echobench.bench.compare.analysis.judge import judge
 from echobench.bench.compare.live import Nobody
-from echobench.bench.compare.meters import callcounter, callruns, proctree
+from echobench.bench.compare.meters import callcounter, callmeter, proctree
 from echobench.bench.compare.meters.callcounter import CallCounter
 from echobench.bench.compare.page import compare_page
-from echobench.bench.compare.rounds import Setting, turns
+from echobench.bench.compare.rounds import turns
+from echobench.bench.compare.server.lifecycle import Setting
 from echobench.bench.compare.terminal import show, show_side_by_side
 from echobench.bench.words import apiece
 from echobench.kernel import calls
@@ -164,8 +165,8 @@ def tracefs(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (errno.EACCES, "the kernel admits it only with CAP_PERFMON"),
-        (errno.EPERM, "the kernel admits it only with CAP_PERFMON"),
+        (errno.EACCES, "the kernel allows it only with CAP_PERFMON"),
+        (errno.EPERM, "the kernel allows it only with CAP_PERFMON"),
         (errno.ENOSYS, "this kernel was built without perf_event_open(2)"),
         (errno.EMFILE, f"perf_event_open: {os.strerror(errno.EMFILE)}"),
     ],
@@ -187,7 +188,7 @@ def test_why_the_tracepoint_is_not_known_is_said(tracefs, monkeypatch):
         raise PermissionError(errno.EACCES, "no", str(path))
 
     monkeypatch.setattr(Path, "read_text", forbidden)
-    assert callcounter.missing() == "/nowhere may not be read, which commonly only root may"
+    assert callcounter.missing() == "/nowhere cannot be read: commonly only root may"
     assert tracefs.asked == []
 
 
@@ -243,7 +244,7 @@ def test_a_thread_that_is_born_meanwhile_counts_once(threads):
 def test_threads_that_never_hold_still(threads):
     found, opened, closed = threads
     found += [[number // 2 * 20 + number % 2] for number in range(20)]
-    with pytest.raises(OSError, match="its threads come and go faster than they can be found"):
+    with pytest.raises(OSError, match="its threads start and end faster than they can be found"):
         CallCounter(1)
     assert len(closed) == len(opened) == callcounter.ATTEMPTS
 
@@ -293,7 +294,7 @@ def test_a_server_that_cannot_be_counted(monkeypatch):
     def refuse(keeper):
         raise OSError("no")
 
-    monkeypatch.setattr(callruns, "CallCounter", refuse)
+    monkeypatch.setattr(callmeter, "CallCounter", refuse)
     assert counted(Subject(name="x", command=command("good"))).failure == "no"
 
 

@@ -19,8 +19,8 @@ from rigs.small_servers import command
 from rigs.survivors import Mark
 
 from echobench.bench.compare import command as module
+from echobench.bench.compare.analysis.comparison import read
 from echobench.bench.compare.command import compare
-from echobench.bench.compare.comparison import read
 from echobench.bench.compare.meters import callcounter
 
 
@@ -33,17 +33,17 @@ def invoke(*options):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["a=serve"], "a: its command says nowhere which port to serve: put {port}"),
+        (["a=serve"], "a: its command does not contain {port}: put it"),
         (["serve {port}"], "is not a subject"),
         (["a=x {port}", "a=y {port}"], "two subjects have the name 'a'"),
-        (["--load", "tiny"], "'tiny' is no load"),
+        (["--load", "tiny"], "'tiny' is not a load"),
         (["--load", "one,one"], "two loads have the name 'one'"),
         (["--rounds", "0"], "--rounds is at least 1, not 0"),
-        (["--server-cpus", "999"], "there is no CPU 999 that we may use"),
-        (["--tolerance", "5%"], "--tolerance is for --against"),
+        (["--server-cpus", "999"], "CPU 999 is not available"),
+        (["--tolerance", "5%"], "--tolerance needs --against"),
         (["--against", "/nowhere"], "File '/nowhere' does not exist"),
         (["/nowhere.json"], "/nowhere.json cannot be read: No such file or directory"),
-        (["/nowhere.json", "a=x {port}"], "stored results are shown, and subjects are run"),
+        (["/nowhere.json", "a=x {port}"], "stored results are shown, subjects are run"),
         (["--json", "/"], "--json: / cannot be written: it is a directory"),
         (["--html", "/"], "--html: / cannot be written: it is a directory"),
         (["--png", "/"], "--png: / cannot be written: it is a directory"),
@@ -102,7 +102,7 @@ def test_the_gate(pretended, tmp_path, speed, changes, status, words):
 
 def test_the_gate_takes_only_a_comparison(tmp_path):
     done = invoke("--against", store(tmp_path, a_result()))
-    assert (done.exit_code, "is a result of blast: give one of compare" in done.stderr) == (2, True)
+    assert (done.exit_code, "is a result of blast: give a result of compare" in done.stderr) == (2, True)
     (tmp_path / "x").write_text('{"schema": "echobench.compare/9"}')
     done = invoke("--against", str(tmp_path / "x"))
     assert (done.exit_code, "its schema is 'echobench.compare/9'" in done.stderr) == (2, True)
@@ -128,7 +128,7 @@ def test_statuses(pretended, tmp_path):
         assert invoke("mine=x {port}").exit_code == status
     results.append(attrs.evolve(good, runs=good.runs[:4], cut_short=True))
     done = invoke("mine=x {port}")
-    assert (done.exit_code, "It was ended early" in done.stdout) == (130, True)
+    assert (done.exit_code, "The comparison was ended early" in done.stdout) == (130, True)
 
 
 def test_side_by_side(tmp_path):
@@ -156,7 +156,8 @@ def test_the_whole_command(tmp_path):
     done = subprocess.run(arguments(*subjects, *options), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert (
-        "exits, one: it ended with status 3 before it answered (it wrote last: the licence has expired)" in done.stdout
+        "exits, one: it ended with status 3 before it answered (its last output: the licence has expired)"
+        in done.stdout
     )
     assert "wrong, one: it does not echo" in done.stdout.replace("\n", " ")
     found = read(str(path))

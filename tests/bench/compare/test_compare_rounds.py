@@ -16,14 +16,14 @@ from rigs.undisturbed import repeated, unless_disturbed
 
 from echobench import bench
 from echobench.bench.compare import profiles, rounds
-from echobench.bench.compare.comparison import Calls, Comparison, Conformance, Memory, Subject, read
-from echobench.bench.compare.judge import as_stored, judge
+from echobench.bench.compare.analysis.comparison import Calls, Comparison, Conformance, Memory, Subject, read
+from echobench.bench.compare.analysis.judge import as_stored, judge
 from echobench.bench.compare.live import Nobody, clock
-from echobench.bench.compare.rounds import Setting, make, measure, turns
-from echobench.bench.compare.server import subject
+from echobench.bench.compare.rounds import make, measure, turns
+from echobench.bench.compare.server.lifecycle import Server, Setting
 from echobench.bench.run.stored import ResultError
 
-SCHEMA = json.loads((Path(bench.__file__).parent / "compare" / "comparison.schema.json").read_text())
+SCHEMA = json.loads((Path(bench.__file__).parent / "compare" / "analysis" / "comparison.schema.json").read_text())
 SUBJECTS = [Subject(name=name, command="x {port}") for name in "abcd"]
 LOADS = profiles.parse("small,udp")
 
@@ -125,7 +125,7 @@ def test_a_run(measured, load):
     [
         ("exits", "it ended with status 3 before it answered", "the licence has expired"),
         ("late-exit", "it ended with status 7 during the run", "out of memory"),
-        ("wrong", "it does not echo: 25 bytes were sent, and 25 others came back", None),
+        ("wrong", "it does not echo: 25 bytes were sent, and 25 other bytes came back", None),
     ],
 )
 def test_a_run_that_fails(measured, how, failure, output):
@@ -145,8 +145,8 @@ def test_a_run_that_fails(measured, how, failure, output):
 @pytest.mark.parametrize("load", ["--flows 2", "--udp --flows 2"])
 def test_one_that_ends_is_named_though_it_is_heard_of_late(monkeypatch, load):
     """Its connections have ended, or its port refuses, and its keeper has yet to say why."""
-    real = subject.Server._hear
-    monkeypatch.setattr(subject.Server, "_hear", lambda self, seconds: real(self, seconds) if seconds else True)
+    real = Server._hear
+    monkeypatch.setattr(Server, "_hear", lambda self, seconds: real(self, seconds) if seconds else True)
     chosen = profiles.parse(f"mine={load} --warmup 0 --duration 3 --timeout 200ms")
     how = command("late-exit-udp" if "udp" in load else "late-exit")
     run = measure(turns([Subject(name="x", command=how)], chosen, 1, 1)[0], Setting(start_timeout=20.0))
@@ -199,12 +199,12 @@ def test_every_field_is_described():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "it is no JSON"),
-        ("[]", "it is no result of echobench compare"),
+        ("", "it is not JSON"),
+        ("[]", "it is not a result of echobench compare"),
         ('{"schema": "echobench.compare/9"}', "its schema is 'echobench.compare/9', and this version reads"),
         ('{"schema": "echobench.blast/9"}', "its schema is 'echobench.blast/9'"),
-        ('{"schema": "echobench.compare/1"}', "it is not whole: 'started' is missing"),
-        (json.dumps({**whole().as_dict(), "subjects": [{"colour": 1}]}), "it is not as it was written"),
+        ('{"schema": "echobench.compare/1"}', "it is incomplete: 'started' is missing"),
+        (json.dumps({**whole().as_dict(), "subjects": [{"colour": 1}]}), "it is damaged"),
     ],
 )
 def test_what_cannot_be_read(tmp_path, text, sentence):

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from rigs.compare_results import a_comparison, a_run, usage
 from rigs.helpers import needs_linux
 
-from echobench.bench.compare import chance, gate, profiles
 from echobench.bench.compare import command as compare
-from echobench.bench.compare.comparison import IDEAL, Subject
-from echobench.bench.compare.fair import TAKEN, calm, disturbance, disturbed, fair
-from echobench.bench.compare.judge import judge
+from echobench.bench.compare import profiles
+from echobench.bench.compare.analysis import confidence, gate
+from echobench.bench.compare.analysis.comparison import IDEAL, Subject
+from echobench.bench.compare.analysis.judge import judge
+from echobench.bench.compare.analysis.selection import TAKEN, calm, disturbance, disturbed, fair
 from echobench.bench.compare.live import Nobody
 from echobench.bench.compare.meters import proctree
-from echobench.bench.compare.rounds import Setting, again
+from echobench.bench.compare.rounds import again
+from echobench.bench.compare.server.lifecycle import Setting
 
 
 def run(subject, number, steal=0.0, rate=10_000.0, **changes):
@@ -57,8 +59,7 @@ def test_what_the_host_disturbed_is_left_out():
     assert judged.rate == pytest.approx(5_000)
     assert row(comparison, IDEAL).rounds == 4, "it ran undisturbed in four"
     assert disturbance(comparison) == (
-        "the host took more than 2% of the processors' time (steal) in 3 of 10 runs, up to 50%: "
-        "their rounds are left out"
+        "the host took more than 2% of the CPU time (steal) in 3 of 10 runs, up to 50%: their rounds are left out"
     )
 
 
@@ -72,16 +73,16 @@ def test_with_too_few_others_all_are_taken():
     assert row(comparison).rounds == 4
     assert row(comparison).verdict == "too noisy"
     assert disturbance(comparison) == (
-        "the host took more than 2% of the processors' time (steal) in 2 of 8 runs, up to 50%: "
-        "there were too few others to leave them out: take --extra-rounds"
+        "the host took more than 2% of the CPU time (steal) in 2 of 8 runs, up to 50%: "
+        "they are kept, because too few others remain: use --extra-rounds"
     )
 
 
 def test_some_left_out_and_some_not():
     comparison = rounds([0, 0.5, 0.1, 0.3], [0, 0.4, 0, 0])
     assert disturbance(comparison) == (
-        "the host took more than 2% of the processors' time (steal) in 4 of 8 runs, up to 50%: "
-        "1 are left out; there were too few others to leave the others out: take --extra-rounds"
+        "the host took more than 2% of the CPU time (steal) in 4 of 8 runs, up to 50%: "
+        "1 are left out; the others are kept, because too few others remain: use --extra-rounds"
     )
 
 
@@ -114,7 +115,7 @@ def test_what_is_taken(made):
     quiet = [n for n in good if made[n - 1][0] <= TAKEN and made[n - 1][1] <= TAKEN]
     assert calm(comparison.of("mine", "small"), comparison.of(IDEAL, "small")) == set(quiet)
     mine, theirs = fair(comparison, "mine", "small")
-    assert [each.round for each in mine] == (quiet if len(quiet) >= chance.ENOUGH else good)
+    assert [each.round for each in mine] == (quiet if len(quiet) >= confidence.ENOUGH else good)
     assert {each.round for each in mine} <= {each.round for each in theirs}
 
 
@@ -179,7 +180,7 @@ def test_rounds_more_until_there_are_enough(monkeypatch):
     assert sorted(script.made) == [(n, name) for n in (1, 2, 3, 4, 5) for name in (IDEAL, "mine")]
     assert row(comparison).rounds == 3
     assert comparison.rounds == 3, "which were asked for"
-    assert script.notes == ["a round more, of 2 runs: the host took time from others"] * 2
+    assert script.notes == ["one more round, of 2 runs: the host took CPU time from earlier ones"] * 2
     assert comparison.notes == (disturbance(comparison),)
 
 
@@ -189,7 +190,7 @@ def test_no_more_than_may_be(monkeypatch, extra):
     comparison = script.compare(monkeypatch, extra)
     assert len(script.made) == 2 * (3 + extra)
     assert row(comparison).rounds == 3 + extra
-    assert "take --extra-rounds" in comparison.notes[0]
+    assert "use --extra-rounds" in comparison.notes[0]
 
 
 CPU = dict(zip(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest"), range(9), strict=True))

@@ -6,15 +6,15 @@ import attrs
 import pytest
 from rigs.compare_results import MACHINE, a_comparison, a_run, synthetic
 
-from echobench.bench.compare import chance
-from echobench.bench.compare.comparison import Load
-from echobench.bench.compare.gate import another_machine, differences, gate, status
+from echobench.bench.compare.analysis import confidence
+from echobench.bench.compare.analysis.comparison import Load
+from echobench.bench.compare.analysis.gate import another_machine, differences, gate, status
 
 
 @pytest.fixture(autouse=True)
 def _fewer_resamples(monkeypatch):
     """The gate does not use the intervals, which take most of the time."""
-    monkeypatch.setattr(chance, "RESAMPLES", 20)
+    monkeypatch.setattr(confidence, "RESAMPLES", 20)
 
 
 def findings(stored, new, **options):
@@ -64,7 +64,7 @@ def test_another_machine_is_said():
     assert not another_machine(stored, attrs.evolve(new, environment={**MACHINE, "kernel": "6.2"}))
     found = findings(stored, new)
     assert found["ideal"].outcome == "cannot tell"
-    assert "of another machine" in found["ideal"].sentence
+    assert "from another machine" in found["ideal"].sentence
     assert found["mine"].outcome == "passed"
 
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_told():
     assert "too noisy now" in findings(good, noisy(good))["mine"].sentence
     assert "too noisy in the stored run" in findings(noisy(good), good)["mine"].sentence
     void = findings(good, failing(good, result=None, failure="it ended"))["mine"]
-    assert (void.outcome, void.sentence) == ("cannot tell", "it has no figure now: it ended")
+    assert (void.outcome, void.sentence) == ("cannot tell", "there is no new figure: it ended")
     other = attrs.evolve(good, loads=(Load(name="other", plan=good.loads[0].plan),))
     assert "it did not run" in findings(good, other)["mine"].sentence
     few = findings(synthetic(1, rounds=2), good)["mine"]
@@ -101,7 +101,7 @@ def test_what_does_not_work_is_slower():
     ]
     found = findings(good, a_comparison(wrong))["mine"]
     assert found.outcome == "slower"
-    assert "no speed counts" in found.sentence
+    assert "its speed does not count" in found.sentence
 
 
 def test_the_chance_of_error_is_shared_by_the_rows():

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rigs.compare_results import a_comparison, a_run, synthetic, usage
 
-from echobench.bench.compare import chance
-from echobench.bench.compare.comparison import Comparison, Conformance, Memory
-from echobench.bench.compare.judge import judge
+from echobench.bench.compare.analysis import confidence
+from echobench.bench.compare.analysis.comparison import Comparison, Conformance, Memory
+from echobench.bench.compare.analysis.judge import judge
 from echobench.bench.run.histogram import Histogram
 
 
@@ -100,7 +100,7 @@ def test_memory():
         ({"named": ("connections lost",)}, "not conformant", "It is connections lost."),
         ({"result": None, "failure": "it ended at once"}, "void", "it ended at once"),
         ({"tally": {"answered": 0, "unanswered": 80_000}}, "void", "nothing was answered"),
-        ({"usage": usage(0.6, others=3.5)}, "too noisy", "others used 35% of the server's CPUs"),
+        ({"usage": usage(0.6, others=3.5)}, "too noisy", "other programs used 35% of the server's CPUs"),
         ({"usage": usage(0.6, others=0.9)}, "waiting", "used 60% of a CPU"),
     ],
 )
@@ -191,22 +191,22 @@ def test_how_often_the_interval_errs():
     [(0, 3, 0.5), (2.353, 3, 0.95), (1.833, 9, 0.95), (-2.821, 9, 0.01), (1.660, 100, 0.95), (6.314, 1, 0.95)],
 )
 def test_student(t, freedom, part):
-    assert chance.student(t, freedom) == pytest.approx(part, abs=2e-4)
+    assert confidence.student(t, freedom) == pytest.approx(part, abs=2e-4)
 
 
 @given(st.floats(-30, 30), st.floats(1, 200))
 def test_student_is_a_distribution(t, freedom):
-    value = chance.student(t, freedom)
+    value = confidence.student(t, freedom)
     assert -1e-9 <= value <= 1 + 1e-9
-    assert value + chance.student(-t, freedom) == pytest.approx(1, abs=1e-5)
+    assert value + confidence.student(-t, freedom) == pytest.approx(1, abs=1e-5)
 
 
 def test_little_data():
-    assert chance.median([]) is None
-    assert chance.spread([1.0]) is None
-    assert chance.interval([1.0, 2.0], 1) is None
+    assert confidence.median([]) is None
+    assert confidence.spread([1.0]) is None
+    assert confidence.interval([1.0, 2.0], 1) is None
     with pytest.raises(ValueError, match="3 values"):
-        chance.below([1.0, 2.0], [1.0, 2.0, 3.0])
-    assert chance.below([1.0] * 3, [2.0] * 3) == 0
-    assert chance.below([2.0] * 3, [2.0] * 3) == 1
-    assert not math.isnan(chance.below([1.0, 1.0, 1.0], [1.0, 1.1, 0.9]))
+        confidence.below([1.0, 2.0], [1.0, 2.0, 3.0])
+    assert confidence.below([1.0] * 3, [2.0] * 3) == 0
+    assert confidence.below([2.0] * 3, [2.0] * 3) == 1
+    assert not math.isnan(confidence.below([1.0, 1.0, 1.0], [1.0, 1.1, 0.9]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from echobench.bench.compare import profiles
-from echobench.bench.compare.comparison import Subject
-from echobench.bench.compare.options import part
+from echobench.bench.compare.analysis.comparison import Subject
+from echobench.bench.compare.options import tolerance
 from echobench.bench.compare.server import placement
 from echobench.bench.compare.server.subject import ideal, ideal_tls, parse, where
 from echobench.bench.run.plan import Plan
@@ -33,9 +35,9 @@ def test_a_subject(text, expected):
         ("=serve {port}", "is not a subject"),
         ("a=", "is not a subject"),
         ("a b=x {port}", "is not a subject"),
-        ("a=serve", "a: its command says nowhere which port to serve: put {port}"),
+        ("a=serve", "a: its command does not contain {port}: put it"),
         ("a=serve '{port}", "a: its command cannot be read: No closing quotation"),
-        ("ideal=serve {port}", "our own server's, which always takes part"),
+        ("ideal=serve {port}", "taken by echobench's own server, which always takes part"),
     ],
 )
 def test_no_subject(text, sentence):
@@ -73,13 +75,13 @@ def test_a_load_of_ones_own():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("tiny", "'tiny' is no load: take of small, large,"),
+        ("tiny", "'tiny' is not a load: choose from small, large,"),
         ("small=--size 9", "'small' is the name of a profile"),
         ("mine=--size", "load mine: "),
         ("mine=--size 9 --udp", "load mine: a UDP message has 16 to"),
-        ("mine=--port 9", "load mine: --port is not a load's to say"),
-        ("mine=example.org", "load mine: --host is not"),
-        ("mine=--cpus 1", "load mine: --cpus is not"),
+        ("mine=--port 9", "load mine: leave out --port, which the comparison sets"),
+        ("mine=example.org", "load mine: leave out --host"),
+        ("mine=--cpus 1", "load mine: leave out --cpus"),
     ],
 )
 def test_no_load(text, sentence):
@@ -95,13 +97,20 @@ def test_times():
 
 @pytest.mark.parametrize(("text", "value"), [("5%", 0.05), ("2.5 %", 0.025), ("0.05", 0.05), ("0", 0.0)])
 def test_a_tolerance(text, value):
-    assert part(text) == pytest.approx(value)
+    assert tolerance(text) == pytest.approx(value)
 
 
-@pytest.mark.parametrize("text", ["5", "100%", "much", "-1%", ""])
-def test_no_tolerance(text):
-    with pytest.raises(ValueError, match="is not a tolerance such as 5%"):
-        part(text)
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("5", "a tolerance is below 100 %, not '5'"),
+        ("100%", "a tolerance is below 100 %, not '100%'"),
+        *((text, f"{text!r} is not a share such as 5% or 0.05") for text in ("much", "-1%", "")),
+    ],
+)
+def test_no_tolerance(text, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        tolerance(text)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +136,7 @@ def test_places(server, load, cores, expected):
         ((), (), [(0, 1)], ((0,), (1,)), "two threads of one core"),
         ((0,), (0,), [(0,), (1,)], ((0,), (0,)), "share a CPU"),
         ((0,), (2,), [(0, 2), (1, 3)], ((0,), (2,)), "two threads of one core"),
-        ((), (), [], ((), ()), "cannot keep a process on a CPU"),
+        ((), (), [], ((), ()), "cannot pin a process to a CPU"),
     ],
 )
 def test_places_that_are_not_apart(server, load, cores, expected, note):

@@ -16,10 +16,10 @@ from rigs.small_servers import command
 from rigs.survivors import Mark
 from rigs.undisturbed import repeated, unless_disturbed
 
-from echobench.bench.compare.comparison import Subject
+from echobench.bench.compare.analysis.comparison import Subject
 from echobench.bench.compare.meters import proctree
+from echobench.bench.compare.server.lifecycle import KEEPER, Server, SubjectError
 from echobench.bench.compare.server.ready import is_free
-from echobench.bench.compare.server.subject import KEEPER, Server, SubjectError
 
 pytestmark = needs_linux
 
@@ -58,7 +58,7 @@ def test_a_good_server(mark, proto):
         ("exits", 20.0, "it ended with status 3 before it answered", "the licence has expired"),
         ("mute", 0.6, "it did not echo over TCP on port", None),
         ("udp", 0.6, "it did not echo over TCP on port", None),
-        ("wrong", 20.0, "it does not echo: 25 bytes were sent, and 25 others came back", None),
+        ("wrong", 20.0, "it does not echo: 25 bytes were sent, and 25 other bytes came back", None),
     ],
 )
 def test_servers_that_are_none(mark, how, patience, sentence, last):
@@ -86,7 +86,7 @@ def test_one_that_goes_into_the_background(mark):
     with a_server("daemon") as server:
         wait_for(lambda: server.gone() is None and server.forked)  # who forked may take a while to end
         wait_for(lambda: len(proctree.descendants(server.keeper)) == 1)
-    assert server.troubles == ["its first process ended, and others went on: it put itself in the background"]
+    assert server.troubles == ["its first process ended, and others went on: it went into the background"]
     assert mark.alive() == []
 
 
@@ -112,7 +112,7 @@ def test_a_port_that_is_held(mark):
         wait_for(server.gone)
         assert server.gone() == "it was ended by signal 9"
     twin.close()
-    assert server.troubles == [f"port {server.port} is still held after its end"]
+    assert server.troubles == [f"port {server.port} is still in use after its end"]
 
 
 @pytest.mark.parametrize("how", ["good", "stubborn", "daemon", "litter"])

@@ -18,8 +18,8 @@ from echobench.bench.load import runner
 from echobench.bench.run.plan import Plan
 from echobench.bench.run.result import Moment, Verdict
 from echobench.bench.run.verdicts import judge
+from echobench.bench.sweep.answer import sentence
 from echobench.bench.sweep.page import sweep_page
-from echobench.bench.sweep.steps import sentence
 from echobench.bench.words import duration, quantity
 
 
@@ -58,7 +58,7 @@ def test_the_figures_are_those_of_the_result():
         *(verdict.sentence for verdict in result.verdicts),
     ):
         assert figure in text, figure
-    assert "sent, and no answer" in text
+    assert "sent, but not answered" in text
     titles = re.findall("<title id=[^>]*>(.*?)</title>", page)
     assert set(titles) == {"Round-trip time by percentile", "Rate over time", "Round-trip time over time"}
     assert "p99.999" not in said(tree(page)).replace("p99.999 and beyond", "")

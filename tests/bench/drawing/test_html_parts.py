@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from echobench.bench.drawing.bars import Bar, draw_bars
 from echobench.bench.drawing.charts import Chart, Series, draw
-from echobench.bench.drawing.lines import STYLES, percentiles
 from echobench.bench.drawing.markup import Html, html, number, tag
 from echobench.bench.drawing.page import STYLE
+from echobench.bench.drawing.percentiles import STYLES, percentiles
 from echobench.bench.drawing.scales import MOST, decades, percentile_scale, scale, steps
 from echobench.bench.run.histogram import Histogram
 

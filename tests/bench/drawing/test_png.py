@@ -21,9 +21,9 @@ from rigs.sweeps import queue, swept
 from echobench.bench.blast.command import blast
 from echobench.bench.blast.picture import blast_figure, blast_png
 from echobench.bench.compare import command as compare_module
+from echobench.bench.compare.analysis.comparison import IDEAL, Load
+from echobench.bench.compare.analysis.judge import judge
 from echobench.bench.compare.command import compare
-from echobench.bench.compare.comparison import IDEAL, Load
-from echobench.bench.compare.judge import judge
 from echobench.bench.compare.picture import compare_figure, compare_png
 from echobench.bench.drawing.page import STYLE
 from echobench.bench.drawing.png import panels, sheet

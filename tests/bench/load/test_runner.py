@@ -232,7 +232,7 @@ def test_ctrl_c_once_ends_early_and_reports():
         os.kill(pid, signal.SIGINT)
     status, output = blast.end()
     assert status == 0, blast.errors
-    assert "cut short: The run was ended after" in output
+    assert "cut short: The run was interrupted after" in output
     assert "answers" in output
     assert "Traceback" not in blast.errors
     gone(children)

@@ -51,7 +51,7 @@ def test_shares_add_up(plan):
         ({"gso": True}, "add --udp"),
         ({"gso": True, "transport": "udp", "size": "64,65"}, "give one --size"),
         ({"insecure": True}, "add --tls"),
-        ({"processes": 2}, "2 processes need a flow each"),
+        ({"processes": 2}, "2 processes need at least one flow each"),
         ({"sources": ("here",)}, "not 'here'"),
         ({"source_ports": (0, 5)}, "source ports are from 1 to 65535"),
         ({"source_ports": (9, 8)}, "in rising order, not 9-8"),

@@ -70,19 +70,19 @@ def broken(change):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "it is no JSON"),
-        ("{", "it is no JSON"),
-        ("[" * 100_000, "it is no JSON"),
-        ("[]", "it is no result of echobench blast"),
-        ('{"a": 1}', "it is no result of echobench blast"),
+        ("", "it is not JSON"),
+        ("{", "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
+        ("[]", "it is not a result of echobench blast"),
+        ('{"a": 1}', "it is not a result of echobench blast"),
         ('{"schema": "echobench.blast/2"}', "its schema is 'echobench.blast/2', and this version reads"),
-        (broken(lambda stored: stored.pop("tally")), "it is not whole: 'tally' is missing"),
-        (broken(lambda stored: stored.update(tally=[])), "it is not as it was written"),
-        (broken(lambda stored: stored["tally"]["from_send"].update(hdr="!")), "no compressed HdrHistogram"),
-        (broken(lambda stored: stored["tally"].update(colour=1)), "it is not as it was written"),
+        (broken(lambda stored: stored.pop("tally")), "it is incomplete: 'tally' is missing"),
+        (broken(lambda stored: stored.update(tally=[])), "it is damaged"),
+        (broken(lambda stored: stored["tally"]["from_send"].update(hdr="!")), "not a compressed HdrHistogram"),
+        (broken(lambda stored: stored["tally"].update(colour=1)), "it is damaged"),
         (broken(lambda stored: stored["plan"].update(model="x")), "model is one of"),
-        (broken(lambda stored: stored.update(processes=[{"index": 1}])), "it is not as it was written"),
-        (broken(lambda stored: stored.update(processes=[3])), "it is not as it was written"),
+        (broken(lambda stored: stored.update(processes=[{"index": 1}])), "it is damaged"),
+        (broken(lambda stored: stored.update(processes=[3])), "it is damaged"),
     ],
 )
 def test_what_cannot_be_read(tmp_path, text, sentence):
@@ -97,7 +97,7 @@ def test_what_is_not_there(tmp_path):
     with pytest.raises(ResultError, match="cannot be read: No such file"):
         read(str(tmp_path / "none"))
     (tmp_path / "bytes").write_bytes(b"\xff\xfe{}")
-    with pytest.raises(ResultError, match="it is no JSON"):
+    with pytest.raises(ResultError, match="it is not JSON"):
         read(str(tmp_path / "bytes"))
 
 

@@ -138,7 +138,7 @@ def test_a_rate_that_is_not_kept_by_an_idle_generator():
     found = said(SHORT, {**OPEN, **UDP})
     assert set(found) == {"rate not kept", "generator-bound"}
     assert (
-        "9,000 messages a second were sent, and 10,000 were asked for; 10,000 that were"
+        "9,000 messages per second were sent, and 10,000 were asked for; 10,000 that were"
         in found["rate not kept"].sentence
     )
     assert set(said(SHORT, OPEN)) == {"rate not kept"}

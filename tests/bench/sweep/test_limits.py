@@ -123,7 +123,7 @@ def test_whose_loss_it_is():
     [
         ("p99<1ms", 1000, 5.0, None),
         ("p99<1ms,loss<1%", 100, 10.2, None),
-        ("p99<1ms,loss<1%", 100, 10.0, "p99 takes 1,012 messages"),
+        ("p99<1ms,loss<1%", 100, 10.0, "p99 needs 1,012 messages"),
         ("p99.9<1ms", 2000, 5.0, "--step-duration 5.1,"),
         ("p99.9<1ms", 2000, 5.1, None),
         ("p99.9<1ms,loss<50%", 2000, 5.1, "--step-duration 11,"),
@@ -131,7 +131,7 @@ def test_whose_loss_it_is():
             "loss<0.01%",
             1000,
             5.0,
-            "loss takes 30,000 messages to be judged by, and a step of 5 s at 1,000 a second has ",
+            "loss needs 30,000 messages, and a step of 5 s at 1,000 a second has ",
         ),
         ("loss<0.01%", 1000, 30.0, None),
         ("loss<=0,max<1s", 1, 1.0, None),

@@ -21,11 +21,12 @@ from echobench.bench.run.plan import PlanError
 from echobench.bench.run.result import NAMES
 from echobench.bench.run.stored import ResultError
 from echobench.bench.run.verdicts import judge
+from echobench.bench.sweep.answer import sentence
 from echobench.bench.sweep.command import curve_csv
+from echobench.bench.sweep.judge import judge as outcome
 from echobench.bench.sweep.limits import LimitError, parse
-from echobench.bench.sweep.outcome import judge as outcome
 from echobench.bench.sweep.result import ENDS, Step, Sweep, read_sweep
-from echobench.bench.sweep.steps import prepare, sentence
+from echobench.bench.sweep.steps import prepare
 from echobench.bench.sweep.terminal import StepLines, show_sweep
 
 SCHEMA = json.loads((Path(bench.__file__).parent / "sweep" / "sweep.schema.json").read_text())
@@ -86,7 +87,7 @@ def test_the_answer(noise):
     assert 45_300 * (0.94 if not noise else 0.85) < done.held < 45_300 * (1.01 if not noise else 1.15)
     assert done.held < done.broke <= done.held * 1.06
     assert (done.ended, done.status, done.generator) == ("found", 0, None)
-    assert f"held up to {done.held:,.0f} messages a second, and {done.broke:,.0f} broke it." in sentence(done)
+    assert f"held up to {done.held:,.0f} messages per second, and {done.broke:,.0f} broke it." in sentence(done)
     assert [step.rate for step in done.steps][:4] == [2000, 4000, 8000, 16000]
     for step in done.steps:
         assert step.result.plan.rate == step.rate
@@ -107,7 +108,7 @@ def test_one_that_never_breaks():
 def test_one_that_always_breaks():
     done = swept(queue(100))
     assert (done.ended, done.held, done.broke, done.status) == ("nothing held", None, 2000, 1)
-    assert "did not hold at 2,000 messages a second, the lowest rate." in sentence(done)
+    assert "did not hold at 2,000 messages per second, the lowest rate." in sentence(done)
     assert len(done.steps) == 2
 
 
@@ -137,7 +138,7 @@ def test_a_failure_on_the_way_is_reported_with_what_is_known():
 
 def test_ctrl_c():
     done = swept(failing(queue(50_000), 2, KeyboardInterrupt()))
-    assert "held at 4,000 messages a second, which was not yet tried again to be sure" in sentence(done)
+    assert "held at 4,000 messages per second, which was not yet confirmed by a second step" in sentence(done)
     done = swept(failing(queue(50_000), 12, KeyboardInterrupt()))
     assert (done.ended, done.status, len(done.steps)) == ("interrupted", 1, 12)
     assert "was ended early" in sentence(done)
@@ -151,10 +152,10 @@ def test_ctrl_c():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"last": 1000}, "--to-rate is not below --from-rate"),
+        ({"last": 1000}, "--to-rate is 1,000, below --from-rate"),
         ({"precision": 0.0}, "--precision is from 0.1 to 100 %"),
         ({"repeats": 2}, "--repeats is an odd number"),
-        ({"limit": "p99.9<1ms"}, "p99.9 takes 10,012 messages"),
+        ({"limit": "p99.9<1ms"}, "p99.9 needs 10,012 messages"),
         ({"limit": "p99<1"}, "a time needs a unit"),
     ],
 )

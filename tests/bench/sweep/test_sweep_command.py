@@ -49,7 +49,7 @@ def test_the_answer_the_files_and_the_status(invoke, tmp_path):
                   "--png", picture)  # fmt: skip
     assert done.exit_code == 0, done.output
     stored = read_sweep(json_file)
-    assert f"held up to {stored.held:,.0f} messages a second" in done.stdout.replace("\n", " ")
+    assert f"held up to {stored.held:,.0f} messages per second" in done.stdout.replace("\n", " ")
     assert len(Path(csv_file).read_text().splitlines()) == len(stored.steps) + 1
     assert Path(page).read_text().startswith("<!DOCTYPE html>")
     assert Path(picture).read_bytes().startswith(b"\x89PNG")
@@ -73,12 +73,12 @@ def test_options_become_plans(invoke):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("", "whom to measure? Give a HOST, or --from FILE"),
-        ("h", "what has to hold? Give a --limit, or --from FILE with a stored sweep"),
+        ("", "no server to measure: give a HOST, or --from FILE"),
+        ("h", "no limit to keep: give a --limit, or --from FILE with a stored sweep"),
         ("h -l p99", "'p99' is not a limit such as p99<1ms"),
         ("h -l p99<1ms --udp --tls", "--udp and --tls exclude each other"),
-        ("h -l p99<1ms --from-rate 10", "loss takes 3,000 messages"),
-        ("h -l p99<1ms --to-rate 1k", "--to-rate is not below --from-rate"),
+        ("h -l p99<1ms --from-rate 10", "loss needs 3,000 messages"),
+        ("h -l p99<1ms --to-rate 1k", "--to-rate is 1,000, below --from-rate"),
         ("h -l p99<1ms --precision 5ms", "'5ms' is not a share such as 5% or 0.05"),
         ("h -l p99<1ms --precision 0%", "--precision is from 0.1 to 100 %"),
         ("h -l p99<1ms --repeats 4", "--repeats is an odd number"),
@@ -100,7 +100,7 @@ def test_wrong_options(invoke, options, sentence):
 def test_the_status_of_a_sweep_that_found_nothing(invoke):
     done = invoke("h", "-l", "p99<1ms", run=queue(100))
     assert done.exit_code == 1
-    assert "did not hold at 2,000 messages a second, the lowest rate" in done.stdout.replace("\n", " ")
+    assert "did not hold at 2,000 messages per second, the lowest rate" in done.stdout.replace("\n", " ")
 
 
 def test_a_sweep_that_fails(invoke, tmp_path):
@@ -168,14 +168,14 @@ def test_again_in_place_of_what_was_stored(invoke, stored):
     [
         ({"schema": "echobench.sweep/9"}, "its schema is 'echobench.sweep/9', and this version reads"),
         ({"schema": "echobench.blast/1"}, "its schema is 'echobench.blast/1', and this version reads"),
-        ({"last": "8k"}, "it is not as it was written: last is '8k'"),
-        ({"last": float("nan")}, "it is not as it was written: last is nan"),
-        ({"last": 10**400}, "it is not as it was written"),
-        ({"precision": None}, "it is not as it was written: precision is None"),
-        ({"repeats": 3.5}, "it is not as it was written: repeats is 3.5"),
-        ({"limit": 5}, "it is not as it was written"),
+        ({"last": "8k"}, "it is damaged: last is '8k'"),
+        ({"last": float("nan")}, "it is damaged: last is nan"),
+        ({"last": 10**400}, "it is damaged"),
+        ({"precision": None}, "it is damaged: precision is None"),
+        ({"repeats": 3.5}, "it is damaged: repeats is 3.5"),
+        ({"limit": 5}, "it is damaged"),
         ({"plan": {"host": "h", "rate": 1000.0, "model": "open", "duration": "x"}}, "settings cannot be read"),
-        (None, "it is no JSON"),
+        (None, "it is not JSON"),
     ],
 )
 def test_from_what_is_no_sweep(invoke, stored, change, sentence):
@@ -191,7 +191,7 @@ def test_from_what_is_no_sweep(invoke, stored, change, sentence):
 def test_a_stored_sweep_that_the_options_contradict(invoke, stored):
     done = invoke("--from", stored, "--to-rate", "500")
     assert done.exit_code == 2
-    assert "--to-rate is not below --from-rate" in done.stderr
+    assert "--to-rate is 500, below --from-rate" in done.stderr
 
 
 def test_what_is_not_given_is_as_the_help_says(invoke, tmp_path):

@@ -55,7 +55,7 @@ FAULTS = {
     "udp-once": [
         (truth.duplicate, " answers too many; it was tried 3 times"),
         (truth.every(8, truth.duplicate), "16 datagrams brought 2 answers too many; it was tried 3 times"),
-        (truth.grow, "16 datagrams brought 16 to nothing that was sent"),
+        (truth.grow, "16 datagrams brought 16 that match no datagram"),
         (truth.mute, "16 datagrams brought no answer; it was tried 3 times"),
     ],
     "udp-burst": [
@@ -121,11 +121,11 @@ def test_one_source_gets_all():
 def test_another_port_answers():
     with UDP(elsewhere=True) as there:
         seen = look("udp-source", there.port).seen
-        assert seen.startswith(f"127.0.0.1:{there.port} was asked, and 127.0.0.1:")
+        assert seen.startswith(f"a datagram to 127.0.0.1:{there.port} was answered from 127.0.0.1:")
         assert look("udp-source", there.port).verdict == "FAIL"
         outcome = look("udp-connected", there.port)
         assert outcome.verdict == "FAIL"
-        assert outcome.seen == "3 datagrams in 0.6 s brought no answer from where they went"
+        assert outcome.seen == "3 datagrams in 0.6 s brought no answer from the address that they went to"
         # Where it came from is the business of these clauses only.
         assert look("udp-answer", there.port).verdict == "ok"
 
@@ -135,7 +135,7 @@ def test_another_address_answers():
     with UDP(host="0.0.0.0") as there:
         outcome = look("udp-source-other", there.port)
         assert outcome.verdict == "FAIL"
-        assert outcome.seen == f"127.0.0.2:{there.port} was asked, and 127.0.0.1:{there.port} answered"
+        assert outcome.seen == f"a datagram to 127.0.0.2:{there.port} was answered from 127.0.0.1:{there.port}"
 
 
 @needs_linux
@@ -186,7 +186,7 @@ def test_the_loop_guard_without_privilege(monkeypatch):
     monkeypatch.setattr("socket.socket.bind", bind)
     with UDP() as there:
         outcome = look("udp-loop-guard", there.port)
-    assert (outcome.verdict, outcome.seen) == ("n/a", "to send from a port below 1024 takes privileges")
+    assert (outcome.verdict, outcome.seen) == ("n/a", "sending from a port below 1024 needs privileges")
 
 
 @needs_root

@@ -1,1 +1,1 @@
-"""What a server uses while it is loaded: processor time, memory, system calls."""
+"""Meters: what a server uses under load (CPU time, memory, system calls)."""

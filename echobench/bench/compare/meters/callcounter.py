@@ -1,8 +1,8 @@
-"""Counts the system calls of a tree of processes, on Linux, without a tracer that stops them at each.
+"""Counts the system calls of a tree of processes (Linux), without a tracer.
 
-The kernel passes a tracepoint, ``raw_syscalls:sys_enter``, at the beginning of every system call. With
-perf_event_open(2) it adds one to a counter of ours there. While any such counter is open, the way into the kernel is a
-little longer for every process of the machine, so none is open while something else is measured.
+At the start of every system call the kernel passes a tracepoint, ``raw_syscalls:sys_enter``. There, perf_event_open(2)
+adds one to our counter. While such a counter is open, every system call of the machine takes a little longer, so none
+is open while something else is measured.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PERF_FLAG_FD_CLOEXEC: Final = ctypes.c_ulong(1 << 3)
 
 TRACEFS: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")  # Documentation/trace/ftrace.rst
 TRACEPOINT: Final = "events/raw_syscalls/sys_enter/id"
-ATTEMPTS: Final = 5  # to find all threads while none is born
+ATTEMPTS: Final = 5  # to open a counter for all threads while none starts
 
 
 def missing() -> str | None:
@@ -44,9 +44,9 @@ def missing() -> str | None:
 
 
 class CallCounter:
-    """Counts from its making on, in all threads below a keeper, and in those that these start later.
+    """Counts the system calls of all threads below a keeper, from now on.
 
-    Raises OSError if it cannot; the message says why.
+    Threads that these start later count too. Raises OSError if it cannot count; the message says why.
     """
 
     def __init__(self, keeper: int) -> None:
@@ -60,36 +60,45 @@ class CallCounter:
             except OSError as error:
                 self.close()
                 raise OSError(_sentence(error)) from None
-            # What is born meanwhile counts with its parent if that was opened before, and else not at all. One cannot
-            # tell which, so all begins again.
+            # A thread that starts meanwhile is counted with its parent if the parent's counter was open, else not at
+            # all. Nobody can tell which, so start again.
             if set(proctree.threads(keeper)) <= set(there) and self._files:
                 return
             self.close()
-        raise OSError("its threads come and go faster than they can be found")
+        raise OSError("its threads start and end faster than they can be found")
 
     def _open(self, opened: Callable[[int], int], thread: int) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
             self._files.append(opened(thread))
 
     def total(self) -> int:
-        """Give how many there were: also of those that have ended, whose counts their parents' have (inherit)."""
+        """Give the number of calls so far.
+
+        Threads that have ended are included: their parents' counters have their counts (inherit).
+        """
         return sum(int.from_bytes(os.read(file, 8), "little") for file in self._files)
 
     def close(self) -> None:
-        """Count no longer."""
+        """Stop counting."""
         while self._files:
             os.close(self._files.pop())
 
 
 def attributes(tracepoint: int) -> bytes:
-    """Give the perf_event_attr that counts how often a tracepoint is passed, in a thread and its children."""
+    """Give the perf_event_attr that counts how often a tracepoint is passed.
+
+    In a thread and in its children.
+    """
     return ATTR.pack(PERF_TYPE_TRACEPOINT, ATTR.size, tracepoint, 0, 0, 0, INHERIT, 0, 0, 0)
 
 
 def _opener() -> Callable[[int], int]:
-    """Give what opens a counter for a thread; it raises OSError, and so does this."""
-    # exclude_kernel stays clear: with it only what is passed in user space would count (perf_tp_event_match in
-    # kernel/events/core.c), and sys_enter is passed in the kernel.
+    """Give the function that opens a counter for a thread.
+
+    Both raise OSError.
+    """
+    # exclude_kernel stays clear: with it, only tracepoints in user space would count (perf_tp_event_match in
+    # kernel/events/core.c), and sys_enter is in the kernel.
     attr = ctypes.create_string_buffer(attributes(_tracepoint()), ATTR.size)
     perf_event_open = calls.system_call("perf_event_open")
 
@@ -103,23 +112,23 @@ def _opener() -> Callable[[int], int]:
 
 
 def _tracepoint() -> int:
-    """Read the number that the kernel has given the tracepoint. Raises OSError."""
+    """Read the kernel's number of the tracepoint. Raises OSError."""
     for place in TRACEFS:
         try:
             return int((Path(place) / TRACEPOINT).read_text())
         except PermissionError:
-            raise OSError(f"{place} may not be read, which commonly only root may") from None
+            raise OSError(f"{place} cannot be read: commonly only root may") from None
         except (FileNotFoundError, NotADirectoryError):
             if (Path(place) / "events").exists():
                 raise OSError("this kernel has no tracepoint raw_syscalls:sys_enter") from None
-    raise OSError(f"tracefs is not mounted at {TRACEFS[0]}, so the number of the kernel's tracepoint is not known")
+    raise OSError(f"tracefs is not mounted at {TRACEFS[0]}, so the number of the tracepoint is not known")
 
 
 def _sentence(error: OSError) -> str:
     """Say what an error means here."""
     if error.errno in (errno.EACCES, errno.EPERM):
         # perf_event_open(2): from 2 on, which is the default, measurements of the kernel are forbidden to others.
-        return "the kernel admits it only with CAP_PERFMON, or if /proc/sys/kernel/perf_event_paranoid is 1 or less"
+        return "the kernel allows it only with CAP_PERFMON, or if /proc/sys/kernel/perf_event_paranoid is 1 or less"
     if error.errno in (errno.ENOSYS, errno.ENOENT):
         return "this kernel was built without perf_event_open(2) for tracepoints"
     return str(error.strerror or error)

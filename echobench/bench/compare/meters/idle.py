@@ -1,4 +1,4 @@
-"""What an idle connection costs a server in memory: a quick measure of its own, beside the rounds."""
+"""Measures what an idle connection costs a server in memory."""
 
 from __future__ import annotations
 
@@ -9,29 +9,24 @@ import time
 from typing import Final
 
 from ...load.worker import SPARE, allow_descriptors
-from ..comparison import Memory, Subject
-from ..rounds import Setting
-from ..server.subject import Server, SubjectError
+from ..analysis.comparison import Memory, Subject
+from ..server.lifecycle import Setting, SubjectError
 from . import proctree
 
-SETTLE: Final = 0.2  # seconds for what is freed or touched late
-RESET: Final = struct.pack("ii", 1, 0)  # struct linger of socket(7): closed by a reset, nothing stays in TIME_WAIT
+SETTLE: Final = 0.2  # seconds for memory that is freed or touched late
+RESET: Final = struct.pack("ii", 1, 0)  # struct linger of socket(7): a close resets, so nothing stays in TIME_WAIT
 
 
 def connection_memory(subject: Subject, setting: Setting, connections: int) -> Memory | None:
-    """Open idle connections to a fresh server, and look how it grows; None if that cannot be known."""
+    """Open idle connections to a fresh server, and measure how its memory grows.
+
+    None if that cannot be known.
+    """
     if not proctree.KNOWN or subject.command is None:
         return None
     allow_descriptors(connections + SPARE)
     with contextlib.suppress(SubjectError, OSError):
-        server = Server(
-            subject,
-            "tcp",
-            host=setting.host,
-            cpus=setting.server_cpus,
-            start_timeout=setting.start_timeout,
-        )
-        with server, contextlib.ExitStack() as stack:
+        with setting.server(subject, "tcp") as server, contextlib.ExitStack() as stack:
             assert server.keeper is not None
             time.sleep(SETTLE)
             before = proctree.own_memory(server.keeper)

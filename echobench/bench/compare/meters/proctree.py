@@ -1,4 +1,4 @@
-"""What a tree of processes uses, on Linux: processor time, memory, turns on a processor. Elsewhere it is not known."""
+"""Reads what a tree of processes uses (Linux): CPU time, memory, turns on a CPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from ..comparison import Usage
+from ..analysis.comparison import Usage
 from ..server.keeper import descendants
 
 KNOWN: Final = sys.platform == "linux"
@@ -22,23 +22,26 @@ TICK: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 @attrs.frozen(kw_only=True)
 class Reading:
-    """A tree at one moment. Times are in seconds."""
+    """What a tree had used at one moment. Times are in seconds."""
 
     at: float
     cpu: float
-    """Of all processes that live, with their threads, and of the children that they have waited for."""
+    """CPU time of all living processes and their threads, and of children that they have waited for."""
     threads: dict[int, tuple[float, int]]
-    """Processor time and number of turns of each thread that lives."""
+    """CPU time and number of turns on a CPU of each living thread."""
     machine: float | None
-    """That the server's CPUs were busy for, or that the host took."""
+    """Busy time of the server's CPUs, with the time that the host took."""
     stolen: float | None
-    """That the host took, on average over the server's and the load's CPUs."""
+    """Time that the host took, on average over the server's and the load's CPUs."""
     peak: int
     processes: int
 
 
 def take(keeper: int, cpus: Collection[int], load: Collection[int] = ()) -> Reading:
-    """Read what all below a keeper have used so far; ``cpus`` are the server's, ``load`` the load's, if known."""
+    """Read what all processes below a keeper have used so far.
+
+    ``cpus`` are the server's CPUs, ``load`` the load's, if they are known.
+    """
     pids = descendants(keeper)
     spent = _spent()
     return Reading(
@@ -89,10 +92,10 @@ def used(before: Reading, after: Reading) -> Usage:
 
 
 def own_memory(keeper: int) -> int:
-    """Give the resident bytes that all below a keeper have for themselves, or share with the kernel; not of files.
+    """Give the resident bytes of all processes below a keeper, without mapped files.
 
-    From smaps_rollup, which walks the pages: the counters in status lag behind by up to some hundred KiB (proc(5)).
-    Pages that several processes share count in part for each.
+    From smaps_rollup, which walks the pages: the counters in status lag behind by up to some hundred KiB (proc(5)). A
+    page that several processes share counts in part for each.
     """
     return sum(_pages(pid) for pid in descendants(keeper))
 
@@ -107,10 +110,10 @@ def _pages(pid: int) -> int:
 
 
 def _cpu(pid: int) -> float:
-    """Give the seconds that a process has used, with its threads (those that ended too) and the children it waited for.
+    """Give the CPU seconds of a process and of the children that it waited for.
 
-    The first from the process's own clock, which is exact to the nanosecond where /proc counts in ticks of 10 ms
-    (clock_getcpuclockid(3); the number is made as in linux/posix-timers.h).
+    All its threads count, ended ones too. The process's own clock is exact to the nanosecond, where /proc counts in
+    ticks of 10 ms (clock_getcpuclockid(3); the clock's number is made as in linux/posix-timers.h).
     """
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2].split()
@@ -119,7 +122,10 @@ def _cpu(pid: int) -> float:
 
 
 def _threads(pid: int) -> list[tuple[int, tuple[float, int]]]:
-    """Give each thread's time on a processor and its number of turns (Documentation/scheduler/sched-stats.rst)."""
+    """Give each thread's CPU seconds and its number of turns on a CPU.
+
+    See Documentation/scheduler/sched-stats.rst.
+    """
     found = []
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -130,7 +136,7 @@ def _threads(pid: int) -> list[tuple[int, tuple[float, int]]]:
 
 
 def _spent() -> dict[int, list[int]]:
-    """Give for each CPU the ticks that it has spent so far, by kind, as proc_stat(5) orders them."""
+    """Give the ticks that each CPU has spent, by kind, in the order of proc_stat(5)."""
     lines: list[str] = []
     with contextlib.suppress(OSError):
         lines = Path("/proc/stat").read_text().splitlines()
@@ -139,7 +145,10 @@ def _spent() -> dict[int, list[int]]:
 
 
 def _busy(spent: dict[int, list[int]], cpus: Collection[int]) -> float | None:
-    """Give the seconds that CPUs have spent on programs, interrupts left out, and waited for the host."""
+    """Give the seconds that CPUs spent on programs, or that the host took.
+
+    Interrupts are left out.
+    """
     if not cpus or not spent:
         return None
     each = (spent[cpu] for cpu in cpus if cpu in spent)
@@ -147,7 +156,7 @@ def _busy(spent: dict[int, list[int]], cpus: Collection[int]) -> float | None:
 
 
 def _stolen(spent: dict[int, list[int]], cpus: Collection[int]) -> float | None:
-    """Give the seconds that CPUs have waited for the host, on average."""
+    """Give the seconds that the host took from a CPU, on average."""
     known = [spent[cpu][7] for cpu in cpus if cpu in spent]
     return sum(known) / len(known) / TICK if known else None
 

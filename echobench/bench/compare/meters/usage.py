@@ -1,4 +1,4 @@
-"""Reads something of a server at the beginning and at the end of the measured window, from a thread of its own."""
+"""Measures what a server uses in the measured window, from a thread of its own."""
 
 from __future__ import annotations
 
@@ -9,42 +9,45 @@ from collections.abc import Sequence
 from ...load.progress import Silent
 from ...load.window import SECOND, Window
 from ...run.plan import Plan
-from ..comparison import Usage
-from ..server.subject import Server
+from ..analysis.comparison import Usage
+from ..server.lifecycle import Server
 from . import proctree
 
 
 class Meter(Silent):
-    """What all meters have in common: when they read. The load's run tells them, as its progress."""
+    """What all meters have in common: when they read.
+
+    The load's run tells them, as its progress.
+    """
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
         self._finished = threading.Event()
 
     def ready(self, server: Server) -> None:
-        """Take the server, which echoes, and to which no load is offered yet."""
+        """Take the server: it echoes, and gets no load yet."""
         raise NotImplementedError
 
     def able(self) -> bool:
-        """Whether there is anything to read."""
+        """Tell whether there is anything to read."""
         raise NotImplementedError
 
     def first(self) -> None:
-        """Read at the beginning of the window."""
+        """Read at the start of the window."""
         raise NotImplementedError
 
     def last(self) -> None:
-        """Read at its end."""
+        """Read at the end of the window."""
         raise NotImplementedError
 
     def began(self, plan: Plan, begin: int) -> None:
-        """Begin to wait for the window, as blast says when it is."""
+        """Start to wait for the window, now that its time is known."""
         if self.able():
             self._thread = threading.Thread(target=self._measure, args=(Window(plan, begin),), daemon=True)
             self._thread.start()
 
     def finish(self) -> None:
-        """Wait no longer."""
+        """Stop waiting."""
         self._finished.set()
         if self._thread is not None:
             self._thread.join()
@@ -60,7 +63,7 @@ class Meter(Silent):
 
 
 class UsageMeter(Meter):
-    """Reads what the server uses."""
+    """Reads the server's CPU time, memory and context switches."""
 
     def __init__(self, cpus: Sequence[int], load: Sequence[int] = ()) -> None:
         super().__init__()
@@ -68,18 +71,18 @@ class UsageMeter(Meter):
         self._keeper: int | None = None
         self._before: proctree.Reading | None = None
         self.usage: Usage | None = None
-        """None if it could not be read, or not at both ends."""
+        """None if it could not be read at both ends."""
 
     def ready(self, server: Server) -> None:
-        """Keep below which process it is found."""
+        """Keep the process below which the server is found."""
         self._keeper = server.keeper
 
     def able(self) -> bool:
-        """Whether its processes are known."""
+        """Tell whether the server's processes are known."""
         return self._keeper is not None and proctree.KNOWN
 
     def first(self) -> None:
-        """Read what it has used before."""
+        """Read what the server has used before."""
         assert self._keeper is not None
         self._before = proctree.take(self._keeper, self._cpus, self._load)
 

@@ -1,1 +1,1 @@
-"""Servers under test: started, awaited, pinned and ended."""
+"""Servers under test: named, pinned, started, awaited and ended."""

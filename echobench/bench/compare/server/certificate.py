@@ -1,4 +1,4 @@
-"""A certificate for the servers of a comparison over TLS, made anew and vouched for by nobody."""
+"""Makes a self-signed certificate for servers under test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 
 def write(path: Path, host: str) -> None:
-    """Write a key and a certificate for an address into one PEM file, which only we may read."""
+    """Write a key and a certificate for an address into one private PEM file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "echobench compare")])
     now = datetime.datetime.now(datetime.timezone.utc)

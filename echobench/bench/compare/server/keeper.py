@@ -1,14 +1,14 @@
-"""Keeps one server: starts it, and sees that nothing of it is left, whatever becomes of us. Run as a script.
+"""Keeps one server: starts it, and leaves nothing of it behind. Run as a script.
 
-It is a process of its own between us and the server, so that it outlives us for the moment that this takes: when its
-standard input ends, because we said so or because we are gone, it ends the server. On Linux it is a *subreaper*
-(prctl(2)): what the server forks away becomes the keeper's child and not init's, and is found. Elsewhere it has the
-server's process group only.
+The keeper is a process between us and the server, so that it outlives us for a moment: when its standard input ends,
+because we said so or because we are gone, it ends the server. On Linux it is a *subreaper* (prctl(2)): processes that
+the server forks away become the keeper's children, not init's, and are found. Elsewhere it has the server's process
+group only.
 
 Standard input brings a line of JSON, ``{"command": [...], "cpus": [...], "environment": {...}, "grace": seconds}``, and
-then perhaps ``stop`` or ``kill``. Standard output takes lines of JSON: ``{"started": pid}`` or ``{"failed": why}``,
-``{"ended": status, "others": count}`` when the first process is gone, and at last ``{"over": [troubles]}``. What the
-server writes goes where standard error goes. Only the standard library, as it has to start fast.
+then perhaps ``stop`` or ``kill``. Standard output takes lines of JSON: ``{"started": pid}`` or ``{"failed": why}``;
+``{"ended": status, "others": count}`` when the first process is gone; at last ``{"over": [troubles]}``. The server's
+own output goes to standard error. Only the standard library is used, to start fast.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from typing import Any, Final
 LINUX: Final = sys.platform == "linux"
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 PR_SET_CHILD_SUBREAPER: Final = 36
-AFTER_KILL: Final = 5.0  # seconds after which a process that SIGKILL has not ended is given up
+AFTER_KILL: Final = 5.0  # seconds to wait for a process to end after SIGKILL
 
 
 def tell(**message: Any) -> None:
-    """Tell the parent; it may be gone."""
+    """Tell the parent something; it may be gone."""
     with contextlib.suppress(OSError):
         os.write(1, (json.dumps(message) + "\n").encode())
 
@@ -47,7 +47,7 @@ def parents() -> dict[int, int]:
 
 
 def descendants(root: int) -> list[int]:
-    """Give all processes that a process has started, and that those have started."""
+    """Give all processes below a process."""
     children: dict[int, list[int]] = {}
     for pid, parent in parents().items():
         children.setdefault(parent, []).append(pid)
@@ -60,7 +60,7 @@ def descendants(root: int) -> list[int]:
 
 
 class Keeper:
-    """The server and what it has started."""
+    """The server and all processes that it has started."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         self._grace = float(order["grace"])
@@ -92,7 +92,10 @@ class Keeper:
         tell(started=self._process.pid)
 
     def keep(self) -> None:
-        """Return when the server is to end: by a word, by the parent's end, or by a signal."""
+        """Wait until the server is to end.
+
+        That is: until a word comes, the parent ends, or a signal arrives.
+        """
         while True:
             ready, _, _ = select.select([0, self._woken], [], [])
             if self._woken in ready and set(os.read(self._woken, 4096)) - {signal.SIGCHLD}:
@@ -105,7 +108,7 @@ class Keeper:
                 return
 
     def reap(self) -> bool:
-        """Take note of what has ended; returns whether something is left."""
+        """Note which processes have ended; tell whether any are left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -118,7 +121,7 @@ class Keeper:
                 tell(ended=self._status, others=len(descendants(os.getpid())))
 
     def signal(self, number: int) -> None:
-        """Send a signal to the server's group, and to all that has left it."""
+        """Send a signal to the server's group, and to processes that have left it."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
         for pid in descendants(os.getpid()):
@@ -127,7 +130,7 @@ class Keeper:
                     os.kill(pid, number)
 
     def end(self) -> list[str]:
-        """End everything: asked first, then by force. Returns what was odd about it."""
+        """End everything, first by request, then by force. Returns what was odd."""
         troubles: list[str] = []
         if self.reap() and self._grace:
             self.signal(signal.SIGTERM)
@@ -138,13 +141,13 @@ class Keeper:
                 troubles.append(f"it left {len(descendants(os.getpid()))} processes running, which were killed")
             self.signal(signal.SIGKILL)
             if not self._gone(AFTER_KILL, signal.SIGKILL):
-                troubles.append(f"processes {descendants(os.getpid())} do not end, even by SIGKILL")
+                troubles.append(f"processes {descendants(os.getpid())} do not end, not even by SIGKILL")
         elif not LINUX:
             self.signal(signal.SIGKILL)
         return troubles
 
     def _gone(self, seconds: float, again: int | None = None) -> bool:
-        """Wait until nothing is left."""
+        """Wait until nothing is left; tell whether that is so."""
         deadline = time.monotonic() + seconds
         while self.reap():
             if time.monotonic() >= deadline:
@@ -160,14 +163,14 @@ class Keeper:
         return True
 
     def _hurried(self) -> bool:
-        """Whether the parent has lost patience meanwhile; its end is no hurry."""
+        """Tell whether the parent has sent ``kill`` meanwhile; its end is no hurry."""
         if not self._grace or not select.select([0], [], [], 0)[0]:
             return False
         return b"kill" in os.read(0, 4096)
 
 
 def main() -> None:
-    """Run the process."""
+    """Run the keeper."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, lambda *_: None)
     line = b""

@@ -1,4 +1,7 @@
-"""Which CPUs the server gets, and which the load: never the same, nor two threads of one core."""
+"""Decides which CPUs the server gets, and which the load.
+
+They never share a CPU or two threads of one core, if there are enough.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,19 @@ from typing import Final
 
 from ...command import cpus as numbers
 
-MOST: Final = 3  # processes of load, if nothing else is said: one is as fast as most servers
+MOST: Final = 3  # processes of load by default: one is as fast as most servers
 
 
 def allowed() -> tuple[int, ...]:
-    """Give the CPUs that this process may use; none where a process cannot be kept on one."""
+    """Give the CPUs that this process may use; none where pinning is impossible."""
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
 def cores(cpus: tuple[int, ...], root: Path = Path("/sys/devices/system/cpu")) -> list[tuple[int, ...]]:
-    """Divide CPUs by the core whose threads they are (Documentation/ABI/stable/sysfs-devices-system-cpu)."""
+    """Group CPUs by core.
+
+    See Documentation/ABI/stable/sysfs-devices-system-cpu.
+    """
     found: dict[tuple[int, ...], list[int]] = {}
     for cpu in cpus:
         try:
@@ -31,14 +37,15 @@ def cores(cpus: tuple[int, ...], root: Path = Path("/sys/devices/system/cpu")) -
 def place(
     server: tuple[int, ...], load: tuple[int, ...], there: list[tuple[int, ...]]
 ) -> tuple[tuple[int, ...], tuple[int, ...], list[str]]:
-    """Give the server's CPUs, the load's, and what is to be said about them; what is given is taken as it is.
+    """Give the server's CPUs, the load's, and notes about them.
 
-    By default the server has the first core, or rather one thread of it, and the load a thread of each of the next.
+    CPUs that are given are taken as they are. By default the server gets one thread of the first core, and the load one
+    thread of each of the next cores.
     """
     notes: list[str] = []
     if not there:
         if not (server or load):
-            notes.append("This system cannot keep a process on a CPU: server and load may share one.")
+            notes.append("This system cannot pin a process to a CPU: server and load may share one.")
         return server, load, notes
     siblings = {cpu: core for core in there for cpu in core}
 
@@ -52,7 +59,7 @@ def place(
         others = [cpu for cpu in siblings if cpu not in chosen]
         offered = tuple(others[:1]) or chosen[:1]
     if set(chosen) & set(offered):
-        notes.append("Server and load share a CPU: what one uses, the other lacks, and no rate here is a server's own.")
+        notes.append("Server and load share a CPU and slow each other down: no rate here is the server's alone.")
     elif {siblings.get(cpu) for cpu in chosen} & {siblings.get(cpu) for cpu in offered}:
-        notes.append("Server and load are on two threads of one core, and slow each other down.")
+        notes.append("Server and load run on two threads of one core and slow each other down.")
     return chosen, offered, notes

@@ -1,4 +1,4 @@
-"""Whether a server echoes yet, and which ports are free."""
+"""Finds out whether a server echoes yet, and which ports are free."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ import socket
 import ssl
 from typing import Final
 
-PATIENCE: Final = 0.5  # seconds for one try
+PATIENCE: Final = 0.5  # seconds per attempt
 
 
 class WrongEchoError(Exception):
-    """Something else came back; the message is a sentence."""
+    """Other bytes came back; the message is a sentence."""
 
 
 def probe(proto: str, host: str, port: int) -> bool:
-    """Ask for one echo over tcp, udp or tls; False if there is none yet. Raises WrongEchoError."""
+    """Ask for one echo over tcp, udp or tls; False if there is none yet.
+
+    Raises WrongEchoError.
+    """
     sent = b"ready? " + os.urandom(9).hex().encode()
     try:
         got = _ask_udp(host, port, sent) if proto == "udp" else _ask(host, port, sent, proto == "tls")
-    except (OSError, ValueError):  # ssl.SSLError is an OSError, of an address that cannot be a ValueError
+    except (OSError, ValueError):  # ssl.SSLError is an OSError; an impossible address raises ValueError
         return False
     if got and got != sent:
-        raise WrongEchoError(f"it does not echo: {len(sent)} bytes were sent, and {len(got)} others came back")
+        raise WrongEchoError(f"it does not echo: {len(sent)} bytes were sent, and {len(got)} other bytes came back")
     return bool(got)
 
 
@@ -44,7 +47,7 @@ def _ask(host: str, port: int, sent: bytes, tls: bool) -> bytes:
         with contextlib.suppress(TimeoutError):
             while len(got) < len(sent) and (data := sock.recv(4096)):
                 got += data
-        # Half an answer may be a slow one; that is known when it is whole, or wrong as far as it goes.
+        # Half an answer may be a slow one: wait until it is whole, unless it is wrong already.
         return b"" if sent.startswith(got) and got != sent else got
 
 
@@ -58,7 +61,7 @@ def _ask_udp(host: str, port: int, sent: bytes) -> bytes:
 
 
 def free_port(host: str) -> int:
-    """Find a number that nobody has, over TCP and UDP."""
+    """Find a port that is free over TCP and UDP. Raises OSError."""
     for _ in range(50):
         with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
             probe.bind((host, 0))
@@ -69,7 +72,10 @@ def free_port(host: str) -> int:
 
 
 def is_free(host: str, port: int, proto: str) -> bool:
-    """Whether a server could be bound there; connections that linger after a server's end do not hold a port."""
+    """Tell whether a server could bind a port.
+
+    Connections that linger after a server's end do not hold its port.
+    """
     udp = proto == "udp"
     with socket.socket(_family(host), socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as sock:
         if not udp:

@@ -1,1 +1,1 @@
-"""Results as pictures for slides. matplotlib draws them; what is in them is chosen as it is for the pages (../html)."""
+"""Pictures for slides, drawn by matplotlib from the same charts as the pages."""

@@ -1,4 +1,4 @@
-"""What the pages draw as SVG, on matplotlib's axes: line charts, and bars with intervals."""
+"""Draws line charts and bars on matplotlib's axes, as the pages do in SVG."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..scales import Scale
 from .sheet import BAD, BAND, COLOURS, INK, MUTED, NORMAL, SMALL
 from .text import fitted, width, written
 
-NAME: Final = 2.7  # inches at most that a name takes
-GAP: Final = 0.14  # inches between what is written at ticks
-FEW: Final = 6  # bars that have room on a panel without being thick
+NAME: Final = 2.7  # inches: the greatest width of a name
+GAP: Final = 0.14  # inches between the labels of ticks
+FEW: Final = 6  # with fewer bars, a panel stays partly empty, lest they be thick
 MARKERS: Final = {"dot": "o", "cross": "X", "triangle": "^"}
 SOLID: Final = "solid"
 SHORT, DOTS, MIXED, LONG = (0, (3.2, 2)), (0, (1, 1.4)), (0, (4.5, 1.5, 1, 1.5)), (0, (6.5, 2))
@@ -28,7 +28,7 @@ DASHES: Final[tuple[Any, ...]] = (
 
 
 def look(style: str) -> dict[str, Any]:
-    """Give colour and dashes of a style."""
+    """Give the colour and dashes of a style."""
     number = int(style[1:])
     if not number:
         return {"color": MUTED, "linestyle": SHORT}
@@ -36,7 +36,7 @@ def look(style: str) -> dict[str, Any]:
 
 
 def draw_chart(axes: Axes, chart: Chart, room: float, *, legend: bool = False) -> None:
-    """Draw a chart. ``room`` is about how many inches the axis of x is long."""
+    """Draw a chart. ``room`` is the length of the x axis in inches, about."""
     _scaled(axes, chart, room)
     if chart.band is not None:
         axes.axvspan(*chart.band, color=BAND, linewidth=0, zorder=1)
@@ -71,7 +71,7 @@ def _scaled(axes: Axes, chart: Chart, room: float) -> None:
 
 
 def _labels(scale: Scale, room: float) -> list[str]:
-    """Name the ticks; one for which there is no room beside the next one stays without a name."""
+    """Name the ticks; a name without room beside the next one is left out."""
     names, free = [], 2 * room
     for tick in reversed(scale.ticks):
         name = scale.label(tick)
@@ -100,7 +100,7 @@ def _series(axes: Axes, series: Series) -> Line2D:
 
 
 def draw_bars(axes: Axes, title: str, bars: Sequence[Bar], scale: Scale) -> None:
-    """Draw bars, the first on top, with their intervals as lines on them and as numbers beside them."""
+    """Draw bars, the first on top, with their intervals as lines and numbers."""
     axes.set_title(fitted(title, NORMAL, 5.4, bold=True), loc="left", size=NORMAL, weight="bold")
     rows = range(len(bars))
     for row, bar in zip(rows, bars, strict=True):
@@ -110,7 +110,7 @@ def draw_bars(axes: Axes, title: str, bars: Sequence[Bar], scale: Scale) -> None
         axes.barh(row, bar.value, height=0.62, color=MUTED if bar.plain else COLOURS[0])
         if bar.high > bar.low:
             ends = [[bar.value - bar.low], [bar.high - bar.value]]
-            for colour, line, cap in (("white", 5.0, 5.0), (INK, 1.6, 4.0)):  # a halo, to be seen on the bar
+            for colour, line, cap in (("white", 5.0, 5.0), (INK, 1.6, 4.0)):  # the halo makes it visible on the bar
                 axes.errorbar(bar.value, row, xerr=ends, color=colour, elinewidth=line, capsize=cap, capthick=line)
             axes.text(1.01, row, f"{100 * bar.low:.1f} to {100 * bar.high:.1f}", size=SMALL, color=MUTED, va="center",
                       transform=axes.get_yaxis_transform())  # fmt: skip
@@ -124,7 +124,7 @@ def draw_bars(axes: Axes, title: str, bars: Sequence[Bar], scale: Scale) -> None
     axes.set_ylim(len(bars) - 0.5 + spare, -0.6 - spare)
     axes.set_xticks(scale.ticks, [f"{100 * tick:g} %" for tick in scale.ticks])
     longest = max((width(bar.said, NORMAL, bold=True) for bar in bars), default=0.0)
-    axes.set_xlim(0.0, scale.ticks[-1] * (1 + longest / 3.5))  # room for what is said beside the longest bar
+    axes.set_xlim(0.0, scale.ticks[-1] * (1 + longest / 3.5))  # room for the label of the longest bar
     axes.tick_params(axis="x", labelsize=SMALL)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")

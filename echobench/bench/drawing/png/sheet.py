@@ -1,4 +1,4 @@
-"""A picture's frame: its size, its colours, the title above and the machine below, and the file's bytes."""
+"""The frame of a picture: size, colours, title, machine, and the PNG file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import echobench
 
 from .text import DPI, FONT, fitted, wrapped
 
-WIDTH, HEIGHT = 16.0, 9.0  # inches, as slides are; a picture with much in it is higher
+WIDTH, HEIGHT = 16.0, 9.0  # inches, the shape of slides; a picture with much in it is higher
 MARGIN: Final = 0.3
 HEAD, FOOT = 1.2, 0.5
 LARGE, MIDDLE, NORMAL, SMALL = 24.0, 13.0, 12.0, 10.0  # points
 
-# Those of the pages on white (style.css).
+# The colours of the pages on white (style.css).
 INK, MUTED, RULE, BAD, BAND = "#1b1f27", "#565d6b", "#d5d9e0", "#b3261e", "#1a7a4a2e"
 COLOURS: Final = ("#1f5fbf", "#a8480b", "#1a7a4a", "#7b3fb5", "#8a6a00", "#a3245f")
 
@@ -46,7 +46,7 @@ SETTINGS: Final[dict[str, Any]] = {
 
 @attrs.frozen(kw_only=True)
 class Sheet:
-    """A figure, and the parts of it that are to be filled."""
+    """A figure, and the parts of it to fill."""
 
     figure: Figure
     body: SubFigure
@@ -55,13 +55,16 @@ class Sheet:
 
 @contextlib.contextmanager
 def settings() -> Iterator[None]:
-    """Make matplotlib's settings ours, whatever the user's are, and set them back."""
+    """Use our settings of matplotlib, and restore the user's afterwards."""
     with matplotlib.style.context(["default", SETTINGS]):
         yield
 
 
 def sheet(title: str, lead: str, note: str, *, body: float = 0.0, legend: float = 0.0) -> Sheet:
-    """Make one. ``body`` is how high it is at least, and ``legend`` how much room one has below it, in inches."""
+    """Make a sheet.
+
+    ``body`` is the least height of its body, ``legend`` the room for a legend below it, both in inches.
+    """
     foot = FOOT + legend
     body = max(body, HEIGHT - HEAD - foot)
     figure = Figure(figsize=(WIDTH, HEAD + body + foot), dpi=DPI, facecolor="white")
@@ -76,7 +79,7 @@ def sheet(title: str, lead: str, note: str, *, body: float = 0.0, legend: float 
 
 
 def png(figure: Figure) -> bytes:
-    """Give the file."""
+    """Give the figure as a PNG file."""
     file = io.BytesIO()
     with settings():
         figure.savefig(file, format="png", dpi=DPI, metadata={"Software": f"echobench {echobench.__version__}"})
@@ -84,7 +87,7 @@ def png(figure: Figure) -> bytes:
 
 
 def machine(environment: dict[str, Any], started: str) -> str:
-    """Say in a line on what it was run, as far as that is known, and when."""
+    """Say in a line on which machine a run was made, as far as known, and when."""
     cpus = environment.get("cpus")
     parts = [
         environment.get("cpu") or environment.get("machine"),

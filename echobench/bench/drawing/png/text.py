@@ -1,4 +1,4 @@
-"""Text in a picture: shortened to the room that there is, and without characters that the font does not have."""
+"""Text in a picture, cut to fit and without characters that cannot be drawn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ft2font import FT2Font
 
-FONT: Final = "DejaVu Sans"  # which matplotlib brings, so that pictures are the same everywhere
+FONT: Final = "DejaVu Sans"  # comes with matplotlib, so pictures are the same everywhere
 LOST: Final = "\ufffd"
 DPI: Final = 120
 
@@ -24,13 +24,16 @@ def _known() -> frozenset[int]:
 
 
 def written(text: str) -> str:
-    """Replace what cannot be drawn: names are given by users, and may be of any characters."""
+    """Replace characters that cannot be drawn.
+
+    Users choose the names, so any character may come.
+    """
     known = _known()
     return "".join(each if each.isprintable() and ord(each) in known else LOST for each in text)
 
 
 def width(text: str, size: float, *, bold: bool = False) -> float:
-    """Say how many inches wide a text is, of which all can be drawn."""
+    """Give the width of a drawable text in inches."""
     font = _font(bold)
     font.set_size(size, DPI)
     font.set_text(text)
@@ -38,7 +41,10 @@ def width(text: str, size: float, *, bold: bool = False) -> float:
 
 
 def wrapped(text: str, size: float, room: float) -> str:
-    """Give a text in one line or two, each of them at most ``room`` inches wide; what is longer is cut."""
+    """Wrap a text into at most two lines, each at most ``room`` inches wide.
+
+    A line that is longer is cut.
+    """
     first, rest = written(text), ""
     while width(first, size) > room and " " in first:
         first, _, word = first.rpartition(" ")
@@ -48,11 +54,14 @@ def wrapped(text: str, size: float, room: float) -> str:
 
 
 def fitted(text: str, size: float, room: float, *, bold: bool = False) -> str:
-    """Give a text that can be drawn and is at most ``room`` inches wide; one that is longer ends with an ellipsis."""
+    """Make a text drawable and at most ``room`` inches wide.
+
+    A longer text ends with an ellipsis.
+    """
     clean = written(text)
     if width(clean, size, bold=bold) <= room:
         return clean
-    short, long = 0, len(clean)  # so many letters fit, and so many do not
+    short, long = 0, len(clean)  # lengths that fit, and that do not
     while long - short > 1:
         middle = (short + long) // 2
         if width(clean[:middle] + "…", size, bold=bold) <= room:

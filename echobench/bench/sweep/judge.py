@@ -1,4 +1,4 @@
-"""What became of a sweep's step: whether it held, and if not, whether that was the server's doing."""
+"""Judges a step of a sweep: whether it held, and if not, whose fault it was."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from .limits import Limit
 from .search import Outcome
 
 OURS = ("process failed", "miscounted")
-"""Failures that are the generator's, and say nothing of the server."""
+"""Failures of the generator, which say nothing about the server."""
 
-SMALL = 0.5  # of a limit on times, up to which the generator's own lateness excuses nothing
+SMALL = 0.5  # part of a limit on times: lateness of the generator up to this is no excuse
 
 
 def judge(result: Result, limits: tuple[Limit, ...]) -> tuple[Outcome, str]:
-    """Give what became of a step and why, in a sentence.
+    """Give the outcome of a step, and the reason in a sentence.
 
-    A step holds if all limits are kept, from when messages were due, and the rate was. If not, it counts against the
-    server, except where the generator was the limit: it did not keep the rate, or no limit was broken by what the
-    server did (:func:`by_the_server`).
+    A step holds if all limits are kept, from when messages were due, and the rate was kept too. If not, it counts
+    against the server, unless the generator was the limit: it did not keep the rate, or the server broke no limit
+    (:func:`by_the_server`).
     """
     names = {verdict.name for verdict in result.verdicts}
     failures = [verdict for verdict in result.verdicts if verdict.level == "failure"]
@@ -38,11 +38,12 @@ def judge(result: Result, limits: tuple[Limit, ...]) -> tuple[Outcome, str]:
 
 
 def by_the_server(result: Result, limit: Limit) -> bool:
-    """Whether a limit that was broken was broken by what the server did, at a rate that was kept.
+    """Tell whether the server broke a limit, at a rate that was kept.
 
-    Loss is the server's without what was lost on our side. Times are, if they are too long from the sending too, and
-    the generator itself was so punctual, and had so much time left, that it cannot be the reason. Over TCP a message
-    may leave late because the server did not read, which the times from the sending hide: there these do not count.
+    The server's loss is the loss without our own. Times are the server's fault if they are too long from the sending
+    too, and if the generator was so punctual, and had so much time left, that it cannot be the reason. Over TCP a
+    message may leave late because the server did not read, which the times from the sending hide: so over TCP these do
+    not count.
     """
     tally = result.tally
     if limit.kind == "loss":

@@ -1,4 +1,4 @@
-"""The lines that several pages draw: percentile curves of histograms."""
+"""Percentile curves of histograms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ STYLES: Final = tuple(f"s{n}" for n in range(1, 13))  # the same six colours twi
 
 
 def percentiles(histogram: Histogram) -> list[tuple[float, float]]:
-    """Give (1/(1-p), nanoseconds) as far as the number of values supports, at least the median."""
+    """Give points (1/(1-p), nanoseconds) as far as the number of values supports.
+
+    Empty if it does not support the median.
+    """
     total = histogram.total
     if total < 2 * BEYOND:
         return []
@@ -30,7 +33,10 @@ def percentiles(histogram: Histogram) -> list[tuple[float, float]]:
 
 
 def percentile_chart(named: Sequence[tuple[str, Histogram]], *, log: bool | None = None) -> Chart | None:
-    """Give the percentile curves of several histograms; None if no one has enough values."""
+    """Give the percentile curves of several histograms.
+
+    None if no histogram has enough values.
+    """
     curves = [(name, histogram, percentiles(histogram)) for name, histogram in named]
     series = tuple(
         Series(name=name, points=tuple(points), style=STYLES[n % len(STYLES)])
@@ -41,7 +47,7 @@ def percentile_chart(named: Sequence[tuple[str, Histogram]], *, log: bool | None
         return None
     return Chart(
         title="Round-trip time by percentile",
-        description="The further to the right, the rarer the message: each step of the axis is ten times as rare. "
+        description="Messages get rarer to the right: with each step of the axis by a factor of ten. "
         + "; ".join(f"{name}: {_said(histogram)}" for name, histogram, points in curves if points),
         x=percentile_scale(max(points[-1][0] for _, _, points in curves if points)),
         y=scale([value for each in series for _, value in each.points], duration, log=log),
@@ -52,7 +58,10 @@ def percentile_chart(named: Sequence[tuple[str, Histogram]], *, log: bool | None
 
 
 def percentile_figure(named: Sequence[tuple[str, Histogram]], note: str) -> Html | None:
-    """Draw the percentile curves of several histograms; None if no one has enough values."""
+    """Draw the percentile curves of several histograms.
+
+    None if no histogram has enough values.
+    """
     chart = percentile_chart(named)
     if chart is None:
         return None

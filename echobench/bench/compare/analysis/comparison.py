@@ -1,6 +1,7 @@
-"""What a comparison gives: one value, stored as JSON (``comparison.schema.json`` beside this file says what is in it).
+"""A comparison as a value, stored as JSON: what was measured, run by run.
 
-It keeps what was measured, run by run; what can be computed from that is computed from it, by :mod:`.judge`.
+``comparison.schema.json`` beside this file describes the stored form. What follows from the runs is computed by
+:mod:`.judge`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from typing import Any, Final
 
 import attrs
 
-from ..run.plan import Plan
-from ..run.result import Result
-from ..run.stored import decoding, load, several
+from ...run.plan import Plan
+from ...run.result import Result
+from ...run.stored import decoding, load, several
 
 SCHEMA: Final = "echobench.compare/1"
 IDEAL: Final = "ideal"
@@ -19,18 +20,21 @@ IDEAL: Final = "ideal"
 
 @attrs.frozen(kw_only=True)
 class Subject:
-    """A server under test: a command that starts it, or the address of one that runs already."""
+    """A server under test: a command that starts it, or its address if it runs."""
 
     name: str
     command: str | None = None
-    """With ``{port}``, and perhaps ``{host}``, ``{proto}`` and ``{certificate}``."""
+    """It contains ``{port}``, and may contain ``{host}``, ``{proto}`` and ``{certificate}``."""
     address: str | None = None
-    """``host:port`` of one that somebody else started; its processor time is not known."""
+    """``host:port`` of a server that was started elsewhere; its CPU time is not known."""
 
 
 @attrs.frozen(kw_only=True)
 class Load:
-    """What is offered to each subject. The plan's host and port are replaced by the subject's."""
+    """A load that each subject gets.
+
+    The subject's host and port replace the plan's.
+    """
 
     name: str
     plan: Plan
@@ -38,24 +42,27 @@ class Load:
 
 @attrs.frozen(kw_only=True)
 class Usage:
-    """What a server used within the measured window, all its processes and threads together."""
+    """What a server used in the measured window.
+
+    All its processes and threads together.
+    """
 
     window: float
     """Seconds between the two readings."""
     cpu: float
-    """Seconds of processor time, user and system."""
+    """Seconds of CPU time, user and system."""
     busiest: float
-    """Seconds of its busiest thread."""
+    """Seconds of CPU time of its busiest thread."""
     others: float | None
-    """Seconds that others used of the server's CPUs meanwhile, or that the host took (steal)."""
+    """Seconds of the server's CPUs that other programs used meanwhile, or that the host took (steal)."""
     switches: int | None
-    """How often it was taken off, or left, a processor."""
+    """How often its threads left a CPU, by themselves or not."""
     peak: int | None
-    """The most that it has ever had resident, in bytes: the sum of its processes' peaks."""
+    """Its peak resident memory in bytes: the sum of its processes' peaks."""
     processes: int
-    """How many there were at the end of the window."""
+    """How many processes there were at the end of the window."""
     steal: float | None = None
-    """The part of the time of the server's and the load's CPUs that the host took meanwhile: 0 to 1."""
+    """The part of the time of the server's and the load's CPUs that the host took: 0 to 1."""
 
 
 @attrs.frozen(kw_only=True)
@@ -67,22 +74,25 @@ class Run:
     round: int
     """From 1 on."""
     place: int
-    """From 1 on: when it had its turn in the round."""
+    """From 1 on: its turn in the round."""
     result: Result | None = None
-    """What blast measured; None if it could not."""
+    """What blast measured; None if it failed."""
     usage: Usage | None = None
-    """None where it is not known: a server that we did not start, or another system than Linux."""
+    """None if it is not known: the server was started elsewhere, or this is not Linux."""
     failure: str | None = None
-    """Why there is no result, or why it does not count."""
+    """Why there is no result, or why the result does not count."""
     troubles: tuple[str, ...] = ()
-    """What else was odd: a server that ignores SIGTERM, that forked away, that holds its port after its end."""
+    """Other oddities: the server ignored SIGTERM, went into the background, or kept its port after its end."""
     output: tuple[str, ...] = ()
     """The last lines that the server wrote, if something was wrong."""
 
 
 @attrs.frozen(kw_only=True)
 class Memory:
-    """What idle connections cost a subject: resident bytes before and after opening them, measured apart."""
+    """What idle connections cost a subject in memory, measured apart from the rounds.
+
+    ``before`` and ``after`` are resident bytes, before and after the connections were opened.
+    """
 
     subject: str
     connections: int
@@ -91,18 +101,21 @@ class Memory:
 
     @property
     def each(self) -> float:
-        """Bytes for one connection."""
+        """Bytes per connection."""
         return (self.after - self.before) / self.connections
 
 
 @attrs.frozen(kw_only=True)
 class Calls:
-    """How many system calls a subject made under a load, counted in a short run of its own."""
+    """How many system calls a subject made under a load.
+
+    They are counted in a short run apart from the rounds.
+    """
 
     subject: str
     load: str
     calls: int | None = None
-    """Of all its processes and threads; None if they were not counted."""
+    """By all its processes and threads; None if they were not counted."""
     echoes: int | None = None
     """Messages that it answered meanwhile."""
     failure: str | None = None
@@ -110,13 +123,13 @@ class Calls:
 
     @property
     def each(self) -> float | None:
-        """System calls for one echo; None if they were not counted."""
+        """System calls per echo; None if they were not counted."""
         return None if self.calls is None or not self.echoes else self.calls / self.echoes
 
 
 @attrs.frozen(kw_only=True)
 class Conformance:
-    """What ``echobench verify``'s essential checks said of a subject."""
+    """The result of the essential checks of ``echobench verify`` for a subject."""
 
     subject: str
     transport: str
@@ -126,27 +139,27 @@ class Conformance:
 
 @attrs.frozen(kw_only=True)
 class Comparison:
-    """What a comparison gives."""
+    """What a comparison has measured."""
 
     started: str
     """When, in UTC (ISO 8601)."""
     environment: dict[str, Any]
     seed: int
     rounds: int
-    """That were asked for."""
+    """How many rounds were asked for."""
     server_cpus: tuple[int, ...]
-    """Where the servers were kept; empty: anywhere."""
+    """The CPUs that the servers were pinned to; empty if they were not."""
     load_cpus: tuple[int, ...]
     subjects: tuple[Subject, ...]
     """The first is the ideal, our own server."""
     loads: tuple[Load, ...]
     runs: tuple[Run, ...]
-    """In the order in which they were made."""
+    """In the order in which they ran."""
     memory: tuple[Memory, ...] = ()
     calls: tuple[Calls, ...] = ()
     conformance: tuple[Conformance, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a reader has to know: that server and load shared a CPU."""
+    """What a reader must know, such as that server and load shared a CPU."""
     cut_short: bool = False
 
     def of(self, subject: str, load: str) -> tuple[Run, ...]:
@@ -155,7 +168,10 @@ class Comparison:
         return tuple(sorted(found, key=lambda run: run.round))
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what :meth:`from_dict` takes; :func:`.judge.as_stored` adds what follows from it."""
+        """Give what :meth:`from_dict` takes.
+
+        :func:`.judge.as_stored` adds what follows from it.
+        """
         return {
             "schema": SCHEMA,
             "started": self.started,
@@ -176,7 +192,7 @@ class Comparison:
 
     @classmethod
     def from_dict(cls, stored: Any) -> Comparison:
-        """Read a stored one. Raises ResultError."""
+        """Read a stored comparison. Raises ResultError."""
         with decoding(stored, SCHEMA):
             return cls(
                 **{name: stored[name] for name in ("started", "environment", "seed", "rounds", "cut_short")},
@@ -216,7 +232,10 @@ def _run(stored: dict[str, Any]) -> Run:
 
 
 def read(path: str) -> Comparison | Result:
-    """Read a file of a comparison, or of a result of blast. Raises ResultError with a sentence that names it."""
+    """Read a file that holds a comparison, or a result of blast.
+
+    Raises ResultError with a sentence that names the file.
+    """
     return load(path, _either)
 
 

@@ -1,6 +1,6 @@
-"""How sure a figure is: the statistics of a comparison, over its rounds and never over packets.
+"""Confidence in a figure: statistics over the rounds of a comparison.
 
-Rounds are what is independent; the messages of a run share its fate. Three rounds are the least that says anything.
+Rounds are independent; the messages of one run are not. At least three rounds are needed for an interval or a test.
 """
 
 from __future__ import annotations
@@ -18,25 +18,28 @@ Numbers = npt.NDArray[np.float64]
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 5_000
 ENOUGH: Final = 3
-"""Rounds below which there is no interval, and no test."""
+"""With fewer rounds there is no interval, and no test."""
 
 
 def median(values: Sequence[float]) -> float | None:
-    """Give the median; None of nothing."""
+    """Give the median; None if there are no values."""
     return float(np.median(values)) if len(values) else None
 
 
 def spread(values: Sequence[float]) -> float | None:
-    """Give the standard deviation as a part of the mean; None of less than two values, or of a mean of 0."""
+    """Give the standard deviation as a part of the mean.
+
+    None for fewer than two values, or a mean of 0.
+    """
     if len(values) < 2 or not (mean := float(np.mean(values))):
         return None
     return float(np.std(values, ddof=1)) / mean
 
 
 def interval(values: Sequence[float], seed: int) -> tuple[float, float] | None:
-    """Give the bootstrap interval of the median: where 95 % of the medians of values drawn again lie.
+    """Give the bootstrap interval of the median: 95 % of resampled medians lie in it.
 
-    None of fewer than three. Drawn from five values it is mostly the least to the greatest.
+    None for fewer than three values. For five values it mostly reaches from the least to the greatest.
     """
     if len(values) < ENOUGH:
         return None
@@ -46,13 +49,14 @@ def interval(values: Sequence[float], seed: int) -> tuple[float, float] | None:
 
 
 def below(values: Sequence[float], others: Sequence[float]) -> float:
-    """Give the chance of means so far apart, if ``values`` were not below ``others``: Welch's test, on one side.
+    """Give the p-value of ``values`` being below ``others`` (Welch, one-sided).
 
-    Welch's does not take it for granted that both vary as much. Raises ValueError of fewer than three of either.
+    It is the probability of means so far apart if ``values`` were not below. Welch's test does not assume equal
+    variances. Raises ValueError if there are fewer than three values of either.
     """
     a, b = np.asarray(values, np.float64), np.asarray(others, np.float64)
     if min(len(a), len(b)) < ENOUGH:
-        raise ValueError(f"a test takes {ENOUGH} values of each at least")
+        raise ValueError(f"a test needs at least {ENOUGH} values of each")
     parts = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
     error = float(sum(parts))
     difference = float(a.mean() - b.mean())
@@ -65,8 +69,8 @@ def below(values: Sequence[float], others: Sequence[float]) -> float:
 def student(t: float, freedom: float) -> float:
     """Give the part of Student's distribution that lies below ``t``.
 
-    With t = sqrt(freedom) * tan(angle) its density is a power of a cosine, which sums up well: no more than this needs
-    SciPy here.
+    With t = sqrt(freedom) * tan(angle) its density is a power of a cosine, which is easy to integrate. SciPy would be
+    needed for nothing else.
     """
     nodes, weights = _nodes()
 
@@ -80,6 +84,9 @@ def student(t: float, freedom: float) -> float:
 
 @functools.cache
 def _nodes() -> tuple[Numbers, Numbers]:
-    """Give where to look and what it weighs, to sum up a curve (Gauss and Legendre); they take a while to find."""
+    """Give points and weights for numerical integration (Gauss and Legendre).
+
+    They take a while to compute.
+    """
     nodes, weights = np.polynomial.legendre.leggauss(128)
     return nodes, weights

@@ -1,8 +1,9 @@
-"""Which runs figures are taken from: those that worked, and of them those in which the host left the machine alone.
+"""Selects the runs that figures are taken from.
 
-A virtual machine does not always have the processors that it seems to have. While the host runs others on them, they
-stand still, and a figure of such a moment says how much was left, not how fast a server is. Linux counts that time
-(*steal*, proc_stat(5)), so such runs are known; nobody chooses them by what came out.
+These are the runs that worked, and of them those in which the host left the machine alone. A virtual machine does not
+always have the CPUs that it seems to have: while the host runs other machines on them, they stand still. A figure from
+such a moment says how much CPU was left, not how fast a server is. Linux counts that time (*steal*, proc_stat(5)), so
+such runs are known by their cause, and not chosen by their result.
 """
 
 from __future__ import annotations
@@ -10,47 +11,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from . import chance
+from . import confidence
 from .comparison import IDEAL, Comparison, Run
 
-TAKEN: Final = 0.02  # of the processors' time; work per second of it varies by more than that from round to round
+TAKEN: Final = 0.02  # part of the CPU time; work per CPU second varies by more than that from round to round
 
 
 def counts(run: Run) -> bool:
-    """Whether a run is one that its figures can be taken from."""
+    """Tell whether figures can be taken from a run."""
     return run.result is not None and run.failure is None and bool(run.result.tally.answered)
 
 
 def disturbed(run: Run) -> bool:
-    """Whether the host took a part of the processors meanwhile that shows in the figures."""
+    """Tell whether the host took so much CPU time that it shows in the figures."""
     return run.usage is not None and (run.usage.steal or 0.0) > TAKEN
 
 
 def calm(runs: Sequence[Run], ideals: Sequence[Run]) -> set[int]:
-    """Give the rounds of runs that count in which neither they nor the ideal were disturbed."""
+    """Give the rounds in which neither a run nor the ideal was disturbed.
+
+    Only rounds in which the run counts.
+    """
     return {run.round for run in runs if counts(run)} - {run.round for run in (*runs, *ideals) if disturbed(run)}
 
 
 def fair(comparison: Comparison, subject: str, load: str) -> tuple[list[Run], list[Run]]:
-    """Give a subject's runs that count, and the ideal's.
+    """Give the runs of a subject that count, and the ideal's.
 
-    If there are calm rounds enough for an interval, only those; else all, and the spread will tell.
+    If enough calm rounds are left for an interval, only those; else all, and the spread will tell.
     """
     both = [[run for run in comparison.of(name, load) if counts(run)] for name in (subject, IDEAL)]
     rounds = calm(*both)
-    if len(rounds) >= chance.ENOUGH:
+    if len(rounds) >= confidence.ENOUGH:
         both = [[run for run in each if run.round in rounds] for each in both]
     return both[0], both[1]
 
 
 def lacking(runs: Sequence[Run], subject: str, load: str, wanted: int) -> bool:
-    """Whether more calm rounds of a subject under a load are wanted, and it has not failed."""
+    """Tell whether a subject that has not failed needs more calm rounds under a load."""
     mine, ideals = ([run for run in runs if (run.subject, run.load) == (name, load)] for name in (subject, IDEAL))
     return all(map(counts, mine)) and len(calm(mine, ideals)) < wanted
 
 
 def disturbance(comparison: Comparison) -> str | None:
-    """Say how much the host took, and what became of those runs; None if it took nothing to speak of."""
+    """Say how much the host took, and what was done about it.
+
+    None if the host took nothing worth mentioning.
+    """
     shares = [run.usage.steal or 0.0 for run in comparison.runs if disturbed(run) and run.usage]
     if not shares:
         return None
@@ -58,10 +65,10 @@ def disturbance(comparison: Comparison) -> str | None:
     used = {id(run) for subject, load in names for run in fair(comparison, subject, load)[0]}
     out = sum(1 for run in comparison.runs if disturbed(run) and counts(run) and id(run) not in used)
     sentence = (
-        f"the host took more than {TAKEN:.0%} of the processors' time (steal) in {len(shares)} of "
+        f"the host took more than {TAKEN:.0%} of the CPU time (steal) in {len(shares)} of "
         f"{len(comparison.runs)} runs, up to {max(shares):.0%}: "
     )
     if out == len(shares):
         return sentence + "their rounds are left out"
-    rest = "there were too few others to leave " + ("the others" if out else "them") + " out: take --extra-rounds"
+    rest = f"{'the others' if out else 'they'} are kept, because too few others remain: use --extra-rounds"
     return sentence + (f"{out} are left out; " if out else "") + rest

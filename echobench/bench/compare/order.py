@@ -1,0 +1,78 @@
+"""Decides what a comparison runs: from options, a stored comparison and defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import click
+
+from . import profiles
+from .analysis.comparison import IDEAL, Comparison, Load, Subject
+from .options import DEFAULTS
+from .server import placement
+from .server.lifecycle import Setting
+from .server.subject import ideal
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """What to compare, and how."""
+
+    subjects: tuple[Subject, ...]
+    loads: tuple[Load, ...]
+    rounds: int
+    extra_rounds: int
+    seed: int
+    setting: Setting
+    idle_connections: int
+    count_calls: float
+    """Seconds for which system calls are counted under each load; 0 for not at all."""
+    notes: tuple[str, ...] = ()
+
+
+def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison | None) -> Order:
+    """Make the order. Raises click.UsageError.
+
+    Options override the stored comparison, and that overrides the defaults.
+    """
+    for name in ("rounds",):
+        if options[name] is not None and options[name] < 1:
+            raise click.UsageError(f"--{name} is at least 1, not {options[name]}")
+    given = {name: value for name, value in options.items() if value is not None}
+    known = {**DEFAULTS, **({"rounds": stored.rounds, "seed": stored.seed} if stored else {}), **given}
+    loads = [load for several in options["loads"] for load in several]
+    if not loads:
+        loads = list(stored.loads) if stored else profiles.parse("small,one")
+    if stored is None:
+        options = {**options, "duration": known["duration"], "warmup": known["warmup"]}
+    if options["duration"] is not None or options["warmup"] is not None:
+        loads = [profiles.timed(load, duration=options["duration"], warmup=options["warmup"]) for load in loads]
+    before = {each.name: each for each in stored.subjects} if stored else {}
+    subjects = {**before, **{each.name: each for each in named}}
+    subjects = {IDEAL: ideal(), **{name: each for name, each in subjects.items() if name != IDEAL}}
+    for kind, names in (("subject", [each.name for each in named]), ("load", [each.name for each in loads])):
+        for name in names:
+            if names.count(name) > 1:
+                raise click.UsageError(f"two {kind}s have the name {name!r}: give each its own name")
+    server, load_cpus = options["server_cpus"] or (), options["load_cpus"] or ()
+    if stored and not (server or load_cpus):
+        server, load_cpus = stored.server_cpus, stored.load_cpus
+    there = placement.cores(placement.allowed())
+    if missing := sorted({*server, *load_cpus} - set(placement.allowed())):
+        if stored is None or options["server_cpus"] or options["load_cpus"]:
+            raise click.UsageError(f"CPU {missing[0]} is not available: choose from {placement.allowed()}")
+        server, load_cpus = (), ()
+    server, load_cpus, notes = placement.place(server, load_cpus, there)
+    setting = Setting(server_cpus=server, load_cpus=load_cpus, start_timeout=known["start_timeout"], host=known["host"])
+    return Order(
+        subjects=tuple(subjects.values()),
+        loads=tuple(loads),
+        rounds=known["rounds"],
+        extra_rounds=known["extra_rounds"],
+        seed=known["seed"],
+        setting=setting,
+        idle_connections=known["idle_connections"],
+        count_calls=known["count_calls"],
+        notes=tuple(notes),
+    )

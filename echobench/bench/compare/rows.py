@@ -1,0 +1,41 @@
+"""The figures of a comparison in words, for terminal, page and picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .analysis.comparison import Comparison, Load
+from .analysis.judge import Row
+
+
+def circumstances(comparison: Comparison) -> str:
+    """Say how many rounds were made, and on which CPUs."""
+    return f"{comparison.rounds} rounds, in each of which every server had a turn; {cpus(comparison)}"
+
+
+def offered(load: Load) -> str:
+    """Say which transport a load uses, and how large its messages are."""
+    return f"{load.plan.transport.upper()}, messages of {load.plan.size} bytes"
+
+
+def cpus(comparison: Comparison) -> str:
+    """Say which CPUs servers and load ran on."""
+    return ", ".join(
+        f"{who} on {'CPU' if len(which) == 1 else 'CPUs'} {' '.join(map(str, which))}" if which else f"{who} on any CPU"
+        for who, which in (("servers", comparison.server_cpus), ("load", comparison.load_cpus))
+    )
+
+
+def percent(row: Row) -> str:
+    """Write percent of the ideal, marked if it is of rates."""
+    return "-" if row.ratio is None else f"{100 * row.ratio:.1f}{'' if row.basis == 'cpu' else ' by rate'}"
+
+
+def interval(row: Row) -> str:
+    """Write the interval of the ratio."""
+    return "-" if row.low is None or row.high is None else f"{100 * row.low:.1f} to {100 * row.high:.1f}"
+
+
+def best_first(rows: Sequence[Row]) -> list[Row]:
+    """Sort rows by ratio, the best first; rows without a ratio are last."""
+    return sorted(rows, key=lambda row: (row.ratio is None, -(row.ratio or 0)))
