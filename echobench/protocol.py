@@ -18,6 +18,7 @@ from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, conne
 from zope.interface import implementer
 
 from .counters import Counters, Reason
+from .defaults import CLOSE_TIMEOUT
 from .guard import Caps, Guard, source_of
 
 
@@ -148,7 +149,7 @@ class EchoFactory(Factory):
     caps: Caps = attrs.field(factory=Caps)
     counters: Counters = attrs.field(factory=Counters)
     idle_timeout: float | None = None
-    close_timeout: float | None = 10.0
+    close_timeout: float | None = CLOSE_TIMEOUT
     reactor: Any = attrs.field(factory=lambda: import_module("twisted.internet.reactor"))
     connections: set[Echo] = attrs.field(factory=set, init=False)
 

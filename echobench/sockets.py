@@ -19,6 +19,9 @@ from typing import Any, Final
 import attrs
 from twisted.logger import Logger
 
+from .defaults import BACKLOG, RECEIVE_BUFFER
+from .errors import EchobenchError
+
 if sys.platform == "linux":  # now, for a service that has given up its privilege may not be able to read Python's files
     import fcntl
     import termios
@@ -27,10 +30,9 @@ log = Logger()
 
 SO_MEMINFO: Final = 55  # asm-generic/socket.h; nine u32, the last SK_MEMINFO_DROPS (linux/sock_diag.h)
 PORT_TRIES: Final = 64
-RECEIVE_BUFFER: Final = 4 << 20  # bytes; the usual default of 208 KiB holds some 250 small datagrams
 
 
-class BindError(Exception):
+class BindError(EchobenchError):
     """An address that cannot be listened on; the message is one sentence that says why, and what to do."""
 
 
@@ -53,14 +55,14 @@ class Spot:
 
 
 def bind(
-    spot: Spot, *, backlog: int = 4096, receive_buffer: int | None = None, dual_stack: bool | None = None
+    spot: Spot, *, backlog: int = BACKLOG, receive_buffer: int | None = None, dual_stack: bool | None = None
 ) -> list[socket.socket]:
     """Bind what was asked for: one non-blocking socket, or two where one cannot serve both families.
 
     Stream sockets listen with ``backlog``. ``receive_buffer`` is in bytes and for datagram sockets; None is as much of
     ``RECEIVE_BUFFER`` as the system gives. ``dual_stack`` says whether an IPv6 socket can serve IPv4. By default the
     system is asked, but on Windows it is never used: there Twisted binds the address again, with a socket of its own
-    that keeps IPV6_V6ONLY as Windows sets it (see engines/portable.py). Raises BindError.
+    that keeps IPV6_V6ONLY as Windows sets it (see engines/portable/engine.py). Raises BindError.
     """
     if spot.host is not None:
         family = socket.AF_INET6 if ":" in spot.host else socket.AF_INET
@@ -85,7 +87,7 @@ def bind(
 
 
 def bind_all(
-    spots: Sequence[Spot], *, backlog: int = 4096, receive_buffer: int | None = None, dual_stack: bool | None = None
+    spots: Sequence[Spot], *, backlog: int = BACKLOG, receive_buffer: int | None = None, dual_stack: bool | None = None
 ) -> list[tuple[str, socket.socket]]:
     """Bind several spots, or none of them; those with port 0 all get one and the same free number.
 

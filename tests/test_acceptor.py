@@ -7,6 +7,7 @@ import os
 import socket
 
 import pytest
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from echobench import Counters, Reason
@@ -47,7 +48,7 @@ def acceptor():
 
     def make(*outcomes):
         listener = Listener(*outcomes)
-        made.append(Acceptor(listener.accept, listener, Counters()))
+        made.append(Acceptor(listener.accept, listener, Counters(), Clock(), [].append))
         return made[-1]
 
     yield make
@@ -104,7 +105,7 @@ def test_without_memory_it_is_starved_too(acceptor, client, error):
 def test_a_starved_port_pauses_and_resumes(serve, monkeypatch):
     from rigs.helpers import blocking, exchange, port_of
 
-    monkeypatch.setattr("echobench.engines.streams.STARVED_FOR", 0.05)
+    monkeypatch.setattr("echobench.acceptor.STARVED_FOR", 0.05)
     service = serve(engine="portable")
     ((_, port),) = [pair for pair in service._ports if pair[0] == "tcp"]
     real = port._acceptor._listener

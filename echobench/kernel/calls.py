@@ -14,6 +14,9 @@ import functools
 import os
 import platform
 from collections.abc import Callable
+from typing import Final
+
+MSG_DONTWAIT: Final = 0x40  # linux/socket.h
 
 # asm/unistd_64.h for x86-64, asm-generic/unistd.h for the newer ones, powerpc's syscall.tbl.
 _GENERIC = {"perf_event_open": 241, "recvmmsg": 243, "sendmmsg": 269}

@@ -15,11 +15,10 @@ import mmap
 import socket
 from typing import Final
 
-from .calls import failure, system_call
+from .calls import MSG_DONTWAIT, failure, system_call
 from .tables import Table, constant
 
 MSG_CTRUNC: Final = 0x08  # linux/socket.h: there was more control data than room for it
-MSG_DONTWAIT: Final = 0x40  # linux/socket.h
 
 # struct mmsghdr (linux/socket.h, struct user_msghdr and what recvmmsg appends; 64 bytes):
 #   u64 name | u32 namelen, 4 unused | u64 iov | u64 iovlen | u64 control | u64 controllen | u32 flags, 4 unused |

@@ -17,6 +17,7 @@ import os
 import struct
 from typing import Final
 
+from .calls import MSG_DONTWAIT as MSG_DONTWAIT  # noqa: PLC0414 (re-exported, with the other flags of requests)
 from .calls import failure, system_call
 from .tables import Table, address_of
 
@@ -40,7 +41,6 @@ CQE_F_SOCK_NONEMPTY: Final = 1 << 2
 
 U32: Final = 0xFFFFFFFF
 TRIES: Final = 100
-MSG_DONTWAIT: Final = 0x40  # linux/socket.h
 MSG_NOSIGNAL: Final = 0x4000
 
 SQE: Final = 64  # bytes

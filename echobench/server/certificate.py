@@ -12,8 +12,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from OpenSSL.SSL import Error as SSLError
 from twisted.internet.ssl import CertificateOptions
 
+from ..errors import EchobenchError
 
-class CertificateError(Exception):
+
+class CertificateError(EchobenchError):
     """A certificate or key that cannot be used; the message is one sentence."""
 
 

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Generator, Iterable, Sequence
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 import attrs
 from twisted.application.service import Service
@@ -23,10 +23,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..counters import Counters, Snapshot
-from ..engines import DATAGRAM, STREAM, IEngine, Setting, choose, load
-from ..engines.portable.engine import PortableStream
+from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
+from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Setting, choose, load
+from ..engines.portable.engine import PortableDatagram, PortableStream
+from ..engines.portable.own_datagram import check_datagram_protocol
+from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
 from ..guard import Caps, Guard, RateLimit
+from ..reactors import Reactor
 from ..sockets import BindError, Spot, bind_all, close_all, widen
 
 log = Logger()
@@ -42,12 +46,12 @@ def _state(factory: Any) -> Any:
 
 @attrs.define(eq=False, slots=False)
 class EchoService(Service):
-    """An echo server. Times are in seconds, sizes in bytes, and None is no limit.
+    """An echo server, or a server of an own protocol. Times are in seconds, sizes in bytes, and None is no limit.
 
     Starting raises BindError or EngineError, whose message is one sentence for the user.
     """
 
-    port: int | None = 7
+    port: int | None = PORT
     """Bound for TCP and UDP on every address of ``interfaces``; 0 is one free number for both, None is no port."""
     interfaces: Sequence[str] = ()
     """Addresses of this machine; none stands for all of both families."""
@@ -67,19 +71,28 @@ class EchoService(Service):
     """For one IPv4 address, or one IPv6 /64."""
     idle_timeout: float | None = _option()
     """Ends a connection on which no byte was read or written for so long."""
-    close_timeout: float | None = _option(10.0)
+    close_timeout: float | None = _option(CLOSE_TIMEOUT)
     """Ends a closing connection whose peer takes nothing for so long, and all of them so long after a stop."""
     udp_rate: float | None = _option()
     """Datagrams per second answered to one source, and as many at once."""
     allow_low_source_ports: bool = _option(False)
     receive_buffer: int | None = _option()
     """Of each UDP socket; None is 4 MiB, or what the system gives."""
-    backlog: int = _option(4096)
+    backlog: int = _option(BACKLOG)
+    protocol: Any = _option()
+    """Serves streams in place of Echo: a Protocol class, a function that makes a protocol, or a Factory.
+
+    A class derived from Echo replaces it and keeps its own books. Any other protocol is wrapped, and may have a method
+    ``drain()``, which ends its work when the service stops; the connection is closed when that returns, or when the
+    Deferred that it returns fires.
+    """
+    datagram_protocol: Any = _option()
+    """Serves UDP in place of EchoUDP: a DatagramProtocol class, or a function that makes one for each socket."""
     engine: str = _option("auto")
     udp_engine: str = _option("auto")
     spin: str | float = _option("auto")
     """``auto``, ``off``, or the microseconds for which the fast engines may look for more before they wait for it."""
-    reactor: Any = _option()
+    reactor: Reactor | None = _option()
     """The global reactor if it is not given."""
 
     counters: Counters = _state(Counters)
@@ -92,9 +105,15 @@ class EchoService(Service):
     """What tells one start from the next."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what makes no sense before anything is bound."""
+        """Refuse contradictions before anything is bound. Raises ValueError, TypeError or EngineError."""
         if self.tls_options is None and (self.tls_port is not None or self.inherited_tls):
             raise ValueError("TLS needs tls_options, with a certificate and its private key")
+        if self.protocol is not None:
+            check_protocol(self.protocol)
+            _only_portable("protocol", "engine", self.engine)
+        if self.datagram_protocol is not None:
+            check_datagram_protocol(self.datagram_protocol)
+            _only_portable("datagram_protocol", "udp_engine", self.udp_engine)
         microseconds(self.spin)
 
     def privilegedStartService(self) -> None:
@@ -161,11 +180,13 @@ class EchoService(Service):
         return self.counters.snapshot(sum(engine.kernel_drops() for engine in set(self._engines.values())))
 
     @property
-    def clock(self) -> Any:
+    def clock(self) -> Reactor:
         """The reactor; from the first use on, the global one if none was given."""
         if self.reactor is None:
-            self.reactor = import_module("twisted.internet.reactor")
-        return self.reactor
+            installed: Any = import_module("twisted.internet.reactor")
+            self.reactor = installed
+        reactor: Reactor = self.reactor
+        return reactor
 
     def _bind(self) -> None:
         """Bind everything, or nothing, unless that is done."""
@@ -209,13 +230,16 @@ class EchoService(Service):
         kinds = {kind for kind, _ in self._sockets}
         made: dict[str, IEngine] = {}
         if "tcp" in kinds:
-            made["tcp"] = choose(STREAM, self.engine, setting)
+            own = self.protocol is not None
+            made["tcp"] = PortableStream(setting, self.protocol) if own else choose(STREAM, self.engine, setting)
         if "udp" in kinds:
-            made["udp"] = choose(DATAGRAM, self.udp_engine, setting)
+            own = self.datagram_protocol is not None
+            made["udp"] = (
+                PortableDatagram(setting, self.datagram_protocol) if own else choose(DATAGRAM, self.udp_engine, setting)
+            )
         if "tls" in kinds or self.endpoints:
-            tcp = made.get("tcp")
-            same = tcp is not None and tcp.name == PortableStream.name
-            portable = cast(PortableStream, tcp) if same else PortableStream(setting)
+            tcp: Any = made.get("tcp")
+            portable = tcp if isinstance(tcp, PortableStream) else PortableStream(setting, self.protocol)
             if "tls" in kinds:
                 made["tls"] = portable
             if self.endpoints:
@@ -262,6 +286,14 @@ class EchoService(Service):
             each.cancel()
         ports, self._ports = self._ports, []
         return [port for _, port in ports]
+
+
+def _only_portable(argument: str, option: str, engine: str) -> None:
+    """Refuse an own protocol on an engine that can only echo."""
+    if engine not in ("auto", PortableStream.name):
+        raise EngineError(
+            f"{option}={engine!r} can only echo: with {argument} given, leave {option} out or say {option}='portable'"
+        )
 
 
 def _abort(engines: Iterable[IEngine]) -> None:

@@ -14,7 +14,7 @@ import echobench
 
 PACKAGE = Path(echobench.__file__).parent
 
-GROUND = {"protocol", "guard", "counters", "reactors", "sockets", "acceptor"}
+GROUND = {"protocol", "guard", "counters", "reactors", "sockets", "acceptor", "defaults", "errors"}
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
     "kernel": {"kernel"},
@@ -90,7 +90,7 @@ def test_the_design_names_every_module_and_no_other():
 
 def test_the_lesson_knows_only_the_vocabulary():
     ours = {name for name in imports(PACKAGE / "protocol.py") if name.startswith("echobench.")}
-    assert {name.split(".")[1] for name in ours} == {"counters", "guard"}
+    assert {name.split(".")[1] for name in ours} == {"counters", "defaults", "guard"}
 
 
 def test_the_lesson_is_short():
@@ -108,8 +108,8 @@ def test_nothing_of_ours_shadows_twisted():
 
 def test_the_public_names():
     assert set(echobench.__all__) == {
-        "BindError", "Caps", "Counters", "Echo", "EchoFactory", "EchoService", "EchoUDP", "Guard", "Reason", "Snapshot",
-        "__version__", "install_best_reactor",
+        "BindError", "Caps", "Counters", "Echo", "EchoFactory", "EchoService", "EchoUDP", "EchobenchError",
+        "EngineError", "Guard", "RateLimit", "Reason", "Snapshot", "__version__", "install_best_reactor",
     }  # fmt: skip
     for name in echobench.__all__:
         assert getattr(echobench, name) is not None

@@ -15,7 +15,6 @@ from echobench import Counters, Guard
 
 if sys.platform == "linux":
     from echobench.engines.destinations import answering, ask_for_destinations
-
     from echobench.engines.udp import engine as udp_batched
     from echobench.engines.udp import trial as udp_trial
     from echobench.engines.udp.batch import Batch, turn

@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 import attrs
 import numpy as np
 
+from ...errors import EchobenchError
+
 Transport = Literal["tcp", "udp", "tls"]
 MODELS: Final = ("closed", "open", "flood", "connect")
 TRANSPORTS: Final = ("tcp", "udp", "tls")
@@ -23,7 +25,7 @@ MIX: Final = 1024  # sizes that are drawn from a range or a list before they rep
 Sizes = np.ndarray[Any, np.dtype[np.int64]]
 
 
-class PlanError(Exception):
+class PlanError(EchobenchError):
     """A run that cannot be; the message is one sentence that says what was wrong, and what to do."""
 
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import attrs
 
+from ...errors import EchobenchError
 from ..run.histogram import BEYOND, Histogram
 from ..run.plan import Plan
 from ..run.result import Result, column
@@ -25,7 +26,7 @@ LIMIT: Final = re.compile(
 )
 
 
-class LimitError(ValueError):
+class LimitError(EchobenchError, ValueError):
     """What is no limit, or none that can be held; the message is one sentence."""
 
 

@@ -9,7 +9,6 @@ import struct
 
 import pytest
 import pytest_twisted
-from echobench.engines.destinations import answering
 from rigs import certificates
 from rigs.helpers import blocking, dial, exchange, needs_linux, port_of, until
 from twisted.internet.protocol import Factory, Protocol
@@ -17,11 +16,13 @@ from twisted.internet.tcp import Server
 
 from echobench import Caps, Counters, EchoFactory, EchoUDP, Reason
 from echobench.engines import Setting
+from echobench.engines.destinations import answering
 from echobench.engines.portable import datagram as datagrams
 from echobench.engines.portable.datagram import DatagramPort
 from echobench.engines.portable.engine import PortableDatagram, PortableStream
-from echobench.engines.portable.stream import PromptTransport, StreamPort
+from echobench.engines.portable.stream import StreamPort
 from echobench.engines.portable.tls import EchoTLSFactory
+from echobench.engines.portable.transport import PromptTransport
 from echobench.server.certificate import load_certificate
 from echobench.sockets import Spot, bind, close_all
 
@@ -112,7 +113,7 @@ def test_without_a_descriptor_to_look_with_nothing_is_answered_nor_remembered(mo
         raise OSError(errno.EMFILE, "Too many open files")
 
     answering.cache_clear()
-    monkeypatch.setattr(datagrams, "is_broadcast", none_left)
+    monkeypatch.setattr("echobench.engines.destinations.is_broadcast", none_left)
     message = (b"x", [six("::ffff:127.0.0.3")], 0, ("::1", 5000, 0, 0))
     sock, counters = served(message)
     assert sock.sent == []
@@ -280,7 +281,7 @@ def test_a_port_gives_back_its_reserve(serve):
 
 
 def test_one_turn_of_accepting_is_bounded(serve, monkeypatch):
-    monkeypatch.setattr("echobench.engines.streams.PER_WAKE_UP", 2)
+    monkeypatch.setattr("echobench.acceptor.ACCEPTED_AT_ONCE", 2)
     service = serve(0, ("127.0.0.1",), engine="portable")
     socks = [dial(port_of(service)) for _ in range(5)]  # in the reactor's thread: it cannot accept meanwhile
     ((_, port),) = [pair for pair in service._ports if pair[0] == "tcp"]

@@ -8,10 +8,12 @@ import socket
 import ssl
 from typing import Final
 
+from ....errors import EchobenchError
+
 PATIENCE: Final = 0.5  # seconds for one try
 
 
-class WrongEchoError(Exception):
+class WrongEchoError(EchobenchError):
     """Something else came back; the message is a sentence."""
 
 

@@ -20,6 +20,7 @@ import attrs
 
 import echobench
 
+from ....errors import EchobenchError
 from ..comparison import IDEAL, Subject
 from .ready import WrongEchoError, free_port, is_free, probe
 
@@ -29,7 +30,7 @@ LINES: Final = 5  # of a server's output that are told
 RUNS: Final = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^\s{}:]+):([0-9]{1,5})")
 
 
-class SubjectError(Exception):
+class SubjectError(EchobenchError):
     """A server that cannot be measured; the message is a sentence, and ``output`` what it wrote last."""
 
     def __init__(self, sentence: str, output: Sequence[str] = ()) -> None:

@@ -13,13 +13,13 @@ from twisted.internet.interfaces import IHalfCloseableDescriptor, IReactorFDSet
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
+from ....defaults import RECEIVE_BUFFER
 from ....sockets import receive_drops
 from .. import LoadError
 from ..failures import UNREACHABLE, too_long
 from ..sources import bind_failure, binding, check_family
 from .offer import Offer
 
-RECEIVE_BUFFER: Final = 1 << 22  # bytes; the kernel gives what it allows (net.core.rmem_max)
 MAX_DATAGRAM: Final = 65536  # Twisted cuts what is longer than 8,192 bytes unless told otherwise
 NO_ROOM: Final = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
 
