@@ -116,10 +116,10 @@ class OwnConnection(ProtocolWrapper):
             return
         if self._producer is self:  # back-pressure: a transport that is its own producer, paused, never closes
             self.unregisterProducer()
-        super().loseConnection()
         if not self._closing:
             self._closing = True
             self._watch(self.factory.setting.close_timeout)
+        super().loseConnection()  # the last: after loseWriteConnection it ends the connection within this call
 
     def abortConnection(self) -> None:
         """Close now."""
