@@ -1,4 +1,4 @@
-"""What was echoed, and what was not and why; snapshots that add up over workers.
+"""Counters of what was echoed, and of what was not and why; snapshots that add up over workers.
 
 The counters are plain integers that the engines add to, once per read or per batch. A :class:`Snapshot` is a frozen
 copy: two of them add up (workers) and subtract (an interval), field by field and reason by reason.
@@ -37,7 +37,7 @@ class Reason(enum.Enum):
     MAX_CONNECTIONS_PER_SOURCE = "max_connections_per_source"
     """A connection over the limit for one source."""
     OUT_OF_DESCRIPTORS = "out_of_descriptors"
-    """A connection that the process or the system had no descriptor left for (EMFILE, ENFILE)."""
+    """A connection for which the process or the system had no descriptor left (EMFILE, ENFILE)."""
     IDLE = "idle"
     """A connection ended because no byte moved for the idle time-out."""
     STUCK = "stuck"
@@ -55,9 +55,9 @@ class Snapshot:
     reads: int = 0
     """Reads that brought bytes of a stream (TCP, TLS, Unix); a stream has no messages to count."""
     stream_bytes: int = 0
-    """Bytes of streams taken up to be echoed."""
+    """Bytes of streams that were received (over TLS, decrypted)."""
     datagrams: int = 0
-    """Datagrams answered."""
+    """Datagrams answered, or handed to an own protocol."""
     datagram_bytes: int = 0
     """Bytes of payload in them."""
     kernel_drops: int = 0
@@ -85,7 +85,7 @@ class Snapshot:
 
 @attrs.define(eq=False)
 class Counters:
-    """What one process has echoed. Whoever moves bytes adds to the attributes; :meth:`snapshot` reads them."""
+    """Counts what one process echoes. Engines add to the attributes, and :meth:`snapshot` reads them."""
 
     connections: int = 0
     open_connections: int = 0
@@ -94,7 +94,7 @@ class Counters:
     datagrams: int = 0
     datagram_bytes: int = 0
     kernel_drops: int = 0
-    """Of sockets that are closed by now; those that are open are asked (see :meth:`snapshot`)."""
+    """Datagrams dropped at sockets that are closed by now; open sockets are asked by :meth:`snapshot`."""
     drops: collections.Counter[Reason] = attrs.field(factory=collections.Counter)
 
     def drop(self, reason: Reason, number: int = 1) -> None:

@@ -1,14 +1,14 @@
-"""Who is answered, and how many may be.
+"""Decides who is answered, and how many connections there may be.
 
 An echo server believes the source address of a datagram, and so can be made to talk to whomever a forger names. If
 that is another echo, chargen, time or error-answering service, the two go on for ever (CVE-1999-0103, CVE-2024-2169).
-Three rules end it:
+Three rules prevent it:
 
-* a source port of 0, below 1024 or equal to a port of ours is not answered, and no group address is;
-* what port numbers cannot tell apart, a loop between two servers on high ports, a rate per source bounds;
+* a source port of 0, below 1024 or equal to a port of ours gets no answer, nor does a group address;
+* a rate per source bounds what port numbers cannot reveal, a loop between two servers on high ports;
 * nothing that a forger can choose makes a table grow.
 
-The same file holds the caps on connections, since both ask the same question: what counts as one source.
+The caps on connections are here too, since both ask the same question: what counts as one source.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ class RateLimit:
 
 
 class Guard:
-    """Which datagrams are answered.
+    """Decides which datagrams are answered.
 
-    ``own_ports`` are the UDP ports that we serve ourselves; ports that are bound later are added with
-    :meth:`add_own_port`. ``rate`` gives a source a bucket of its own.
+    ``own_ports`` are the UDP ports that we serve ourselves; :meth:`add_own_port` adds those that are bound later.
+    ``rate`` limits each source.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class Guard:
         self.own_ports = frozenset(own_ports)
         self.allow_low_source_ports = allow_low_source_ports
         self.rate = rate
-        self._telling, self._own_pairs = self._tell()
+        self._doubtful, self._own_pairs = self._port_tables()
 
     def add_own_port(self, port: int) -> None:
         """Also refuse datagrams whose source port is ``port``."""
         self.own_ports |= {port}
-        self._telling, self._own_pairs = self._tell()
+        self._doubtful, self._own_pairs = self._port_tables()
 
     def refuses(self, host: str, port: int) -> Reason | None:
         """Say why a datagram from ``host`` and ``port`` must not be answered; None if it may be."""
@@ -127,31 +127,31 @@ class Guard:
         return None
 
     def passes_all(self, high: bytes, low: bytes) -> bool:
-        """Whether a whole batch may be answered, from the high bytes and the low bytes of its source ports.
+        """Whether a whole batch may be answered, judged by the high and the low bytes of its source ports.
 
-        True means that :meth:`refuses` would refuse none of them on account of its port; False only that they have to
-        be looked at one by one. A port is 1024 or more if and only if its high byte is 4 or more, and none can be ours
+        True means that :meth:`refuses` would refuse none of them for its port; False only that each has to be looked at
+        by itself. A port is 1024 or more if and only if its high byte is 4 or more, and none can be ours
         if its high byte is not: the high bytes alone nearly always tell. Group addresses need no look here: the kernel
         takes no datagram from one (ip_route_input_slow in net/ipv4/route.c, ip6_rcv_core in net/ipv6/ip6_input.c).
         """
         if self.rate is not None:
             return False
-        if _LOOK not in high.translate(self._telling):
+        if _DOUBT not in high.translate(self._doubtful):
             return True
         return min(high) >= 4 and self._own_pairs.isdisjoint(zip(high, low, strict=True))
 
-    def _tell(self) -> tuple[bytes, frozenset[tuple[int, int]]]:
-        """Make a table that translates high bytes of ports to _LOOK if more has to be known; and our ports' bytes."""
+    def _port_tables(self) -> tuple[bytes, frozenset[tuple[int, int]]]:
+        """Make a table from high bytes of ports to _DOUBT where the low byte decides; and the bytes of our ports."""
         own = frozenset(divmod(port, 256) for port in self.own_ports)
         highs = {high for high, _ in own}
-        return bytes(_LOOK if high < 4 or high in highs else 0 for high in range(256)), own
+        return bytes(_DOUBT if high < 4 or high in highs else 0 for high in range(256)), own
 
 
-_LOOK = 1
+_DOUBT = 1
 
 
 class Caps:
-    """How many connections there may be: in all, and from one source; None is no limit."""
+    """Limits the number of connections: of all, and from one source; None is no limit."""
 
     def __init__(self, total: int | None = None, per_source: int | None = None) -> None:
         self.total = total
@@ -172,7 +172,7 @@ class Caps:
         return None
 
     def release(self, source: str | None) -> None:
-        """Give back the place that was taken for ``source``."""
+        """Return the place that was taken for ``source``."""
         self._taken -= 1
         held = self._by_source.pop(source, 0) if source is not None else 0
         if held > 1 and source is not None:

@@ -34,7 +34,7 @@ class Echo(Protocol):
     _ended: Deferred[None] | None = None
 
     def connectionMade(self) -> None:
-        """Take part: watch the transport's buffer, and the clock."""
+        """Begin: watch the transport's buffer, and the clock."""
         with contextlib.suppress(AttributeError, OSError):  # a Unix socket has no such call; a reset one may refuse
             self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
@@ -67,7 +67,7 @@ class Echo(Protocol):
         self.transport.resumeProducing()
 
     def readConnectionLost(self) -> None:
-        """End of file from a peer that may still read: what it sent goes back whole, then our own end of file."""
+        """Answer the end of file of a peer that may still read: all that it sent goes back, then our own end of file."""
         self._close(self.transport.loseConnection)
 
     def writeConnectionLost(self) -> None:
@@ -101,7 +101,7 @@ class Echo(Protocol):
         return self._ended
 
     def _close(self, lose: Any) -> None:
-        """Echo no more, and lose the connection, or its writing side, once the peer has taken what is left for it."""
+        """Stop echoing, and lose the connection, or its writing side, once the peer has taken what is left for it."""
         self.closing = True
         self.transport.unregisterProducer()  # a paused producer would keep the transport open for ever
         self._watch(self.factory.close_timeout)
@@ -130,7 +130,7 @@ class Echo(Protocol):
             self.transport.abortConnection()
 
     def _held(self) -> int:
-        """Bytes that the peer has yet to take, as far as the transport says (ours asks the kernel too)."""
+        """Count the bytes that the peer has yet to take, as far as the transport says (ours asks the kernel too)."""
         if hasattr(self.transport, "unsent"):
             return int(self.transport.unsent())
         return len(getattr(self.transport, "dataBuffer", b"")) - getattr(self.transport, "offset", 0)
@@ -154,7 +154,7 @@ class EchoFactory(Factory):
     connections: set[Echo] = attrs.field(factory=set, init=False)
 
     def buildProtocol(self, addr: Any) -> Any:
-        """Take a place for the peer; if there is none left, None, at which the transport closes."""
+        """Take a place for the peer; None, at which the transport closes, if there is none left."""
         source = source_of(addr.host).key if hasattr(addr, "host") else None
         if (refused := self.caps.take(source)) is not None:
             self.counters.drop(refused)
@@ -183,7 +183,7 @@ class EchoUDP(DatagramProtocol):
     counters: Counters = attrs.field(factory=Counters)
 
     def startProtocol(self) -> None:
-        """Learn our own port: a datagram that comes from its number comes from a server like us."""
+        """Tell the guard our own port: a datagram from that number comes from a server like us."""
         self.guard.add_own_port(self.transport.getHost().port)
 
     def datagramReceived(self, data: bytes, addr: tuple[str, int]) -> None:

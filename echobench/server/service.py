@@ -61,7 +61,7 @@ class EchoService(Service):
     tls_options: Any = _option()
     """twisted.internet.ssl.CertificateOptions, which TLS needs."""
     inherited: Sequence[socket.socket] = _option(())
-    """Sockets that somebody else has bound: UDP, or listening TCP or Unix ones. The service owns them from now on."""
+    """Sockets that are bound already: UDP, or listening TCP or Unix ones. The service owns them from now on."""
     inherited_tls: Sequence[socket.socket] = _option(())
     """Listening sockets to speak TLS on."""
     endpoints: Sequence[IStreamServerEndpoint] = _option(())
@@ -77,7 +77,7 @@ class EchoService(Service):
     """Datagrams per second answered to one source, and as many at once."""
     allow_low_source_ports: bool = _option(False)
     receive_buffer: int | None = _option()
-    """Of each UDP socket; None is 4 MiB, or what the system gives."""
+    """Size of each UDP socket's; None is 4 MiB, or what the system gives."""
     backlog: int = _option(BACKLOG)
     protocol: Any = _option()
     """Serves streams in place of Echo: a Protocol class, a function that makes a protocol, or a Factory.
@@ -102,7 +102,7 @@ class EchoService(Service):
     _ports: list[tuple[str, IListeningPort]] = _state(list)
     _pending: list[Deferred[Any]] = _state(list)
     _run: object = _state(lambda: None)
-    """What tells one start from the next."""
+    """Distinguishes one start from the next."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse contradictions before anything is bound. Raises ValueError, TypeError or EngineError."""
@@ -162,7 +162,7 @@ class EchoService(Service):
         return [(kind, port.getHost()) for kind, port in self._ports]
 
     def where(self) -> str:
-        """Say what is listened on in one line: ``port=7 tcp=[::]:7 udp=[::]:7``."""
+        """List what is listened on in one line: ``port=7 tcp=[::]:7 udp=[::]:7``."""
         found: dict[str, list[str]] = {}
         numbers = []
         for kind, address in self.addresses():
@@ -254,7 +254,7 @@ class EchoService(Service):
             self._listen_on(portable, endpoint)
 
     def _listen_on(self, engine: PortableStream, endpoint: IStreamServerEndpoint) -> None:
-        """Serve an endpoint, which may take its time; one that fails at once fails the start."""
+        """Serve an endpoint, which may need time; one that fails at once fails the start."""
         run = self._run
         failures: list[Failure] = []
         pending = engine.listen_endpoint(endpoint)
@@ -277,7 +277,7 @@ class EchoService(Service):
             raise BindError(f"endpoint {endpoint}: {failures[0].getErrorMessage()}") from failures[0].value
 
     def _give_up(self) -> list[IListeningPort]:
-        """Forget what is bound or about to be; the ports that are served are returned, to be stopped."""
+        """Close what is bound, cancel what is about to be, and return the ports that are served, to be stopped."""
         self._run = None
         close_all(sock for _, sock in self._sockets)
         self._sockets = []

@@ -14,6 +14,7 @@ from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
 from ....defaults import RECEIVE_BUFFER
+from ....reactors import Reactor
 from ....sockets import receive_drops
 from .. import LoadError
 from ..failures import UNREACHABLE, too_long
@@ -86,7 +87,7 @@ class Port(udp.Port):
             self.protocol.room.fail(self.protocol.room.unusable(error))
 
 
-def listen(reactor: Any, number: int, endpoint: Endpoint, interface: str) -> None:
+def listen(reactor: Reactor, number: int, endpoint: Endpoint, interface: str) -> None:
     """Open a socket for an endpoint. Raises CannotListenError, or OSError if not even a socket can be had."""
     if IReactorFDSet.providedBy(reactor):
         Port(number, endpoint, interface, MAX_DATAGRAM, reactor).startListening()
