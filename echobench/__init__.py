@@ -1,4 +1,4 @@
-"""An echo server (RFC 862) and the benchmark that it is an ideal for.
+"""An echo server (RFC 862), and a benchmark of echo servers.
 
 Read :mod:`echobench.protocol` first: it is the lesson. The names below are the public ones; each is imported
 when it is first asked for, so that ``import echobench.kernel`` brings no Twisted and ``import echobench`` no reactor.
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .counters import Counters, Reason, Snapshot
-    from .guard import Caps, Guard
+    from .engines import EngineError
+    from .errors import EchobenchError
+    from .guard import Caps, Guard, RateLimit
     from .protocol import Echo, EchoFactory, EchoUDP
     from .reactors import install_best_reactor
     from .server.service import EchoService
@@ -27,7 +29,10 @@ __all__ = [
     "EchoFactory",
     "EchoService",
     "EchoUDP",
+    "EchobenchError",
+    "EngineError",
     "Guard",
+    "RateLimit",
     "Reason",
     "Snapshot",
     "__version__",
@@ -42,7 +47,10 @@ _HOMES = {
     "EchoFactory": "protocol",
     "EchoService": "server.service",
     "EchoUDP": "protocol",
+    "EchobenchError": "errors",
+    "EngineError": "engines",
     "Guard": "guard",
+    "RateLimit": "guard",
     "Reason": "counters",
     "Snapshot": "counters",
     "install_best_reactor": "reactors",

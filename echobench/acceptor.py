@@ -1,8 +1,9 @@
-"""Accepting connections, also when there is no descriptor left to accept them with.
+"""Accepts connections from a listening socket, also when the process has no descriptor left for them.
 
-A listening socket whose queue cannot be emptied stays readable, and an event loop spins on it. So one descriptor is
-kept in reserve: when the table is full it is given up for as long as it takes to accept and close the clients that
-wait, who then know at once, and the service goes on by itself when descriptors come free.
+A listening socket whose queue cannot be emptied stays readable, and an event loop spins on it. So the acceptor keeps
+one descriptor in reserve. When the table is full, it gives the reserve up for as long as it takes to accept and close
+the clients that wait: they know at once, and the service goes on by itself when descriptors come free. If not even
+that works, it leaves the socket alone for a while.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Final, Generic, TypeVar
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from .counters import Counters, Reason
@@ -21,7 +23,7 @@ log = Logger()
 
 Accepted = TypeVar("Accepted")
 
-PER_WAKE_UP: Final = 64  # connections; a few milliseconds of work, then others on the reactor have their turn
+ACCEPTED_AT_ONCE: Final = 64  # connections; a few milliseconds of work, then others on the reactor have their turn
 STARVED_FOR: Final = 0.1  # seconds to leave a queue alone that cannot be emptied
 
 _FULL = frozenset((errno.EMFILE, errno.ENFILE))
@@ -29,22 +31,49 @@ _SCARCE = frozenset((errno.ENOBUFS, errno.ENOMEM))
 
 
 class Acceptor(Generic[Accepted]):
-    """Takes connections from one listening, non-blocking socket with ``accept``, which raises OSError as accept(2)."""
+    """Takes connections from one listening, non-blocking socket.
 
-    def __init__(self, accept: Callable[[], Accepted], listener: socket.socket, counters: Counters) -> None:
+    ``accept`` takes one connection and raises OSError as accept(2) does. ``watch`` is called with False when the socket
+    is to be left alone, and with True when it is to be watched again.
+    """
+
+    def __init__(
+        self,
+        accept: Callable[[], Accepted],
+        listener: socket.socket,
+        counters: Counters,
+        reactor: IReactorTime,
+        watch: Callable[[bool], None],
+    ) -> None:
         self._accept = accept
         self._listener = listener
         self._counters = counters
+        self._reactor = reactor
+        self._watch = watch
         self._spare: int | None = None
         self._reserve()
         self._full = False
+        self._pause: IDelayedCall | None = None
         self.starved = False
-        """Whether the last call left connections waiting that it had no means to take: look again, but later."""
+        """Whether the last call left connections waiting that it had no means to take."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether the socket is left alone at the moment."""
+        return self._pause is not None
+
+    def serve(self, take: Callable[[Accepted], None]) -> None:
+        """Call ``take`` with each connection that waits, up to a bound; pause if some cannot be taken."""
+        for accepted in self.accept(ACCEPTED_AT_ONCE):
+            take(accepted)
+        if self.starved and self._pause is None:
+            self._watch(False)
+            self._pause = self._reactor.callLater(STARVED_FOR, self._resume)
 
     def accept(self, limit: int) -> Iterator[Accepted]:
         """Yield up to ``limit`` new connections, until none waits.
 
-        Those for which there is no descriptor are closed and counted.
+        Connections for which there is no descriptor are closed and counted.
         """
         self.starved = False
         for _ in range(limit):
@@ -65,10 +94,15 @@ class Acceptor(Generic[Accepted]):
                 yield accepted
 
     def close(self) -> None:
-        """Give up the reserve; the listening socket is the caller's."""
-        if self._spare is not None:
-            os.close(self._spare)
-            self._spare = None
+        """Give up the reserve, and end a pause; the listening socket stays the caller's."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        self._release()
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._watch(True)
 
     def _reserve(self) -> None:
         try:
@@ -76,12 +110,17 @@ class Acceptor(Generic[Accepted]):
         except OSError:
             self._spare = None
 
+    def _release(self) -> None:
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+
     def _refuse(self) -> bool:
         """Accept and close one connection with the help of the reserve; False if that cannot be done now."""
         if not self._full:
             log.warn("out of file descriptors: new connections are refused until some come free (see 'ulimit -n')")
             self._full = True
-        self.close()
+        self._release()
         try:
             self._listener.accept()[0].close()
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What was echoed, and what was not and why; snapshots that add up over workers.
+"""Counters of what was echoed, and of what was not and why; snapshots that add up over workers.
 
 The counters are plain integers that the engines add to, once per read or per batch. A :class:`Snapshot` is a frozen
 copy: two of them add up (workers) and subtract (an interval), field by field and reason by reason.
@@ -57,7 +57,7 @@ class Snapshot:
     stream_bytes: int = 0
     """Bytes of streams read to be echoed."""
     datagrams: int = 0
-    """Datagrams answered."""
+    """Datagrams answered, or handed to an own protocol."""
     datagram_bytes: int = 0
     """Bytes of payload in the datagrams answered."""
     kernel_drops: int = 0

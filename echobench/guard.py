@@ -1,4 +1,4 @@
-"""Who is answered, and how many may be.
+"""Decides who is answered, and how many connections there may be.
 
 An echo server believes the source address of a datagram, so a forger can make it send to any host. If that host runs
 echo, chargen, time or another service that answers everything, the two servers answer each other for ever
@@ -187,7 +187,7 @@ class Caps:
         return None
 
     def release(self, source: str | None) -> None:
-        """Give back the place that was taken for ``source``."""
+        """Return the place that was taken for ``source``."""
         self._taken -= 1
         held = self._by_source.pop(source, 0) if source is not None else 0
         if held > 1 and source is not None:

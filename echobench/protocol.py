@@ -18,6 +18,7 @@ from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, conne
 from zope.interface import implementer
 
 from .counters import Counters, Reason
+from .defaults import CLOSE_TIMEOUT
 from .guard import Caps, Guard, source_of
 
 
@@ -102,7 +103,7 @@ class Echo(Protocol):
         return self._ended
 
     def _close(self, lose: Any) -> None:
-        """Echo no more, and lose the connection, or its writing side, once the peer has taken what is left for it."""
+        """Stop echoing, and lose the connection, or its writing side, once the peer has taken what is left for it."""
         self.closing = True
         self.transport.unregisterProducer()  # a paused producer would keep the transport open for ever
         self._watch(self.factory.close_timeout)
@@ -131,7 +132,7 @@ class Echo(Protocol):
             self.transport.abortConnection()
 
     def _held(self) -> int:
-        """Bytes that the peer has yet to take, as far as the transport says (ours asks the kernel too)."""
+        """Count the bytes that the peer has yet to take, as far as the transport says (ours asks the kernel too)."""
         if hasattr(self.transport, "unsent"):
             return int(self.transport.unsent())
         return len(getattr(self.transport, "dataBuffer", b"")) - getattr(self.transport, "offset", 0)
@@ -150,7 +151,7 @@ class EchoFactory(Factory):
     caps: Caps = attrs.field(factory=Caps)
     counters: Counters = attrs.field(factory=Counters)
     idle_timeout: float | None = None
-    close_timeout: float | None = 10.0
+    close_timeout: float | None = CLOSE_TIMEOUT
     reactor: Any = attrs.field(factory=lambda: import_module("twisted.internet.reactor"))
     connections: set[Echo] = attrs.field(factory=set, init=False)
 

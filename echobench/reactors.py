@@ -1,4 +1,4 @@
-"""Which reactor this platform deserves, and installing it while that is still possible.
+"""The reactor: its type, the best one for each platform, and installing that while it is still possible.
 
 Twisted's own default is epoll on Linux but poll on the BSDs and select on macOS and Windows: it never picks kqueue or
 IOCP. A reactor can be installed once, before anything imports ``twisted.internet.reactor``; for a twistd plugin the
@@ -13,6 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+from twisted.internet.interfaces import (
+    IReactorCore,
+    IReactorFDSet,
+    IReactorFromThreads,
+    IReactorTCP,
+    IReactorTime,
+    IReactorUDP,
+)
 from twisted.logger import Logger
 
 log = Logger()
@@ -28,6 +36,14 @@ _MODULES = {
 _INSTALLED = "twisted.internet.reactor"
 
 
+class Reactor(IReactorCore, IReactorFDSet, IReactorFromThreads, IReactorTCP, IReactorTime, IReactorUDP):
+    """The calls of a reactor that are made here, for annotations. No reactor declares it.
+
+    A reactor may lack IReactorFDSet (IOCP does), so ask watches_descriptors() before you use that part. Code that
+    needs the time alone is annotated with IReactorTime.
+    """
+
+
 @attrs.frozen
 class Choice:
     """The reactor in use, and why."""
@@ -39,7 +55,7 @@ class Choice:
 
 
 def preferred(platform: str) -> tuple[str, ...]:
-    """Name the reactors worth trying on a platform (a ``sys.platform``), the best first."""
+    """List the reactors worth trying on a platform (a ``sys.platform``), the best first."""
     if platform.startswith("linux"):
         return ("epoll", "poll", "select")
     if platform == "darwin" or "bsd" in platform or platform.startswith("dragonfly"):
@@ -50,7 +66,7 @@ def preferred(platform: str) -> tuple[str, ...]:
 
 
 def installed() -> Choice | None:
-    """Name the reactor that is installed already, which nobody can change; None if there is none yet."""
+    """Return the reactor that is installed already, which nobody can change; None if there is none yet."""
     reactor = sys.modules.get(_INSTALLED)
     if reactor is None:
         return None

@@ -1,9 +1,9 @@
-"""Sockets that say what they are: both families set explicitly, nothing shared by accident, errors that help.
+"""Binds sockets: both families set explicitly, nothing shared by accident, errors that help.
 
 One rule for every address: a second server on the same port is refused by the kernel. So a stream socket has
-SO_REUSEADDR, which on POSIX systems only lets a port be taken again while old connections of ours are in TIME_WAIT
-(on Windows it would let anybody in, and SO_EXCLUSIVEADDRUSE is what forbids that); a datagram socket has neither that
-nor SO_REUSEPORT, since with either of them two servers would get half of the datagrams each.
+SO_REUSEADDR, which on POSIX systems only lets a port be taken again while its old connections are in TIME_WAIT. On
+Windows that option would let anybody in, and SO_EXCLUSIVEADDRUSE forbids it. A datagram socket has neither
+SO_REUSEADDR nor SO_REUSEPORT: with either of them two servers would get half of the datagrams each.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from typing import Any, Final
 import attrs
 from twisted.logger import Logger
 
+from .defaults import BACKLOG, RECEIVE_BUFFER
+from .errors import EchobenchError
+
 if sys.platform == "linux":  # now, for a service that has given up its privilege may not be able to read Python's files
     import fcntl
     import termios
@@ -27,16 +30,15 @@ log = Logger()
 
 SO_MEMINFO: Final = 55  # asm-generic/socket.h; nine u32, the last SK_MEMINFO_DROPS (linux/sock_diag.h)
 PORT_TRIES: Final = 64
-RECEIVE_BUFFER: Final = 4 << 20  # bytes; the usual default of 208 KiB holds some 250 small datagrams
 
 
-class BindError(Exception):
+class BindError(EchobenchError):
     """Raised for an address that cannot be listened on; its text is one sentence with the reason and what to do."""
 
 
 @attrs.frozen
 class Spot:
-    """What to bind: ``kind`` is tcp, tls or udp, ``host`` an address or None for all of both families."""
+    """An address to bind: ``kind`` is tcp, tls or udp, ``host`` an address or None for all of both families."""
 
     kind: str
     host: str | None
@@ -53,14 +55,14 @@ class Spot:
 
 
 def bind(
-    spot: Spot, *, backlog: int = 4096, receive_buffer: int | None = None, dual_stack: bool | None = None
+    spot: Spot, *, backlog: int = BACKLOG, receive_buffer: int | None = None, dual_stack: bool | None = None
 ) -> list[socket.socket]:
-    """Bind what was asked for: one non-blocking socket, or two where one cannot serve both families.
+    """Bind an address: one non-blocking socket, or two where one cannot serve both families.
 
     Stream sockets listen with ``backlog``. ``receive_buffer`` is in bytes and for datagram sockets; None is as much of
     ``RECEIVE_BUFFER`` as the system gives. ``dual_stack`` says whether an IPv6 socket can serve IPv4. By default the
     system is asked, but on Windows it is never used: there Twisted binds the address again, with a socket of its own
-    that keeps IPV6_V6ONLY as Windows sets it (see engines/portable.py). Raises BindError.
+    that keeps IPV6_V6ONLY as Windows sets it (see engines/portable/engine.py). Raises BindError.
     """
     if spot.host is not None:
         family = socket.AF_INET6 if ":" in spot.host else socket.AF_INET
@@ -85,7 +87,7 @@ def bind(
 
 
 def bind_all(
-    spots: Sequence[Spot], *, backlog: int = 4096, receive_buffer: int | None = None, dual_stack: bool | None = None
+    spots: Sequence[Spot], *, backlog: int = BACKLOG, receive_buffer: int | None = None, dual_stack: bool | None = None
 ) -> list[tuple[str, socket.socket]]:
     """Bind several spots, or none of them; those with port 0 all get one and the same free number.
 
@@ -122,7 +124,7 @@ def close_all(sockets: Iterable[socket.socket]) -> None:
 
 
 def widen(sock: socket.socket, spot: Spot, asked: int | None) -> None:
-    """Widen a socket's receive buffer to ``asked`` bytes (None: the default); say so if the system gives less."""
+    """Set a socket's receive buffer to ``asked`` bytes (None: the default); log it if the system gives less."""
     wanted = asked or RECEIVE_BUFFER
     with contextlib.suppress(OSError):  # the BSDs refuse what is over kern.ipc.maxsockbuf, and change nothing
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)
@@ -139,7 +141,7 @@ def widen(sock: socket.socket, spot: Spot, asked: int | None) -> None:
 
 
 def send_queue(fd: int) -> int:
-    """Bytes that the peer of a TCP socket has not acknowledged (SIOCOUTQ, tcp(7)); 0 where the system does not tell."""
+    """Count the bytes that a TCP peer has not acknowledged (SIOCOUTQ, tcp(7)); 0 where the system does not tell."""
     if sys.platform != "linux":
         return 0
     try:
@@ -150,8 +152,8 @@ def send_queue(fd: int) -> int:
 
 @contextlib.contextmanager
 def borrowed(fd: int) -> Iterator[socket.socket]:
-    """Call socket methods on a bare descriptor of a stream socket, which stays open and the caller's."""
-    # To name a family, whichever, spares the system calls that would find it out; no method used here depends on it.
+    """Lend a socket object for a bare descriptor of a stream socket, which stays open and the caller's."""
+    # Naming a family, whichever, spares the system calls that would find it out; no method used here depends on it.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=fd)
     try:
         yield sock
@@ -160,7 +162,7 @@ def borrowed(fd: int) -> Iterator[socket.socket]:
 
 
 def receive_drops(sock: socket.socket) -> int:
-    """Datagrams that the kernel dropped at this socket, its buffer being full; 0 where the system does not tell."""
+    """Count the datagrams that the kernel dropped because this socket's buffer was full; 0 where it does not tell."""
     if sys.platform != "linux":
         return 0
     try:
@@ -227,13 +229,13 @@ _NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, getattr(errno, "
 
 
 def _address(host: str, port: int, family: int) -> Any:
-    """The address to bind, with the scope of a link-local one (``fe80::1%eth0``); no name is looked up."""
+    """Resolve the address to bind, with the scope of a link-local one (``fe80::1%eth0``); look up no name."""
     found = socket.getaddrinfo(host, port, family, 0, 0, socket.AI_NUMERICHOST | socket.AI_PASSIVE)
     return found[0][4]
 
 
 def _sentence(spot: Spot, error: OSError) -> str:
-    """Say what stood in the way and how to get round it, the gist in 80 characters (see server/failure.py)."""
+    """Say what failed and what to do about it, the gist in the first 80 characters (see server/failure.py)."""
     if isinstance(error, socket.gaierror):
         return f"{spot}: that is not an address; 'ip address' lists those of this machine's interfaces"
     if error.errno == errno.EACCES:

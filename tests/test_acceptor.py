@@ -7,10 +7,11 @@ import os
 import socket
 
 import pytest
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from echobench import Counters, Reason
-from echobench.acceptor import Acceptor
+from echobench.acceptor import ACCEPTED_AT_ONCE, STARVED_FOR, Acceptor
 
 
 class Listener:
@@ -47,7 +48,7 @@ def acceptor():
 
     def make(*outcomes):
         listener = Listener(*outcomes)
-        made.append(Acceptor(listener.accept, listener, Counters()))
+        made.append(Acceptor(listener.accept, listener, Counters(), Clock(), [].append))
         return made[-1]
 
     yield make
@@ -101,10 +102,43 @@ def test_without_memory_it_is_starved_too(acceptor, client, error):
     assert not each.starved
 
 
+def test_it_leaves_a_starved_socket_alone_and_looks_again(client):
+    clock, watched, taken = Clock(), [], []
+    listener = Listener(errno.ENOBUFS, client())
+    each = Acceptor(listener.accept, listener, Counters(), clock, watched.append)
+    each.serve(taken.append)
+    assert (taken, watched, each.paused) == ([], [False], True)
+    each.serve(taken.append)  # another event of the same turn
+    assert len(taken) == 1
+    clock.advance(STARVED_FOR)
+    assert (watched, each.paused) == ([False, True], False)
+    each.close()
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_pause_ends_with_the_acceptor():
+    clock, watched = Clock(), []
+    listener = Listener(errno.ENOMEM)
+    each = Acceptor(listener.accept, listener, Counters(), clock, watched.append)
+    each.serve([].append)
+    each.close()
+    assert (watched, each.paused, clock.getDelayedCalls()) == ([False], False, [])
+
+
+def test_one_turn_is_bounded(acceptor, client):
+    sock = client()
+    each = acceptor(*[sock] * (ACCEPTED_AT_ONCE + 1))
+    taken = []
+    each.serve(taken.append)
+    assert len(taken) == ACCEPTED_AT_ONCE
+    each.serve(taken.append)
+    assert len(taken) == ACCEPTED_AT_ONCE + 1
+
+
 def test_a_starved_port_pauses_and_resumes(serve, monkeypatch):
     from rigs.helpers import blocking, exchange, port_of
 
-    monkeypatch.setattr("echobench.engines.portable.stream.STARVED_FOR", 0.05)
+    monkeypatch.setattr("echobench.acceptor.STARVED_FOR", 0.05)
     service = serve(engine="portable")
     ((_, port),) = [pair for pair in service._ports if pair[0] == "tcp"]
     real = port._acceptor._listener

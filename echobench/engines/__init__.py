@@ -1,7 +1,8 @@
-"""How bytes get back: one file an engine, all behind one interface, and the choice between them.
+"""The engines, which carry the bytes back: their common interface, and the choice between them.
 
-An engine is given sockets that are bound already, so that the service, its workers and systemd all bind in one place;
-it is made on the reactor's thread after the process has become what it will be (a daemon, without privilege).
+Each engine is one module or folder below this one. It is given sockets that are bound already, so the service, its
+workers and systemd all bind in one place. It is made on the reactor's thread, after the process has become what it
+will be (a daemon, without privilege).
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from twisted.logger import Logger
 from zope.interface import Attribute, Interface
 
 from ..counters import Counters
+from ..defaults import BACKLOG, CLOSE_TIMEOUT
+from ..errors import EchobenchError
 from ..guard import Caps, Guard
+from ..reactors import Reactor
 
 log = Logger()
 
 
-class EngineError(Exception):
+class EngineError(EchobenchError):
     """Raised for an engine that was asked for and cannot work here; its text is one sentence with the reason."""
 
 
@@ -32,14 +36,14 @@ class EngineError(Exception):
 class Setting:
     """What every engine works with. Times are in seconds, and None is never."""
 
-    reactor: Any
+    reactor: Reactor
     counters: Counters = attrs.field(factory=Counters)
     guard: Guard = attrs.field(factory=Guard)
     caps: Caps = attrs.field(factory=Caps)
     idle_timeout: float | None = None
-    close_timeout: float | None = 10.0
-    backlog: int = 4096
-    """Connections that may wait to be accepted; for an engine that has to listen anew on what it is given."""
+    close_timeout: float | None = CLOSE_TIMEOUT
+    backlog: int = BACKLOG
+    """Connections that may wait to be accepted, for an engine that has to bind the address again."""
     spin: float = 0.0
     """Microseconds for which an engine may look for more before it goes back to the reactor (see engines/spin.py)."""
 
@@ -49,8 +53,8 @@ class IEngine(Interface):
 
     name: str = Attribute("The name that it is asked for by.")
 
-    def unavailable(reactor: Any) -> str | None:  # noqa: N805
-        """Say, before any is made, why such an engine cannot work with this reactor on this machine; None if it can."""
+    def unavailable(reactor: Reactor) -> str | None:  # noqa: N805
+        """Say why such an engine cannot work with this reactor on this machine; None if it can."""
 
     def listen(sock: socket) -> IListeningPort:  # noqa: N805
         """Serve a bound (for streams: listening) non-blocking socket. The engine owns it, and may replace it."""
@@ -75,29 +79,39 @@ STREAM: Mapping[str, str] = {
 DATAGRAM: Mapping[str, str] = {"batched": "udp.engine:BatchedDatagram", "portable": "portable.engine:PortableDatagram"}
 """Engines for UDP, the fastest first."""
 
+_USED_LATER: Sequence[str] = (
+    "encodings.idna",  # socket methods encode the text of an address with it, and import it at their first call
+)
+"""Modules of Python's and Twisted's that are imported only when the first connection comes, or the last one goes."""
 
-def load(kind: Mapping[str, str], asked: str) -> None:
-    """Import what :func:`choose` may come to need, while the process may still read the files."""
-    for name in kind:
+
+def load(table: Mapping[str, str], asked: str) -> None:
+    """Import all that an engine of ``table`` (STREAM or DATAGRAM) may come to need, while the files can be read.
+
+    A process that has given up its privilege may not be able to read the code any more.
+    """
+    for name in table:
         if asked in ("auto", name):
-            with contextlib.suppress(ImportError):  # choose() will say so
-                _engine(kind, name)
+            with contextlib.suppress(ImportError):  # choose() says so
+                _engine(table, name)
+    for module in _USED_LATER:
+        importlib.import_module(module)
 
 
-def choose(kind: Mapping[str, str], asked: str, setting: Setting) -> IEngine:
-    """Make the engine that was asked for; ``auto`` is the first of ``kind`` that works here.
+def choose(table: Mapping[str, str], asked: str, setting: Setting) -> IEngine:
+    """Make the engine that was asked for; ``auto`` is the first of ``table`` that works here.
 
-    Logs one line that says which, and why not a faster one. Raises EngineError if the one asked for cannot be had.
+    Logs one line that says which, and why not a faster one. Raises EngineError if the one asked for does not work.
     """
     passed_over: list[str] = []
-    for name in _candidates(kind, asked):
+    for name in _candidates(table, asked):
         try:
-            engine = _engine(kind, name)
+            engine = _engine(table, name)
             reason = engine.unavailable(setting.reactor)
         except ImportError as error:  # a Python that was built without ctypes, say
             reason = str(error)
         if reason is None:
-            what = "streams" if kind is STREAM else "datagrams"
+            what = "streams" if table is STREAM else "datagrams"
             log.info(
                 "engine for {what}: {name}{why}", what=what, name=name, why="".join(f" ({r})" for r in passed_over)
             )
@@ -109,12 +123,12 @@ def choose(kind: Mapping[str, str], asked: str, setting: Setting) -> IEngine:
     )
 
 
-def _candidates(kind: Mapping[str, str], asked: str) -> Sequence[str]:
-    if asked != "auto" and asked not in kind:
-        raise EngineError(f"there is no engine {asked!r} here: choose auto or {', '.join(kind)}")
-    return tuple(kind) if asked == "auto" else (asked,)
+def _candidates(table: Mapping[str, str], asked: str) -> Sequence[str]:
+    if asked != "auto" and asked not in table:
+        raise EngineError(f"there is no engine {asked!r} here: choose auto or {', '.join(table)}")
+    return tuple(table) if asked == "auto" else (asked,)
 
 
-def _engine(kind: Mapping[str, str], name: str) -> Any:
-    module, _, attribute = kind[name].partition(":")
+def _engine(table: Mapping[str, str], name: str) -> Any:
+    module, _, attribute = table[name].partition(":")
     return getattr(importlib.import_module(f".{module}", __name__), attribute)

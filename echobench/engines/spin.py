@@ -1,9 +1,9 @@
-"""Looking again for a while before going back to the reactor, when that has been paying.
+"""Decides how long an engine looks for more before it goes back to the reactor.
 
-A process that waits in the kernel has to be woken when something comes, and to wake it takes longer than to echo a
-message. With few connections that is what a client waits for most. So an engine whose work has run out may look again
-for some microseconds first. Done without measure it would burn a core to save nothing; so the time it looks for grows
-while it would have been, or was, enough, and shrinks to nothing while it was not. That is how KVM decides whether to
+A process that waits in the kernel has to be woken when something comes, and waking it takes longer than echoing a
+message. With few connections that is most of what a client waits for. So an engine that has no work left may look
+again for some microseconds first. Without a bound that would burn a core and save nothing. So the time grows as long
+as it was, or would have been, enough, and shrinks to nothing while it was not. KVM decides in the same way whether to
 poll before it halts a virtual processor (Documentation/virt/kvm/halt-polling.rst in Linux).
 """
 
@@ -38,7 +38,7 @@ def microseconds(asked: str | float) -> float:
 
 
 class Spin:
-    """Decides, for one engine, for how long to look. ``limit`` is in microseconds; 0 never looks."""
+    """Decides for one engine how long to look. ``limit`` is in microseconds; 0 never looks."""
 
     def __init__(self, limit: float, nanoseconds: Callable[[], int] = time.perf_counter_ns) -> None:
         self._limit = int(limit * 1000)
@@ -49,7 +49,7 @@ class Spin:
         self._skip = 0
 
     def woken(self) -> None:
-        """Learn from how long there was nothing to do. Call it first when the reactor wakes the engine."""
+        """Learn from how long there was no work. Call it first when the reactor wakes the engine."""
         if not self._idle_since:
             return
         waited, self._idle_since = self._now() - self._idle_since, 0
@@ -59,7 +59,7 @@ class Spin:
             self._window = self._window // 2 if self._window > FIRST else 0
 
     def wait(self, look: Callable[[], Found]) -> Found | None:
-        """Call ``look`` until it finds something (returns what is true) or time is up; call it when work runs out."""
+        """Call ``look`` until it returns something true, or time is up. Call it when work runs out."""
         if not self._limit:
             return None
         now = self._now
@@ -84,9 +84,9 @@ class Spin:
 
 
 class SecondLook:
-    """Looks for more behind what was found; if messages mostly come alone, behind such a one only now and then.
+    """Looks for more behind what was found, but only now and then while messages mostly come alone.
 
-    To find nothing, which is asked for once more before anybody sleeps, is a system call for each message.
+    A look that finds nothing costs a system call for each message, and the reactor looks once more before it sleeps.
     """
 
     def __init__(self) -> None:

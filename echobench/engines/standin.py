@@ -1,14 +1,14 @@
-"""Waiting in the reactor's place, while messages come so fast that the next one is nearly there.
+"""Waits in the reactor's place while messages come so fast that the next one is nearly there.
 
-From the engine back to the reactor, through its turn, and to the engine again takes longer than to echo a message. A
-message that comes alone pays that in full. So an engine whose work has run out may wait by itself for a moment, at the
-very epoll that the reactor would wait at: as soon as something is ready for anybody else it goes back. Calls from
-threads and signals are among that, for the reactor wakes itself through its epoll. What the reactor knows without it is
-asked for: delayed calls, calls from threads whose byte has been read already, and a stop. Only who drives the reactor
-with iterate() may notice: one call can take as long as the engine stays.
+The way from the engine back to the reactor, through its turn, and to the engine again takes longer than echoing a
+message, and a message that comes alone pays that in full. So an engine that has no work left may wait by itself for a
+moment, at the very epoll at which the reactor would wait. It goes back as soon as something is ready for anybody else.
+That includes signals and calls from threads, because the reactor wakes itself through its epoll. What the epoll does
+not show, the engine asks the reactor: delayed calls, calls from threads whose byte was read already, and a stop. Only a
+program that drives the reactor with iterate() can notice: one call may take as long as the engine stays.
 
-That epoll, and two of those, are no public part of the reactor. Where one of them is not found, the reactor waits, as
-with every other engine.
+That epoll, and two of the attributes in ASKED, are private to the reactor. Where one of them is missing, the reactor
+waits, as it does with every other engine.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class StandIn:
         self._end = 0
 
     def woken(self) -> None:
-        """Find out whether to wait this time, and until when; call it first when the reactor wakes the engine."""
+        """Decide whether to wait this time, and until when. Call it first when the reactor wakes the engine."""
         self._end = 0
         if self._poll is None:
             return
@@ -56,7 +56,7 @@ class StandIn:
         self._end = now + (STAY if due is None else min(STAY, int(due * SECOND) - WAIT))
 
     def wait(self, descriptor: int) -> bool:
-        """Wait until something is ready; whether it is this descriptor alone. Call it when work runs out."""
+        """Wait until something is ready; True if it is this descriptor alone. Call it when work runs out."""
         if self._poll is None:
             return False
         now = self._idle_since = self._now()
@@ -70,7 +70,7 @@ class StandIn:
 
 
 def _epoll(reactor: Any) -> Callable[[float, int], list[tuple[int, int]]] | None:
-    """Give the way to wait at the reactor's epoll if it is Twisted's own epoll reactor, and not one derived from it."""
+    """Return the function that waits at the reactor's epoll; None unless it is Twisted's own epoll reactor itself."""
     kind, poller = type(reactor), getattr(reactor, "_poller", None)
     if (kind.__module__, kind.__name__) != ("twisted.internet.epollreactor", "EPollReactor"):
         return None

@@ -1,13 +1,13 @@
-"""Which reactors can be handed a descriptor to watch."""
+"""Whether a reactor can watch descriptors of ours."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.python.runtime import platform
 
+from ..reactors import Reactor
 
-def watches_descriptors(reactor: Any) -> bool:
-    """Whether a reactor can be handed a descriptor of ours; IOCP cannot, nor any reactor on Windows."""
+
+def watches_descriptors(reactor: Reactor) -> bool:
+    """Whether a reactor can watch a descriptor of ours; IOCP cannot, nor can any reactor on Windows."""
     return not platform.isWindows() and IReactorFDSet.providedBy(reactor)

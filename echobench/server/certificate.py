@@ -1,4 +1,4 @@
-"""A server's certificate and private key from PEM files, with a sentence for whatever is wrong with them."""
+"""Loads a server's certificate and private key from PEM files, with a sentence for whatever is wrong with them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from OpenSSL.SSL import Error as SSLError
 from twisted.internet.ssl import CertificateOptions
 
+from ..errors import EchobenchError
 
-class CertificateError(Exception):
+
+class CertificateError(EchobenchError):
     """A certificate or key that cannot be used; the message is one sentence."""
 
 
 def load_certificate(certificate: str, private_key: str | None = None, now: datetime.datetime | None = None) -> Any:
-    """Make CertificateOptions of a certificate file (the server's own first, then its chain) and a key file.
+    """Load CertificateOptions from a certificate file (the server's own first, then its chain) and a key file.
 
     Without ``private_key`` the key is looked for in the certificate's file. Raises CertificateError.
     """

@@ -1,4 +1,4 @@
-"""Ending the program with one sentence, under every runner."""
+"""The exception that ends the program with one sentence, under every runner."""
 
 from __future__ import annotations
 

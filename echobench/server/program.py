@@ -1,4 +1,4 @@
-"""The echo server as a program: a sentence if it cannot start, and haste if it is asked twice to stop."""
+"""The echo server as a program: one sentence if it cannot start, and an abrupt end if it is told twice to stop."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from ..engines import EngineError
-from ..sockets import BindError
+from ..errors import EchobenchError
 from .failure import StartupFailure
 from .service import EchoService
 from .stats import Reporter
@@ -39,7 +38,7 @@ class Program(MultiService):
         return float(self.echo.clock.seconds())
 
     def privilegedStartService(self) -> None:
-        """Bind."""
+        """Bind the sockets."""
         _or_fail(super().privilegedStartService)
 
     def startService(self) -> None:
@@ -50,7 +49,7 @@ class Program(MultiService):
         notify(f"READY=1\nSTATUS={self.echo.where()}")
 
     def stopService(self) -> Deferred[Any]:
-        """Stop in good order; a second SIGINT or SIGTERM ends at once what is still open."""
+        """Stop in good order; a second SIGINT or SIGTERM ends at once the connections that are still open."""
         notify("STOPPING=1")
         restore = self._hurry_on_signal()
         stopping: Deferred[Any] = super().stopService()
@@ -80,7 +79,7 @@ class Program(MultiService):
 def _or_fail(start: Callable[[], None]) -> None:
     try:
         start()
-    except (BindError, EngineError) as error:
+    except EchobenchError as error:
         raise StartupFailure(str(error)) from error
     except OSError as error:  # above all, no descriptor left
         raise StartupFailure(f"the server cannot be started: {error}") from error

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Generator, Iterable, Sequence
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 import attrs
 from twisted.application.service import Service
@@ -23,10 +23,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..counters import Counters, Snapshot
-from ..engines import DATAGRAM, STREAM, IEngine, Setting, choose, load
-from ..engines.portable.engine import PortableStream
+from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
+from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Setting, choose, load
+from ..engines.portable.engine import PortableDatagram, PortableStream
+from ..engines.portable.own_datagram import check_datagram_protocol
+from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
 from ..guard import Caps, Guard, RateLimit
+from ..reactors import Reactor
 from ..sockets import BindError, Spot, bind_all, close_all, widen
 
 log = Logger()
@@ -42,12 +46,12 @@ def _state(factory: Any) -> Any:
 
 @attrs.define(eq=False, slots=False)
 class EchoService(Service):
-    """An echo server as a Twisted service. Times are in seconds, sizes in bytes, and None is no limit.
+    """An echo server, or a server of an own protocol. Times are in seconds, sizes in bytes, and None is no limit.
 
     Raises ValueError for TLS without ``tls_options`` and for a ``spin`` that is none.
     """
 
-    port: int | None = 7
+    port: int | None = PORT
     """Port for TCP and UDP on every address of ``interfaces``; 0 is one free number for both, None is no port."""
     interfaces: Sequence[str] = ()
     """Addresses of this machine to listen on; empty is all of both families."""
@@ -71,7 +75,7 @@ class EchoService(Service):
     """The same for one IPv4 address, or one IPv6 /64."""
     idle_timeout: float | None = _option()
     """Seconds without a byte read or written after which a connection is ended."""
-    close_timeout: float | None = _option(10.0)
+    close_timeout: float | None = _option(CLOSE_TIMEOUT)
     """Seconds after which a closing connection is ended whose peer takes nothing, and after a stop every connection."""
     udp_rate: float | None = _option()
     """Datagrams per second answered to one source, and as many at once."""
@@ -79,15 +83,24 @@ class EchoService(Service):
     """Whether to answer datagrams from ports below 1024."""
     receive_buffer: int | None = _option()
     """Bytes that each UDP socket may queue; None is 4 MiB, or what the system gives."""
-    backlog: int = _option(4096)
+    backlog: int = _option(BACKLOG)
     """Connections that may wait to be accepted."""
+    protocol: Any = _option()
+    """Serves streams in place of Echo: a Protocol class, a function that makes a protocol, or a Factory.
+
+    A class derived from Echo replaces it and keeps its own books. Any other protocol is wrapped, and may have a method
+    ``drain()``, which ends its work when the service stops; the connection is closed when that returns, or when the
+    Deferred that it returns fires.
+    """
+    datagram_protocol: Any = _option()
+    """Serves UDP in place of EchoUDP: a DatagramProtocol class, or a function that makes one for each socket."""
     engine: str = _option("auto")
     """How TCP is served: ``auto``, ``completion``, ``readiness`` or ``portable``."""
     udp_engine: str = _option("auto")
     """How UDP is served: ``auto``, ``batched`` or ``portable``."""
     spin: str | float = _option("auto")
     """``auto``, ``off``, or the microseconds for which the fast engines may look for more work before they wait."""
-    reactor: Any = _option()
+    reactor: Reactor | None = _option()
     """The reactor to serve with; None is the global one, taken when the service starts."""
 
     counters: Counters = _state(Counters)
@@ -98,12 +111,18 @@ class EchoService(Service):
     _ports: list[tuple[str, IListeningPort]] = _state(list)
     _pending: list[Deferred[Any]] = _state(list)
     _run: object = _state(lambda: None)
-    """What tells one start from the next."""
+    """Distinguishes one start from the next."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what makes no sense before anything is bound."""
+        """Refuse contradictions before anything is bound. Raises ValueError, TypeError or EngineError."""
         if self.tls_options is None and (self.tls_port is not None or self.inherited_tls):
             raise ValueError("TLS needs tls_options, with a certificate and its private key")
+        if self.protocol is not None:
+            check_protocol(self.protocol)
+            _only_portable("protocol", "engine", self.engine)
+        if self.datagram_protocol is not None:
+            check_datagram_protocol(self.datagram_protocol)
+            _only_portable("datagram_protocol", "udp_engine", self.udp_engine)
         microseconds(self.spin)
 
     def privilegedStartService(self) -> None:
@@ -176,11 +195,13 @@ class EchoService(Service):
         return self.counters.snapshot(sum(engine.kernel_drops() for engine in set(self._engines.values())))
 
     @property
-    def clock(self) -> Any:
+    def clock(self) -> Reactor:
         """The reactor; the global one, from the first use on, if none was given."""
         if self.reactor is None:
-            self.reactor = import_module("twisted.internet.reactor")
-        return self.reactor
+            installed: Any = import_module("twisted.internet.reactor")
+            self.reactor = installed
+        reactor: Reactor = self.reactor
+        return reactor
 
     def _bind(self) -> None:
         """Bind everything, or nothing, unless that is done."""
@@ -224,13 +245,16 @@ class EchoService(Service):
         kinds = {kind for kind, _ in self._sockets}
         made: dict[str, IEngine] = {}
         if "tcp" in kinds:
-            made["tcp"] = choose(STREAM, self.engine, setting)
+            own = self.protocol is not None
+            made["tcp"] = PortableStream(setting, self.protocol) if own else choose(STREAM, self.engine, setting)
         if "udp" in kinds:
-            made["udp"] = choose(DATAGRAM, self.udp_engine, setting)
+            own = self.datagram_protocol is not None
+            made["udp"] = (
+                PortableDatagram(setting, self.datagram_protocol) if own else choose(DATAGRAM, self.udp_engine, setting)
+            )
         if "tls" in kinds or self.endpoints:
-            tcp = made.get("tcp")
-            same = tcp is not None and tcp.name == PortableStream.name
-            portable = cast(PortableStream, tcp) if same else PortableStream(setting)
+            tcp: Any = made.get("tcp")
+            portable = tcp if isinstance(tcp, PortableStream) else PortableStream(setting, self.protocol)
             if "tls" in kinds:
                 made["tls"] = portable
             if self.endpoints:
@@ -245,7 +269,7 @@ class EchoService(Service):
             self._listen_on(portable, endpoint)
 
     def _listen_on(self, engine: PortableStream, endpoint: IStreamServerEndpoint) -> None:
-        """Serve an endpoint, which may take its time; one that fails at once fails the start."""
+        """Serve an endpoint, which may need time; one that fails at once fails the start."""
         run = self._run
         failures: list[Failure] = []
         pending = engine.listen_endpoint(endpoint)
@@ -268,7 +292,7 @@ class EchoService(Service):
             raise BindError(f"endpoint {endpoint}: {failures[0].getErrorMessage()}") from failures[0].value
 
     def _give_up(self) -> list[IListeningPort]:
-        """Forget what is bound or about to be; the ports that are served are returned, to be stopped."""
+        """Close what is bound, cancel what is about to be, and return the ports that are served, to be stopped."""
         self._run = None
         close_all(sock for _, sock in self._sockets)
         self._sockets = []
@@ -277,6 +301,14 @@ class EchoService(Service):
             each.cancel()
         ports, self._ports = self._ports, []
         return [port for _, port in ports]
+
+
+def _only_portable(argument: str, option: str, engine: str) -> None:
+    """Refuse an own protocol on an engine that can only echo."""
+    if engine not in ("auto", PortableStream.name):
+        raise EngineError(
+            f"{option}={engine!r} can only echo: with {argument} given, leave {option} out or say {option}='portable'"
+        )
 
 
 def _abort(engines: Iterable[IEngine]) -> None:

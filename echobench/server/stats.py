@@ -1,4 +1,4 @@
-"""A line now and then of what goes through."""
+"""Logs the traffic at intervals, one line each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def line(now: Snapshot, before: Snapshot, seconds: float) -> str:
 
 
 class Reporter:
-    """Logs a line each time it is called, but the first, which only begins the interval."""
+    """Logs a line at each call but the first, which only begins the interval."""
 
     def __init__(self, snapshot: Callable[[], Snapshot], seconds: Callable[[], float]) -> None:
         self._snapshot = snapshot

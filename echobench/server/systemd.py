@@ -1,4 +1,4 @@
-"""What a service manager hands over and is told: sockets (sd_listen_fds(3)) and readiness (sd_notify(3))."""
+"""Sockets from a service manager (sd_listen_fds(3)), and messages to it, such as readiness (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from collections.abc import MutableMapping
 
 import attrs
 
+from ..errors import EchobenchError
+
 FIRST = 3
 """SD_LISTEN_FDS_START, systemd/sd-daemon.h."""
+
+
+class InheritedError(EchobenchError, ValueError):
+    """Sockets that were announced and are not there; the message is one sentence."""
 
 
 @attrs.frozen
@@ -28,7 +34,7 @@ def inherited_sockets(environ: MutableMapping[str, str] = os.environ, first: int
     """Take the sockets that the environment names, and the names out of it, so that no child takes them too.
 
     Names may be absent, as they are under systemd-socket-activate (which is why this is not Twisted's ``ListenFDs``).
-    Raises ValueError, with a sentence, if the variables make no sense or a descriptor is no socket.
+    Raises InheritedError if the variables make no sense or a descriptor is no socket.
     """
     pid, count = environ.get("LISTEN_PID"), environ.get("LISTEN_FDS")
     if count is None or pid != str(os.getpid()):
@@ -36,7 +42,7 @@ def inherited_sockets(environ: MutableMapping[str, str] = os.environ, first: int
     names = environ.pop("LISTEN_FDNAMES", "")
     del environ["LISTEN_PID"], environ["LISTEN_FDS"]
     if not count.isdecimal():
-        raise ValueError(f"LISTEN_FDS is {count!r}, where the service manager puts a number of sockets")
+        raise InheritedError(f"LISTEN_FDS is {count!r}, where the service manager puts a number of sockets")
     plain: list[socket.socket] = []
     tls: list[socket.socket] = []
     for fd, name in zip(range(first, first + int(count)), [*names.split(":"), *[""] * int(count)], strict=False):
@@ -44,7 +50,7 @@ def inherited_sockets(environ: MutableMapping[str, str] = os.environ, first: int
             os.set_inheritable(fd, False)
             sock = socket.socket(fileno=fd)
         except OSError as error:
-            raise ValueError(
+            raise InheritedError(
                 f"descriptor {fd}, which LISTEN_FDS says was handed over, is no socket: {error.strerror}"
             ) from error
         sock.setblocking(False)

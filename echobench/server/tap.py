@@ -8,17 +8,22 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.python import usage
 
+from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
 from ..engines import DATAGRAM, STREAM
+from ..errors import EchobenchError
 from ..reactors import install_best_reactor
 from .failure import StartupFailure
 from .program import Program
 from .service import EchoService
 from .systemd import Inherited, inherited_sockets
 
-DEFAULT_PORT = 7
 YEAR = 366 * 86400.0
 
 Parser = Callable[[str], Any]
+
+
+class OptionError(EchobenchError):
+    """Options that cannot be served together with what the program inherited; the message is one sentence."""
 
 
 def whole(low: int, high: int) -> Parser:
@@ -68,7 +73,7 @@ def one_of(names: Sequence[str]) -> Parser:
 
 
 def spin(text: str) -> str | float:
-    """Parse auto, off, or a number of microseconds of up to a millisecond."""
+    """Parse ``auto``, ``off``, or a number of microseconds of up to a millisecond."""
     if text in ("auto", "off"):
         return text
     try:
@@ -78,7 +83,7 @@ def spin(text: str) -> str | float:
     return microseconds
 
 
-PORT, COUNT = whole(0, 65535), whole(1, 1 << 31)
+NUMBER, COUNT = whole(0, 65535), whole(1, 1 << 31)
 SECONDS = real(0.001, YEAR, "a number of seconds")
 STREAM_NAMES, DATAGRAM_NAMES = ["auto", *STREAM], ["auto", *DATAGRAM]
 
@@ -106,8 +111,10 @@ class Options(usage.Options):
     )
 
     optParameters = [  # noqa: RUF012 (twisted.python.usage reads it from the class)
-        _parameter("port", None, "Port for TCP and UDP; 0 takes one free number for both. [default: 7]", PORT, "p"),
-        _parameter("tls-port", None, "Also serve TLS on this port; needs --certificate.", PORT),
+        _parameter(
+            "port", None, f"Port for TCP and UDP; 0 takes one free number for both. [default: {PORT}]", NUMBER, "p"
+        ),
+        _parameter("tls-port", None, "Also serve TLS on this port; needs --certificate.", NUMBER),
         _parameter("certificate", None, "PEM file with the server's certificate, then its chain."),
         _parameter("private-key", None, "PEM file with the private key, if the certificate's file has none."),
         _parameter("max-connections", None, "Refuse connections over this number.", COUNT),
@@ -115,7 +122,7 @@ class Options(usage.Options):
         _parameter("idle-timeout", None, "End connections on which no byte moves for so long.", SECONDS),
         _parameter(
             "close-timeout",
-            10.0,
+            CLOSE_TIMEOUT,
             "End closing connections whose peer takes nothing for so long, and all of them so long after a stop.",
             SECONDS,
         ),
@@ -126,7 +133,7 @@ class Options(usage.Options):
             real(0.001, 1e9, "a number of datagrams per second"),
         ),
         _parameter("receive-buffer", None, "Bytes (256K, 8M) that a UDP socket may queue. [default: 4M or less]", size),
-        _parameter("backlog", 4096, "Connections that may wait to be accepted.", COUNT),
+        _parameter("backlog", BACKLOG, "Connections that may wait to be accepted.", COUNT),
         _parameter("engine", "auto", f"How TCP is served: {', '.join(STREAM_NAMES)}.", one_of(STREAM_NAMES)),
         _parameter("udp-engine", "auto", f"How UDP is served: {', '.join(DATAGRAM_NAMES)}.", one_of(DATAGRAM_NAMES)),
         _parameter(
@@ -161,19 +168,19 @@ class Options(usage.Options):
         self["interface"].append(address.removeprefix("[").removesuffix("]"))
 
     def parseArgs(self, *rest: str) -> None:
-        """Refuse what is no option."""
+        """Refuse arguments: there are only options."""
         if rest:
             raise usage.UsageError(f"{rest[0]!r} is not an option: is -- or an option's name missing before it?")
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse; what is wrong ends the program with one sentence, where twistd would print a page of help."""
+        """Parse; a mistake ends the program with one sentence, where twistd would print a page of help."""
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
             raise StartupFailure(f"{error} (--help lists the options)") from None
 
     def postOptions(self) -> None:
-        """Refuse what does not go together, and install the reactor while nothing has imported one."""
+        """Refuse options that contradict each other, and install the reactor while nothing has imported one."""
         if self["no-tcp"] and self["no-udp"] and self["tls-port"] is None:
             raise usage.UsageError("--no-tcp and --no-udp leave nothing to serve: drop one, or give a --tls-port")
         if self["tls-port"] is not None and not self["certificate"]:
@@ -187,13 +194,16 @@ class Options(usage.Options):
 
 
 def makeService(options: Mapping[str, Any]) -> IService:
-    """Make the program that the options describe; sockets from systemd take the place of the default port."""
+    """Make the program that the options describe; sockets from systemd take the place of the default port.
+
+    Raises StartupFailure for what the user can put right.
+    """
     try:
         inherited = inherited_sockets()
         tls_options = _tls_options(options, inherited)
         port = options.get("port")
         if port is None and not inherited:
-            port = DEFAULT_PORT
+            port = PORT
         return Program(
             EchoService(
                 port,
@@ -207,33 +217,33 @@ def makeService(options: Mapping[str, Any]) -> IService:
                 max_connections=options.get("max-connections"),
                 max_connections_per_source=options.get("max-connections-per-source"),
                 idle_timeout=options.get("idle-timeout"),
-                close_timeout=options.get("close-timeout", 10.0),
+                close_timeout=options.get("close-timeout", CLOSE_TIMEOUT),
                 udp_rate=options.get("udp-rate"),
                 allow_low_source_ports=bool(options.get("allow-low-source-ports")),
                 receive_buffer=options.get("receive-buffer"),
-                backlog=options.get("backlog", 4096),
+                backlog=options.get("backlog", BACKLOG),
                 engine=options.get("engine", "auto"),
                 udp_engine=options.get("udp-engine", "auto"),
                 spin=options.get("spin", "auto"),
             ),
             options.get("stats-interval"),
         )
-    except ValueError as error:
+    except EchobenchError as error:  # any other exception is a fault of ours, and shows its traceback
         raise StartupFailure(str(error)) from error
 
 
 def _tls_options(options: Mapping[str, Any], inherited: Inherited) -> Any:
-    """Load the certificate while its key may still be read, that is, before privilege is shed. None without TLS."""
+    """Load the certificate while its key can be read, that is, before privilege is shed. None without TLS.
+
+    Raises EchobenchError if it cannot be used.
+    """
     certificate = options.get("certificate")
     if certificate is None:
         if inherited.tls:
-            raise StartupFailure("systemd hands over a socket named tls: give a --certificate to serve it with")
+            raise OptionError("systemd hands over a socket named tls: give a --certificate to serve it with")
         return None
     if options.get("tls-port") is None and not inherited.tls:
-        raise StartupFailure("--certificate has no port to serve: give a --tls-port")
-    from .certificate import CertificateError, load_certificate
+        raise OptionError("--certificate has no port to serve: give a --tls-port")
+    from .certificate import load_certificate
 
-    try:
-        return load_certificate(certificate, options.get("private-key"))
-    except CertificateError as error:
-        raise StartupFailure(str(error)) from error
+    return load_certificate(certificate, options.get("private-key"))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from rigs import certificates
 
+from echobench import EchobenchError
 from echobench.engines import STREAM
+from echobench.server import tap
 from echobench.server.failure import StartupFailure
 from echobench.server.program import Program
 from echobench.server.tap import Options, makeService, size
@@ -111,6 +115,35 @@ def test_a_certificate_without_a_use(tmp_path):
 def test_a_bad_certificate():
     with pytest.raises(StartupFailure, match="certificate /nowhere cannot be read"):
         service("--tls-port", "7443", "--certificate", "/nowhere")
+
+
+def test_what_the_user_can_put_right_is_one_sentence(monkeypatch):
+    def refuse(*args, **options):
+        raise EchobenchError("the moon is full: wait a week")
+
+    monkeypatch.setattr(tap, "EchoService", refuse)
+    with pytest.raises(StartupFailure, match="the moon is full: wait a week"):
+        makeService({"port": 7007})
+
+
+def test_so_is_what_the_service_manager_got_wrong(monkeypatch):
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setenv("LISTEN_FDS", "many")
+    with pytest.raises(StartupFailure, match="LISTEN_FDS is 'many'"):
+        makeService({"port": 7007})
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, KeyError])
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch, error):
+    """To a user who is told that the option was wrong, nobody could explain what to do about it."""
+
+    def fail(*args, **options):
+        raise error("a bug")
+
+    monkeypatch.setattr(tap, "EchoService", fail)
+    with pytest.raises(error, match="a bug") as caught:
+        makeService({"port": 7007})
+    assert caught.type is error
 
 
 def test_help_names_every_option():

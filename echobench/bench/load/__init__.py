@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ...errors import EchobenchError
 from ..run.plan import Share
 from ..run.tally import Tally
 
 
-class LoadError(Exception):
+class LoadError(EchobenchError):
     """A run that cannot begin or cannot go on; the message is one sentence that says why, and what to do."""
 
 

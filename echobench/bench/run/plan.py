@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 import attrs
 import numpy as np
 
+from ...errors import EchobenchError
+
 Transport = Literal["tcp", "udp", "tls"]
 MODELS: Final = ("closed", "open", "flood", "connect")
 TRANSPORTS: Final = ("tcp", "udp", "tls")
@@ -23,7 +25,7 @@ MIX: Final = 1024  # sizes drawn from a range or a list; then they repeat
 Sizes = np.ndarray[Any, np.dtype[np.int64]]
 
 
-class PlanError(Exception):
+class PlanError(EchobenchError):
     """A plan that cannot be run.
 
     The message is one sentence that says what is wrong, and what to do.

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ...errors import EchobenchError
 from .plan import PlanError
 
 T = TypeVar("T")
 
 
-class ResultError(Exception):
+class ResultError(EchobenchError):
     """A stored result that cannot be used; the message is one sentence."""
 
 

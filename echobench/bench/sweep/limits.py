@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import attrs
 
+from ...errors import EchobenchError
 from ..run.histogram import BEYOND, Histogram
 from ..run.plan import Plan
 from ..run.result import Result, column
@@ -25,7 +26,7 @@ LIMIT: Final = re.compile(
 )
 
 
-class LimitError(ValueError):
+class LimitError(EchobenchError, ValueError):
     """A limit that cannot be read or kept; the message is one sentence."""
 
 

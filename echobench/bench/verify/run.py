@@ -14,6 +14,7 @@ import attrs
 
 import echobench
 
+from ...errors import EchobenchError
 from . import tcp, udp
 from .clauses import CLAUSES, Clause
 from .outcomes import FAIL, NA, NOTE, OK, Outcome, Verification
@@ -25,7 +26,7 @@ TRANSPORTS: Final = ("tcp", "udp")
 OURS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 
 
-class VerifyError(Exception):
+class VerifyError(EchobenchError):
     """There is nothing to verify; the message is one sentence."""
 
 

@@ -1,1 +1,1 @@
-"""What stands on Twisted's own transports, and so works with every reactor."""
+"""All that stands on Twisted's own transports, and so works with every reactor."""

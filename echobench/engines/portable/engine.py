@@ -1,4 +1,4 @@
-"""The engines that work everywhere: protocol.py over the transports of whatever reactor there is."""
+"""The engines that work everywhere: Twisted's protocols over the transports of whatever reactor there is."""
 
 from __future__ import annotations
 
@@ -6,40 +6,35 @@ import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import (
-    IListeningPort,
-    IReactorSocket,
-    IStreamServerEndpoint,
-)
+from twisted.internet.interfaces import IListeningPort, IReactorSocket, IStreamServerEndpoint
 from twisted.python.runtime import platform
 from zope.interface import implementer
 
-from ...protocol import EchoFactory, EchoUDP
+from ...reactors import Reactor
 from ...sockets import receive_drops
 from .. import IEngine, Setting
 from ..watching import watches_descriptors
+from .datagram import MAX_DATAGRAM, DatagramPort
+from .own_datagram import protocol_for
+from .own_stream import factory_for
+from .stream import StreamPort, can_adopt
 from .tls import EchoTLSFactory
 
 
 @implementer(IEngine)
 class PortableStream:
-    """Echo over TCP, TLS and Unix sockets, and over any stream endpoint."""
+    """Serves TCP, TLS, Unix sockets and any stream endpoint, with Echo or with an own protocol."""
 
     name = "portable"
+    port = StreamPort
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, protocol: Any = None) -> None:
         self._setting = setting
-        self.factory = EchoFactory(
-            caps=setting.caps,
-            counters=setting.counters,
-            idle_timeout=setting.idle_timeout,
-            close_timeout=setting.close_timeout,
-            reactor=setting.reactor,
-        )
+        self.factory = factory_for(setting, protocol)
 
     @staticmethod
-    def unavailable(reactor: Any) -> str | None:
-        """Work anywhere."""
+    def unavailable(reactor: Reactor) -> str | None:
+        """Return None: this engine works anywhere."""
         return None
 
     def listen(self, sock: socket.socket) -> IListeningPort:
@@ -56,7 +51,7 @@ class PortableStream:
         return listening
 
     def kernel_drops(self) -> int:
-        """Count none: a stream loses nothing."""
+        """Return 0: a stream loses nothing."""
         return 0
 
     def drain(self) -> Deferred[Any]:
@@ -69,10 +64,9 @@ class PortableStream:
 
     def _listen(self, sock: socket.socket, factory: Any) -> IListeningPort:
         reactor, counters = self._setting.reactor, self._setting.counters
-        if watches_descriptors(reactor) and sock.family in (socket.AF_INET, socket.AF_INET6):
-            from .stream import StreamPort
-
-            return StreamPort.adopt(sock, factory, counters, reactor)
+        internet = sock.family in (socket.AF_INET, socket.AF_INET6)
+        if internet and can_adopt(self.port) and watches_descriptors(reactor):
+            return self.port.adopt(sock, factory, counters, reactor)
         port: IListeningPort
         if IReactorSocket.providedBy(reactor) and not platform.isWindows():
             port = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
@@ -87,33 +81,32 @@ class PortableStream:
 
 @implementer(IEngine)
 class PortableDatagram:
-    """Echo over UDP."""
+    """Serves UDP, with EchoUDP or with an own protocol."""
 
     name = "portable"
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, protocol: Any = None) -> None:
         self._setting = setting
+        self._protocol = protocol
         self._sockets: list[socket.socket] = []
 
     @staticmethod
-    def unavailable(reactor: Any) -> str | None:
-        """Work anywhere."""
+    def unavailable(reactor: Reactor) -> str | None:
+        """Return None: this engine works anywhere."""
         return None
 
     def listen(self, sock: socket.socket) -> IListeningPort:
         """Serve a bound datagram socket of either family."""
         setting = self._setting
-        protocol = EchoUDP(guard=setting.guard, counters=setting.counters)
+        protocol = protocol_for(setting, self._protocol)
         if watches_descriptors(setting.reactor):
-            from .datagram import DatagramPort
-
             ours = DatagramPort(sock, protocol, setting.counters, setting.reactor)
             ours.startListening()
             self._sockets.append(sock)
             return ours
         host, number = sock.getsockname()[:2]
         sock.close()
-        port: IListeningPort = setting.reactor.listenUDP(number, protocol, interface=host, maxPacketSize=65536)
+        port: IListeningPort = setting.reactor.listenUDP(number, protocol, interface=host, maxPacketSize=MAX_DATAGRAM)
         return port
 
     def kernel_drops(self) -> int:
@@ -121,7 +114,7 @@ class PortableDatagram:
         return sum(receive_drops(sock) for sock in self._sockets if sock.fileno() >= 0)
 
     def drain(self) -> Deferred[Any]:
-        """Do nothing: a datagram is answered as it is read."""
+        """Do nothing: a datagram is handled as it is read."""
         return succeed(None)
 
     def abort(self) -> None:

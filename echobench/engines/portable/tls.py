@@ -1,9 +1,9 @@
-"""TLS over the same Echo, without losing what came before the goodbye.
+"""TLS over the same protocols, without losing what came before the goodbye.
 
-Twisted's own TLS transport does lose it, in two ways. It gathers small writes until the reactor's next turn, and when
-the peer's close_notify is in the same read as its last bytes, their echo is still being gathered when TLS is over. And
-it does not tell the protocol of a close_notify until the connection is gone, so that a peer which then takes nothing
-is waited for without a deadline. The transport here writes at once and says so at once.
+Twisted's own TLS transport does lose it, in two ways. It gathers small writes until the reactor's next turn. When the
+peer's close_notify is in the same read as its last bytes, their answer is still being gathered when TLS is over. And
+Twisted tells the protocol of a close_notify only when the connection is gone, so a peer that then takes nothing is
+waited for without a deadline. The transport here writes at once, and reports the close_notify at once.
 
 TLS has no half-close in Twisted: close_notify ends both directions (RFC 8446, 6.1 would allow the other to go on).
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocolFactory, IReactorTime
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 
@@ -33,11 +33,11 @@ class EchoTLSTransport(TLSMemoryBIOProtocol):
 
 
 class EchoTLSFactory(TLSMemoryBIOFactory):
-    """Puts TLS between a factory and its transports; a factory that refuses a peer is heard."""
+    """Puts TLS between a factory and its transports, and passes on the factory's refusal of a peer."""
 
     protocol = EchoTLSTransport
 
-    def __init__(self, options: Any, factory: IProtocolFactory, reactor: Any) -> None:
+    def __init__(self, options: Any, factory: IProtocolFactory, reactor: IReactorTime) -> None:
         super().__init__(options, isClient=False, wrappedFactory=factory, clock=reactor)
 
     def buildProtocol(self, addr: IAddress | None) -> EchoTLSTransport | None:  # type: ignore[override]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -14,8 +15,9 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from ... import kernel
-from ...acceptor import PER_WAKE_UP, STARVED_FOR, Acceptor
+from ...acceptor import Acceptor
 from ...counters import Counters
+from ...reactors import Reactor
 
 accepter: Callable[[int], Callable[[], int]] | None
 try:
@@ -37,7 +39,7 @@ class Port:
         self,
         sock: socket.socket,
         counters: Counters,
-        reactor: Any,
+        reactor: Reactor,
         *,
         addresses: bool,
         serve: Callable[[int, Any], None],
@@ -50,10 +52,9 @@ class Port:
         accept: Callable[[], Any] = self._with_address
         if self._bare and accepter is not None:
             accept = accepter(self.fd)
-        self._acceptor = Acceptor[Any](accept, sock, counters)
+        self._acceptor = Acceptor[Any](accept, sock, counters, reactor, partial(watch, self))
         self._reactor = reactor
         self._serve, self._watch, self._closed = serve, watch, closed
-        self._pause: Any = None
         self._stopped: Deferred[None] | None = None
         if sock.family != getattr(socket, "AF_UNIX", None):
             with contextlib.suppress(OSError):
@@ -75,10 +76,8 @@ class Port:
         """Close the socket, unless that is done."""
         if self.socket.fileno() < 0:
             return
-        if self._pause is None:
+        if not self._acceptor.paused:
             self._watch(self, False)
-        else:
-            self._pause.cancel()
         self._acceptor.close()
         self.socket.close()
         self._closed(self)
@@ -93,19 +92,14 @@ class Port:
         return UNIXAddress(name)
 
     def accept(self) -> None:
-        """Take connections, up to a bound; if some wait that cannot be taken, look again only in a while."""
-        for each in self._acceptor.accept(PER_WAKE_UP):
-            fd, address = (each, None) if self._bare else each
-            self._serve(fd, address)
-        if self._acceptor.starved:
-            self._watch(self, False)
-            self._pause = self._reactor.callLater(STARVED_FOR, self._resume)
+        """Take the connections that wait, up to a bound; the acceptor pauses if some cannot be taken."""
+        self._acceptor.serve(self._take)
+
+    def _take(self, accepted: Any) -> None:
+        fd, address = (accepted, None) if self._bare else accepted
+        self._serve(fd, address)
 
     def _with_address(self) -> tuple[int, Any]:
         sock, address = self.socket.accept()
         sock.setblocking(False)
         return sock.detach(), address
-
-    def _resume(self) -> None:
-        self._pause = None
-        self._watch(self, True)

@@ -20,8 +20,9 @@ from echobench.engines.destinations import answering, destination_of
 from echobench.engines.portable import datagram as datagrams
 from echobench.engines.portable.datagram import DatagramPort
 from echobench.engines.portable.engine import PortableDatagram, PortableStream
-from echobench.engines.portable.stream import PromptTransport, StreamPort
+from echobench.engines.portable.stream import StreamPort
 from echobench.engines.portable.tls import EchoTLSFactory
+from echobench.engines.portable.transport import PromptTransport
 from echobench.seldom import Seldom
 from echobench.server.certificate import load_certificate
 from echobench.sockets import Spot, bind, close_all
@@ -291,7 +292,7 @@ def test_a_port_gives_back_its_reserve(serve):
 
 
 def test_one_turn_of_accepting_is_bounded(serve, monkeypatch):
-    monkeypatch.setattr("echobench.engines.portable.stream.PER_WAKE_UP", 2)
+    monkeypatch.setattr("echobench.acceptor.ACCEPTED_AT_ONCE", 2)
     service = serve(0, ("127.0.0.1",), engine="portable")
     socks = [dial(port_of(service)) for _ in range(5)]  # in the reactor's thread: it cannot accept meanwhile
     ((_, port),) = [pair for pair in service._ports if pair[0] == "tcp"]

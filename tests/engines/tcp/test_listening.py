@@ -18,8 +18,8 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock
 
 from echobench import Counters
-from echobench.engines.tcp import listener as ports
-from echobench.engines.tcp.listener import PER_WAKE_UP, STARVED_FOR, Port
+from echobench.acceptor import ACCEPTED_AT_ONCE, STARVED_FOR
+from echobench.engines.tcp.listener import Port
 from echobench.sockets import Spot, bind
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="the fast engines need a POSIX system")
@@ -184,12 +184,12 @@ def test_what_is_accepted_sends_at_once(around):
 def test_one_turn_takes_a_bounded_number(around):
     each = around()
     with contextlib.ExitStack() as stack:
-        for _ in range(PER_WAKE_UP + 10):
+        for _ in range(ACCEPTED_AT_ONCE + 10):
             stack.enter_context(dial(each.port.getHost().port))
         each.port.accept()
-        assert len(each.served) == PER_WAKE_UP
+        assert len(each.served) == ACCEPTED_AT_ONCE
         each.port.accept()
-        assert len(each.served) == PER_WAKE_UP + 10
+        assert len(each.served) == ACCEPTED_AT_ONCE + 10
 
 
 FAST = pytest.mark.parametrize("fast", ["readiness", pytest.param("completion", marks=needs_completion)])
@@ -203,7 +203,7 @@ def listener(service):
 @needs_linux
 def test_a_burst_larger_than_one_turn_is_served(serve, fast, monkeypatch):
     service = serve(engine=fast)
-    number = 3 * PER_WAKE_UP + 5
+    number = 3 * ACCEPTED_AT_ONCE + 5
     with contextlib.ExitStack() as stack:  # from the reactor's thread: it cannot accept meanwhile
         socks = [stack.enter_context(dial(port_of(service))) for _ in range(number)]
         until(lambda: service.snapshot().connections == number)
@@ -220,7 +220,7 @@ def test_who_is_in_is_served_between_the_turns_of_a_burst(serve, fast):
     with contextlib.ExitStack() as stack:
         inside, _ = [stack.enter_context(dial(port_of(service))) for _ in range(2)]
         until(lambda: service.snapshot().connections == 2)
-        for _ in range(5 * PER_WAKE_UP):
+        for _ in range(5 * ACCEPTED_AT_ONCE):
             stack.enter_context(dial(port_of(service)))
         inside.sendall(b"me too")
         seen = []
@@ -232,16 +232,16 @@ def test_who_is_in_is_served_between_the_turns_of_a_burst(serve, fast):
             seen.append(bool(select.select([inside], [], [], 0)[0]))
 
         port._serve = noting
-        until(lambda: service.snapshot().connections == 5 * PER_WAKE_UP + 2)
-        assert seen[:PER_WAKE_UP] == [False] * PER_WAKE_UP
-        assert all(seen[PER_WAKE_UP:]), "it was served before the next of them was let in"
+        until(lambda: service.snapshot().connections == 5 * ACCEPTED_AT_ONCE + 2)
+        assert seen[:ACCEPTED_AT_ONCE] == [False] * ACCEPTED_AT_ONCE
+        assert all(seen[ACCEPTED_AT_ONCE:]), "it was served before the next of them was let in"
         assert inside.recv(10) == b"me too"
 
 
 @FAST
 @needs_linux
 def test_an_engine_pauses_and_resumes(serve, fast, monkeypatch):
-    monkeypatch.setattr(ports, "STARVED_FOR", 0.02)
+    monkeypatch.setattr("echobench.acceptor.STARVED_FOR", 0.02)
     service = serve(engine=fast)
     failed = starve(listener(service), 3)
     assert blocking(exchange, port_of(service), [b"in the end"]) == b"in the end"

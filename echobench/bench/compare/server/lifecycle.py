@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import attrs
 
+from ....errors import EchobenchError
 from ..analysis.comparison import Subject
 from .ready import WrongEchoError, free_port, is_free, probe
 from .subject import environment, where
@@ -26,7 +27,7 @@ GRACE: Final = 3.0  # seconds between SIGTERM and SIGKILL
 LINES: Final = 5  # of a server's output that are kept
 
 
-class SubjectError(Exception):
+class SubjectError(EchobenchError):
     """A server that cannot be measured.
 
     The message is a sentence; ``output`` is what the server wrote last.

@@ -8,10 +8,12 @@ import socket
 import ssl
 from typing import Final
 
+from ....errors import EchobenchError
+
 PATIENCE: Final = 0.5  # seconds per attempt
 
 
-class WrongEchoError(Exception):
+class WrongEchoError(EchobenchError):
     """Other bytes came back; the message is a sentence."""
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from twisted.internet.error import getConnectError
 
+from ....defaults import RECEIVE_BUFFER
 from ...run.plan import Plan
 from .. import LoadError
 from ..failures import connect_failure
@@ -18,7 +19,6 @@ from ..sources import bind_failure, binding, check_family
 
 CONNECTING: Final = 5.0  # seconds that a connection may take
 AT_ONCE: Final = 256  # connections being made at once; more would overflow the server's backlog
-RECEIVE_BUFFER: Final = 4 << 20
 
 
 def open_datagram(plan: Plan, flow: int, address: tuple[str, int]) -> socket.socket:

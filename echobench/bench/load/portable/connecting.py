@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet import error
-from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.interfaces import IHandshakeListener, IReactorTime
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from ....reactors import Reactor
 from ...run.plan import Plan
 from .. import LoadError
 from ..failures import connect_failure
@@ -29,7 +30,7 @@ class Connection(Protocol):
     transport: Any
     up = False
     over = False
-    reactor: Any = None
+    reactor: IReactorTime | None = None
     """Set if there will be a TLS handshake, which has a time limit of its own."""
     connector: Any = None
     _timer: Any = None
@@ -87,7 +88,7 @@ class Connection(Protocol):
 class Dialer:
     """Makes a run's connections. Raises LoadError if the plan's trust roots or sources cannot be used."""
 
-    def __init__(self, plan: Plan, address: tuple[str, int], reactor: Any) -> None:
+    def __init__(self, plan: Plan, address: tuple[str, int], reactor: Reactor) -> None:
         check_family(plan, address[0])
         self._plan, self._address, self._reactor = plan, address, reactor
         self._creator = connection_creator(plan) if plan.transport == "tls" else None

@@ -74,7 +74,7 @@ class PortableLoad:
         globalLogPublisher.addObserver(self._faults)
         plan = self._share.plan
         room = ROOMS[plan.model, plan.transport == "udp"]
-        self._offer = room(self._share, self._address, self.tally, reactor, self._fail)
+        self._offer = room(self._share, self._address, self.tally, self._reactor, self._fail)
         self._offer.open()
         while not (self._offer.opened or self._failure or self._stopping):
             self._reactor.iterate(0.005)

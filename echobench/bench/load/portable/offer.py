@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
+from ....reactors import Reactor
 from ...run.plan import Share
 from ...run.tally import Tally
 from ..account import Account
@@ -22,7 +23,7 @@ class Offer:
     account: Account
 
     def __init__(
-        self, share: Share, address: tuple[str, int], tally: Tally, reactor: Any, fail: Callable[[Exception], None]
+        self, share: Share, address: tuple[str, int], tally: Tally, reactor: Reactor, fail: Callable[[Exception], None]
     ) -> None:
         self.share, self.plan, self.address = share, share.plan, address
         self.tally, self.reactor = tally, reactor

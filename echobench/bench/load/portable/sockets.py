@@ -13,13 +13,14 @@ from twisted.internet.interfaces import IHalfCloseableDescriptor, IReactorFDSet
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
+from ....defaults import RECEIVE_BUFFER
+from ....reactors import Reactor
 from ....sockets import receive_drops
 from .. import LoadError
 from ..failures import UNREACHABLE, too_long
 from ..sources import bind_failure, binding, check_family
 from .offer import Offer
 
-RECEIVE_BUFFER: Final = 1 << 22  # bytes; the kernel grants up to net.core.rmem_max
 MAX_DATAGRAM: Final = 65536  # bytes; Twisted's default cuts datagrams at 8,192
 NO_ROOM: Final = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
 
@@ -86,7 +87,7 @@ class Port(udp.Port):
             self.protocol.room.fail(self.protocol.room.unusable(error))
 
 
-def listen(reactor: Any, number: int, endpoint: Endpoint, interface: str) -> None:
+def listen(reactor: Reactor, number: int, endpoint: Endpoint, interface: str) -> None:
     """Open a socket for an endpoint. Raises CannotListenError, or OSError if not even a socket can be had."""
     if IReactorFDSet.providedBy(reactor):
         Port(number, endpoint, interface, MAX_DATAGRAM, reactor).startListening()

@@ -1,0 +1,95 @@
+"""Datagram protocols of the embedding program, behind the service's guard and counters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import MessageLengthError
+from twisted.internet.protocol import DatagramProtocol
+
+from ...counters import Counters, Reason
+from ...protocol import EchoUDP
+from .. import Setting
+from .datagram import DatagramPort
+
+
+class OwnTransport:
+    """What an own protocol sends with. UDP loses datagrams, so one that cannot be sent is counted and not raised."""
+
+    def __init__(self, port: Any, counters: Counters) -> None:
+        self._port = port
+        self._counters = counters
+        self.handling = False
+        """Whether a datagram is being handled: an answer leaves from the address that it was sent to."""
+
+    def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        """Send a datagram to ``addr``."""
+        try:
+            if self.handling or not isinstance(self._port, DatagramPort):
+                self._port.write(datagram, addr)
+            else:  # the port remembers where the last datagram was sent to, which need not be the one answered now
+                host, _, scope = addr[0].partition("%")
+                self._port.socket.sendto(datagram, (host, addr[1], 0, int(scope)) if scope else addr)
+        except BlockingIOError:
+            self._counters.drop(Reason.SEND_BUFFER_FULL)
+        except (OSError, MessageLengthError):
+            self._counters.drop(Reason.SEND_FAILED)
+
+    def getHost(self) -> Any:
+        """Say where the socket is bound."""
+        return self._port.getHost()
+
+    def stopListening(self) -> Any:
+        """Close the socket; fires when that is done."""
+        return self._port.stopListening()
+
+
+class OwnDatagrams(DatagramProtocol):
+    """Stands between one socket and the own protocol that serves it."""
+
+    noisy = False
+    transport: Any
+
+    def __init__(self, setting: Setting, protocol: Any) -> None:
+        self._guard = setting.guard
+        self._counters = setting.counters
+        self._protocol = protocol
+
+    def startProtocol(self) -> None:
+        """Start the own protocol."""
+        self._transport = OwnTransport(self.transport, self._counters)
+        self._protocol.makeConnection(self._transport)
+
+    def stopProtocol(self) -> None:
+        """Stop it."""
+        self._protocol.doStop()
+
+    def datagramReceived(self, data: bytes, addr: Any) -> None:
+        """Hand over a datagram, or count why not."""
+        if (refused := self._guard.refuses(addr[0], addr[1])) is not None:
+            self._counters.drop(refused)
+            return
+        self._counters.datagrams += 1
+        self._counters.datagram_bytes += len(data)
+        self._transport.handling = True
+        try:
+            self._protocol.datagramReceived(data, addr)
+        finally:
+            self._transport.handling = False
+
+
+def check_datagram_protocol(protocol: Any) -> None:
+    """Raise TypeError for what cannot make datagram protocols."""
+    if not callable(protocol):
+        raise TypeError(
+            f"datagram_protocol is {protocol!r}: give a DatagramProtocol class, or a function that makes one; "
+            "each socket gets its own"
+        )
+
+
+def protocol_for(setting: Setting, protocol: Any) -> DatagramProtocol:
+    """Make what serves one socket: EchoUDP or a class derived from it, or whatever ``protocol`` makes, guarded."""
+    if protocol is None or (isinstance(protocol, type) and issubclass(protocol, EchoUDP)):
+        made: DatagramProtocol = (protocol or EchoUDP)(guard=setting.guard, counters=setting.counters)
+        return made
+    return OwnDatagrams(setting, protocol())

@@ -1,0 +1,223 @@
+"""Stream protocols of the embedding program, under the service's limits, counters and orderly stop.
+
+A connection is wrapped. The wrapper stands between the transport and the protocol, which takes it for its transport,
+and does for any protocol what ``Echo`` (protocol.py) does for itself. Unlike Twisted's ``policies`` it keeps
+half-close: a protocol that provides IHalfCloseableProtocol hears of the peer's end of file. For any other the
+connection is closed once what was written has gone out, where Twisted alone would drop what still waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol, IProtocolFactory
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from zope.interface import implementer
+
+from ...counters import Reason
+from ...guard import source_of
+from ...protocol import Echo, EchoFactory
+from .. import Setting
+from .transport import held
+
+log = Logger()
+
+
+@implementer(IHalfCloseableProtocol)
+class OwnConnection(ProtocolWrapper):
+    """One connection of an own protocol."""
+
+    factory: OwnFactory
+    transport: Any
+    wrappedProtocol: Any
+    _open = False
+    _closing = False
+    _written = 0
+    _unsent = 0
+    _moved_at = 0.0
+    _timer: IDelayedCall | None = None
+    _producer: Any = None
+    _ended: Deferred[None] | None = None
+
+    def __init__(self, factory: OwnFactory, protocol: IProtocol, source: str | None) -> None:
+        super().__init__(factory, protocol)  # type: ignore[arg-type]
+        self._source = source
+
+    def makeConnection(self, transport: Any) -> None:
+        """Count the connection, start its clock, and hand it to the protocol."""
+        self.transport, self._open = transport, True
+        counters = self.factory.setting.counters
+        counters.connections += 1
+        counters.open_connections += 1
+        self._watch(self.factory.setting.idle_timeout)
+        super().makeConnection(transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Count the bytes and hand them over."""
+        setting = self.factory.setting
+        self._moved_at = setting.reactor.seconds()
+        setting.counters.reads += 1
+        setting.counters.stream_bytes += len(data)
+        super().dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        """Pass on the peer's end of file, or close for a protocol that would not know what to do with one."""
+        protocol = IHalfCloseableProtocol(self.wrappedProtocol, None)
+        if protocol is None:
+            self.loseConnection()
+        else:
+            protocol.readConnectionLost()
+
+    def writeConnectionLost(self) -> None:
+        """Pass on that our own end of file is out."""
+        protocol = IHalfCloseableProtocol(self.wrappedProtocol, None)
+        if protocol is not None:
+            protocol.writeConnectionLost()
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """Give back the place, and tell the protocol if it has heard of the connection at all."""
+        self._watch(None)
+        was_open, self._open = self._open, False
+        self.factory.setting.caps.release(self._source)
+        try:
+            if was_open:
+                self.factory.setting.counters.open_connections -= 1
+                super().connectionLost(reason)
+        finally:
+            if self._ended is not None:
+                self._ended.callback(None)
+
+    def write(self, data: bytes) -> None:
+        """Send, and remember how much: see :meth:`_check`."""
+        self._written += len(data)
+        self.transport.write(data)
+
+    def writeSequence(self, data: Any) -> None:
+        """Send all of them."""
+        self.write(b"".join(data))
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Register the protocol's producer with the transport."""
+        self._producer = producer
+        self.transport.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """Forget the producer."""
+        self._producer = None
+        self.transport.unregisterProducer()
+
+    def loseConnection(self) -> None:
+        """Close once the peer has taken what was written, and give it the close time-out for that."""
+        if not self._open:
+            return
+        if self._producer is self:  # back-pressure: a transport that is its own producer, paused, never closes
+            self.unregisterProducer()
+        if not self._closing:
+            self._closing = True
+            self._watch(self.factory.setting.close_timeout)
+        super().loseConnection()  # the last: after loseWriteConnection it ends the connection within this call
+
+    def abortConnection(self) -> None:
+        """Close now."""
+        if self._open:
+            self.disconnecting = 1
+            self.transport.abortConnection()
+
+    def drain(self) -> Deferred[None]:
+        """End the connection the protocol's way, by its ``drain()``, or else close it; fires when it has ended."""
+        if self._ended is None:
+            self._ended = Deferred()
+            finish: Callable[[], object] = getattr(self.wrappedProtocol, "drain", lambda: None)
+            finished: Deferred[object] = maybeDeferred(finish)
+            finished.addErrback(lambda failure: log.failure("a protocol's drain() failed", failure))
+            finished.addCallback(lambda _: self.loseConnection())
+        return self._ended
+
+    def _watch(self, limit: float | None) -> None:
+        """Give the peer ``limit`` seconds from now, and as long again after each byte that moves."""
+        if self._timer is not None:
+            self._timer.cancel()
+        reactor = self.factory.setting.reactor
+        self._timer, self._moved_at = None, reactor.seconds()
+        if limit is not None:
+            self._unsent, self._written = held(self.transport), 0
+            self._timer = reactor.callLater(limit, self._check, limit)
+
+    def _check(self, limit: float) -> None:
+        """End the connection if no byte has moved for ``limit`` seconds, or look again when that can be so."""
+        setting, unsent = self.factory.setting, held(self.transport)
+        now = setting.reactor.seconds()
+        if unsent - self._unsent < self._written:  # not all of what was written was added to what waits: some has left
+            self._moved_at = now
+        self._unsent, self._written = unsent, 0
+        wait = self._moved_at + limit - now
+        if wait > 0:
+            self._timer = setting.reactor.callLater(wait, self._check, limit)
+        else:
+            self._timer = None
+            setting.counters.drop(Reason.STUCK if self._closing else Reason.IDLE)
+            self.abortConnection()
+
+
+class OwnFactory(WrappingFactory):
+    """Wraps the connections of an own factory, as far as the caps allow; ends them as EchoFactory does."""
+
+    noisy = False
+
+    def __init__(self, setting: Setting, factory: IProtocolFactory) -> None:
+        super().__init__(factory)
+        self.setting = setting
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Take a place for the peer, and have the own factory make its protocol; None if either refuses."""
+        caps = self.setting.caps
+        source = source_of(addr.host).key if hasattr(addr, "host") else None
+        if (refused := caps.take(source)) is not None:
+            self.setting.counters.drop(refused)
+            return None
+        protocol = None
+        try:
+            protocol = self.wrappedFactory.buildProtocol(addr)
+        finally:
+            if protocol is None:
+                caps.release(source)
+        return None if protocol is None else OwnConnection(self, protocol, source)
+
+    def drain(self) -> Deferred[Any]:
+        """End every connection in good order; fires when there is none."""
+        return gatherResults([each.drain() for each in list(self.protocols)])
+
+    def abort(self) -> None:
+        """End every connection now."""
+        for each in list(self.protocols):
+            each.abortConnection()
+
+
+def check_protocol(protocol: Any) -> None:
+    """Raise TypeError for what cannot make protocols."""
+    if isinstance(protocol, type) and IProtocolFactory.implementedBy(protocol):
+        raise TypeError(f"protocol is the factory class {protocol.__name__}: give an instance of it")
+    if not (callable(protocol) or IProtocolFactory.providedBy(protocol)):
+        raise TypeError(f"protocol is {protocol!r}: give a Protocol class, a function that makes one, or a Factory")
+
+
+def factory_for(setting: Setting, protocol: Any) -> EchoFactory | OwnFactory:
+    """Make the factory of a service: of Echo or a class derived from it, or around whatever ``protocol`` makes."""
+    if protocol is None or (isinstance(protocol, type) and issubclass(protocol, Echo)):
+        return EchoFactory(
+            protocol=protocol or Echo,
+            caps=setting.caps,
+            counters=setting.counters,
+            idle_timeout=setting.idle_timeout,
+            close_timeout=setting.close_timeout,
+            reactor=setting.reactor,
+        )
+    if not IProtocolFactory.providedBy(protocol):
+        factory = Factory()
+        factory.noisy, factory.protocol = False, protocol
+        protocol = factory
+    return OwnFactory(setting, protocol)

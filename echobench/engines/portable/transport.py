@@ -1,0 +1,60 @@
+"""A TCP transport that sends at once, made of Twisted's own, and how much any transport still holds."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from twisted.internet import abstract, tcp
+
+from ...sockets import send_queue
+
+PRIVATE: Final = ("_tempDataBuffer", "_tempDataLen", "_writeDisconnected", "_aborting")
+"""Twisted's private attributes that PromptTransport reads."""
+
+
+class PromptTransport(tcp.Server):
+    """Twisted's transport, but it sends what it is given at once if nothing waits to be sent.
+
+    Twisted's own ``write`` only appends. Then the reactor is asked to watch for writability (a system call), reports in
+    its next turn that the socket is writable (it nearly always is), and is asked to stop watching (another one). A
+    small message costs three system calls that way, of six in all. What the kernel does not take at once still goes
+    that way.
+    """
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep what cannot be sent now; an error shows when the reactor next finds the socket ready."""
+        waiting = self.dataBuffer or self._tempDataBuffer
+        open_ = self.connected and not self._writeDisconnected and not self._aborting
+        # TLS begun with startTLS writes elsewhere; a pull producer is asked for more only by the reactor's next turn.
+        plain = not self.TLS and (self.producer is None or self.streamingProducer)
+        if data and open_ and plain and not waiting:
+            sent = self.writeSomeData(data)
+            if isinstance(sent, int) and sent > 0:
+                if sent == len(data):
+                    return
+                data = data[sent:]
+        super().write(data)
+
+    def unsent(self) -> int:
+        """Count the bytes that the peer has not acknowledged: those that wait here, and those that the kernel holds."""
+        return len(self.dataBuffer) - self.offset + self._tempDataLen + send_queue(self.socket.fileno())
+
+
+def missing(kind: type[tcp.Server]) -> list[str]:
+    """List the attributes of PRIVATE that the instances of a transport class do not have."""
+    probe = kind.__new__(kind)
+    nobody: Any = object()  # a reactor, which the constructor only remembers
+    abstract.FileDescriptor.__init__(probe, nobody)
+    return [name for name in PRIVATE if not hasattr(probe, name)]
+
+
+def best_transport(kind: type[tcp.Server] = tcp.Server, prompt: type[tcp.Server] = PromptTransport) -> type[tcp.Server]:
+    """Choose the transport for new connections: ``kind``, Twisted's own, where ``prompt`` cannot be built on it."""
+    return kind if missing(kind) else prompt
+
+
+def held(transport: Any) -> int:
+    """Count the bytes that the peer has yet to take, as far as the transport says (ours asks the kernel too)."""
+    if hasattr(transport, "unsent"):
+        return int(transport.unsent())
+    return len(getattr(transport, "dataBuffer", b"")) - int(getattr(transport, "offset", 0))
