@@ -13,7 +13,7 @@ from reference import options, schemas, sources, tables
 from rigs.places import DOCS
 
 import echobench
-from echobench.bench.compare import gate
+from echobench.bench.compare.analysis import gate
 from echobench.bench.run import verdicts
 from echobench.bench.sweep.result import ENDS
 from echobench.bench.sweep.search import Outcome
@@ -85,7 +85,7 @@ def test_what_one_would_type_is_code():
     """Else its quotes become typographic ones, and two hyphens a dash."""
     found = page("compare")
     assert "or `'name=OPTIONS'` with" in found
-    assert "what becomes of `{host}`." in found
+    assert "that replaces `{host}`: where" in found
     assert "`::` stands for IPv6 and `0.0.0.0` for IPv4" in page("server")
     assert "needs `--certificate`." in page("server")
 

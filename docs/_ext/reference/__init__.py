@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import options, schemas, tables
+from . import code, options, schemas, tables
 
 GENERATORS: dict[str, Callable[..., str]] = {
     "options": options.of_command,
@@ -24,6 +24,8 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "reasons": tables.reasons,
     "clauses": tables.clauses,
     "fields": schemas.fields,
+    "files": code.files,
+    "states": code.states,
 }
 
 BLOCK = re.compile(r"^```\{generated\} (.+)\n```$", re.MULTILINE)

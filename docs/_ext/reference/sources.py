@@ -20,11 +20,16 @@ from echobench.bench.verify.clauses import CLAUSES
 from echobench.bench.verify.command import OPTIONS as VERIFY
 from echobench.bench.verify.command import verify
 from echobench.counters import Reason
+from echobench.engines.tcp.states import GONE, TRANSITIONS, State
 from echobench.server.tap import Options
 
-__all__ = ["CLAUSES", "COMMANDS", "PROFILES", "SCHEMAS", "SECTIONS", "Options", "Reason", "schema"]
+__all__ = [
+    "CLAUSES", "COMMANDS", "GONE", "PACKAGE", "PROFILES", "SCHEMAS", "SECTIONS", "TRANSITIONS",
+    "Options", "Reason", "State", "schema",
+]  # fmt: skip
 
 HERE = Path(bench.__file__).parent
+PACKAGE = HERE.parent
 
 COMMANDS: dict[str, click.Command] = {"blast": blast, "compare": compare, "sweep": sweep, "verify": verify}
 
