@@ -67,7 +67,7 @@ class Echo(Protocol):
         self.transport.resumeProducing()
 
     def readConnectionLost(self) -> None:
-        """Answer the end of file of a peer that may still read: all that it sent goes back, then our own end of file."""
+        """Answer the end of file of a peer that may still read: all that it sent goes back, then ours follows."""
         self._close(self.transport.loseConnection)
 
     def writeConnectionLost(self) -> None:

@@ -89,7 +89,7 @@ def test_a_start_that_fails_closes_what_was_served_already(monkeypatch):
     service = EchoService(0, ("127.0.0.1",), udp_engine="portable")
     service.privilegedStartService()
     number = service._sockets[0][1].getsockname()[1]
-    monkeypatch.setattr("echobench.engines.portable.PortableDatagram.listen", lambda self, sock: 1 / 0)
+    monkeypatch.setattr("echobench.engines.portable.engine.PortableDatagram.listen", lambda self, sock: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         service.startService()
     monkeypatch.undo()
