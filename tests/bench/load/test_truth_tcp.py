@@ -126,11 +126,16 @@ def test_open_loop_over_the_only_connection_ends_with_it(blast):
         assert ran.tally.intended < 200
 
 
+@repeated
 def test_messages_wait_for_each_other_beyond_a_bound(blast):
     """4 MiB under way on a connection are 64 messages of 64 KiB: the others of 100 are not sent, and say so."""
     ran, _ = run(blast, truth.mute, 100, 65536, model="open", rate=2000.0, timeout=0.5)
-    assert counted(ran.tally) == {"unanswered": 64, "not_sent": 36, "connections": 1}
-    assert (ran.tally.intended, ran.tally.sent) == (100, 64)
+    tally = ran.tally
+    assert set(counted(tally)) == {"unanswered", "not_sent", "connections"}
+    assert (tally.intended, tally.unanswered + tally.not_sent, tally.unanswered) == (100, 100, tally.sent)
+    assert tally.sent <= 64
+    with unless_disturbed():
+        assert tally.sent == 64  # a pause as long as the time-out ends the run while some are still on their way
 
 
 def test_sizes_that_vary(blast):
