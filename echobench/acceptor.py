@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from .counters import Counters, Reason
+from .seldom import Seldom
 
 log = Logger()
 
@@ -52,7 +53,7 @@ class Acceptor(Generic[Accepted]):
         self._watch = watch
         self._spare: int | None = None
         self._reserve()
-        self._full = False
+        self._scarcity = Seldom()
         self._pause: IDelayedCall | None = None
         self.starved = False
         """Whether the last call left connections waiting that it had no means to take."""
@@ -90,7 +91,6 @@ class Acceptor(Generic[Accepted]):
                     return
                 # Anything else is the error of one connection that died in the queue: accept(2) passes it on.
             else:
-                self._full = False
                 yield accepted
 
     def close(self) -> None:
@@ -117,9 +117,11 @@ class Acceptor(Generic[Accepted]):
 
     def _refuse(self) -> bool:
         """Accept and close one connection with the help of the reserve; False if that cannot be done now."""
-        if not self._full:
-            log.warn("out of file descriptors: new connections are refused until some come free (see 'ulimit -n')")
-            self._full = True
+        if self._scarcity.due():
+            log.warn(
+                "out of file descriptors: new connections are refused until some come free (see 'ulimit -n'){more}",
+                more=self._scarcity.more,
+            )
         self._release()
         try:
             self._listener.accept()[0].close()

@@ -12,6 +12,7 @@ from twisted.logger import capturedLogs
 
 from echobench import Counters, Reason
 from echobench.acceptor import ACCEPTED_AT_ONCE, STARVED_FOR, Acceptor
+from echobench.seldom import Seldom
 
 
 class Listener:
@@ -80,11 +81,16 @@ def test_full_tables_refuse_and_count(acceptor, client, error):
     assert len(logs) == 1, "one line for all of them"
 
 
-def test_each_time_it_is_full_anew_it_is_said_anew(acceptor, client):
-    each = acceptor(errno.EMFILE, client(), client(), errno.EMFILE, client())
+def test_however_often_it_is_full_anew_it_is_said_once_a_minute(acceptor, client):
+    each, now = acceptor(errno.EMFILE, client(), client(), errno.EMFILE, client()), [0.0]
+    each._scarcity = Seldom(lambda: now[0])
     with capturedLogs() as logs:
         list(each.accept(10))
-    assert len(logs) == 2
+        assert len(logs) == 1
+        now[0] = 61.0
+        each._accept = acceptor(errno.EMFILE, client())._accept
+        list(each.accept(10))
+    assert [event["more"] for event in logs] == ["", " (and 1 times more since this was last logged)"]
 
 
 def test_without_a_reserve_it_says_that_it_is_starved(acceptor):

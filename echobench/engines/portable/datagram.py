@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ...counters import Counters, Reason
+from ...reactors import Reactor
 from ...seldom import Seldom
 from ...sockets import receive_drops
 from ..destinations import Control, answering, ask_for_destinations
@@ -40,7 +41,7 @@ class DatagramPort:
     """Serves one bound, non-blocking datagram socket with a Twisted datagram protocol."""
 
     def __init__(
-        self, sock: socket.socket, protocol: AbstractDatagramProtocol, counters: Counters, reactor: Any
+        self, sock: socket.socket, protocol: AbstractDatagramProtocol, counters: Counters, reactor: Reactor
     ) -> None:
         self.socket = sock
         self._protocol = protocol

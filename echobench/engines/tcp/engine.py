@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort, IReadDescriptor
 from zope.interface import implementer
 
+from ...reactors import Reactor
 from .. import IEngine, Setting
 from ..standin import StandIn
 from .connections import Connections
@@ -36,7 +37,7 @@ class MakesMover(Protocol):
     def __call__(self, setting: Setting, engine: Host) -> Mover:
         """Make one for an engine."""
 
-    def unavailable(self, reactor: Any) -> str | None:
+    def unavailable(self, reactor: Reactor) -> str | None:
         """See :meth:`Mover.unavailable`."""
 
 
@@ -59,7 +60,7 @@ class StreamEngine:
         self._something_closed = False
         self._drained: Deferred[None] | None = None
 
-    def unavailable(self, reactor: Any) -> str | None:
+    def unavailable(self, reactor: Reactor) -> str | None:
         """Say why such an engine cannot work with this reactor on this machine; None if it can."""
         return self.mover.unavailable(reactor)
 
@@ -174,7 +175,7 @@ class StreamKind:
     name: str
     mover: MakesMover
 
-    def unavailable(self, reactor: Any) -> str | None:
+    def unavailable(self, reactor: Reactor) -> str | None:
         """Say why it cannot work with this reactor on this machine; None if it can."""
         return self.mover.unavailable(reactor)
 

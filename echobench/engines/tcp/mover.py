@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
+from ...reactors import Reactor
+
 if TYPE_CHECKING:
     from .connections import Connections
 
@@ -48,7 +50,7 @@ class Mover(Protocol):
     """Passes on what comes on connections. A turn of the engine is ``first``, ``serve`` and ``flush``."""
 
     @staticmethod
-    def unavailable(reactor: object) -> str | None:
+    def unavailable(reactor: Reactor) -> str | None:
         """Say why it cannot work with this reactor on this machine; None if it can."""
 
     def start(self) -> int:

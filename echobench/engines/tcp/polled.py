@@ -12,10 +12,12 @@ import select
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Final
 
 from twisted.logger import Logger
 
+from ...reactors import Reactor
+from ...seldom import Seldom
 from .. import Setting
 from ..spin import SecondLook, Spin
 from ..watching import watches_descriptors
@@ -57,12 +59,13 @@ class Polled:
         self._engine = engine
         self._counters = setting.counters
         self._second_look = SecondLook()
+        self._scarcity = Seldom()
         self._poller: Poller
         self._calls: dict[int, Callable[[], None]] = {}
         """What to call for descriptors that are no connections."""
 
     @staticmethod
-    def unavailable(reactor: Any) -> str | None:
+    def unavailable(reactor: Reactor) -> str | None:
         """Say what is missing."""
         if not watches_descriptors(reactor):
             return "this reactor cannot watch a descriptor of ours"
@@ -199,7 +202,8 @@ class Polled:
                 self._poller.register(fd, mask)
                 self.watched.add(fd)
         except OSError as error:  # ENOSPC, ENOMEM: epoll_ctl(2)
-            log.warn("a connection could not be watched: {error}", error=error)
+            if self._scarcity.due():
+                log.warn("a connection could not be watched: {error}{more}", error=error, more=self._scarcity.more)
             self._engine.connections.abort(fd)
 
     def _is_to_be_read(self, fd: int, mask: int) -> bool:

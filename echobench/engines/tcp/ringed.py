@@ -20,11 +20,12 @@ import errno
 import os
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Final
 
 from ... import kernel
 from ...kernel import ring as k
 from ...kernel.buffers import LentBuffers
+from ...reactors import Reactor
 from .. import Setting
 from .columns import PLAIN, completions, plain_prefix, to_sends
 from .mover import Events, Host, Lanes
@@ -63,7 +64,7 @@ class Ringed:
         self._dying: set[int] = set()
 
     @staticmethod
-    def unavailable(reactor: Any) -> str | None:
+    def unavailable(reactor: Reactor) -> str | None:
         """Say what is missing."""
         return kernel.missing() or Polled.unavailable(reactor) or try_ring()
 

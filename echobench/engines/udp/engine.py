@@ -19,6 +19,7 @@ from zope.interface import implementer
 from ... import kernel
 from ...kernel.control import IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RECVERR, SOL_UDP, UDP_GRO
 from ...protocol import EchoUDP
+from ...reactors import Reactor
 from ...seldom import Seldom
 from ...sockets import receive_drops
 from .. import IEngine, Setting
@@ -136,7 +137,7 @@ class BatchedDatagram:
         """Whether there is only one port: waiting for more at one of several would keep the others waiting."""
 
     @staticmethod
-    def unavailable(reactor: Any) -> str | None:
+    def unavailable(reactor: Reactor) -> str | None:
         """Return what is missing, of the reactor or the platform, or what a trial by echo found; None if it works."""
         if not watches_descriptors(reactor):
             return "this reactor cannot watch sockets for it"

@@ -29,12 +29,14 @@ from rigs.helpers import (
 )
 from rigs.rings import kernel_objects, needs_completion
 from rigs.tcp_rig import MIB, engine_of, held, in_the_ring, polled_of, tight
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs
 
 from echobench import Reason
+from echobench.engines import Setting
 from echobench.engines.tcp import engine as stream_engine
-from echobench.engines.tcp import ringed
+from echobench.engines.tcp import polled, ringed
 
 pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_states"), needs_linux]
 
@@ -253,7 +255,7 @@ def test_a_connection_that_cannot_be_watched_is_the_only_one_closed(serve, fast,
     with capturedLogs() as logs, pytest.raises(ConnectionResetError):
         blocking(refused)
     assert [event["log_format"] for event in logs if "watched" in event["log_format"]] == [
-        "a connection could not be watched: {error}"
+        "a connection could not be watched: {error}{more}"
     ]
     assert blocking(exchange, port_of(service), [b"the next"]) == b"the next"
     inside[0].sendall(b"still here")
@@ -276,6 +278,29 @@ def test_one_that_cannot_be_held_is_the_only_one_closed(serve, fast, connect):
     until(lambda: service.snapshot().open_connections == 1)
     assert poller.refuse == 0
     in_the_ring(service, socks[1:])
+
+
+def test_that_connections_cannot_be_watched_is_logged_once_a_minute():
+    """epoll_ctl(2) says ENOSPC for every one of them, once /proc/sys/fs/epoll/max_user_watches is reached."""
+
+    class Host:
+        aborted = 0
+
+        def abort(self, fd):
+            self.aborted += 1
+
+        @property
+        def connections(self):
+            return self
+
+    host = Host()
+    each = polled.Polled(Setting(Clock()), host)
+    each._poller = Refusing(None)
+    each._poller.refuse = 1000
+    with capturedLogs() as logs:
+        for fd in range(5):
+            each.begin(fd)
+    assert (host.aborted, len(logs)) == (5, 1)
 
 
 def test_a_turn_is_short_however_much_there_is_to_do(serve, fast):
