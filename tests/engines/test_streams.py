@@ -31,6 +31,7 @@ from rigs.undisturbed import repeated, unless_disturbed
 
 from echobench import Reason
 
+pytestmark = pytest.mark.usefixtures("watched_states")
 MIB = 1 << 20
 HELD = 256 << 10
 
