@@ -92,7 +92,7 @@ class RateLimit:
         if spare < 0:
             return 0
         room = spare // _EVENT + 1
-        granted = events if events <= room else int(room)
+        granted = int(room) if room < events else events  # an infinite rate or burst makes it no number: then all
         self._full_at[slot] = full_at + granted * _EVENT
         return granted
 

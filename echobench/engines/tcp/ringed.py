@@ -74,6 +74,8 @@ class Ringed:
             tx = self._tx = made.enter_context(contextlib.closing(k.Ring(SENDS, SENDS)))
             self._buffers = LentBuffers(rx, BUFFERS, BUFFER)
             fd = self.polled.start()
+            made.callback(self.polled.finish)
+            self.polled.call_when_readable(rx.fd, self._complete)
             made.pop_all()
         self._buffers.lend(FEW_BUFFERS)
         # What is the same in every send is written once. MSG_DONTWAIT: O_NONBLOCK is not enough for io_uring, which
@@ -81,7 +83,6 @@ class Ringed:
         for at in range(tx.size):
             tx.opcode[at], tx.addr[at] = k.OP_SEND, self._buffers.base
             tx.op_flags[at] = k.MSG_NOSIGNAL | k.MSG_DONTWAIT
-        self.polled.call_when_readable(rx.fd, self._complete)
         return fd
 
     def finish(self) -> None:

@@ -163,7 +163,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, Set[State | None]]]] = {
         _E.CLOSED: {GONE},
     },
     State(_B, _LEAVING): {
-        _E.RESUMED: {State(_R, _LEAVING)},
+        _E.RESUMED: {State(_R, _LEAVING), State(_P, _LEAVING)},
         _E.PEER_ENDED: {GONE},
         _E.CLOSED: {GONE},
     },
