@@ -53,7 +53,7 @@ class Acceptor(Generic[Accepted]):
         self._watch = watch
         self._spare: int | None = None
         self._reserve()
-        self._scarcity = Seldom()
+        self._scarcity, self._faults = Seldom(), Seldom()
         self._pause: IDelayedCall | None = None
         self.starved = False
         """Whether the last call left connections waiting that it had no means to take."""
@@ -102,7 +102,16 @@ class Acceptor(Generic[Accepted]):
 
     def _resume(self) -> None:
         self._pause = None
-        self._watch(True)
+        try:
+            self._watch(True)
+        except OSError as error:  # epoll_ctl(2): ENOMEM, ENOSPC
+            if self._faults.due():
+                log.warn(
+                    "a listening socket cannot be watched at the moment: {error}{more}",
+                    error=error,
+                    more=self._faults.more,
+                )
+            self._pause = self._reactor.callLater(STARVED_FOR, self._resume)
 
     def _reserve(self) -> None:
         try:

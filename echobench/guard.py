@@ -63,7 +63,8 @@ class RateLimit:
 
     A bucket is one number: the time at which it will be full again. This is the generic cell rate algorithm (ITU-T
     I.371, annex A, "virtual scheduling"), which needs no refilling. Time is counted from the start, in hundredths of
-    the time that one event takes (``1 / rate``) and in whole ones, so that sums are exact.
+    the time that one event takes (``1 / rate``) and in whole ones, so that sums are exact up to 2**53: for 2.8 years at
+    a million events per second.
     """
 
     SLOTS = 1 << 16
@@ -92,7 +93,7 @@ class RateLimit:
         if spare < 0:
             return 0
         room = spare // _EVENT + 1
-        granted = events if events <= room else int(room)
+        granted = int(room) if room < events else events  # an infinite rate or burst makes it no number: then all
         self._full_at[slot] = full_at + granted * _EVENT
         return granted
 

@@ -160,3 +160,27 @@ def test_a_starved_port_pauses_and_resumes(serve, monkeypatch):
     port._acceptor._accept = Scarce().accept
     assert blocking(exchange, port_of(service), [b"in the end"]) == b"in the end"
     assert failures == []
+
+
+def test_a_pause_lasts_until_the_socket_can_be_watched_again():
+    clock, watched, scarce = Clock(), [], [True]
+
+    def watch(wanted):
+        if wanted and scarce[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        watched.append(wanted)
+
+    listener = Listener(errno.ENOMEM)
+    each = Acceptor(listener.accept, listener, Counters(), clock, watch)
+    each.serve(print)
+    with capturedLogs() as events:
+        for _ in range(3):
+            clock.advance(STARVED_FOR)
+            assert each.paused
+    assert len(events) == 1
+    scarce[0] = False
+    clock.advance(STARVED_FOR)
+    assert watched == [False, True]
+    assert not each.paused
+    each.close()
+    assert clock.getDelayedCalls() == []

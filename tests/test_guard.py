@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import sys
 
 import pytest
@@ -175,6 +176,15 @@ def test_a_million_forged_sources_do_not_grow_the_tables():
     assert sys.getsizeof(guard.rate._full_at) == before
     assert {name: len(value) for name, value in vars(guard).items() if hasattr(value, "__len__")} == lengths
     assert source_of.cache_info().currsize <= 4096
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(10, math.inf), (math.inf, 1), (math.inf, math.inf), (1e-3, 1e306)])
+def test_without_end_grants_everything(rate, burst):
+    time = Time()
+    limit = RateLimit(rate, burst, time)
+    for _ in range(3):
+        assert [limit.take("a"), limit.take("a", 64)] == [1, 64]
+        time.now += 1
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(0, 5), (-1, 5), (10, 0.5)])

@@ -12,7 +12,6 @@ differ by the mover that it has.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any, Final, Protocol, cast, final
 
@@ -46,7 +45,7 @@ class MakesMover(Protocol):
 class StreamEngine:
     """Echo over TCP and Unix sockets. The reactor watches it while it has any port or connection."""
 
-    def __init__(self, setting: Setting, name: str, make_mover: Callable[[Setting, Host], Mover]) -> None:
+    def __init__(self, setting: Setting, name: str, make_mover: MakesMover) -> None:
         self.name = name
         self.mover = make_mover(setting, self)
         self.connections = Connections(setting, self.mover)
@@ -133,10 +132,12 @@ class StreamEngine:
 
     def connectionLost(self, reason: Any) -> None:
         """End with the reactor, which waits for nobody."""
-        for port in list(self.ports.values()):
-            port.close()
-        self.abort()
-        self._stop()
+        try:
+            for port in list(self.ports.values()):
+                port.close()
+            self.abort()
+        finally:
+            self._stop()
 
     def descriptor_closed(self) -> None:
         """Stop if nothing is left to serve; inside a turn, at its end."""

@@ -62,8 +62,12 @@ class Port:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def startListening(self) -> None:
-        """Begin to serve."""
-        self._watch(self, True)
+        """Begin to serve. Raises OSError if the socket cannot be watched; then it stays the caller's."""
+        try:
+            self._watch(self, True)
+        except OSError:
+            self._acceptor.close()
+            raise
 
     def stopListening(self) -> Deferred[None]:
         """Accept nobody any more; fires when the socket is closed."""

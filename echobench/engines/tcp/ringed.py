@@ -44,7 +44,7 @@ BATCH: Final = 128  # completions; some hundred microseconds of work
 SMALL: Final = 8  # completions; below it, columns cost more than they save
 CANCEL: Final = 1 << 32  # the upper half of a request's user_data, if it is no receive; the lower is a descriptor
 AGAIN: Final = frozenset((-errno.ENOBUFS, -errno.ECANCELED, -errno.EINTR, -errno.EAGAIN))
-NOTHING: Final[Events] = []
+NO_EVENTS: Final[Events] = []
 
 
 class Ringed:
@@ -75,6 +75,8 @@ class Ringed:
             tx = self._tx = made.enter_context(contextlib.closing(k.Ring(SENDS, SENDS)))
             self._buffers = LentBuffers(rx, BUFFERS, BUFFER)
             fd = self.polled.start()
+            made.callback(self.polled.finish)
+            self.polled.call_when_readable(rx.fd, self._complete)
             made.pop_all()
         self._buffers.lend(FEW_BUFFERS)
         # What is the same in every send is written once. MSG_DONTWAIT: O_NONBLOCK is not enough for io_uring, which
@@ -82,7 +84,6 @@ class Ringed:
         for at in range(tx.size):
             tx.opcode[at], tx.addr[at] = k.OP_SEND, self._buffers.base
             tx.op_flags[at] = k.MSG_NOSIGNAL | k.MSG_DONTWAIT
-        self.polled.call_when_readable(rx.fd, self._complete)
         return fd
 
     def finish(self) -> None:
@@ -113,7 +114,7 @@ class Ringed:
             rx.enter()
         # Leaving a system call, whichever, a thread does what has come up for its rings meanwhile: so the poller may
         # not have seen yet what is there.
-        return self.polled.poll() or (self._completed if rx.ready() else NOTHING)
+        return self.polled.poll() or (self._completed if rx.ready() else NO_EVENTS)
 
     def serve(self, found: Events | None, end: int) -> Events | None:
         """Serve who is ready, among whom may be the ring with a batch of completions, and look again."""

@@ -49,13 +49,15 @@ class Admission:
             source = source_of(self._messages.address(first))
             wanted = self._count(first, end) if trains else end - first
             granted = 0 if source.group else rate.take(source.key, wanted)
-            if granted == wanted:
-                granted_runs.append((first, end))
-                continue
-            everything = False
-            self._counters.drop(Reason.SOURCE_GROUP if source.group else Reason.UDP_RATE, wanted - granted)
-            if granted:
-                granted_runs.append((first, self._cut(first, granted) if trains else first + granted))
+            if granted != wanted:
+                everything = False
+                self._counters.drop(Reason.SOURCE_GROUP if source.group else Reason.UDP_RATE, wanted - granted)
+                if not granted:
+                    continue
+                end = self._cut(first, granted) if trains else first + granted  # noqa: PLW2901
+            if granted_runs and granted_runs[-1][1] == first:  # neighbours are one run again: each run is a call
+                first = granted_runs.pop()[0]  # noqa: PLW2901
+            granted_runs.append((first, end))
         return runs if everything else granted_runs
 
     def _by_source(self, runs: list[Run]) -> list[Run]:

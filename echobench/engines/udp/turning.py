@@ -14,7 +14,7 @@ A batch whose control data equal those of the batch before needs none of them: :
 from __future__ import annotations
 
 import functools
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import attrs
 
@@ -22,9 +22,7 @@ from ...kernel.control import SOL_UDP, UDP_GRO, UDP_SEGMENT, join, split
 from ...kernel.layouts import PARTS, Layout, layouts
 from ...kernel.messages import CONTROL, Messages
 from ...kernel.tables import constant
-from ..destinations import Control, Destination, answering, destination_of
-
-DESTINATIONS_REMEMBERED: Final = 1024  # they are our own addresses, so only local senders can make them many
+from ..destinations import DESTINATIONS_REMEMBERED, Control, Destination, answering, destination_of
 
 
 class Turned(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 
 import pytest
@@ -77,3 +78,14 @@ def test_what_is_not_plain_leaves_everything_as_it_was(wrong, apart):
     assert batch is None
     assert (tx.queued, tx.index[0], any(tx.sqe_fd), any(tx.length)) == (0, 0, False, False)
     assert plain_prefix(rings(found)[0], 2, len(found), apart) == 2
+
+
+def test_counting_a_prefix_costs_no_call_for_each_completion():
+    rx, _ = rings([(fd, 100, GOES_ON, fd) for fd in range(8)])
+    calls = []
+    sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        counted = plain_prefix(rx, 2, 8, ({99}, {98}))
+    finally:
+        sys.setprofile(None)
+    assert (counted, calls) == (8, ["plain_prefix"])

@@ -46,6 +46,25 @@ class Around:
         self.addresses.append(address)
 
 
+def spare_descriptors():
+    """How many descriptors are kept in reserve in this process."""
+    return sum(os.path.realpath(f"/proc/self/fd/{fd}") == os.devnull for fd in os.listdir("/proc/self/fd"))
+
+
+@needs_linux
+def test_a_port_that_cannot_be_watched_keeps_nothing():
+    def full(port, wanted):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with bind(Spot("tcp", "127.0.0.1", 0))[0] as sock:
+        before = spare_descriptors()
+        port = Port(sock, Counters(), Clock(), addresses=False, serve=print, watch=full, closed=print)
+        assert spare_descriptors() == before + 1
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            port.startListening()
+        assert spare_descriptors() == before
+
+
 @pytest.fixture(params=[False, True], ids=["bare", "with addresses"])
 def around(request):
     made = []

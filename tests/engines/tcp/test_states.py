@@ -221,3 +221,34 @@ def test_woken_for_nothing(name):
     assert engine.running
     port.stopListening()
     assert not engine.running
+
+
+@needs_linux
+@needs_completion
+def test_a_ringed_connection_that_is_left_while_much_comes(monkeypatch):
+    """Its receive may end with a large message, and then the poller tells of the rest."""
+    by_ring_alone(monkeypatch)
+    expected = State(Lane.BETWEEN, Mode.LEAVING), Event.RESUMED, State(Lane.POLLED, Mode.LEAVING)
+    with watching(monkeypatch) as watch:
+        engine = choose(STREAM, "completion", Setting(Reactor()))
+        try:
+            listener = tight(1 << 16)
+            listener.setblocking(False)
+            port = engine.listen(listener)
+            peer = Peer(listener.getsockname()[1])
+            with peer.sock:
+                for _ in range(100):
+                    if engine.mover.lanes().receiving:
+                        break
+                    peer.send(100)
+                    engine.doRead()
+                port.stopListening()
+                engine.drain()
+                for _ in range(100):
+                    if expected in watch.seen:
+                        break
+                    peer.send(200_000)
+                    engine.doRead()
+        finally:
+            engine.connectionLost(None)
+    assert expected in watch.seen

@@ -9,10 +9,12 @@ import threading
 
 import pytest
 from rigs.helpers import blocking, dial, exchange, fill, needs_linux, pattern, port_of, read_exactly, until
-from rigs.rings import needs_completion
+from rigs.rings import kernel_objects, needs_completion
 from rigs.tcp_rig import FIXED, HELD, MIB, by_ring_alone, engine_of, held, in_the_ring, small_rings, tight
+from twisted.internet import reactor
 
-from echobench.engines.tcp import ringed
+from echobench.engines import STREAM, Setting, choose
+from echobench.engines.tcp import polled, ringed
 
 pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_states"), needs_linux]
 
@@ -122,3 +124,20 @@ def test_the_limit_of_a_receive_bounds_what_is_held(serve, monkeypatch):
 
     assert blocking(client) == [True] * 6
     assert 0 < most[0] <= HELD
+
+
+@needs_completion
+def test_an_engine_that_cannot_watch_its_ring_leaves_nothing_open(monkeypatch):
+    """ENOSPC: a user may watch so many descriptors with epoll (max_user_watches, epoll(7)), and no more."""
+    engine = choose(STREAM, "completion", Setting(reactor))
+    before = kernel_objects()
+
+    def full(self, fd, call):
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as scarce, tight() as sock:
+        scarce.setattr(polled.Polled, "call_when_readable", full)
+        with pytest.raises(OSError, match="no space"):
+            engine.listen(sock)
+    assert kernel_objects() == before
+    assert not engine.running

@@ -334,6 +334,22 @@ def test_with_a_rate_that_grants_all_a_batch_goes_the_fast_way(rig, monkeypatch)
     assert here.counters.datagrams == 60
 
 
+def test_one_source_over_its_rate_does_not_cost_the_others_a_call_each(rig, monkeypatch):
+    """What is granted goes in as few calls as it lies in one piece, however many sources it is from."""
+    rate = rated(1)
+    here = rig(guard=Guard(rate=rate))
+    script = Script(monkeypatch)
+    flood, *others = [here.client(source=f"127.0.0.{i}") for i in range(2, 8)]
+    rate.take("127.0.0.2")
+    for client in (*others[:3], flood, *others[3:]):
+        client.send(b"x")
+    assert here.serve() == 6
+    assert script.calls == [(0, 3), (4, 2)]
+    for client in others:
+        assert received(client, 1) == [b"x"]
+    assert here.counters.drops == {Reason.UDP_RATE: 1}
+
+
 @needs_trains
 def test_a_train_that_was_cut_is_answered_whole_the_next_time(rig):
     """What is learnt of a batch must not outlive a change to it."""
