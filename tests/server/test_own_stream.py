@@ -9,13 +9,14 @@ import ssl
 import pytest
 import pytest_twisted
 from rigs import certificates
-from rigs.helpers import blocking, dial, exchange, fill, has_ipv6, pattern, port_of, read_to_end, settle, until
+from rigs.helpers import LIMIT, blocking, dial, exchange, fill, has_ipv6, pattern, port_of, read_to_end, settle, until
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols.basic import LineReceiver
+from twisted.protocols.policies import WrappingFactory
 from zope.interface import implementer
 
 from echobench import Echo, EchoFactory, EchoService, EngineError, Reason
@@ -271,6 +272,80 @@ def test_back_pressure_and_a_close_while_it_is_paused(own):
     assert service.snapshot().drops == {}
 
 
+@implementer(IPushProducer)
+class Producing(Quiet):
+    """Answers with 8 MiB, as a producer that has nothing to add when it may go on."""
+
+    def connectionMade(self):
+        self.transport.registerProducer(self, True)
+
+    def dataReceived(self, data):
+        self.transport.write(pattern(8 << 20))
+
+    def pauseProducing(self):
+        self.transport.pauseProducing()
+
+    def resumeProducing(self):
+        self.transport.resumeProducing()
+
+    def stopProducing(self):
+        pass
+
+
+def test_a_paused_producer_does_not_hold_up_the_stop(own):
+    service = own(Producing, close_timeout=LIMIT)
+    with blocking(dial, port_of(service)) as sock:
+        sock.sendall(b"x")
+        until(lambda: service.snapshot().stream_bytes)
+        stopped = service.stopService()
+        assert blocking(read_to_end, sock) == pattern(8 << 20)
+        pytest_twisted.blockon(stopped)
+    assert service.snapshot().drops == {}
+
+
+def test_a_second_producer_is_refused_and_changes_nothing(own):
+    class Twice(Echoing):
+        def connectionMade(self):
+            super().connectionMade()
+            with pytest.raises(RuntimeError):
+                self.transport.registerProducer(Producing(), True)
+
+        def dataReceived(self, data):
+            self.transport.write(pattern(8 << 20))
+            self.transport.loseConnection()
+
+    service = own(Twice, close_timeout=LIMIT)
+    with blocking(dial, port_of(service)) as sock:
+        sock.sendall(b"x")
+        assert blocking(read_to_end, sock) == pattern(8 << 20)
+    until(lambda: service.snapshot().open_connections == 0)
+    assert service.snapshot().drops == {}
+
+
+def test_the_end_of_file_is_told_once(own):
+    """A transport that its back-pressure pauses and resumes after the end reads the end again."""
+
+    @implementer(IHalfCloseableProtocol)
+    class Half(Echoing):
+        told = 0
+
+        def readConnectionLost(self):
+            type(self).told += 1
+            self.transport.write(pattern(8 << 20))
+
+        def writeConnectionLost(self):
+            pass
+
+    service = own(Half)
+    with blocking(dial, port_of(service)) as sock:
+        sock.shutdown(socket.SHUT_WR)
+        until(lambda: Half.told)
+        with sock.makefile("rb") as stream:
+            assert blocking(stream.read, 8 << 20) == pattern(8 << 20)
+        settle(0.05)
+        assert Half.told == 1
+
+
 def test_an_exception_costs_one_connection(own, logged_errors):
     class Fragile(Quiet):
         def dataReceived(self, data):
@@ -337,6 +412,19 @@ def test_a_drain_that_fails_ends_the_connection_all_the_same(own, logged_errors)
         pytest_twisted.blockon(service.stopService())
         assert blocking(sock.recv, 1) == b""
     assert "cannot drain" in str(logged_errors.pop())
+
+
+def test_the_stop_of_a_protocol_in_a_wrapper_of_twisted(own):
+    """Its ``drain`` is ours, which it passes on as it does any attribute of its transport."""
+    inner = Factory.forProtocol(Reverse)
+    outer = WrappingFactory(inner)
+    inner.noisy = outer.noisy = False
+    service = own(outer, close_timeout=LIMIT)
+    with blocking(dial, port_of(service)) as sock:
+        until(lambda: service.snapshot().open_connections == 1)
+        stopped = service.stopService()
+        assert blocking(read_to_end, sock) == b""
+        pytest_twisted.blockon(stopped)
 
 
 def test_a_stop_during_traffic(own):
@@ -426,6 +514,32 @@ def test_tls_stop_says_goodbye(tls):
         stopped = service.stopService()
         assert blocking(goodbye) == b"", "a close_notify, and no ragged end"
         pytest_twisted.blockon(stopped)
+
+
+def test_tls_has_no_half_close(tls):
+    """Twisted would end the TCP connection below TLS, without a goodbye."""
+
+    @implementer(IHalfCloseableProtocol)
+    class Half(Quiet):
+        def dataReceived(self, data):
+            self.transport.write(pattern(1 << 20))
+            self.transport.loseWriteConnection()
+
+        def readConnectionLost(self):
+            pass
+
+        def writeConnectionLost(self):
+            pass
+
+    service, connect = tls(Half)
+
+    def client():
+        with connect() as sock:
+            sock.sendall(b"x")
+            return read_to_end(sock)
+
+    assert blocking(client) == pattern(1 << 20), "and a close_notify: a ragged end would raise"
+    until(lambda: service.snapshot().open_connections == 0)
 
 
 def test_tls_idle_and_cap(tls):

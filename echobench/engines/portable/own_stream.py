@@ -8,11 +8,17 @@ connection is closed once what was written has gone out, where Twisted alone wou
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol, IProtocolFactory
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    INegotiated,
+    IProtocol,
+    IProtocolFactory,
+    IPushProducer,
+)
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
@@ -36,6 +42,7 @@ class OwnConnection(ProtocolWrapper):
     wrappedProtocol: Any
     _open = False
     _closing = False
+    _peer_ended = False
     _written = 0
     _unsent = 0
     _moved_at = 0.0
@@ -66,6 +73,9 @@ class OwnConnection(ProtocolWrapper):
 
     def readConnectionLost(self) -> None:
         """Pass on the peer's end of file, or close for a protocol that would not know what to do with one."""
+        if self._peer_ended:  # a transport that is resumed after the end reads it again
+            return
+        self._peer_ended = True
         protocol = IHalfCloseableProtocol(self.wrappedProtocol, None)
         if protocol is None:
             self.loseConnection()
@@ -102,8 +112,12 @@ class OwnConnection(ProtocolWrapper):
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Register the protocol's producer with the transport."""
-        self._producer = producer
-        self.transport.registerProducer(producer, streaming)
+        before, self._producer = self._producer, producer
+        try:
+            self.transport.registerProducer(PushProducer(self, producer) if streaming else producer, streaming)
+        except BaseException:
+            self._producer = before
+            raise
 
     def unregisterProducer(self) -> None:
         """Forget the producer."""
@@ -121,6 +135,20 @@ class OwnConnection(ProtocolWrapper):
             self._watch(self.factory.setting.close_timeout)
         super().loseConnection()  # the last: after loseWriteConnection it ends the connection within this call
 
+    def loseWriteConnection(self) -> None:
+        """Send our end of file; over TLS, whose goodbye ends both directions in Twisted, close."""
+        if INegotiated.providedBy(self.transport) or getattr(self.transport, "TLS", False):
+            self.loseConnection()
+        else:
+            self.transport.loseWriteConnection()
+
+    def resume(self, producer: Any) -> None:
+        """Let a push producer go on; a closing connection waits no longer for one that has nothing to give."""
+        written = self._written
+        producer.resumeProducing()
+        if self._closing and self._producer is producer and self._written == written:
+            self.unregisterProducer()  # a transport closes only once it has no paused producer
+
     def abortConnection(self) -> None:
         """Close now."""
         if self._open:
@@ -131,7 +159,9 @@ class OwnConnection(ProtocolWrapper):
         """End the connection the protocol's way, by its ``drain()``, or else close it; fires when it has ended."""
         if self._ended is None:
             self._ended = Deferred()
-            finish: Callable[[], object] = getattr(self.wrappedProtocol, "drain", lambda: None)
+            finish: Any = getattr(self.wrappedProtocol, "drain", None)
+            if finish is None or getattr(finish, "__self__", None) is self:  # policies' wrappers pass on our own
+                finish = _nothing
             finished: Deferred[object] = maybeDeferred(finish)
             finished.addErrback(lambda failure: log.failure("a protocol's drain() failed", failure))
             finished.addCallback(lambda _: self.loseConnection())
@@ -161,6 +191,27 @@ class OwnConnection(ProtocolWrapper):
             self._timer = None
             setting.counters.drop(Reason.STUCK if self._closing else Reason.IDLE)
             self.abortConnection()
+
+
+@implementer(IPushProducer)
+class PushProducer:
+    """Stands between the transport and a push producer of the protocol."""
+
+    def __init__(self, connection: OwnConnection, producer: Any) -> None:
+        self._connection = connection
+        self._producer = producer
+
+    def pauseProducing(self) -> None:
+        """Make it wait."""
+        self._producer.pauseProducing()
+
+    def stopProducing(self) -> None:
+        """End it: the connection is gone."""
+        self._producer.stopProducing()
+
+    def resumeProducing(self) -> None:
+        """Let it go on."""
+        self._connection.resume(self._producer)
 
 
 class OwnFactory(WrappingFactory):
@@ -195,6 +246,10 @@ class OwnFactory(WrappingFactory):
         """End every connection now."""
         for each in list(self.protocols):
             each.abortConnection()
+
+
+def _nothing() -> None:
+    """Drain a protocol that has no ``drain()``."""
 
 
 def check_protocol(protocol: Any) -> None:
