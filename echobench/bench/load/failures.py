@@ -18,7 +18,10 @@ OURS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE)
 
 
 def connect_failure(plan: Plan, flow: int, failed: BaseException, within: float) -> LoadError:
-    """Return the error of a connection that failed; ``within`` is its time limit in seconds."""
+    """Return the error of a connection that failed.
+
+    ``within`` is its time limit in seconds.
+    """
     where = f"{plan.host} port {plan.port}"
     number = number_of(failed)
     if isinstance(failed, error.ConnectBindError) or number in OURS:
@@ -59,7 +62,10 @@ def number_of(failed: BaseException) -> int | None:
 
 
 def too_long(plan: Plan) -> LoadError:
-    """Return the error for datagrams over this system's limit, or over one that a router reported."""
+    """Return the error for datagrams that are too long.
+
+    They are over this system's limit, or over one that a router reported.
+    """
     return LoadError(
         f"datagrams of {plan.size} bytes are too long: this system, or a router on the way to {plan.host}, does not "
         "take them whole; give a smaller --size"

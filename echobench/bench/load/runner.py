@@ -1,4 +1,4 @@
-"""Runs a plan: starts its processes, lets them begin together, and adds up their tallies."""
+"""Runs a plan: starts its processes together, and adds up their tallies."""
 
 from __future__ import annotations
 
@@ -136,7 +136,10 @@ class _Run:
             worker.tell(line)
 
     def _sentence(self) -> str:
-        """Return what failed, each sentence once: several processes mostly fail for the same reason."""
+        """Return what failed, each sentence once.
+
+        Several processes mostly fail for the same reason.
+        """
         return "; ".join(dict.fromkeys(self._failed.values()))
 
     def _start(self, seconds: float) -> None:
@@ -176,7 +179,10 @@ class _Run:
         return set(range(len(self._workers))).difference(done, self._failed)
 
     def _wait(self, deadline: float, too_late: str) -> str:
-        """Wait for one event; after the deadline, processes that have yet to report have failed, and are ended."""
+        """Wait for one event.
+
+        After the deadline, processes that have not reported have failed, and are ended.
+        """
         while (left := deadline - time.monotonic()) > 0:
             try:
                 event = self._events.get(timeout=min(left, 0.2))  # not longer: on Windows, Ctrl-C waits for it

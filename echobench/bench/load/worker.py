@@ -70,7 +70,10 @@ def pin(cpu: int | None) -> None:
 
 
 def allow_descriptors(wanted: int) -> None:
-    """Raise the soft limit on open files if it is too low; if that fails, opening the sockets reports it."""
+    """Raise the soft limit on open files if it is too low.
+
+    If that fails, opening the sockets reports it.
+    """
     try:
         import resource
     except ImportError:  # Windows has no such limit
