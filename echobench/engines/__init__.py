@@ -1,4 +1,4 @@
-"""The engines, which carry the bytes back: their common interface, and the choice between them.
+"""The engines, which echo: their common interface, and the choice of one.
 
 Each engine is one module or folder below this one. It is given sockets that are bound already, so the service, its
 workers and systemd all bind in one place. It is made on the reactor's thread, after the process has become what it
@@ -29,7 +29,10 @@ log = Logger()
 
 
 class EngineError(EchobenchError):
-    """Raised for an engine that was asked for and cannot work here; its text is one sentence with the reason."""
+    """An engine that was asked for and cannot work here.
+
+    The message is one sentence with the reason.
+    """
 
 
 @attrs.frozen
@@ -54,16 +57,25 @@ class IEngine(Interface):
     name: str = Attribute("The name that it is asked for by.")
 
     def unavailable(reactor: Reactor) -> str | None:  # noqa: N805
-        """Say why such an engine cannot work with this reactor on this machine; None if it can."""
+        """Return why the engine cannot work with this reactor here; None if it can."""
 
     def listen(sock: socket) -> IListeningPort:  # noqa: N805
-        """Serve a bound (for streams: listening) non-blocking socket. The engine owns it, and may replace it."""
+        """Serve a bound, non-blocking socket; a stream socket is already listening.
+
+        The engine owns the socket, and may replace it.
+        """
 
     def kernel_drops() -> int:
-        """Count the datagrams that the kernel has dropped at the sockets served, 0 where it does not tell."""
+        """Count the datagrams that the kernel dropped at the sockets served.
+
+        Returns 0 where the kernel does not tell.
+        """
 
     def drain() -> Deferred[Any]:
-        """Let every peer have what was read from it, then end it; fires when none is left. Call after stopListening."""
+        """Send every peer what was read from it, then end its connection.
+
+        Fires when no connection is left. Call it after stopListening.
+        """
 
     def abort() -> None:
         """End every connection now."""
@@ -86,7 +98,7 @@ _USED_LATER: Sequence[str] = (
 
 
 def load(table: Mapping[str, str], asked: str) -> None:
-    """Import all that an engine of ``table`` (STREAM or DATAGRAM) may come to need, while the files can be read.
+    """Import all that an engine of ``table`` (STREAM or DATAGRAM) may need.
 
     A process that has given up its privilege may not be able to read the code any more.
     """
@@ -99,7 +111,7 @@ def load(table: Mapping[str, str], asked: str) -> None:
 
 
 def choose(table: Mapping[str, str], asked: str, setting: Setting) -> IEngine:
-    """Make the engine that was asked for; ``auto`` is the first of ``table`` that works here.
+    """Make the engine ``asked`` for; ``auto`` is the first one that works here.
 
     Logs one line that says which, and why not a faster one. Raises EngineError if the one asked for does not work.
     """

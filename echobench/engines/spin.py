@@ -23,7 +23,7 @@ MOST_SKIPPED: Final = 1024
 
 
 def microseconds(asked: str | float) -> float:
-    """Translate ``auto``, ``off`` or a number of microseconds into the longest time to look for.
+    """Translate ``auto``, ``off`` or a number into microseconds to look for.
 
     ``auto`` is nothing on a machine with one processor: whoever could send us something would have to wait for us.
     Raises ValueError for any other word.
@@ -38,7 +38,10 @@ def microseconds(asked: str | float) -> float:
 
 
 class Spin:
-    """Decides for one engine how long to look. ``limit`` is in microseconds; 0 never looks."""
+    """Decides for one engine how long to look.
+
+    ``limit`` is in microseconds; 0 never looks.
+    """
 
     def __init__(self, limit: float, nanoseconds: Callable[[], int] = time.perf_counter_ns) -> None:
         self._limit = int(limit * 1000)
@@ -49,7 +52,10 @@ class Spin:
         self._skip = 0
 
     def woken(self) -> None:
-        """Learn from how long there was no work. Call it first when the reactor wakes the engine."""
+        """Learn from how long there was no work.
+
+        Call it first when the reactor wakes the engine.
+        """
         if not self._idle_since:
             return
         waited, self._idle_since = self._now() - self._idle_since, 0
@@ -59,7 +65,10 @@ class Spin:
             self._window = self._window // 2 if self._window > FIRST else 0
 
     def wait(self, look: Callable[[], Found]) -> Found | None:
-        """Call ``look`` until it returns something true, or time is up. Call it when work runs out."""
+        """Call ``look`` until it returns something true, or time is up.
+
+        Call it when work runs out.
+        """
         if not self._limit:
             return None
         now = self._now
@@ -84,7 +93,7 @@ class Spin:
 
 
 class SecondLook:
-    """Looks for more behind what was found, but only now and then while messages mostly come alone.
+    """Looks again after a find, but rarely while messages mostly come alone.
 
     A look that finds nothing costs a system call for each message, and the reactor looks once more before it sleeps.
     """
@@ -94,7 +103,10 @@ class SecondLook:
         """Looks in a row that found nothing behind a message that was alone."""
 
     def __call__(self, look: Callable[[], Found], alone: bool) -> Found | None:
-        """Return what ``look`` finds, None if it was not asked. ``alone``: one message was found last."""
+        """Return what ``look`` finds; None if this look is skipped.
+
+        ``alone`` says that the last look found one message.
+        """
         if alone and self.misses >= PATIENT and self.misses % PATIENT:
             self.misses += 1
             return None

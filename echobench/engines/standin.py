@@ -1,4 +1,4 @@
-"""Waits in the reactor's place while messages come so fast that the next one is nearly there.
+"""Waits in the reactor's place while messages come quickly.
 
 The way from the engine back to the reactor, through its turn, and to the engine again takes longer than echoing a
 message, and a message that comes alone pays that in full. So an engine that has no work left may wait by itself for a
@@ -39,7 +39,10 @@ class StandIn:
         self._end = 0
 
     def woken(self) -> None:
-        """Decide whether to wait this time, and until when. Call it first when the reactor wakes the engine."""
+        """Decide whether to wait this time, and until when.
+
+        Call it first when the reactor wakes the engine.
+        """
         self._end = 0
         if self._poll is None:
             return
@@ -56,7 +59,10 @@ class StandIn:
         self._end = now + (STAY if due is None else min(STAY, int(due * SECOND) - WAIT))
 
     def wait(self, descriptor: int) -> bool:
-        """Wait until something is ready; True if it is this descriptor alone. Call it when work runs out."""
+        """Wait until something is ready; return True if only this descriptor is.
+
+        Call it when work runs out.
+        """
         if self._poll is None:
             return False
         now = self._idle_since = self._now()
@@ -70,7 +76,10 @@ class StandIn:
 
 
 def _epoll(reactor: Any) -> Callable[[float, int], list[tuple[int, int]]] | None:
-    """Return the function that waits at the reactor's epoll; None unless it is Twisted's own epoll reactor itself."""
+    """Return the function that waits at the reactor's epoll.
+
+    Returns None unless the reactor is Twisted's own epoll reactor.
+    """
     kind, poller = type(reactor), getattr(reactor, "_poller", None)
     if (kind.__module__, kind.__name__) != ("twisted.internet.epollreactor", "EPollReactor"):
         return None

@@ -1,4 +1,6 @@
-"""Linux without Twisted and without echo: tables that are shared with the kernel, and the calls that work on them.
+"""Linux system calls and the tables they share with Python.
+
+Nothing here knows of Twisted, or of echoing.
 
 Everything here can be imported anywhere. What cannot work says so: :func:`missing` for the platform as a whole, and the
 constructors, with OSError, for what this kernel lacks or forbids.
@@ -10,7 +12,7 @@ import sys
 
 
 def missing() -> str | None:
-    """Say what this platform lacks for the modules of this package; None if it has it all.
+    """Return what this platform lacks for this package; None if nothing.
 
     The layouts in here are those of 64-bit little-endian Linux, which x86-64, arm64, riscv64, loongarch64 and ppc64le
     share. Whether they hold on a given kernel is found out by the engines, which pass an echo through before they

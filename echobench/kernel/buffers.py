@@ -1,4 +1,6 @@
-"""Buffers that are lent to the kernel, which takes one for each receive that has something (io_uring_register(2)).
+"""Buffers lent to the kernel, which takes one for each receive with data.
+
+See io_uring_register(2).
 
 A receive that waits with a buffer of its own would cost a buffer for every idle connection. Lent ones are taken when
 there are bytes to put into them, and lent again when those have been sent on.
@@ -21,7 +23,9 @@ _ENTRY: Final = 16  # struct io_uring_buf: u64 addr, u32 len, u16 bid, u16 resv;
 
 
 class LentBuffers:
-    """Up to ``count`` buffers (a power of two, 32,768 at most) of ``size`` bytes (64 KiB at most) in group 0 of a ring.
+    """``count`` buffers of ``size`` bytes at most, in group 0 of a ring.
+
+    ``count`` is a power of two, and 32,768 at most; ``size`` is 64 KiB at most.
 
     None is lent at first. Raises OSError if the kernel has no such rings (before Linux 5.19).
     """

@@ -1,4 +1,6 @@
-"""System calls by their numbers: Python has no functions for these, and not every C library has proper ones.
+"""System calls by their numbers, for those that Python has no function for.
+
+Some C libraries have no proper function either: musl's ``sendmmsg`` is a loop over ``sendmsg``.
 
 (musl's ``sendmmsg`` is a loop over ``sendmsg``.) None of them may block: they are called with the interpreter's lock
 held, since to give it up and take it back for every batch costs more than the call.
@@ -31,7 +33,9 @@ MSG_DONTWAIT: Final = 0x40  # linux/socket.h; a flag of calls on sockets, and of
 
 
 def system_call(name: str) -> Callable[..., int]:
-    """Give a function that makes a system call and returns what it returned, or -1; :func:`failure` says why.
+    """Return a function that makes a system call.
+
+    The function returns the call's result; after -1, :func:`failure` says why.
 
     Raises OSError where its number is not known.
     """

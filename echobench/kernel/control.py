@@ -1,4 +1,4 @@
-"""Control messages (cmsg(3)) of UDP sockets: their layout in memory, and the few that travel with datagrams.
+"""Control messages (cmsg(3)) of UDP sockets, and their layout in memory.
 
 A control message is a header, its data, and padding up to a multiple of eight bytes::
 
@@ -37,12 +37,18 @@ HEAD: Final = struct.Struct("=Qii")
 
 
 def space(data: int) -> int:
-    """Return the bytes that a control message with so many bytes of data takes up: CMSG_SPACE(3)."""
+    """Return the bytes that a control message takes up: CMSG_SPACE(3).
+
+    ``data`` is the number of bytes of its data.
+    """
     return HEAD.size + (data + 7) // 8 * 8
 
 
 def split(control: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield level, type and data of each control message. A message that is cut short ends it, and is left out."""
+    """Yield level, type and data of each control message.
+
+    Stops at a message that is cut short, and leaves it out.
+    """
     at = 0
     while at + HEAD.size <= len(control):
         length, level, cmsg_type = HEAD.unpack_from(control, at)

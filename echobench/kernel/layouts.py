@@ -22,7 +22,7 @@ PARTS: Mapping[tuple[int, int], int] = {
 
 
 class Layout:
-    """Control data that consist of the messages ``parts``, in the tables ``incoming`` and ``outgoing``."""
+    """Control data with the messages ``parts``, in two tables."""
 
     def __init__(self, incoming: Headers, outgoing: Headers, parts: Sequence[tuple[int, int]]) -> None:
         self.size = sum(space(PARTS[part]) for part in parts)
@@ -54,7 +54,10 @@ class Layout:
             at += space(PARTS[level, cmsg_type])
 
     def holds(self, number: int) -> bool:
-        """Return whether the first ``number`` messages, if their control data have its size, have this layout."""
+        """Return whether the control data of the first messages have this layout.
+
+        Their size must already be this layout's.
+        """
         return all(column[:number] == head[:number] for column, head in self._heads)
 
     def turn(self, number: int) -> None:
@@ -68,7 +71,10 @@ class Layout:
         return [0] * number if self._segment is None else self._segment[:number].tolist()
 
     def destinations(self, number: int) -> set[tuple[int, ...]]:
-        """Return the different addresses that the messages were sent to, each as the u32 or the two u64 in memory."""
+        """Return the different addresses that the messages were sent to.
+
+        Each is one u32, or two u64, as in memory.
+        """
         return set(zip(*(column[:number].tolist() for column in self._destination), strict=True))
 
     def _same(self, code: str, value: int) -> memoryview:

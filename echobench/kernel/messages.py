@@ -37,7 +37,9 @@ SKEW: Final = 192  # bytes; if the distance were a power of two, all payloads wo
 
 
 class Headers:
-    """An array of ``struct mmsghdr``, each with a name, control data and one stretch of payload.
+    """An array of ``struct mmsghdr``: names, control data and payload.
+
+    Each message has one piece of payload.
 
     ``names`` and ``payload`` are tables of ``count`` records, or None if the caller points the headers elsewhere. Each
     column has all records. Slicing a column costs as much as copying it, so make slices that are needed often once.
@@ -79,7 +81,9 @@ class Headers:
         self.remember()
 
     def remember(self, nothing: bool = False) -> None:
-        """Remember the headers as they are now: :meth:`receive` restores them before it uses them again.
+        """Remember the headers as they are now.
+
+        :meth:`receive` restores them before it uses them again.
 
         If neither names nor control data are received, there is ``nothing`` to restore: then the kernel reads no part
         of a header that it has written.
@@ -89,7 +93,9 @@ class Headers:
         self._new = [new[: HEADER * n] for n in range(self.count + 1)]
 
     def receive(self, descriptor: int, most: int, first: int = 0) -> int:
-        """Receive up to ``most`` messages that wait, from record ``first`` on, and return how many; 0 if none does.
+        """Receive up to ``most`` waiting messages, from record ``first`` on.
+
+        Returns how many; 0 if none waits.
 
         The records before ``first`` keep what the last calls received, maybe from other sockets. Raises OSError, which
         may be the error of a datagram that was sent before (recvmmsg(2), BUGS): then no message is lost.
@@ -107,7 +113,10 @@ class Headers:
         raise failure("recvmmsg")
 
     def alike(self, namelen: int, controllen: int, length: int) -> bytes:
-        """Return the bytes of the headers if every message received has these three values, and no flags."""
+        """Return the headers' bytes for a batch of equal messages.
+
+        Every message has these three values, and no flags.
+        """
         memory = bytearray(self._new[-1])
         table = Table(HEADER, self.count, memory)
         table.column("I", 8)[:] = constant("I", namelen, self.count)
@@ -116,7 +125,9 @@ class Headers:
         return bytes(memory)
 
     def send(self, descriptor: int, first: int, number: int) -> int:
-        """Send ``number`` messages from ``first`` on, and return how many the kernel took.
+        """Send messages from record ``first`` on; return how many the kernel took.
+
+        ``number`` is how many to send.
 
         If it took none, returns -1, and ctypes.get_errno() is the error of the first one. If it took some, the next
         call meets the error of the next one.
@@ -125,7 +136,10 @@ class Headers:
 
 
 class Messages:
-    """``count`` messages of up to ``room`` bytes each, to be received and sent back to where they came from."""
+    """``count`` messages, to be received and sent back to their senders.
+
+    Each has up to ``room`` bytes.
+    """
 
     def __init__(self, count: int = 64, room: int = ROOM) -> None:
         self.count = count
@@ -137,7 +151,7 @@ class Messages:
         self.outgoing.controllen[:] = constant("Q", 0, count)
 
     def ports(self, number: int) -> tuple[bytes, bytes]:
-        """Copy the high bytes and the low bytes of the ports of the first ``number`` names."""
+        """Copy the high bytes and the low bytes of the first names' ports."""
         end = NAME * number
         return self.name_memory[2:end:NAME], self.name_memory[3:end:NAME]
 

@@ -1,4 +1,6 @@
-"""io_uring: two rings that are shared with the kernel, one of requests and one of completions, as Tables.
+"""io_uring: a ring of requests and a ring of completions, as Tables.
+
+Both are shared with the kernel.
 
 A request (SQE) says what to do, a completion (CQE) says how it went. Any number of requests is handed over by one
 system call, ``io_uring_enter``, and completions are simply there to be read. See io_uring(7) and linux/io_uring.h, from
@@ -60,7 +62,9 @@ _PARAMS: Final = 120  # struct io_uring_params: ten u32, then struct io_sqring_o
 
 
 class Ring:
-    """One pair of rings. It belongs to the thread that makes it; in another, or after a fork, the kernel refuses it.
+    """One pair of rings, for the thread that makes it.
+
+    In another thread, or after a fork, the kernel refuses the pair.
 
     ``entries`` and ``completions`` are the sizes, which the kernel rounds up to powers of two. Raises OSError: EPERM if
     io_uring is forbidden (sysctl kernel.io_uring_disabled, a container's seccomp filter), ENOSYS if the kernel has
@@ -130,7 +134,9 @@ class Ring:
         op_flags: int = 0,
         optlen: int = 0,
     ) -> None:
-        """Write one request. It is handed over by :meth:`enter`, which this calls itself when the ring is full.
+        """Write one request, which :meth:`enter` hands over.
+
+        When the ring is full, this calls :meth:`enter` itself.
 
         Only requests that are completed by this thread may be made (see above): a send with MSG_DONTWAIT, a multishot
         receive, a poll, a cancellation. Raises OSError if the kernel takes none of those that are queued, however often
@@ -154,7 +160,9 @@ class Ring:
         self.queued += 1
 
     def enter(self) -> None:
-        """Hand over what is queued, and let the kernel write the completions that are due, without waiting.
+        """Hand over the queued requests, and let the kernel write completions.
+
+        It does not wait.
 
         What it cannot take now, for want of memory or of room for completions, stays queued. Raises OSError.
         """
@@ -175,7 +183,10 @@ class Ring:
             raise failure("io_uring_register")
 
     def close(self) -> None:
-        """Give everything back; the kernel cancels what is under way. The ring cannot be used any more."""
+        """Close the rings; the kernel cancels what is under way.
+
+        A closed ring cannot be used again.
+        """
         if self.fd >= 0:
             os.close(self.fd)
         # Python's mmap holds a copy of the descriptor, and ends with the last view of it: so no view may stay.
@@ -184,7 +195,10 @@ class Ring:
 
 
 def stays_here(opcode: int, ioprio: int, op_flags: int) -> bool:
-    """Whether the kernel completes a request in the thread that made it, and never in a worker of its own."""
+    """Return whether a request is completed in the thread that made it.
+
+    If not, a worker thread of the kernel may complete it.
+    """
     if opcode == OP_SEND:
         return bool(op_flags & MSG_DONTWAIT)
     if opcode == OP_RECV:

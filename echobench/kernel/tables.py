@@ -62,10 +62,13 @@ class Table:
 
 
 def constant(code: Code, value: int, count: int) -> memoryview:
-    """Make a column of its own that holds ``count`` times the same value, to fill others from."""
+    """Make a column of ``count`` equal values, to fill others from."""
     return memoryview(struct.pack(f"={code}", value) * count).cast(code)
 
 
 def address_of(buffer: mmap.mmap | bytearray) -> int:
-    """Where in memory a writable buffer begins. It must neither be resized nor go away while the kernel uses it."""
+    """Return where in memory a writable buffer begins.
+
+    It must neither be resized nor freed while the kernel uses it.
+    """
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))

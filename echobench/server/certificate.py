@@ -1,4 +1,7 @@
-"""Loads a server's certificate and private key from PEM files, with a sentence for whatever is wrong with them."""
+"""Loads a server's certificate and private key from PEM files.
+
+Whatever is wrong with them is told in one sentence.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ class CertificateError(EchobenchError):
 
 
 def load_certificate(certificate: str, private_key: str | None = None, now: datetime.datetime | None = None) -> Any:
-    """Load CertificateOptions from a certificate file (the server's own first, then its chain) and a key file.
+    """Load CertificateOptions from a certificate file and a key file.
+
+    The certificate's file has the server's own certificate first, then its chain.
 
     Without ``private_key`` the key is looked for in the certificate's file. Raises CertificateError.
     """

@@ -1,4 +1,6 @@
-"""EchoService: sockets, engines, guard and counters as one Twisted service, to run alone or inside another program.
+"""EchoService: sockets, engines, guard and counters as one Twisted service.
+
+It runs alone, or inside another program.
 
 Start and stop follow Twisted's order. Sockets are bound in ``privilegedStartService`` where the runner calls it (twistd
 does, before it gives up root), otherwise in ``startService``; engines are made in ``startService``, on the reactor's
@@ -46,7 +48,9 @@ def _state(factory: Any) -> Any:
 
 @attrs.define(eq=False, slots=False)
 class EchoService(Service):
-    """An echo server, or a server of an own protocol. Times are in seconds, sizes in bytes, and None is no limit.
+    """A server of echo, or of an own protocol, as a Twisted service.
+
+    Times are in seconds and sizes in bytes; None means no limit.
 
     Raises ValueError for TLS without ``tls_options`` and for a ``spin`` that is none.
     """
@@ -114,7 +118,10 @@ class EchoService(Service):
     """Distinguishes one start from the next."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse contradictions before anything is bound. Raises ValueError, TypeError or EngineError."""
+        """Refuse contradictions before anything is bound.
+
+        Raises ValueError, TypeError or EngineError.
+        """
         if self.tls_options is None and (self.tls_port is not None or self.inherited_tls):
             raise ValueError("TLS needs tls_options, with a certificate and its private key")
         if self.protocol is not None:
@@ -126,7 +133,10 @@ class EchoService(Service):
         microseconds(self.spin)
 
     def privilegedStartService(self) -> None:
-        """Bind all sockets and load the engines' code, while the process still has its privilege. Raises BindError."""
+        """Bind all sockets and load the engines' code, while still privileged.
+
+        Raises BindError.
+        """
         super().privilegedStartService()
         load(STREAM, self.engine)
         load(DATAGRAM, self.udp_engine)
@@ -152,7 +162,9 @@ class EchoService(Service):
 
     @inlineCallbacks
     def stopService(self) -> Generator[Any, Any, None]:
-        """Stop taking connections and datagrams, and end each connection when its peer has all that was read from it.
+        """Stop listening, and end each connection when its peer has everything.
+
+        Everything is all that was read from the peer.
 
         Fires when every connection has ended, after ``close_timeout`` at the latest.
         """
@@ -173,11 +185,17 @@ class EchoService(Service):
         _abort(set(self._engines.values()))
 
     def addresses(self) -> list[tuple[str, Any]]:
-        """List pairs of a kind (``tcp``, ``udp``, ``tls``, ``endpoint``) and the Twisted address listened on."""
+        """List pairs of a kind and the Twisted address listened on.
+
+        The kinds are ``tcp``, ``udp``, ``tls`` and ``endpoint``.
+        """
         return [(kind, port.getHost()) for kind, port in self._ports]
 
     def where(self) -> str:
-        """Give the addresses in one line, as in the log: ``port=7 tcp=[::]:7 udp=[::]:7``."""
+        """Return the addresses in one line, as in the log.
+
+        For example: ``port=7 tcp=[::]:7 udp=[::]:7``.
+        """
         found: dict[str, list[str]] = {}
         numbers = []
         for kind, address in self.addresses():
@@ -187,7 +205,10 @@ class EchoService(Service):
         return " ".join(first + [f"{kind}={','.join(texts)}" for kind, texts in found.items()])
 
     def engines(self) -> dict[str, str]:
-        """Give the name of the engine that serves each kind: ``{"tcp": "completion", "udp": "batched"}``."""
+        """Return the name of the engine that serves each kind.
+
+        For example: ``{"tcp": "completion", "udp": "batched"}``.
+        """
         return {kind: engine.name for kind, engine in self._engines.items()}
 
     def snapshot(self) -> Snapshot:
@@ -292,7 +313,10 @@ class EchoService(Service):
             raise BindError(f"endpoint {endpoint}: {failures[0].getErrorMessage()}") from failures[0].value
 
     def _give_up(self) -> list[IListeningPort]:
-        """Close what is bound, cancel what is about to be, and return the ports that are served, to be stopped."""
+        """Close what is not served yet, and return the served ports to be stopped.
+
+        Endpoints that are still being bound are cancelled.
+        """
         self._run = None
         close_all(sock for _, sock in self._sockets)
         self._sockets = []
@@ -317,7 +341,10 @@ def _abort(engines: Iterable[IEngine]) -> None:
 
 
 def _kind_of(sock: socket.socket, tls: bool = False) -> str:
-    """Say what an inherited socket is for, from what it is. Raises BindError if it cannot be served."""
+    """Return the kind of an inherited socket.
+
+    Raises BindError if it cannot be served.
+    """
     type_ = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
     internet = sock.family in (socket.AF_INET, socket.AF_INET6)
     if type_ == socket.SOCK_DGRAM and internet and not tls:
@@ -331,7 +358,10 @@ def _kind_of(sock: socket.socket, tls: bool = False) -> str:
 
 
 def _text(address: Any) -> str:
-    """Write a Twisted address as one would type it: ``[::]:7``, ``0.0.0.0:7``, or a path."""
+    """Write a Twisted address as a user would type it.
+
+    For example: ``[::]:7``, ``0.0.0.0:7``, or a path.
+    """
     if hasattr(address, "host"):
         return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
     name = getattr(address, "name", address)

@@ -12,7 +12,9 @@ log = Logger()
 
 
 def line(now: Snapshot, before: Snapshot, seconds: float) -> str:
-    """Write what happened between two snapshots, ``seconds`` apart, as ``name=value`` pairs.
+    """Write what happened between two snapshots, as ``name=value`` pairs.
+
+    The snapshots are ``seconds`` apart.
 
     Rates are per second; drops are the numbers of the interval, by reason, and what the kernel dropped before we saw
     it among them.

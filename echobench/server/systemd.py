@@ -1,4 +1,7 @@
-"""Sockets from a service manager (sd_listen_fds(3)), and messages to it, such as readiness (sd_notify(3))."""
+"""Sockets from a service manager, and messages to it.
+
+See sd_listen_fds(3) and, for messages such as readiness, sd_notify(3).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ class InheritedError(EchobenchError, ValueError):
 
 @attrs.frozen
 class Inherited:
-    """Sockets that were bound for us; those whose FileDescriptorName is ``tls`` are to speak TLS."""
+    """Sockets that a service manager bound for us.
+
+    Those whose FileDescriptorName is ``tls`` serve TLS.
+    """
 
     plain: tuple[socket.socket, ...] = ()
     tls: tuple[socket.socket, ...] = ()
@@ -31,7 +37,9 @@ class Inherited:
 
 
 def inherited_sockets(environ: MutableMapping[str, str] = os.environ, first: int = FIRST) -> Inherited:
-    """Take the sockets that the environment names, and the names out of it, so that no child takes them too.
+    """Take the sockets that the environment names.
+
+    The names are removed from the environment, so that no child takes the sockets too.
 
     Names may be absent, as they are under systemd-socket-activate (which is why this is not Twisted's ``ListenFDs``).
     Raises InheritedError if the variables make no sense or a descriptor is no socket.
@@ -59,7 +67,10 @@ def inherited_sockets(environ: MutableMapping[str, str] = os.environ, first: int
 
 
 def notify(state: str, environ: MutableMapping[str, str] = os.environ) -> bool:
-    """Tell the service manager, such as ``READY=1``; False if there is none that wants to know."""
+    """Send a state such as ``READY=1`` to the service manager.
+
+    Returns False if there is none that wants to know.
+    """
     path = environ.get("NOTIFY_SOCKET", "")
     if not path.startswith(("/", "@")):
         return False

@@ -28,7 +28,9 @@ except ImportError:  # a Python without ctypes
 
 @implementer(IListeningPort)
 class Port:
-    """One listening, non-blocking socket. The engine calls :meth:`accept` when somebody waits there.
+    """One listening, non-blocking socket.
+
+    The engine calls :meth:`accept` when a connection waits.
 
     ``serve`` is called with each new connection, a non-blocking descriptor, and its address, or None if ``addresses``
     are not wanted, which is faster. ``watch`` is called with the port and whether to watch it, and ``closed`` with the
@@ -92,7 +94,10 @@ class Port:
         return UNIXAddress(name)
 
     def accept(self) -> None:
-        """Take the connections that wait, up to a bound; the acceptor pauses if some cannot be taken."""
+        """Take the waiting connections, up to a bound.
+
+        The acceptor pauses if some cannot be taken.
+        """
         self._acceptor.serve(self._take)
 
     def _take(self, accepted: Any) -> None:

@@ -1,4 +1,6 @@
-"""The platform's own way to watch many descriptors, as one descriptor that any reactor can watch: nested polling.
+"""The platform's way to watch many descriptors, itself one descriptor.
+
+Any reactor can watch it: nested polling.
 
 Both epoll (Linux) and kqueue (macOS, the BSDs) are descriptors themselves, readable while one of those they watch is
 ready. A reactor that watches such a descriptor is woken once, however many connections have something.
@@ -36,7 +38,10 @@ class Poller(Protocol):
         ...
 
     def poll(self, timeout: float, maxevents: int) -> list[tuple[int, int]]:
-        """List what is ready: pairs of a descriptor and a mask. The engines pass 0 for the time-out: do not wait."""
+        """List what is ready: pairs of a descriptor and a mask.
+
+        The engines pass a time-out of 0, which means: do not wait.
+        """
         ...
 
     def close(self) -> None:
@@ -45,7 +50,10 @@ class Poller(Protocol):
 
 
 class KqueuePoller:
-    """kqueue(2) with the face of epoll. ``module`` is the select module, or what a test puts in its place."""
+    """kqueue(2) with the interface of epoll.
+
+    ``module`` is the select module, or what a test puts in its place.
+    """
 
     def __init__(self, module: Any = select) -> None:
         self._module = module
@@ -81,13 +89,19 @@ class KqueuePoller:
         self._queue.close()
 
     def _watched(self, fd: int) -> int:
-        """For what a descriptor is watched; one that is not is the error that it is with epoll."""
+        """Return what a descriptor is watched for.
+
+        Raises the error of epoll if it is not watched.
+        """
         if (mask := self._masks.get(fd)) is None:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         return mask
 
     def _change(self, fd: int, before: int, after: int) -> None:
-        """Filters are added and deleted one by one. An end of file is seen by reading only: kqueue needs no ENDED."""
+        """Add and delete filters, one by one.
+
+        An end of file is seen by reading only: kqueue needs no ENDED.
+        """
         changes = []
         for mask, filter_ in ((READ, self._module.KQ_FILTER_READ), (WRITE, self._module.KQ_FILTER_WRITE)):
             if (before ^ after) & mask:
@@ -102,7 +116,10 @@ class KqueuePoller:
 
 
 def poller(module: Any = select) -> Poller:
-    """Make the platform's own: epoll, else kqueue. Raises OSError, where there is neither too."""
+    """Make the platform's own poller: epoll, or else kqueue.
+
+    Raises OSError where there is neither.
+    """
     made: Poller
     if hasattr(module, "epoll"):
         made = module.epoll()

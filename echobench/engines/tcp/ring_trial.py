@@ -23,7 +23,10 @@ OUT_OF_ORDER: Final = "an echo through io_uring did not come back as it should"
 
 
 def try_ring() -> str | None:
-    """Echo through io_uring; None if all is well, or one sentence that says why it cannot be used."""
+    """Echo through io_uring, and return why it cannot be used; None if it can.
+
+    The reason is one sentence.
+    """
     try:
         return _verdict()
     except OSError as error:  # no descriptor or no memory: it may be otherwise next time
@@ -68,7 +71,7 @@ def _reason(error: OSError) -> str:
 
 
 def _echoes(limit: int) -> bool:
-    """Pass one message and an end of file through rings; False if anything is out of order."""
+    """Pass a message and an end of file through rings; False if either fails."""
     message = os.urandom(100)
     with contextlib.ExitStack() as stack:
         ours, theirs = map(stack.enter_context, socket.socketpair())

@@ -1,4 +1,4 @@
-"""The time-outs of many connections, without a clock, a timer or an object for any of them.
+"""The time-outs of many connections, with no timer or object for each.
 
 **Idle.** An engine adds the descriptors of each batch to a set, in one call. Four times in each time-out the set is put
 aside and a new one begun. Who is open and in none of the last four has been idle for the time-out, or for a quarter
@@ -122,7 +122,10 @@ class Timeouts:
                 connections.abort(fd)
 
     def _takes(self, fd: int) -> bool:
-        """Whether the peer has taken anything since the last look: what leaves the kernel's buffer counts too."""
+        """Return whether the peer has taken anything since the last look.
+
+        What leaves the kernel's buffer counts too.
+        """
         odd = self._connections.odd.get(fd)
         unsent = send_queue(fd) + (len(odd.unsent) if odd is not None else 0)
         before = self._unsent.pop(fd, 0)

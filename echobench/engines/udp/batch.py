@@ -30,7 +30,10 @@ FORETELLING: Final = 8  # messages; fewer of equal length do not show that there
 
 @attrs.frozen
 class Learnt:
-    """What the last batch looked like, and what followed from it. It is replaced as a whole, never changed."""
+    """What the last batch looked like, and what followed from it.
+
+    It is replaced as a whole, never changed.
+    """
 
     headers: bytes = b""
     """The headers as received for which the outgoing ones are made; empty if there are none."""
@@ -51,7 +54,9 @@ NOTHING: Final = Learnt()
 
 
 class Batch:
-    """Receives up to ``count`` messages from a socket, and answers those that may be answered.
+    """Receives messages from a socket, and answers those that may be answered.
+
+    A batch has up to ``count`` messages.
 
     ``trains`` says whether datagrams that came one by one may be sent as trains.
     """
@@ -71,7 +76,10 @@ class Batch:
         self._header_memory, self._control_memory = incoming.memory, incoming.control_memory
 
     def receive(self, descriptor: int) -> int:
-        """Receive what waits, and return how many messages; 0 if none does. Raises OSError (see Headers.receive)."""
+        """Receive the waiting messages, and return how many there were.
+
+        Raises OSError (see Headers.receive).
+        """
         return self.messages.incoming.receive(descriptor, self.most)
 
     def answer(self, sock: socket.socket, number: int) -> Unfinished | None:
@@ -118,7 +126,7 @@ class Batch:
         return None
 
     def _learn(self, number: int, headers: bytes, controls: bytes) -> None:
-        """Make the outgoing headers for what was received, and remember what it looked like."""
+        """Make the outgoing headers for a batch, and remember what it looked like."""
         turned, incoming, outgoing = self._learnt.turned, self.messages.incoming, self.messages.outgoing
         self._learnt = NOTHING  # until all is done, since an exception may leave the tables half made
         lengths: list[int] = incoming.length[:number].tolist()
@@ -154,7 +162,10 @@ class Batch:
         self.most = self._count if fits else max(FEWEST_MESSAGES, CACHED_PAYLOAD // longest)
 
     def _select(self, number: int, turned: TurnedBatch) -> list[Run] | None:
-        """Return the runs of messages to answer; None if those are all, and can be sent as they are."""
+        """Return the runs of messages to answer.
+
+        Returns None if those are all messages, and they can be sent as they are.
+        """
         guard, whole = self._guard, [(0, number)]
         runs = whole
         if turned.groups or not guard.passes_all(*self.messages.ports(number)):

@@ -1,4 +1,4 @@
-"""The engine for datagrams in batches: one call receives many, one call answers them (Linux).
+"""The engine for datagrams in batches (Linux): few calls for many datagrams.
 
 A port that is woken answers batch after batch (batch.py), until nothing is left or its time is up. With UDP_GRO the
 kernel hands over datagrams of one flow as one message, a train, and with UDP_SEGMENT it takes their answers as one.
@@ -50,7 +50,10 @@ class BatchedPort(DatagramPort):
         prepare(sock)
 
     def doRead(self) -> None:
-        """Answer what waits, for a while; and go on for as long as the reactor has nothing else to do."""
+        """Answer the waiting datagrams for a while.
+
+        It goes on for as long as the reactor has nothing else to do.
+        """
         engine, sock, second_look = self._engine, self.socket, self._second_look
         now, descriptor = time.perf_counter_ns, sock.fileno()
         batch = engine.lend()
@@ -95,7 +98,10 @@ class BatchedPort(DatagramPort):
         self._reactor.addReader(self)
 
     def stopListening(self) -> Deferred[None]:
-        """Stop; fires when the socket is closed. Answers that found no room in the send buffer by then are dropped."""
+        """Stop listening; fires when the socket is closed.
+
+        Answers that have found no room in the send buffer by then are dropped.
+        """
         self._reactor.removeWriter(self)
         return super().stopListening()
 
@@ -137,7 +143,10 @@ class BatchedDatagram:
 
     @staticmethod
     def unavailable(reactor: Any) -> str | None:
-        """Return what is missing, of the reactor or the platform, or what a trial by echo found; None if it works."""
+        """Return why the engine cannot work here; None if it can.
+
+        The reactor or the platform lacks something, or a trial by echo failed.
+        """
         if not watches_descriptors(reactor):
             return "this reactor cannot watch sockets for it"
         return kernel.missing() or trial()
@@ -151,7 +160,10 @@ class BatchedDatagram:
         return port
 
     def lend(self) -> Batch:
-        """Lend the memory for a batch. One serves all ports, but for those that wait for room in a send buffer."""
+        """Lend the memory for a batch.
+
+        One batch serves all ports, except those that wait for room in a send buffer.
+        """
         return self._idle.pop() if self._idle else self._make()
 
     def _make(self) -> Batch:
@@ -163,7 +175,10 @@ class BatchedDatagram:
             self._idle.append(batch)
 
     def log_fault(self) -> None:
-        """Log the exception that is being handled, at most once a minute: a fault that stays comes with every batch."""
+        """Log the current exception, at most once a minute.
+
+        A lasting fault comes with every batch.
+        """
         if self._faults.due():
             log.failure("a batch of datagrams could not be handled{more}", more=self._faults.more)
 
@@ -180,7 +195,9 @@ class BatchedDatagram:
 
 
 def prepare(sock: socket.socket) -> None:
-    """Have the kernel join datagrams, if it can, and report no errors of those that we sent, as IP_RECVERR would.
+    """Set the socket up: join datagrams if possible, and report no errors.
+
+    IP_RECVERR would report the errors of datagrams that we sent.
 
     An inherited socket may have that option: with it, the error of one answer would be met by a call for others.
     """

@@ -29,7 +29,10 @@ _SET: Final = struct.Struct("=QQQQ").pack_into  # of a header: name, namelen, io
 
 
 class Joining:
-    """Sends the outgoing messages of ``messages`` joined into trains, if all have one length and one source."""
+    """Joins outgoing messages into trains, and sends them.
+
+    All messages must have one length and one source.
+    """
 
     def __init__(self, messages: Messages, sending: Sending) -> None:
         count = messages.count
@@ -52,7 +55,10 @@ class Joining:
             headers.controllen[:] = constant("Q", len(control), headers.count)
 
     def send(self, sock: socket.socket, number: int) -> int:
-        """Send the first of ``number`` messages joined, and return how many; the others have to go one by one."""
+        """Send the first of ``number`` messages joined, and return how many.
+
+        The others have to be sent one by one.
+        """
         if not self._most or self._skip:
             self._skip = max(0, self._skip - 1)
             return 0
@@ -74,7 +80,9 @@ class Joining:
         return starts[at]
 
     def _runs(self, number: int) -> list[int]:
-        """Make one message of each run to one name, and return the first record of each run, and the end of the last.
+        """Make one message of each run to one name; return where the runs begin.
+
+        The result has the first record of each run, and then the end of the last run.
 
         The runs end before the first one that the kernel would refuse: it and all after it have to go one by one.
         """

@@ -1,4 +1,4 @@
-"""Sends a whole batch, although buffers fill and the kernel refuses datagrams and trains.
+"""Sends a whole batch, even if buffers fill or the kernel refuses some.
 
 One call may send only some of the messages (sendmmsg(2)). If the socket's buffer was full, the others are sent when it
 is writable; if the kernel refuses the first of them, they are sent without it.
@@ -51,7 +51,10 @@ class Sending:
         self._left = 0
 
     def datagrams(self, i: int) -> int:
-        """Count the datagrams in a message. A single datagram may be empty; a train never is."""
+        """Count the datagrams in a message.
+
+        A single datagram may be empty; a train never is.
+        """
         segment = self.segments[i]
         return -(-self.lengths[i] // segment) if segment else 1
 
@@ -81,7 +84,10 @@ class Sending:
         self._count(sum(map(self.datagrams, range(first, end))), sum(self.lengths[first:end]))
 
     def remember(self, i: int, segment: int) -> None:
-        """Remember that trains of datagrams of this size are refused to the address that message ``i`` goes to."""
+        """Remember that the kernel refuses trains to the address of message ``i``.
+
+        ``segment`` is the size of their datagrams.
+        """
         address = self._messages.address(i)
         segment = min(segment, self.refused.pop(address, segment))
         if len(self.refused) >= REFUSALS_REMEMBERED:  # forget the oldest
@@ -89,7 +95,10 @@ class Sending:
         self.refused[address] = segment
 
     def refuses(self, i: int, segment: int) -> bool:
-        """Return whether trains of this size are known to be refused to the address that message ``i`` goes to."""
+        """Return whether the kernel is known to refuse such trains to an address.
+
+        The address is the one that message ``i`` goes to, and ``segment`` the size of the train's datagrams.
+        """
         return segment > 0 and segment >= self.refused.get(self._messages.address(i), segment + 1)
 
     def _run(self, sock: socket.socket, at: int, end: int) -> Unfinished:
@@ -142,7 +151,7 @@ class Sending:
         self._counters.drop(Reason.SEND_FAILED, datagrams)
 
     def _apart(self, runs: Iterable[Run]) -> Iterator[Run]:
-        """Part the runs, so that each message that the kernel would refuse is a run of its own."""
+        """Split the runs: each message that the kernel would refuse gets its own."""
         for first, end in runs:
             start = first
             for i in range(first, end):
@@ -156,7 +165,9 @@ class Sending:
 
 
 def attempt(sock: socket.socket, headers: Headers, first: int, number: int) -> tuple[int, int]:
-    """Send messages, and return how many the kernel took; if it took none, 0 and the number of the error.
+    """Send messages; return how many the kernel took, and an error number.
+
+    The error number is 0 unless the kernel took none.
 
     EAGAIN means that the buffer is full. For a datagram in several fragments ENOBUFS means the same as long as anything
     is in the buffer, and is returned as EAGAIN. Any other error may be that of an earlier datagram (ICMP brings it;

@@ -44,7 +44,10 @@ def trial() -> str | None:
 
 @functools.lru_cache(maxsize=1)
 def joins() -> bool:
-    """Return whether the kernel joins datagrams into trains (UDP_GRO, Linux 5.0) and cuts up ours (UDP_SEGMENT)."""
+    """Return whether the kernel joins datagrams, and cuts up trains of ours.
+
+    It joins with UDP_GRO (Linux 5.0), and cuts up with UDP_SEGMENT.
+    """
     try:
         batch = Batch(Guard(), Counters(), trains=True)
         for bound, asked in _ways():
@@ -55,7 +58,10 @@ def joins() -> bool:
 
 
 def _ways() -> list[tuple[str, str]]:
-    """List pairs of addresses, to bind and to ask: with destinations of both families to turn round, and with none."""
+    """List pairs of addresses: one to bind, one to send to.
+
+    With some pairs the kernel tells destinations, of either family, and with others it does not.
+    """
     ways = [("0.0.0.0", "127.0.0.2"), ("127.0.0.1", "127.0.0.1")]
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
         probe.bind(("::1", 0))
@@ -68,7 +74,10 @@ def _family(address: str) -> socket.AddressFamily:
 
 
 def _pass(batch: Batch, bound: str, asked: str, train: bool = False) -> None:
-    """Pass some datagrams through, or a train and a single one. Raises OSError, or _Failed."""
+    """Echo some datagrams, or a train and a single datagram.
+
+    Raises OSError, or _Failed.
+    """
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.socket(_family(bound), socket.SOCK_DGRAM))
         one, other = (stack.enter_context(socket.socket(_family(asked), socket.SOCK_DGRAM)) for _ in range(2))
@@ -105,7 +114,10 @@ def _pass(batch: Batch, bound: str, asked: str, train: bool = False) -> None:
 
 
 def _serve(batch: Batch, server: socket.socket, datagrams: int) -> None:
-    """Answer so many datagrams, or those that come in time. Raises OSError, or _Failed."""
+    """Answer so many datagrams, or as many as come in time.
+
+    Raises OSError, or _Failed.
+    """
     counted = batch.counters.datagrams
     while batch.counters.datagrams - counted < datagrams:
         if not select.select([server], [], [], PATIENCE)[0]:

@@ -1,4 +1,4 @@
-"""Turns control data round: from what came with a batch of messages to what their answers carry.
+"""Turns the control data of received messages into those of their answers.
 
 The destination of a message becomes the source of its answer (engines/destinations.py), and the size of the datagrams
 that the kernel joined (UDP_GRO) becomes the size to cut them up into (UDP_SEGMENT). There are three ways to do it, each
@@ -37,7 +37,9 @@ class Turned(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def turn(control: bytes) -> Turned | None:
-    """Turn the control data of one message round; None if it was sent to a multicast or broadcast address.
+    """Return the answer's control data for those of one message.
+
+    Returns None if the message was sent to a multicast or broadcast address.
 
     Leaves out control data about anything but the destination and the size of datagrams. Raises OSError as
     :func:`answering` does.
@@ -58,7 +60,10 @@ def turn(control: bytes) -> Turned | None:
 
 
 def segment_of(control: bytes) -> int:
-    """Return the size of the datagrams in a message with these control data, 0 if it is a single one."""
+    """Return the size of the datagrams in a train with these control data.
+
+    Returns 0 for a single datagram.
+    """
     for level, cmsg_type, data in split(control):
         if (level, cmsg_type) == (SOL_UDP, UDP_GRO):
             return int.from_bytes(data[:2], "little")
@@ -67,7 +72,10 @@ def segment_of(control: bytes) -> int:
 
 @attrs.frozen
 class TurnedBatch:
-    """What the control data of a batch were, and what follows from them. The outgoing ones are in the tables."""
+    """The control data of a batch, and what follows from them.
+
+    The outgoing control data are in the tables.
+    """
 
     controls: bytes = b""
     """As received, of all messages one after the other; empty if they have to be turned round again."""
@@ -83,12 +91,18 @@ class TurnedBatch:
     """Whether any message is a train."""
 
     def covers(self, sizes: list[int], controls: bytes) -> bool:
-        """Return whether a batch with these control data, of these sizes, is turned round already."""
+        """Return whether the tables already have the answers' control data.
+
+        A batch has such ``controls``, of such ``sizes``.
+        """
         return self.size is not None and sizes.count(self.size) == len(sizes) and self.controls.startswith(controls)
 
 
 class Turning:
-    """Turns round the control data of whole batches, from the incoming tables of ``messages`` to the outgoing ones."""
+    """Turns round the control data of whole batches.
+
+    It reads the incoming tables of ``messages``, and writes the outgoing ones.
+    """
 
     def __init__(self, messages: Messages) -> None:
         self._incoming, self._outgoing, self._count = messages.incoming, messages.outgoing, messages.count
@@ -99,7 +113,10 @@ class Turning:
         """Whether every destination of the batch that is being turned round could be judged."""
 
     def turn(self, sizes: list[int], controls: bytes) -> TurnedBatch:
-        """Turn round the control data of as many messages as there are ``sizes``, in the quickest way that will do."""
+        """Turn round a batch's control data, in the fastest way that works.
+
+        The batch has as many messages as there are ``sizes``.
+        """
         number, size, first = len(sizes), sizes[0], controls[:CONTROL]
         self._sure = True
         of_one_size = sizes.count(size) == number
@@ -141,7 +158,10 @@ class Turning:
         )
 
     def _turn_one(self, i: int, control: bytes, groups: list[int]) -> int:
-        """Turn round the control data of message ``i``, and return the size of the datagrams in it."""
+        """Turn round the control data of message ``i``.
+
+        Returns the size of the datagrams in it.
+        """
         turned = self._judge(control)
         if turned is None:
             groups.append(i)
@@ -160,7 +180,10 @@ class Turning:
             return None
 
     def _all_plain(self, layout: Layout, number: int) -> bool:
-        """Return whether columns can turn all destinations round: they cannot if one is a group or link-local."""
+        """Return whether all destinations can be turned round in columns.
+
+        They cannot if one is a group or link-local.
+        """
         unknown = layout.destinations(number) - self._plain
         if len(self._plain) + len(unknown) > DESTINATIONS_REMEMBERED:
             self._plain.clear()
