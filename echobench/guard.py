@@ -139,8 +139,7 @@ class Guard:
         return refused
 
     def refuses_source(self, host: str, port: int) -> Reason | None:
-        """Return why a source is not answered, apart from the rate; None if it is.
-        """
+        """Return why a source is not answered, apart from the rate; None if it is."""
         if port < 1024:
             if port == 0:
                 return Reason.SOURCE_PORT_ZERO

@@ -133,10 +133,7 @@ class Echo(Protocol):
             self._timer = self.factory.reactor.callLater(limit, self._check, limit)
 
     def _check(self, limit: float) -> None:
-        """End the connection if no byte has moved for ``limit`` seconds.
-
-        Otherwise, look again when that can be so.
-        """
+        """End the connection if no byte has moved for ``limit`` seconds, or look again."""
         now, before, self._unsent = self.factory.reactor.seconds(), self._unsent, self._held()
         if before != self._unsent:
             self._moved_at = now
@@ -213,10 +210,7 @@ class EchoUDP(DatagramProtocol):
     counters: Counters = attrs.field(factory=Counters)
 
     def startProtocol(self) -> None:
-        """Tell the guard our own port.
-
-        A datagram from that port number comes from a server like us.
-        """
+        """Tell the guard our own port: what comes from it is a server like us."""
         self.guard.add_own_port(self.transport.getHost().port)
 
     def datagramReceived(self, data: bytes, addr: tuple[str, int]) -> None:

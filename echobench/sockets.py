@@ -271,7 +271,7 @@ def _sentence(spot: Spot, error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return f"{spot}: that is not an address; 'ip address' lists those of this machine's interfaces"
     if error.errno == errno.EACCES:
-        return f"{spot} needs privilege: root with --uid, a systemd socket, or --port 7007 (docs/service.md)"
+        return f"{spot} needs privilege: root with --uid, a systemd socket, or --port 7007 (docs/how-to/service.md)"
     if error.errno == errno.EADDRINUSE:
         return f"{spot} is in use by another program: stop that one, or take another --port"
     if error.errno == errno.EADDRNOTAVAIL:

@@ -2,8 +2,8 @@
 
 Nothing here knows of Twisted, or of echoing.
 
-Everything here can be imported anywhere. What cannot work says so: :func:`missing` for the platform as a whole, and the
-constructors, with OSError, for what this kernel lacks or forbids.
+Every module can be imported on every platform. :func:`missing` says what the platform lacks as a whole; a constructor
+raises OSError for what this kernel lacks or forbids.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import sys
 def missing() -> str | None:
     """Return what this platform lacks for this package; None if nothing.
 
-    The layouts in here are those of 64-bit little-endian Linux, which x86-64, arm64, riscv64, loongarch64 and ppc64le
-    share. Whether they hold on a given kernel is found out by the engines, which pass an echo through before they
-    serve (engines/trial.py, engines/udp_trial.py).
+    The layouts are those of 64-bit little-endian Linux, which x86-64, arm64, riscv64, loongarch64 and ppc64le share.
+    The engines find out whether they hold on a given kernel: they echo something through them before they serve
+    (engines/tcp/ring_trial.py, engines/udp/trial.py).
     """
     if sys.platform != "linux":
         return f"it needs Linux, and this is {sys.platform}"

@@ -2,11 +2,11 @@
 
 Some C libraries have no proper function either: musl's ``sendmmsg`` is a loop over ``sendmsg``.
 
-(musl's ``sendmmsg`` is a loop over ``sendmsg``.) None of them may block: they are called with the interpreter's lock
-held, since to give it up and take it back for every batch costs more than the call.
+A call must not block, because it holds the interpreter's lock. Releasing the lock and taking it again for every batch
+would cost more than the call itself.
 
-A call takes ints, which must fit into 32 bits, and ctypes objects for what is wider; these are best made once, for to
-convert an argument costs nearly as much as to pass it.
+A call takes ints, which must fit into 32 bits, and ctypes objects for wider values. Make such an object once and keep
+it: making one costs nearly as much as the rest of passing an argument.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def system_call(name: str) -> Callable[..., int]:
     if number is None:
         raise OSError(f"the number of the system call {name} is not known for {platform.machine()} machines")
     library = ctypes.PyDLL(None, use_errno=True)
-    function = library["syscall"]  # by subscript: an object of its own, not the one that the attribute is
+    function = library["syscall"]  # a subscript makes a new object; the attribute would be shared
     function.restype = ctypes.c_long
     return functools.partial(function, ctypes.c_long(number))
 

@@ -1,8 +1,8 @@
 """Turns round the control data of many messages that have one layout, in columns.
 
-An answer carries what came with the message, changed a little: the destination becomes the address to send from, by
-whatever interface leads back, and the size of the datagrams that the kernel joined becomes the size to cut them up
-into. Control data (kernel/control.py) of one layout are a table, and each change is one statement for all messages.
+An answer carries what came with the message, with two changes. The destination becomes the address to send from, on
+whatever interface leads back. The size of the datagrams that the kernel joined becomes the size to cut the answer into.
+Control data (kernel/control.py) of one layout are a table, and each change is one statement for all messages.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Layout:
 
 
 def layouts(incoming: Headers, outgoing: Headers) -> dict[int, Layout]:
-    """Return all layouts by the size of their control data: no two have the same."""
+    """Return all layouts by the size of their control data; the sizes all differ."""
     destinations = [[], [(IPPROTO_IP, IP_PKTINFO)], [(IPPROTO_IPV6, IPV6_PKTINFO)]]
     made = [Layout(incoming, outgoing, [*train, *to]) for train in ([], [(SOL_UDP, UDP_GRO)]) for to in destinations]
     return {layout.size: layout for layout in made}

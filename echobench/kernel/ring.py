@@ -2,19 +2,21 @@
 
 Both are shared with the kernel.
 
-A request (SQE) says what to do, a completion (CQE) says how it went. Any number of requests is handed over by one
-system call, ``io_uring_enter``, and completions are simply there to be read. See io_uring(7) and linux/io_uring.h, from
-which the names and layouts here are.
+A request (SQE) says what to do; a completion (CQE) says how it went. One system call, ``io_uring_enter``, hands over
+any number of requests. Completions are read from memory, without a call. The names and layouts are those of io_uring(7)
+and linux/io_uring.h.
 
-No memory barriers are needed, because only one thread ever reads or writes the rings: this one. Requests, and the
-tail behind them, are read inside our own ``io_uring_enter`` (there is no SQPOLL thread). Completions are written by
-this thread too, while it is in the kernel, and what a thread wrote itself it sees in order on every processor:
+No memory barriers are needed, because one thread alone reads and writes the rings: the one that made them. The kernel
+reads requests, and the tail behind them, inside this thread's own ``io_uring_enter`` (there is no SQPOLL thread). It
+also writes completions in this thread. On every processor, a thread sees its own writes in order:
 
-* A request is first tried inside ``io_uring_enter``, and what it gives is written there.
-* One that has to wait is left with the socket's wait queue. A wake-up, on whatever processor, writes no completion: it
+* The kernel first tries a request inside ``io_uring_enter``, and writes its completion there.
+* A request that has to wait stays in the socket's wait queue. A wake-up, on whatever processor, writes no completion:
+it
   queues *task work* for the thread that made the request (io_poll_wake in io_uring/poll.c of Linux). That thread does
   the work whenever it leaves the kernel, from any system call or interrupt. COOP_TASKRUN only spares it the interrupt.
-* Worker threads (io-wq) would write completions from elsewhere. Nothing of ours gets that far: a multishot request is
+* Worker threads (io-wq) would write completions from elsewhere. No request of ours is given to one: a multishot request
+is
   never run there (io_wq_submit_work in io_uring/io_uring.c), a send with MSG_DONTWAIT fails with EAGAIN instead of
   waiting, and a cancellation waits for nothing. :meth:`Ring.push` asserts that a request is one of these.
 """
@@ -28,7 +30,7 @@ import os
 import struct
 from typing import Final
 
-from .calls import MSG_DONTWAIT as MSG_DONTWAIT  # noqa: PLC0414 (a flag of requests: it is asked for here)
+from .calls import MSG_DONTWAIT as MSG_DONTWAIT  # noqa: PLC0414 (a flag of requests: callers take it from here)
 from .calls import failure, system_call
 from .tables import Table, address_of
 
@@ -114,7 +116,7 @@ class Ring:
         self.who, self.kind = cqes.column("I", 0), cqes.column("I", 4)
         """The low and the high half of ``user_data``."""
         self.result, self.size_ = cqes.column("i", 8), cqes.column("I", 8)
-        """The same field, signed and unsigned: what was moved, or minus an errno."""
+        """The same field, signed and unsigned: the bytes moved, or minus an errno."""
         self.cqe_flags, self.buffer = cqes.column("H", 12), cqes.column("H", 14)
         self.queued = 0
         """Requests that the next :meth:`enter` hands over."""
@@ -139,8 +141,7 @@ class Ring:
         When the ring is full, this calls :meth:`enter` itself.
 
         Only requests that are completed by this thread may be made (see above): a send with MSG_DONTWAIT, a multishot
-        receive, a poll, a cancellation. Raises OSError if the kernel takes none of those that are queued, however often
-        it is asked.
+        receive, a poll, a cancellation. Raises OSError if the kernel still takes no queued request after many tries.
         """
         assert stays_here(opcode, ioprio, op_flags), f"request {opcode} may be completed by another thread"
         for _ in range(TRIES):
@@ -164,7 +165,7 @@ class Ring:
 
         It does not wait.
 
-        What it cannot take now, for want of memory or of room for completions, stays queued. Raises OSError.
+        Requests stay queued if the kernel has no memory for them now, or no room for completions. Raises OSError.
         """
         submitted: int = self._enter(self.fd, self.queued, 0, ENTER_GETEVENTS, None, 0)
         if submitted >= 0:
@@ -173,7 +174,7 @@ class Ring:
             raise failure("io_uring_enter")
 
     def ready(self) -> int:
-        """Count the completions that are there to be read."""
+        """Count the completions to read."""
         index = self.index
         return int(index[self.ctail] - index[self.chead]) & U32
 
@@ -189,7 +190,7 @@ class Ring:
         """
         if self.fd >= 0:
             os.close(self.fd)
-        # Python's mmap holds a copy of the descriptor, and ends with the last view of it: so no view may stay.
+        # Python's mmap holds a copy of the descriptor until its last view is gone, so no view may stay.
         self.__dict__.clear()
         self.fd = -1
 

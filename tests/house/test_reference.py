@@ -86,7 +86,7 @@ def test_what_one_would_type_is_code():
     found = page("compare")
     assert "or `'name=OPTIONS'` with" in found
     assert "that replaces `{host}`: where" in found
-    assert "`::` stands for IPv6 and `0.0.0.0` for IPv4" in page("server")
+    assert "`::` is all IPv6, `0.0.0.0` all IPv4" in page("server")
     assert "needs `--certificate`." in page("server")
 
 

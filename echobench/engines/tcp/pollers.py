@@ -3,7 +3,7 @@
 Any reactor can watch it: nested polling.
 
 Both epoll (Linux) and kqueue (macOS, the BSDs) are descriptors themselves, readable while one of those they watch is
-ready. A reactor that watches such a descriptor is woken once, however many connections have something.
+ready. A reactor that watches such a descriptor is woken once, however many connections are ready.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import os
 import select
 from typing import Any, Final, Protocol
 
-READ: Final = 0x001  # EPOLLIN and EPOLLOUT, sys/epoll.h; the kqueue below speaks the same
+READ: Final = 0x001  # EPOLLIN and EPOLLOUT, sys/epoll.h; KqueuePoller uses the same values
 WRITE: Final = 0x004
-ENDED: Final = 0x2000  # EPOLLRDHUP: the peer has sent its end of file, though what came before is not read yet
+ENDED: Final = 0x2000  # EPOLLRDHUP: the peer has sent its end of file; bytes before it may be unread
 
 
 class Poller(Protocol):
     """What the engines use of ``select.epoll``, level-triggered."""
 
     def fileno(self) -> int:
-        """Give the descriptor that is readable while anything watched is ready."""
+        """Return the descriptor, readable while anything watched is ready."""
         ...
 
     def register(self, fd: int, eventmask: int) -> None:
@@ -30,11 +30,11 @@ class Poller(Protocol):
         ...
 
     def modify(self, fd: int, eventmask: int) -> None:
-        """Watch it for something else. Raises OSError."""
+        """Watch a descriptor for something else. Raises OSError."""
         ...
 
     def unregister(self, fd: int) -> None:
-        """Watch it no more. Raises OSError."""
+        """Stop watching a descriptor. Raises OSError."""
         ...
 
     def poll(self, timeout: float, maxevents: int) -> list[tuple[int, int]]:
@@ -61,7 +61,7 @@ class KqueuePoller:
         self._masks: dict[int, int] = {}
 
     def fileno(self) -> int:
-        """Give the queue's own descriptor."""
+        """Return the queue's own descriptor."""
         return int(self._queue.fileno())
 
     def register(self, fd: int, eventmask: int) -> None:
@@ -69,15 +69,15 @@ class KqueuePoller:
         self._change(fd, 0, eventmask)
 
     def modify(self, fd: int, eventmask: int) -> None:
-        """Watch it for something else."""
+        """Watch a descriptor for something else."""
         self._change(fd, self._watched(fd), eventmask)
 
     def unregister(self, fd: int) -> None:
-        """Watch it no more."""
+        """Stop watching a descriptor."""
         self._change(fd, self._watched(fd), 0)
 
     def poll(self, timeout: float, maxevents: int) -> list[tuple[int, int]]:
-        """List what is ready; a descriptor that is ready for both is there twice."""
+        """List what is ready; a descriptor that is ready for both is listed twice."""
         writing = self._module.KQ_FILTER_WRITE
         return [
             (event.ident, WRITE if event.filter == writing else READ)
