@@ -11,12 +11,10 @@ reads requests, and the tail behind them, inside this thread's own ``io_uring_en
 also writes completions in this thread. On every processor, a thread sees its own writes in order:
 
 * The kernel first tries a request inside ``io_uring_enter``, and writes its completion there.
-* A request that has to wait stays in the socket's wait queue. A wake-up, on whatever processor, writes no completion:
-it
+* A request that has to wait stays in the socket's wait queue. A wake-up, on any processor, writes no completion: it
   queues *task work* for the thread that made the request (io_poll_wake in io_uring/poll.c of Linux). That thread does
   the work whenever it leaves the kernel, from any system call or interrupt. COOP_TASKRUN only spares it the interrupt.
-* Worker threads (io-wq) would write completions from elsewhere. No request of ours is given to one: a multishot request
-is
+* Worker threads (io-wq) would write completions from elsewhere. They get no request of ours: a multishot request is
   never run there (io_wq_submit_work in io_uring/io_uring.c), a send with MSG_DONTWAIT fails with EAGAIN instead of
   waiting, and a cancellation waits for nothing. :meth:`Ring.push` asserts that a request is one of these.
 """

@@ -117,9 +117,9 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Sends back what it is sent: the echo service of RFC 862, over TCP and UDP, IPv6 and IPv4. "
-        "Port 7 needs privilege; to try it out take another: --port 7007. "
-        "Times are in seconds. What has no default is without limit."
+        "Sends back whatever it receives: the echo service of RFC 862, over TCP and UDP, IPv6 and IPv4. "
+        "Port 7 needs privilege; to try it out, use another: --port 7007. "
+        "Times are in seconds. A limit without a default is off."
     )
 
     optParameters = [  # noqa: RUF012 (twisted.python.usage reads it from the class)
@@ -130,18 +130,23 @@ class Options(usage.Options):
         _parameter("certificate", None, "PEM file with the server's certificate, then its chain."),
         _parameter("private-key", None, "PEM file with the private key, if the certificate's file has none."),
         _parameter("max-connections", None, "Refuse connections over this number.", COUNT),
-        _parameter("max-connections-per-source", None, "The same for one IPv4 address or IPv6 /64.", COUNT),
-        _parameter("idle-timeout", None, "End connections on which no byte moves for so long.", SECONDS),
+        _parameter(
+            "max-connections-per-source",
+            None,
+            "Refuse connections over this number from one IPv4 address or IPv6 /64.",
+            COUNT,
+        ),
+        _parameter("idle-timeout", None, "End a connection on which no byte moves for this long.", SECONDS),
         _parameter(
             "close-timeout",
             CLOSE_TIMEOUT,
-            "End closing connections whose peer takes nothing for so long, and all of them so long after a stop.",
+            "End a closing connection whose peer takes nothing for this long; after a stop, end all after this long.",
             SECONDS,
         ),
         _parameter(
             "udp-rate",
             None,
-            "Answer one source this many datagrams per second, and as many at once.",
+            "Answer this many datagrams per second to one source, and as many in one burst.",
             real(0.001, 1e9, "a number of datagrams per second"),
         ),
         _parameter("receive-buffer", None, "Bytes (256K, 8M) that a UDP socket may queue. [default: 4M or less]", size),
@@ -151,13 +156,13 @@ class Options(usage.Options):
         _parameter(
             "spin", "auto", "How long the fast engines look for more before they wait: auto, off, microseconds.", spin
         ),
-        _parameter("stats-interval", None, "Log the traffic, and what was dropped and why, this often.", SECONDS),
+        _parameter("stats-interval", None, "Log the traffic, and drops by reason, at this interval.", SECONDS),
     ]
 
     optFlags = [  # noqa: RUF012
         ["no-tcp", None, "Do not serve TCP."],
         ["no-udp", None, "Do not serve UDP."],
-        ["allow-low-source-ports", None, "Answer datagrams from ports below 1024 too, where answers may be answered."],
+        ["allow-low-source-ports", None, "Also answer datagrams from ports below 1024, where servers may answer back."],
     ]
 
     compData = usage.Completions(

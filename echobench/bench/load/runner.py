@@ -159,7 +159,7 @@ class _Run:
             failed = len(self._failed)
             # perf_counter and monotonic are different clocks: convert the time that is left.
             event = self._wait(
-                time.monotonic() + deadline - time.perf_counter(), "it said nothing for long after its end"
+                time.monotonic() + deadline - time.perf_counter(), "it did not report in time after the run"
             )
             if event == "interrupt" or len(self._failed) > failed:
                 if event == "interrupt":
@@ -209,7 +209,7 @@ class _Run:
             elif word not in ("end", "interrupt"):
                 raise ValueError(f"{said!r}")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._failed.setdefault(index, f"it said what is not understood: {error}")
+            self._failed.setdefault(index, f"its report cannot be understood: {error}")
             self._workers[index].end()
         return word
 

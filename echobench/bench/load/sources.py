@@ -45,7 +45,7 @@ def bind_failure(bound: tuple[str, int], number: int | None, why: str) -> LoadEr
     address, port = bound
     where = f"{address or 'any address'} port {port or 'any'}"
     if number == errno.EADDRINUSE:
-        return LoadError(f"the source {where} is in use: give other --source-ports, or end what holds it")
+        return LoadError(f"the source {where} is in use: give other --source-ports, or stop what uses it")
     if number == errno.EADDRNOTAVAIL:
         return LoadError(f"the source {where} is not of this machine: give a --source that `ip address` shows")
     if number in (errno.EACCES, errno.EPERM):

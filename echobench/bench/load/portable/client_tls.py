@@ -29,7 +29,7 @@ def connection_creator(plan: Plan) -> Any:
     try:
         return optionsForClientTLS(name, trustRoot=_roots(plan.ca) if plan.ca else None)
     except (UnicodeError, ValueError) as error:
-        raise LoadError(f"{name!r} is no name that a certificate can be for: {error}") from None
+        raise LoadError(f"{name!r} cannot be the name in a certificate: {error}") from None
 
 
 @implementer(IOpenSSLClientConnectionCreator)

@@ -62,7 +62,9 @@ class PortableLoad:
     def unavailable(share: Share) -> str | None:
         """Return what Twisted's transports cannot do; None if they can run this share."""
         if share.plan.gso:
-            return "the portable engine sends datagrams one by one and knows no --gso: leave it out, or use columns"
+            return (
+                "the portable engine sends datagrams one by one and has no --gso: leave it out, or use --engine columns"
+            )
         return None
 
     def open(self) -> None:
