@@ -2,9 +2,9 @@
 
 The rules are the guard's (guard.py), asked for many datagrams at a time.
 
-The result is the same as if each datagram had been asked for by itself, in the order of arrival, at one instant. A rate
-is asked once for each run of messages from one address. If it grants only part of a run, that is the first part: the
-last train in it may be cut.
+The result is the same as if the guard judged each datagram by itself, in the order of arrival, at one instant. The rate
+is asked once for each run of messages from one address. If it allows only part of a run, that is the first part, and
+the last train in it may be cut.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Admission:
     def __init__(self, messages: Messages, sending: Sending, guard: Guard, counters: Counters) -> None:
         self._messages, self._sending, self._guard, self._counters = messages, sending, guard, counters
         names = messages.names
-        # Where the addresses are in names (kernel/messages.py). A socket has names of one family.
+        # The places of the addresses in names (kernel/messages.py). The names of a socket are of one family.
         self._ipv4 = (names.column("I", 4),)
         self._ipv6 = (names.column("Q", 8), names.column("Q", 16))
 
@@ -48,7 +48,7 @@ class Admission:
 
         Returns ``runs`` itself if that is all of them.
 
-        ``trains`` says whether messages may be trains. A train that is cut is shorter from then on.
+        ``trains`` says whether messages may be trains. A train that is cut stays shorter.
         """
         granted_runs: list[Run] = []
         everything = True
@@ -66,12 +66,12 @@ class Admission:
         return runs if everything else granted_runs
 
     def _by_source(self, runs: list[Run]) -> list[Run]:
-        """Part runs where the address of the sender changes."""
+        """Split runs where the address of the sender changes."""
         columns = self._ipv6 if self._messages.names.bytes[0] == socket.AF_INET6 else self._ipv4
         parted: list[Run] = []
         for first, end in runs:
             for column in columns:
-                if column[first + 1 : end] != column[first : end - 1]:  # not each as the one before
+                if column[first + 1 : end] != column[first : end - 1]:  # they are not all equal
                     break
             else:
                 parted.append((first, end))

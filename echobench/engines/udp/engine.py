@@ -1,7 +1,8 @@
 """The engine for datagrams in batches (Linux): few calls for many datagrams.
 
-A port that is woken answers batch after batch (batch.py), until nothing is left or its time is up. With UDP_GRO the
-kernel hands over datagrams of one flow as one message, a train, and with UDP_SEGMENT it takes their answers as one.
+One call receives many datagrams, and one call sends their answers. A port that is woken answers batch after batch
+(batch.py), until nothing is left or its time is up. With UDP_GRO the kernel hands over datagrams of one flow as one
+message, a train, and with UDP_SEGMENT it takes their answers as one.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from .trial import joins, trial
 
 log = Logger()
 
-LONGEST_TURN: Final = 400_000  # nanoseconds of a wake-up, and the batch in which they end; then others have a turn
+LONGEST_TURN: Final = (
+    400_000  # nanoseconds that a wake-up may take, until the end of its batch; then others have a turn
+)
 
 
 @implementer(IReadWriteDescriptor)
@@ -40,7 +43,7 @@ class BatchedPort(DatagramPort):
     """Serves one bound, non-blocking datagram socket, in batches."""
 
     def __init__(self, sock: socket.socket, engine: BatchedDatagram, setting: Setting) -> None:
-        # The protocol sees no datagram: it gives the port its name in the log, and tells the guard our port's number.
+        # The protocol sees no datagram. It gives the port its name in the log, and tells the guard our port's number.
         protocol = EchoUDP(guard=setting.guard, counters=setting.counters)
         super().__init__(sock, protocol, setting.counters, setting.reactor)
         self._engine = engine
@@ -106,7 +109,7 @@ class BatchedPort(DatagramPort):
         return super().stopListening()
 
     def _hold(self, batch: Batch, unfinished: Unfinished) -> None:
-        """Keep a batch until the socket is writable, and read no other meanwhile."""
+        """Keep a batch until the socket is writable, and read nothing until then."""
         self._batch, self._unfinished = batch, unfinished
         self._reactor.removeReader(self)
         self._reactor.addWriter(self)
@@ -139,7 +142,7 @@ class BatchedDatagram:
         self.spin = Spin(setting.spin)
         self.stand_in = StandIn(setting.reactor)
         self.alone = True
-        """Whether there is only one port: waiting for more at one of several would keep the others waiting."""
+        """Whether there is only one port. With several, waiting at one would delay the others."""
 
     @staticmethod
     def unavailable(reactor: Any) -> str | None:
@@ -170,7 +173,7 @@ class BatchedDatagram:
         return Batch(self._setting.guard, self._setting.counters, trains=joins())
 
     def take_back(self, batch: Batch) -> None:
-        """Take a batch's memory back, and keep it if there is none: one is enough."""
+        """Take a batch's memory back, and keep it if no other is kept."""
         if not self._idle:
             self._idle.append(batch)
 
@@ -199,7 +202,7 @@ def prepare(sock: socket.socket) -> None:
 
     IP_RECVERR would report the errors of datagrams that we sent.
 
-    An inherited socket may have that option: with it, the error of one answer would be met by a call for others.
+    An inherited socket may have that option. With it, a call would fail with the error of another call's answer.
     """
     for level, option, value in (
         (SOL_UDP, UDP_GRO, int(joins())),

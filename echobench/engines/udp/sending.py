@@ -1,12 +1,16 @@
 """Sends a whole batch, even if buffers fill or the kernel refuses some.
 
-One call may send only some of the messages (sendmmsg(2)). If the socket's buffer was full, the others are sent when it
-is writable; if the kernel refuses the first of them, they are sent without it.
+One call may send only some of the messages (sendmmsg(2)). If the socket's buffer was full, the others are sent when the
+socket is writable. If the kernel refuses the first of the others, they are sent without it.
 
-A train is a message that the kernel cuts up into datagrams of one size (UDP_SEGMENT). The kernel refuses a train whose
-datagrams do not fit into the route's MTU, though it would fragment a single one (EINVAL or EMSGSIZE), one of more
-datagrams than it cuts up at once (EINVAL), and any train to a device that computes no checksums (EIO; udp_send_skb in
-net/ipv4/udp.c). Then each of its datagrams is sent by itself.
+A train is a message that the kernel cuts up into datagrams of one size (UDP_SEGMENT). The kernel refuses (udp_send_skb
+in net/ipv4/udp.c):
+
+* a train whose datagrams do not fit into the route's MTU (EINVAL or EMSGSIZE), though it would fragment a single one;
+* a train of more datagrams than it cuts up at once (EINVAL);
+* any train to a device that computes no checksums (EIO).
+
+Then each datagram of the train is sent by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from ...kernel.tables import constant
 from ...sockets import send_queue
 
 Unfinished = Generator[None, None, None]
-"""A batch that is not all sent yet. Each ``next()`` sends on, until the buffer is full again."""
+"""A batch that is not fully sent. Each ``next()`` sends more, until the buffer is full again."""
 
 Run = tuple[int, int]
 """Neighbouring messages: the number of the first one, and the number after the last one."""
@@ -38,14 +42,15 @@ SEGMENT_SPACE: Final = space(2)  # bytes of the control message with the segment
 class Sending:
     """Sends the outgoing messages of ``messages``, and counts them.
 
-    ``lengths`` are the bytes in each message, ``segments`` those of each datagram in it if it is a train, else 0.
+    ``lengths`` are the bytes in each message. ``segments`` are the bytes of each datagram in a train, and 0 for a
+    single datagram.
     """
 
     def __init__(self, messages: Messages, counters: Counters) -> None:
         self.lengths: list[int] = []
         self.segments: Sequence[int] = ()
         self.refused: dict[bytes, int] = {}
-        """Addresses to which trains are refused, with the least size of datagrams, in bytes, for which they are."""
+        """Addresses to which the kernel refuses trains, each with the smallest refused size of datagrams in bytes."""
         self._messages, self._outgoing, self._counters = messages, messages.outgoing, counters
         self._pieces: Headers | None = None
         self._left = 0
@@ -59,13 +64,13 @@ class Sending:
         return -(-self.lengths[i] // segment) if segment else 1
 
     def shorten(self, i: int, datagrams: int) -> None:
-        """Shorten a train to so many of its datagrams."""
+        """Shorten a train to its first ``datagrams``."""
         self._outgoing.size[i] = self.lengths[i] = datagrams * self.segments[i]
 
     def send(self, sock: socket.socket, runs: Iterable[Run]) -> Unfinished:
         """Send runs of messages.
 
-        Yields when the socket's buffer is full. If it is closed then, it counts what is left as dropped.
+        Yields when the socket's buffer is full. If the generator is closed then, it counts the rest as dropped.
         """
         runs = list(self._apart(runs) if self.refused else runs)
         self._left = sum(self.datagrams(i) for first, end in runs for i in range(first, end))
@@ -169,9 +174,9 @@ def attempt(sock: socket.socket, headers: Headers, first: int, number: int) -> t
 
     The error number is 0 unless the kernel took none.
 
-    EAGAIN means that the buffer is full. For a datagram in several fragments ENOBUFS means the same as long as anything
-    is in the buffer, and is returned as EAGAIN. Any other error may be that of an earlier datagram (ICMP brings it;
-    socket(7), SO_ERROR), so it counts only if the second call returns it too.
+    EAGAIN means that the buffer is full. For a datagram in several fragments, ENOBUFS means the same as long as
+    anything is in the buffer, and is returned as EAGAIN. Any other error may belong to an earlier datagram, about which
+    an ICMP message came (socket(7), SO_ERROR). So it counts only if the second call returns it too.
     """
     for _ in range(2):
         sent = headers.send(sock.fileno(), first, number)

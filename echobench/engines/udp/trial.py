@@ -1,8 +1,8 @@
 """Finds out whether batches work here, by passing some through.
 
-No version says what a kernel, an architecture, a sandbox or an emulator makes of our tables. So before the first real
-batch, datagrams pass over loopback through the very code that will serve. If they do not come back whole, and from the
-address that was asked, the engine is not used; if only trains do not, it works without trains.
+A version number does not tell what a kernel, an architecture, a sandbox or an emulator does with our tables. So before
+the first real batch, the same code that will serve echoes some datagrams over loopback. If they do not come back whole,
+and from the address that they were sent to, the engine is not used. If only trains do not, it works without trains.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ...kernel.control import SOL_UDP, UDP_GRO, UDP_SEGMENT
 from ..destinations import ask_for_destinations
 from .batch import Batch
 
-PATIENCE: Final = 1.0  # seconds; over loopback a datagram has arrived when it is sent
+PATIENCE: Final = 1.0  # seconds; over loopback a datagram arrives as it is sent
 SIZES: Final = (0, 1, 700, 3000)  # bytes of payload
-SEGMENT: Final = 100  # bytes of each datagram in a train, but the last
+SEGMENT: Final = 100  # bytes of each datagram in a train, except the last
 TRAIN: Final = 350  # bytes
 
 
@@ -32,7 +32,7 @@ class _Failed(Exception):  # noqa: N818 (it is caught where it is raised)
 
 @functools.lru_cache(maxsize=1)
 def trial() -> str | None:
-    """Return what goes wrong with batches here, or None. A process tries it once."""
+    """Return why batches do not work here, or None. A process tries once."""
     try:
         batch = Batch(Guard(), Counters())
         for bound, asked in _ways():

@@ -1,14 +1,15 @@
 """Turns the control data of received messages into those of their answers.
 
 The destination of a message becomes the source of its answer (engines/destinations.py), and the size of the datagrams
-that the kernel joined (UDP_GRO) becomes the size to cut them up into (UDP_SEGMENT). There are three ways to do it, each
-slower than the one before, all with the same result:
+that the kernel joined (UDP_GRO) becomes the size to cut the answer into (UDP_SEGMENT). There are three ways to do it,
+from the fastest to the slowest, all with the same result:
 
-* every message has the same control data: they are turned round once;
-* they have one layout (kernel/layouts.py): it is turned round in columns, each different destination judged once;
-* anything else: message by message.
+* If every message has the same control data, these are turned round once.
+* If all have one layout (kernel/layouts.py), they are turned round in columns, and each different destination is judged
+  once.
+* Otherwise they are turned round message by message.
 
-A batch whose control data equal those of the batch before needs none of them: :meth:`TurnedBatch.covers`.
+A batch whose control data equal those of the batch before needs none of this: see :meth:`TurnedBatch.covers`.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ DESTINATIONS_REMEMBERED: Final = 1024  # they are our own addresses, so only loc
 
 
 class Turned(NamedTuple):
-    """What the control data of a received message become when it is answered."""
+    """The control data of an answer, made from those of the received message."""
 
     control: bytes
     segment: int
-    """Bytes of each datagram but the last, if the message is a train of them; else 0."""
+    """Bytes of each datagram except the last, if the message is a train; else 0."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -47,7 +48,7 @@ def turn(control: bytes) -> Turned | None:
     train: list[Control] = []
     source: list[Control] = []
     for level, cmsg_type, data in split(control):
-        if PARTS.get((level, cmsg_type)) != len(data):  # not asked for, or cut short by others that were not
+        if PARTS.get((level, cmsg_type)) != len(data):  # not asked for, or cut short because of others that were not
             continue
         if level == SOL_UDP:
             train = [(SOL_UDP, UDP_SEGMENT, data[:2])]  # the lower half of an s32
@@ -78,7 +79,7 @@ class TurnedBatch:
     """
 
     controls: bytes = b""
-    """As received, of all messages one after the other; empty if they have to be turned round again."""
+    """The received control data of all messages in a row; empty if they have to be turned round again."""
     size: int | None = None
     """Bytes of control data in each message, if all have as many and the whole batch was turned round at once."""
     segments: tuple[int, ...] = ()
@@ -86,7 +87,7 @@ class TurnedBatch:
     groups: frozenset[int] = frozenset()
     """Numbers of the messages that must not be answered because they were sent to a group."""
     uniform: bool = False
-    """Whether all have the same control data. Then the tables are filled for as many messages as there can be."""
+    """Whether all have the same control data. Then the tables are filled for the largest possible batch."""
     trains: bool = False
     """Whether any message is a train."""
 
@@ -131,7 +132,7 @@ class Turning:
         else:
             of_one_size = False
             segments = [self._turn_one(i, controls[CONTROL * i :][: sizes[i]], groups) for i in range(number)]
-        # What longer control data left behind shorter ones would make equal messages look different.
+        # Bytes that longer control data left behind shorter ones would make equal messages look different.
         self._incoming.control_memory[: CONTROL * number] = bytes(CONTROL * number)
         return TurnedBatch(
             controls=controls if self._sure else b"",
@@ -142,7 +143,7 @@ class Turning:
         )
 
     def _turn_uniform(self, control: bytes, size: int) -> TurnedBatch:
-        """Turn round what all messages have, for as many messages as there can be."""
+        """Turn round the control data that all messages share, for the largest possible batch."""
         outgoing, count = self._outgoing, self._count
         turned = self._judge(control[:size])
         answer, segment = turned or Turned(b"", segment_of(control[:size]))
