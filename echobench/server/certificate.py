@@ -65,10 +65,10 @@ def load_certificate(certificate: str, private_key: str | None = None, now: date
             "is the clock right?"
         )
     try:
-        # pyOpenSSL takes the objects of cryptography since 24.3, which Twisted's annotations do not know yet.
+        # Since 24.3 pyOpenSSL takes the objects of cryptography. Twisted's annotations do not know that yet.
         material: dict[str, Any] = {"privateKey": key, "certificate": own, "extraCertChain": chain[1:]}
         options = CertificateOptions(**material)
-        options.getContext()  # now, and not at the first client: OpenSSL may find the key too weak
+        options.getContext()  # now, not at the first client: OpenSSL may find the key too weak
     except MemoryError as error:
         raise CertificateError(
             f"TLS cannot be had here: {error} (systemd's MemoryDenyWriteExecute forbids it)"

@@ -90,5 +90,5 @@ def _or_fail(start: Callable[[], None]) -> None:
         start()
     except EchobenchError as error:
         raise StartupFailure(str(error)) from error
-    except OSError as error:  # above all, no descriptor left
+    except OSError as error:  # mostly that no descriptor is left
         raise StartupFailure(f"the server cannot be started: {error}") from error

@@ -2,10 +2,10 @@
 
 It runs alone, or inside another program.
 
-Start and stop follow Twisted's order. Sockets are bound in ``privilegedStartService`` where the runner calls it (twistd
-does, before it gives up root), otherwise in ``startService``; engines are made in ``startService``, on the reactor's
-thread, in the process that will serve. Stopping takes no new connection, lets what was read go back, and aborts what
-is still there after ``close_timeout``.
+Start and stop follow Twisted's order. Sockets are bound in ``privilegedStartService`` if the runner calls it (twistd
+does, before it gives up root), otherwise in ``startService``. Engines are made in ``startService``, on the reactor's
+thread, in the process that will serve. When the service stops, it takes no new connection, sends back what was read,
+and aborts the connections that are still open after ``close_timeout``.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class EchoService(Service):
 
     Times are in seconds and sizes in bytes; None means no limit.
 
-    Raises ValueError for TLS without ``tls_options`` and for a ``spin`` that is none.
+    Raises ValueError for TLS without ``tls_options``, and for an invalid ``spin``.
     """
 
     port: int | None = PORT
-    """Port for TCP and UDP on every address of ``interfaces``; 0 is one free number for both, None is no port."""
+    """Port for TCP and UDP on every address of ``interfaces``; 0 is one free number for both, None is neither."""
     interfaces: Sequence[str] = ()
-    """Addresses of this machine to listen on; empty is all of both families."""
+    """Addresses of this machine to listen on; empty means all, of both families."""
     tcp: bool = _option(True)
     """Whether to serve TCP on ``port``."""
     udp: bool = _option(True)
@@ -68,7 +68,7 @@ class EchoService(Service):
     tls_options: Any = _option()
     """Certificate and key: a ``twisted.internet.ssl.CertificateOptions``, which TLS needs."""
     inherited: Sequence[socket.socket] = _option(())
-    """Sockets bound by somebody else: UDP, or listening TCP or Unix sockets. The service owns and closes them."""
+    """Sockets bound by another program: UDP, or listening TCP or Unix sockets. The service owns and closes them."""
     inherited_tls: Sequence[socket.socket] = _option(())
     """Listening sockets to serve TLS on. The service owns and closes them."""
     endpoints: Sequence[IStreamServerEndpoint] = _option(())
@@ -76,13 +76,13 @@ class EchoService(Service):
     max_connections: int | None = _option()
     """Connections over TCP and TLS together; one more is accepted and closed."""
     max_connections_per_source: int | None = _option()
-    """The same for one IPv4 address, or one IPv6 /64."""
+    """Connections from one IPv4 address, or one IPv6 /64; one more is accepted and closed."""
     idle_timeout: float | None = _option()
     """Seconds without a byte read or written after which a connection is ended."""
     close_timeout: float | None = _option(CLOSE_TIMEOUT)
-    """Seconds after which a closing connection is ended whose peer takes nothing, and after a stop every connection."""
+    """Seconds after which a closing connection ends if its peer takes nothing; after a stop, every connection ends."""
     udp_rate: float | None = _option()
-    """Datagrams per second answered to one source, and as many at once."""
+    """Datagrams per second that one source gets answered, and as many in one burst."""
     allow_low_source_ports: bool = _option(False)
     """Whether to answer datagrams from ports below 1024."""
     receive_buffer: int | None = _option()
@@ -92,9 +92,9 @@ class EchoService(Service):
     protocol: Any = _option()
     """Serves streams in place of Echo: a Protocol class, a function that makes a protocol, or a Factory.
 
-    A class derived from Echo replaces it and keeps its own books. Any other protocol is wrapped, and may have a method
-    ``drain()``, which ends its work when the service stops; the connection is closed when that returns, or when the
-    Deferred that it returns fires.
+    A class derived from Echo replaces it, and keeps Echo's limits and counters. Any other protocol is wrapped, and may
+    have a method ``drain()``, which ends its work when the service stops. The connection is closed when that method
+    returns, or when the Deferred that it returns fires.
     """
     datagram_protocol: Any = _option()
     """Serves UDP in place of EchoUDP: a DatagramProtocol class, or a function that makes one for each socket."""
@@ -110,7 +110,7 @@ class EchoService(Service):
     counters: Counters = _state(Counters)
     """What has been echoed and refused so far, without the kernel's own drops: see :meth:`snapshot`."""
     _sockets: list[tuple[str, socket.socket]] = _state(list)
-    """Bound, and not yet given to an engine."""
+    """Sockets that are bound, and not yet given to an engine."""
     _engines: dict[str, IEngine] = _state(dict)
     _ports: list[tuple[str, IListeningPort]] = _state(list)
     _pending: list[Deferred[Any]] = _state(list)
@@ -143,9 +143,9 @@ class EchoService(Service):
         self._bind()
 
     def startService(self) -> None:
-        """Bind, unless that is done, and serve.
+        """Bind the sockets, unless they are bound already, and serve.
 
-        Raises BindError or EngineError, whose text is one sentence; then nothing is bound and nothing served.
+        Raises BindError or EngineError, whose text is one sentence. Then nothing is bound and nothing is served.
         """
         if self.running:
             return
@@ -212,12 +212,12 @@ class EchoService(Service):
         return {kind: engine.name for kind, engine in self._engines.items()}
 
     def snapshot(self) -> Snapshot:
-        """Give what has been echoed, dropped and refused so far."""
+        """Return what has been echoed, dropped and refused so far."""
         return self.counters.snapshot(sum(engine.kernel_drops() for engine in set(self._engines.values())))
 
     @property
     def clock(self) -> Reactor:
-        """The reactor; the global one, from the first use on, if none was given."""
+        """The reactor; if none was given, the global one from the first use on."""
         if self.reactor is None:
             installed: Any = import_module("twisted.internet.reactor")
             self.reactor = installed
@@ -225,7 +225,7 @@ class EchoService(Service):
         return reactor
 
     def _bind(self) -> None:
-        """Bind everything, or nothing, unless that is done."""
+        """Bind all sockets, or none; do nothing if they are bound already."""
         if self._sockets:
             return
         bind = functools.partial(bind_all, backlog=self.backlog, receive_buffer=self.receive_buffer)
@@ -290,7 +290,7 @@ class EchoService(Service):
             self._listen_on(portable, endpoint)
 
     def _listen_on(self, engine: PortableStream, endpoint: IStreamServerEndpoint) -> None:
-        """Serve an endpoint, which may need time; one that fails at once fails the start."""
+        """Serve an endpoint, which may take time; if it fails at once, the start fails."""
         run = self._run
         failures: list[Failure] = []
         pending = engine.listen_endpoint(endpoint)

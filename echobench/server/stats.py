@@ -16,8 +16,8 @@ def line(now: Snapshot, before: Snapshot, seconds: float) -> str:
 
     The snapshots are ``seconds`` apart.
 
-    Rates are per second; drops are the numbers of the interval, by reason, and what the kernel dropped before we saw
-    it among them.
+    Rates are per second. Drops are counts of the interval, by reason; ``kernel`` is what the kernel dropped before we
+    saw it.
     """
     new = now - before
     drops = {reason.value: number for reason, number in new.drops.items()}
@@ -36,7 +36,7 @@ def line(now: Snapshot, before: Snapshot, seconds: float) -> str:
 
 
 class Reporter:
-    """Logs a line at each call but the first, which only begins the interval."""
+    """Logs a line at each call, except the first, which only begins the interval."""
 
     def __init__(self, snapshot: Callable[[], Snapshot], seconds: Callable[[], float]) -> None:
         self._snapshot = snapshot

@@ -18,7 +18,7 @@ FIRST = 3
 
 
 class InheritedError(EchobenchError, ValueError):
-    """Sockets that were announced and are not there; the message is one sentence."""
+    """Announced sockets that do not exist; the message is one sentence."""
 
 
 @attrs.frozen
@@ -32,7 +32,7 @@ class Inherited:
     tls: tuple[socket.socket, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
+        """Return whether there are any sockets."""
         return bool(self.plain or self.tls)
 
 
@@ -77,6 +77,6 @@ def notify(state: str, environ: MutableMapping[str, str] = os.environ) -> bool:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.sendto(state.encode(), "\0" + path[1:] if path[0] == "@" else path)
-    except OSError:  # nobody listens there any more, or there is no descriptor left; that is no reason to end
+    except OSError:  # nobody listens there, or no descriptor is left; that is no reason to end
         return False
     return True
