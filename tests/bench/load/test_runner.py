@@ -122,7 +122,7 @@ def test_a_count_ends_a_run(run):
         ("slow-start", "it was not ready in time"),
         (
             "unavailable",
-            "portable cannot: it is a fake that cannot.; --engine auto takes",
+            "portable cannot: it is a fake that cannot.; --engine auto chooses",
         ),
         ("raises", "it ended with status 1: RuntimeError: a fault of the engine"),
     ],
