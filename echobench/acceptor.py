@@ -1,4 +1,6 @@
-"""Accepts connections from a listening socket, also when the process has no descriptor left for them.
+"""Accepts connections from a listening socket.
+
+It also does so when the process has no descriptor left for them.
 
 A listening socket whose queue cannot be emptied stays readable, and an event loop spins on it. So the acceptor keeps
 one descriptor in reserve. When the table is full, it gives the reserve up for as long as it takes to accept and close
@@ -64,7 +66,10 @@ class Acceptor(Generic[Accepted]):
         return self._pause is not None
 
     def serve(self, take: Callable[[Accepted], None]) -> None:
-        """Call ``take`` with each connection that waits, up to a bound; pause if some cannot be taken."""
+        """Call ``take`` with each waiting connection, up to a bound.
+
+        Pauses if some cannot be taken.
+        """
         for accepted in self.accept(ACCEPTED_AT_ONCE):
             take(accepted)
         if self.starved and self._pause is None:
@@ -125,7 +130,10 @@ class Acceptor(Generic[Accepted]):
             self._spare = None
 
     def _refuse(self) -> bool:
-        """Accept and close one connection with the help of the reserve; False if that cannot be done now."""
+        """Accept and close one connection, using the reserve descriptor.
+
+        Returns False if that cannot be done now.
+        """
         if self._scarcity.due():
             log.warn(
                 "out of file descriptors: new connections are refused until some come free (see 'ulimit -n'){more}",

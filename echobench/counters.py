@@ -1,4 +1,6 @@
-"""Counters of what was echoed, and of what was not and why; snapshots that add up over workers.
+"""Counts what was echoed, what was not, and why.
+
+Snapshots of several workers can be added up.
 
 The counters are plain integers that the engines add to, once per read or per batch. A :class:`Snapshot` is a frozen
 copy: two of them add up (workers) and subtract (an interval), field by field and reason by reason.
@@ -14,7 +16,10 @@ import attrs
 
 
 class Reason(enum.Enum):
-    """Why a datagram was not answered, or a connection refused or ended; the value is its name in logs and metrics."""
+    """Why a datagram was not answered, or a connection refused or ended.
+
+    The value is its name in logs and metrics.
+    """
 
     SOURCE_PORT_ZERO = "source_port_zero"
     """A datagram from port 0, to which no answer can be sent."""
@@ -85,7 +90,10 @@ class Snapshot:
 
 @attrs.define(eq=False)
 class Counters:
-    """What one process has echoed: engines add to the attributes, :meth:`snapshot` reads them."""
+    """What one process has echoed.
+
+    Engines add to the attributes; :meth:`snapshot` reads them.
+    """
 
     connections: int = 0
     open_connections: int = 0
@@ -102,7 +110,10 @@ class Counters:
         self.drops[reason] += number
 
     def snapshot(self, kernel_drops: int = 0) -> Snapshot:
-        """Copy the counters as they are now; ``kernel_drops`` are those of the sockets that are open."""
+        """Copy the counters as they are now.
+
+        ``kernel_drops`` are those of the sockets that are open.
+        """
         return Snapshot(
             connections=self.connections,
             open_connections=self.open_connections,

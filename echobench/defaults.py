@@ -1,4 +1,4 @@
-"""The defaults that the service, its options, the engines and the protocol classes share."""
+"""The defaults of the service, its options, the engines and the protocols."""
 
 from __future__ import annotations
 

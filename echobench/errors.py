@@ -1,10 +1,12 @@
-"""The base class of the errors that a user can mend: each message is one sentence that says how."""
+"""The base class of errors that a user can correct."""
 
 from __future__ import annotations
 
 
 class EchobenchError(Exception):
-    """Something that the user can put right; the message is one sentence: what was wrong, and what to do.
+    """Something that the user can correct; the message is one sentence.
+
+    It says what was wrong, and what to do.
 
     A program prints the sentence alone. Any other exception is a fault of the program and deserves its traceback.
     """

@@ -37,7 +37,9 @@ class Source:
 
 @functools.lru_cache(maxsize=4096)
 def source_of(host: str | bytes) -> Source:
-    """Classify an address: as text, such as ``192.0.2.1`` or ``fe80::1%eth0``, or packed into 4 or 16 bytes.
+    """Classify an address, given as text or packed into 4 or 16 bytes.
+
+    As text, it is such as ``192.0.2.1`` or ``fe80::1%eth0``.
 
     Raises ValueError if it is no address. The cache is bounded; a forger can only make it miss.
     """
@@ -80,7 +82,9 @@ class RateLimit:
         self._full_at = array("d", bytes(8 * self.SLOTS))
 
     def take(self, key: str, events: int = 1) -> int:
-        """Take up to ``events`` tokens from the source's bucket, and return how many there were.
+        """Take up to ``events`` tokens from the source's bucket.
+
+        Returns how many it had.
 
         That is as many as so many calls for one event each would get at the same instant.
         """
@@ -124,7 +128,9 @@ class Guard:
         self._high_bytes, self._own_pairs = self._prepare()
 
     def refuses(self, host: str, port: int) -> Reason | None:
-        """Return why a datagram from ``host`` and ``port`` must not be answered; None if it may be.
+        """Return why a datagram must not be answered; None if it may be.
+
+        ``host`` and ``port`` are where it came from.
 
         Takes one token from the source's bucket if there is a rate and no other rule refuses the datagram.
         """
@@ -134,7 +140,7 @@ class Guard:
         return refused
 
     def refuses_source(self, host: str, port: int) -> Reason | None:
-        """Return why nothing from ``host`` and ``port`` is answered, whatever the rate; None if it may be."""
+        """Return why a source is not answered, apart from the rate; None if it is."""
         if port < 1024:
             if port == 0:
                 return Reason.SOURCE_PORT_ZERO
@@ -145,7 +151,9 @@ class Guard:
         return Reason.SOURCE_GROUP if source_of(host).group else None
 
     def passes_all(self, high: bytes, low: bytes) -> bool:
-        """Return whether :meth:`refuses_source` passes a whole batch, by the two bytes of each source port.
+        """Return whether :meth:`refuses_source` passes a whole batch.
+
+        It goes by the two bytes of each source port.
 
         True means that it would refuse none of them for its port; False only that each has to be looked at. A port is
         1024 or more if and only if its high byte is 4 or more, and it can be one of ours only if its high byte is the
@@ -157,7 +165,10 @@ class Guard:
         return min(high) >= 4 and self._own_pairs.isdisjoint(zip(high, low, strict=True))
 
     def _prepare(self) -> tuple[bytes, frozenset[tuple[int, int]]]:
-        """Make the table that translates a port's high byte to _LOOK if its low byte matters; and our ports' bytes."""
+        """Make the tables by which :meth:`passes_all` looks at ports.
+
+        One translates a port's high byte to _LOOK if its low byte matters; the other has the bytes of our own ports.
+        """
         own = frozenset(divmod(port, 256) for port in self.own_ports)
         highs = {high for high, _ in own}
         return bytes(_LOOK if high < 4 or high in highs else 0 for high in range(256)), own
@@ -176,7 +187,10 @@ class Caps:
         self._by_source: dict[str, int] = {}
 
     def take(self, source: str | None) -> Reason | None:
-        """Take a place for a connection from ``source`` (None: it has no address); return why if none is left."""
+        """Take a place for a connection; return why if none is left.
+
+        ``source`` is None if the connection has no address.
+        """
         if self.total is not None and self._taken >= self.total:
             return Reason.MAX_CONNECTIONS
         if self.per_source is not None and source is not None:

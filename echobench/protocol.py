@@ -1,4 +1,4 @@
-"""The echo service (RFC 862) as Twisted classes: read this file first, it is the lesson.
+"""The echo service (RFC 862) as Twisted classes: read this file first.
 
 Over any Twisted transport and on any reactor, they do what the four-line echo of every tutorial leaves out: stop
 reading from a peer that does not read, answer after a half-close, end idle and stuck peers, count, and refuse.
@@ -24,7 +24,10 @@ from .guard import Caps, Guard, source_of
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class Echo(Protocol):
-    """One connection. It is the producer of its own transport, which pauses it when the peer does not read."""
+    """One connection, the producer of its own transport.
+
+    The transport pauses it when the peer does not read.
+    """
 
     factory: EchoFactory
     transport: Any
@@ -46,7 +49,10 @@ class Echo(Protocol):
         self._watch(self.factory.idle_timeout)
 
     def dataReceived(self, data: bytes) -> None:
-        """Send back ``data``, and note when: a timer that looks later is cheaper than one reset for each read."""
+        """Send back ``data``, and note when.
+
+        A timer that looks later is cheaper than one that is reset for each read.
+        """
         if self.closing:
             return  # the reading side is open only for the peer to end it (see drain)
         self.transport.write(data)
@@ -69,7 +75,10 @@ class Echo(Protocol):
         self.transport.resumeProducing()
 
     def readConnectionLost(self) -> None:
-        """Take the end of file of a peer that may still read: send back all that it sent, then end too."""
+        """Take the end of file of a peer that may still read.
+
+        Everything that it sent is sent back; then the connection ends.
+        """
         self._close(self.transport.loseConnection)
 
     def writeConnectionLost(self) -> None:
@@ -88,7 +97,9 @@ class Echo(Protocol):
             self._ended.callback(None)
 
     def drain(self) -> Deferred[None]:
-        """End the connection from our side without losing what was read; fires when it has ended.
+        """End the connection from our side without losing what was read.
+
+        Fires when the connection has ended.
 
         Closing a TCP socket while the peer's bytes arrive resets it, and the reset overtakes the last echoes (RFC 1122,
         4.2.2.13). So we send our end of file, discard what comes, and wait for the peer's; not if it has been quiet
@@ -103,14 +114,17 @@ class Echo(Protocol):
         return self._ended
 
     def _close(self, lose: Any) -> None:
-        """Stop echoing, and lose the connection, or its writing side, once the peer has taken what is left for it."""
+        """Stop echoing, and close once the peer has taken what is left for it.
+
+        That closes the connection, or its writing side.
+        """
         self.closing = True
         self.transport.unregisterProducer()  # a paused producer would keep the transport open for ever
         self._watch(self.factory.close_timeout)
         lose()
 
     def _watch(self, limit: float | None) -> None:
-        """Give the peer ``limit`` seconds from now, and as long again after each byte that moves."""
+        """Give the peer ``limit`` seconds, counted again from each byte that moves."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._moved_at = None, self.factory.reactor.seconds()
@@ -119,7 +133,7 @@ class Echo(Protocol):
             self._timer = self.factory.reactor.callLater(limit, self._check, limit)
 
     def _check(self, limit: float) -> None:
-        """End the connection if no byte has moved for ``limit`` seconds, or look again when that can be so."""
+        """End the connection if no byte has moved for ``limit`` seconds, or look again."""
         now, before, self._unsent = self.factory.reactor.seconds(), self._unsent, self._held()
         if before != self._unsent:
             self._moved_at = now
@@ -132,7 +146,10 @@ class Echo(Protocol):
             self.transport.abortConnection()
 
     def _held(self) -> int:
-        """Count the bytes that the peer has yet to take, as far as the transport says (ours asks the kernel too)."""
+        """Count the bytes that the peer has yet to take, if the transport tells.
+
+        Our own transport asks the kernel too.
+        """
         if hasattr(self.transport, "unsent"):
             return int(self.transport.unsent())
         return len(getattr(self.transport, "dataBuffer", b"")) - getattr(self.transport, "offset", 0)
@@ -140,7 +157,9 @@ class Echo(Protocol):
 
 @attrs.define(eq=False, slots=False, kw_only=True)
 class EchoFactory(Factory):
-    """Makes a ``protocol`` (an :class:`Echo`) for each connection that ``caps`` allows, and ends them on request.
+    """Makes a protocol for each connection, and ends them all on request.
+
+    ``protocol`` is the class, :class:`Echo` by default; ``caps`` limits the connections.
 
     Times are in seconds, and None is never. ``idle_timeout`` ends a connection on which no byte was read or written,
     ``close_timeout`` a closing one whose peer takes nothing. ``reactor`` is the clock; by default the global one.
@@ -156,7 +175,10 @@ class EchoFactory(Factory):
     connections: set[Echo] = attrs.field(factory=set, init=False)
 
     def buildProtocol(self, addr: Any) -> Any:
-        """Take a place for the peer and make its protocol; None, at which the transport closes, if none is left."""
+        """Take a place for the peer, and make its protocol.
+
+        Returns None if no place is left; then the transport closes.
+        """
         source = source_of(addr.host).key if hasattr(addr, "host") else None
         if (refused := self.caps.take(source)) is not None:
             self.counters.drop(refused)
@@ -166,7 +188,10 @@ class EchoFactory(Factory):
         return echo
 
     def drain(self) -> Deferred[Any]:
-        """End every connection once its peer has all that was read from it; fires when none is left."""
+        """End every connection once its peer has all that was read from it.
+
+        Fires when none is left.
+        """
         return gatherResults([echo.drain() for echo in list(self.connections)])
 
     def abort(self) -> None:
@@ -185,7 +210,7 @@ class EchoUDP(DatagramProtocol):
     counters: Counters = attrs.field(factory=Counters)
 
     def startProtocol(self) -> None:
-        """Tell the guard our own port: a datagram from its number comes from a server like us."""
+        """Tell the guard our own port: what comes from it is a server like us."""
         self.guard.add_own_port(self.transport.getHost().port)
 
     def datagramReceived(self, data: bytes, addr: tuple[str, int]) -> None:

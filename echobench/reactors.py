@@ -1,4 +1,6 @@
-"""The reactor: its type, the best one for each platform, and installing that while it is still possible.
+"""The reactor: its type, and the best one for each platform.
+
+It must be installed while that is still possible.
 
 Twisted's own default is epoll on Linux but poll on the BSDs and select on macOS and Windows: it never picks kqueue or
 IOCP. A reactor can be installed once, before anything imports ``twisted.internet.reactor``; for a twistd plugin the
@@ -37,7 +39,9 @@ _INSTALLED = "twisted.internet.reactor"
 
 
 class Reactor(IReactorCore, IReactorFDSet, IReactorFromThreads, IReactorTCP, IReactorTime, IReactorUDP):
-    """The calls of a reactor that are made here, for annotations. No reactor declares it.
+    """The calls of a reactor that are made here, for annotations.
+
+    No reactor declares it.
 
     A reactor may lack IReactorFDSet (IOCP does), so ask watches_descriptors() before you use that part. Code that
     needs the time alone is annotated with IReactorTime.
@@ -55,7 +59,10 @@ class Choice:
 
 
 def preferred(platform: str) -> tuple[str, ...]:
-    """List the reactors worth trying on a platform (a ``sys.platform``), the best first."""
+    """List the reactors worth trying on a platform, the best first.
+
+    The platform is named as in ``sys.platform``.
+    """
     if platform.startswith("linux"):
         return ("epoll", "poll", "select")
     if platform == "darwin" or "bsd" in platform or platform.startswith("dragonfly"):
@@ -66,7 +73,10 @@ def preferred(platform: str) -> tuple[str, ...]:
 
 
 def installed() -> Choice | None:
-    """Return the reactor that is installed already, which nobody can change; None if there is none yet."""
+    """Return the installed reactor; None if there is none yet.
+
+    An installed reactor cannot be changed.
+    """
     reactor = sys.modules.get(_INSTALLED)
     if reactor is None:
         return None
@@ -76,7 +86,9 @@ def installed() -> Choice | None:
 def install_best_reactor(
     platform: str = sys.platform, importer: Callable[[str], Any] = importlib.import_module
 ) -> Choice:
-    """Install the best reactor of this platform, unless one is installed; log which and why.
+    """Install this platform's best reactor, unless one is installed already.
+
+    Logs which, and why.
 
     Call it before anything imports ``twisted.internet.reactor``. It leaves alone a reactor that ``twistd --reactor``
     or an earlier import has installed. Raises ImportError, naming all that was tried, if none works here.

@@ -1,4 +1,4 @@
-"""At most once a minute: for what would otherwise fill the log with the same line.
+"""Limits repeated log lines to one a minute.
 
 Scarcity and faults that last come back with every datagram or connection. The first one is worth a line at once, the
 thousand after it are worth a number. Whoever logs asks :meth:`Seldom.due` first::
@@ -17,7 +17,9 @@ MINUTE: Final = 60.0  # seconds
 
 
 class Seldom:
-    """Says when something is to be logged: the first time, and again when ``interval`` seconds have passed.
+    """Says when to log: the first time, and then once an interval.
+
+    ``interval`` is in seconds.
 
     ``seconds`` is a monotonic clock. Keep one of these for each thing that may be logged.
     """

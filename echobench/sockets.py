@@ -1,4 +1,6 @@
-"""Binds sockets: both families set explicitly, nothing shared by accident, errors that help.
+"""Binds sockets: both families explicitly, with errors that help.
+
+Nothing is shared by accident.
 
 One rule for every address: a second server on the same port is refused by the kernel. So a stream socket has
 SO_REUSEADDR, which on POSIX systems only lets a port be taken again while its old connections are in TIME_WAIT. On
@@ -33,12 +35,18 @@ PORT_TRIES: Final = 64
 
 
 class BindError(EchobenchError):
-    """Raised for an address that cannot be listened on; its text is one sentence with the reason and what to do."""
+    """An address that cannot be listened on.
+
+    The message is one sentence with the reason, and what to do.
+    """
 
 
 @attrs.frozen
 class Spot:
-    """An address to bind: ``kind`` is tcp, tls or udp, ``host`` an address or None for all of both families."""
+    """An address to bind: its kind, host and port.
+
+    ``kind`` is tcp, tls or udp; ``host`` is an address, or None for all addresses of both families.
+    """
 
     kind: str
     host: str | None
@@ -57,7 +65,9 @@ class Spot:
 def bind(
     spot: Spot, *, backlog: int = BACKLOG, receive_buffer: int | None = None, dual_stack: bool | None = None
 ) -> list[socket.socket]:
-    """Bind an address: one non-blocking socket, or two where one cannot serve both families.
+    """Bind an address to one non-blocking socket, or to two if one is not enough.
+
+    Two are needed where one socket cannot serve both families.
 
     Stream sockets listen with ``backlog``. ``receive_buffer`` is in bytes and for datagram sockets; None is as much of
     ``RECEIVE_BUFFER`` as the system gives. ``dual_stack`` says whether an IPv6 socket can serve IPv4. By default the
@@ -89,7 +99,9 @@ def bind(
 def bind_all(
     spots: Sequence[Spot], *, backlog: int = BACKLOG, receive_buffer: int | None = None, dual_stack: bool | None = None
 ) -> list[tuple[str, socket.socket]]:
-    """Bind several spots, or none of them; those with port 0 all get one and the same free number.
+    """Bind several addresses, or none of them.
+
+    Those with port 0 all get the same free number.
 
     Returns each socket with its spot's kind.
 
@@ -124,7 +136,10 @@ def close_all(sockets: Iterable[socket.socket]) -> None:
 
 
 def widen(sock: socket.socket, spot: Spot, asked: int | None) -> None:
-    """Set a socket's receive buffer to ``asked`` bytes (None: the default); log it if the system gives less."""
+    """Set a socket's receive buffer, and log if the system gives less.
+
+    ``asked`` is in bytes; None is the default.
+    """
     wanted = asked or RECEIVE_BUFFER
     with contextlib.suppress(OSError):  # the BSDs refuse what is over kern.ipc.maxsockbuf, and change nothing
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted)
@@ -141,7 +156,10 @@ def widen(sock: socket.socket, spot: Spot, asked: int | None) -> None:
 
 
 def send_queue(fd: int) -> int:
-    """Count the bytes that a TCP peer has not acknowledged (SIOCOUTQ, tcp(7)); 0 where the system does not tell."""
+    """Count the bytes that a TCP peer has not acknowledged (SIOCOUTQ, tcp(7)).
+
+    Returns 0 where the system does not tell.
+    """
     if sys.platform != "linux":
         return 0
     try:
@@ -152,7 +170,10 @@ def send_queue(fd: int) -> int:
 
 @contextlib.contextmanager
 def borrowed(fd: int) -> Iterator[socket.socket]:
-    """Lend a socket object for a bare descriptor of a stream socket, which stays open and the caller's."""
+    """Lend a socket object for the bare descriptor of a stream socket.
+
+    The descriptor stays open, and the caller's.
+    """
     # Naming a family, whichever, spares the system calls that would find it out; no method used here depends on it.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=fd)
     try:
@@ -162,7 +183,10 @@ def borrowed(fd: int) -> Iterator[socket.socket]:
 
 
 def receive_drops(sock: socket.socket) -> int:
-    """Count the datagrams that the kernel dropped because this socket's buffer was full; 0 where it does not tell."""
+    """Count the datagrams that the kernel dropped because a buffer was full.
+
+    Returns 0 where the kernel does not tell.
+    """
     if sys.platform != "linux":
         return 0
     try:
@@ -173,7 +197,9 @@ def receive_drops(sock: socket.socket) -> int:
 
 
 def is_broadcast(host: str) -> bool:
-    """Whether an IPv4 address is a broadcast address on this host: only those need SO_BROADCAST to be connected to.
+    """Return whether an IPv4 address is a broadcast address on this host.
+
+    Only a socket that connects to such an address needs SO_BROADCAST.
 
     Raises OSError if there is no descriptor left to find out with.
     """
@@ -229,17 +255,23 @@ _NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, getattr(errno, "
 
 
 def _address(host: str, port: int, family: int) -> Any:
-    """Resolve the address to bind, with the scope of a link-local one (``fe80::1%eth0``); look up no name."""
+    """Resolve the address to bind, without looking up names.
+
+    The result has the scope of a link-local address (``fe80::1%eth0``).
+    """
     found = socket.getaddrinfo(host, port, family, 0, 0, socket.AI_NUMERICHOST | socket.AI_PASSIVE)
     return found[0][4]
 
 
 def _sentence(spot: Spot, error: OSError) -> str:
-    """Say what failed and what to do about it, the gist in the first 80 characters (see server/failure.py)."""
+    """Say what failed and what to do about it.
+
+    The gist is in the first 80 characters (see server/failure.py).
+    """
     if isinstance(error, socket.gaierror):
         return f"{spot}: that is not an address; 'ip address' lists those of this machine's interfaces"
     if error.errno == errno.EACCES:
-        return f"{spot} needs privilege: root with --uid, a systemd socket, or --port 7007 (docs/service.md)"
+        return f"{spot} needs privilege: root with --uid, a systemd socket, or --port 7007 (docs/how-to/service.md)"
     if error.errno == errno.EADDRINUSE:
         return f"{spot} is in use by another program: stop that one, or take another --port"
     if error.errno == errno.EADDRNOTAVAIL:

@@ -1,8 +1,8 @@
-"""The engines, which carry the bytes back: their common interface, and the choice between them.
+"""The engines, which echo: their common interface, and the choice of one.
 
-Each engine is one module or folder below this one. It is given sockets that are bound already, so the service, its
-workers and systemd all bind in one place. It is made on the reactor's thread, after the process has become what it
-will be (a daemon, without privilege).
+Each engine is one module or folder below this one. It is given sockets that are bound already, wherever they come from:
+the service binds in one place, and systemd hands over its own. An engine is made on the reactor's thread, after the
+process has become a daemon and given up its privilege.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ log = Logger()
 
 
 class EngineError(EchobenchError):
-    """Raised for an engine that was asked for and cannot work here; its text is one sentence with the reason."""
+    """An engine that was asked for and cannot work here.
+
+    The message is one sentence with the reason.
+    """
 
 
 @attrs.frozen
@@ -43,7 +46,7 @@ class Setting:
     idle_timeout: float | None = None
     close_timeout: float | None = CLOSE_TIMEOUT
     backlog: int = BACKLOG
-    """Connections that may wait to be accepted, for an engine that has to bind the address again."""
+    """Connections that may wait to be accepted, for an engine that has to listen again."""
     spin: float = 0.0
     """Microseconds for which an engine may look for more before it goes back to the reactor (see engines/spin.py)."""
 
@@ -51,19 +54,28 @@ class Setting:
 class IEngine(Interface):
     """Serves listening sockets of one kind: streams, or datagrams."""
 
-    name: str = Attribute("The name that it is asked for by.")
+    name: str = Attribute("The name that selects it.")
 
     def unavailable(reactor: Reactor) -> str | None:  # noqa: N805
-        """Say why such an engine cannot work with this reactor on this machine; None if it can."""
+        """Return why the engine cannot work with this reactor here; None if it can."""
 
     def listen(sock: socket) -> IListeningPort:  # noqa: N805
-        """Serve a bound (for streams: listening) non-blocking socket. The engine owns it, and may replace it."""
+        """Serve a bound, non-blocking socket; a stream socket is already listening.
+
+        The engine owns the socket, and may replace it.
+        """
 
     def kernel_drops() -> int:
-        """Count the datagrams that the kernel has dropped at the sockets served, 0 where it does not tell."""
+        """Count the datagrams that the kernel dropped at the sockets served.
+
+        Returns 0 where the kernel does not tell.
+        """
 
     def drain() -> Deferred[Any]:
-        """Let every peer have what was read from it, then end it; fires when none is left. Call after stopListening."""
+        """Send every peer what was read from it, then end its connection.
+
+        Fires when no connection is left. Call it after stopListening.
+        """
 
     def abort() -> None:
         """End every connection now."""
@@ -80,28 +92,28 @@ DATAGRAM: Mapping[str, str] = {"batched": "udp.engine:BatchedDatagram", "portabl
 """Engines for UDP, the fastest first."""
 
 _USED_LATER: Sequence[str] = (
-    "encodings.idna",  # socket methods encode the text of an address with it, and import it at their first call
+    "encodings.idna",  # socket methods encode an address's text with it, and import it at their first call
 )
-"""Modules of Python's and Twisted's that are imported only when the first connection comes, or the last one goes."""
+"""Modules that Python or Twisted imports only when the first connection comes, or the last one goes."""
 
 
 def load(table: Mapping[str, str], asked: str) -> None:
-    """Import all that an engine of ``table`` (STREAM or DATAGRAM) may come to need, while the files can be read.
+    """Import all that an engine of ``table`` (STREAM or DATAGRAM) may need.
 
-    A process that has given up its privilege may not be able to read the code any more.
+    This comes first, because a process that has given up its privilege may not be able to read the code.
     """
     for name in table:
         if asked in ("auto", name):
-            with contextlib.suppress(ImportError):  # choose() says so
+            with contextlib.suppress(ImportError):  # choose() reports it
                 _engine(table, name)
     for module in _USED_LATER:
         importlib.import_module(module)
 
 
 def choose(table: Mapping[str, str], asked: str, setting: Setting) -> IEngine:
-    """Make the engine that was asked for; ``auto`` is the first of ``table`` that works here.
+    """Make the engine ``asked`` for; ``auto`` is the first one that works here.
 
-    Logs one line that says which, and why not a faster one. Raises EngineError if the one asked for does not work.
+    Logs which one it is, and why it is not a faster one. Raises EngineError if the one asked for does not work.
     """
     passed_over: list[str] = []
     for name in _candidates(table, asked):

@@ -1,4 +1,4 @@
-"""Destinations of datagrams: asking the kernel for them, judging them, and answering from them.
+"""Destinations of datagrams: ask for them, judge them, answer from them.
 
 Both UDP engines use this module and nothing else for it. A host with several addresses has to answer from the one that
 was asked (RFC 1122, 4.1.3.5), and an echo server must not answer what was sent to a group. Linux tells the destination
@@ -38,7 +38,10 @@ class Destination(enum.Enum):
 
 
 def ask_for_destinations(sock: socket.socket) -> None:
-    """Have Linux tell the destination of each datagram, unless the socket is bound to a single address."""
+    """Have Linux tell the destination of each datagram.
+
+    That is not needed for a socket that is bound to a single address.
+    """
     if sys.platform == "linux" and sock.getsockname()[0] in ("::", "0.0.0.0"):
         if sock.family == socket.AF_INET6:
             sock.setsockopt(IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
@@ -61,7 +64,7 @@ def destination_of(packed: bytes) -> Destination:
 
 
 def answering(control: Control) -> tuple[Control, ...] | None:
-    """Turn the control message with a datagram's destination into the one that makes it the answer's source.
+    """Turn a destination's control message into the answer's source.
 
     Returns None if the destination is a group. The interface's index is zeroed, so that the answer takes the route back
     even if the datagram came in by another interface; a link-local address keeps it. Raises OSError as

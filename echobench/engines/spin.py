@@ -2,8 +2,10 @@
 
 A process that waits in the kernel has to be woken when something comes, and waking it takes longer than echoing a
 message. With few connections that is most of what a client waits for. So an engine that has no work left may look
-again for some microseconds first. Without a bound that would burn a core and save nothing. So the time grows as long
-as it was, or would have been, enough, and shrinks to nothing while it was not. KVM decides in the same way whether to
+again for some microseconds first.
+
+Looking without a bound would occupy a core and save nothing. So the time to look grows while messages come
+soon enough for it to help, and shrinks to nothing while they do not. KVM decides in the same way whether to
 poll before it halts a virtual processor (Documentation/virt/kvm/halt-polling.rst in Linux).
 """
 
@@ -16,16 +18,16 @@ from typing import Final, TypeVar
 
 Found = TypeVar("Found")
 
-AUTO: Final = 50.0  # microseconds; about what it takes to be put to sleep and woken, twice over
-PATIENT: Final = 8  # second looks in vain until only every eighth is made
-FIRST: Final = 5_000  # nanoseconds that growing begins with
+AUTO: Final = 50.0  # microseconds; about twice what it takes to be put to sleep and woken
+PATIENT: Final = 8  # second looks in vain, after which only every eighth is made
+FIRST: Final = 5_000  # nanoseconds: the shortest time to look, with which growing begins
 MOST_SKIPPED: Final = 1024
 
 
 def microseconds(asked: str | float) -> float:
-    """Translate ``auto``, ``off`` or a number of microseconds into the longest time to look for.
+    """Translate ``auto``, ``off`` or a number into microseconds to look for.
 
-    ``auto`` is nothing on a machine with one processor: whoever could send us something would have to wait for us.
+    ``auto`` is 0 on a machine with one processor, where a sender would have to wait for us to stop looking.
     Raises ValueError for any other word.
     """
     if asked == "auto":
@@ -38,7 +40,10 @@ def microseconds(asked: str | float) -> float:
 
 
 class Spin:
-    """Decides for one engine how long to look. ``limit`` is in microseconds; 0 never looks."""
+    """Decides for one engine how long to look.
+
+    ``limit`` is in microseconds; 0 never looks.
+    """
 
     def __init__(self, limit: float, nanoseconds: Callable[[], int] = time.perf_counter_ns) -> None:
         self._limit = int(limit * 1000)
@@ -49,7 +54,10 @@ class Spin:
         self._skip = 0
 
     def woken(self) -> None:
-        """Learn from how long there was no work. Call it first when the reactor wakes the engine."""
+        """Learn from how long there was no work.
+
+        Call it first when the reactor wakes the engine.
+        """
         if not self._idle_since:
             return
         waited, self._idle_since = self._now() - self._idle_since, 0
@@ -59,7 +67,10 @@ class Spin:
             self._window = self._window // 2 if self._window > FIRST else 0
 
     def wait(self, look: Callable[[], Found]) -> Found | None:
-        """Call ``look`` until it returns something true, or time is up. Call it when work runs out."""
+        """Call ``look`` until it returns something true, or time is up.
+
+        Call it when work runs out.
+        """
         if not self._limit:
             return None
         now = self._now
@@ -73,28 +84,31 @@ class Spin:
         while now() < end:
             if found := look():
                 self._idle_since = self._misses = 0
-                if 2 * (now() - began) > self._window:  # it was near to too short
+                if 2 * (now() - began) > self._window:  # it was almost too short
                     self._window = min(self._limit, 2 * self._window)
                 return found
-        # Each miss in a row makes it hold off for twice as long: a peer that shares our processor never answers while
-        # we look, but always soon after.
+        # After each miss in a row, skip twice as many looks: a peer that shares our processor never answers while we
+        # look, but always soon after.
         self._skip = min(MOST_SKIPPED, 1 << self._misses) - 1
         self._misses = min(self._misses + 1, 10)
         return None
 
 
 class SecondLook:
-    """Looks for more behind what was found, but only now and then while messages mostly come alone.
+    """Looks again after a find, but rarely while messages mostly come alone.
 
-    A look that finds nothing costs a system call for each message, and the reactor looks once more before it sleeps.
+    A look that finds nothing costs a system call for each message, and the reactor looks again anyway before it sleeps.
     """
 
     def __init__(self) -> None:
         self.misses = 0
-        """Looks in a row that found nothing behind a message that was alone."""
+        """Looks in a row that found nothing more after a single message."""
 
     def __call__(self, look: Callable[[], Found], alone: bool) -> Found | None:
-        """Return what ``look`` finds, None if it was not asked. ``alone``: one message was found last."""
+        """Return what ``look`` finds; None if this look is skipped.
+
+        ``alone`` says that the last look found one message.
+        """
         if alone and self.misses >= PATIENT and self.misses % PATIENT:
             self.misses += 1
             return None

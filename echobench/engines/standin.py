@@ -1,14 +1,15 @@
-"""Waits in the reactor's place while messages come so fast that the next one is nearly there.
+"""Waits in the reactor's place while messages come quickly.
 
-The way from the engine back to the reactor, through its turn, and to the engine again takes longer than echoing a
-message, and a message that comes alone pays that in full. So an engine that has no work left may wait by itself for a
-moment, at the very epoll at which the reactor would wait. It goes back as soon as something is ready for anybody else.
-That includes signals and calls from threads, because the reactor wakes itself through its epoll. What the epoll does
-not show, the engine asks the reactor: delayed calls, calls from threads whose byte was read already, and a stop. Only a
-program that drives the reactor with iterate() can notice: one call may take as long as the engine stays.
+Going from the engine back to the reactor, through its turn, and to the engine again takes longer than echoing a
+message. A message that comes alone pays for all of that. So an engine that has no work left may wait for a moment by
+itself, on the reactor's own epoll. It returns to the reactor as soon as anything else is ready. That includes signals
+and calls from threads, because the reactor wakes itself through its epoll. Some things the epoll does not show: delayed
+calls, calls from threads whose byte was already read, and a stop. For these the engine asks the reactor.
 
-That epoll, and two of the attributes in ASKED, are private to the reactor. Where one of them is missing, the reactor
-waits, as it does with every other engine.
+A program that calls reactor.iterate() itself sees one difference: one call may take as long as the engine waits.
+
+That epoll, and two of the attributes in ASKED, are private to the reactor. Where one of them is missing, the engine
+does not wait by itself, and the reactor waits as with every other engine.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from typing import Any, Final
 
 from twisted.logger import Logger
 
-STAY: Final = 10_000_000  # nanoseconds; against them the reactor's turn is nothing, and reactor.iterate() comes back
-WAIT: Final = 1_000_000  # nanoseconds: the shortest wait that epoll_wait(2) knows, but for none
+STAY: Final = 10_000_000  # nanoseconds; much longer than a turn of the reactor, and still short for reactor.iterate()
+WAIT: Final = 1_000_000  # nanoseconds: the shortest wait of epoll_wait(2), apart from 0
 SECOND: Final = 1_000_000_000
 ASKED: Final = ("running", "threadCallQueue", "_justStopped", "_newTimedCalls")  # of Twisted's ReactorBase
 log = Logger()
@@ -39,7 +40,10 @@ class StandIn:
         self._end = 0
 
     def woken(self) -> None:
-        """Decide whether to wait this time, and until when. Call it first when the reactor wakes the engine."""
+        """Decide whether to wait this time, and until when.
+
+        Call it first when the reactor wakes the engine.
+        """
         self._end = 0
         if self._poll is None:
             return
@@ -47,30 +51,38 @@ class StandIn:
         if now - self._idle_since > WAIT:
             return
         if reactor.threadCallQueue or reactor._justStopped or not reactor.running:
-            return  # it has something to do once this turn is over, and no byte will come to tell us
+            return  # the reactor has something to do after this turn, and no byte will tell us
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            # There is no reactor.run() that would have taken Ctrl-C upon itself: then it is an exception wherever the
-            # program is, and if that is in here the reactor does not pass it on.
+            # No reactor.run() handles Ctrl-C here. So it raises an exception wherever the program is, and the reactor
+            # would not pass on one that is raised in here.
             return
         due = reactor.timeout()
         self._end = now + (STAY if due is None else min(STAY, int(due * SECOND) - WAIT))
 
     def wait(self, descriptor: int) -> bool:
-        """Wait until something is ready; True if it is this descriptor alone. Call it when work runs out."""
+        """Wait until something is ready; return True if only this descriptor is.
+
+        Call it when work runs out.
+        """
         if self._poll is None:
             return False
         now = self._idle_since = self._now()
-        if now >= self._end or self._reactor._newTimedCalls:  # made in this turn: timeout() has left that list empty
+        if (
+            now >= self._end or self._reactor._newTimedCalls
+        ):  # calls made in this turn: timeout() has emptied the list before
             return False
         try:
             return self._poll(WAIT / SECOND, 2) == [(descriptor, select.EPOLLIN)]
-        except BaseException:  # noqa: BLE001 (of a signal's handler; the reactor's main loop, too, logs it and goes on)
+        except BaseException:  # noqa: BLE001 (a signal's handler raised it; the reactor's main loop also logs such a thing and goes on)
             log.failure("a signal's handler failed")
             return False
 
 
 def _epoll(reactor: Any) -> Callable[[float, int], list[tuple[int, int]]] | None:
-    """Return the function that waits at the reactor's epoll; None unless it is Twisted's own epoll reactor itself."""
+    """Return the function that waits at the reactor's epoll.
+
+    Returns None unless the reactor is Twisted's own epoll reactor.
+    """
     kind, poller = type(reactor), getattr(reactor, "_poller", None)
     if (kind.__module__, kind.__name__) != ("twisted.internet.epollreactor", "EPollReactor"):
         return None

@@ -9,5 +9,8 @@ from ..reactors import Reactor
 
 
 def watches_descriptors(reactor: Reactor) -> bool:
-    """Whether a reactor can watch a descriptor of ours; IOCP cannot, nor can any reactor on Windows."""
+    """Return whether a reactor can watch a descriptor of ours.
+
+    IOCP cannot, nor can any reactor on Windows.
+    """
     return not platform.isWindows() and IReactorFDSet.providedBy(reactor)

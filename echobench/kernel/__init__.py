@@ -1,7 +1,9 @@
-"""Linux without Twisted and without echo: tables that are shared with the kernel, and the calls that work on them.
+"""Linux system calls and the tables they share with Python.
 
-Everything here can be imported anywhere. What cannot work says so: :func:`missing` for the platform as a whole, and the
-constructors, with OSError, for what this kernel lacks or forbids.
+Nothing here knows of Twisted, or of echoing.
+
+Every module can be imported on every platform. :func:`missing` says what the platform lacks as a whole; a constructor
+raises OSError for what this kernel lacks or forbids.
 """
 
 from __future__ import annotations
@@ -10,11 +12,11 @@ import sys
 
 
 def missing() -> str | None:
-    """Say what this platform lacks for the modules of this package; None if it has it all.
+    """Return what this platform lacks for this package; None if nothing.
 
-    The layouts in here are those of 64-bit little-endian Linux, which x86-64, arm64, riscv64, loongarch64 and ppc64le
-    share. Whether they hold on a given kernel is found out by the engines, which pass an echo through before they
-    serve (engines/trial.py, engines/udp_trial.py).
+    The layouts are those of 64-bit little-endian Linux, which x86-64, arm64, riscv64, loongarch64 and ppc64le share.
+    The engines find out whether they hold on a given kernel: they echo something through them before they serve
+    (engines/tcp/ring_trial.py, engines/udp/trial.py).
     """
     if sys.platform != "linux":
         return f"it needs Linux, and this is {sys.platform}"

@@ -1,7 +1,7 @@
-"""accept4(2) as it is: a new connection is a number, and non-blocking from the start.
+"""accept4(2): takes a connection as a number, non-blocking from the start.
 
-Python's own ``socket.accept`` makes an object for it, and it takes one more call to make that non-blocking: together
-they cost more than the system call.
+Python's own ``socket.accept`` makes an object for each connection, and needs one more call to make it non-blocking.
+Together they cost more than the system call.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ SOCK_CLOEXEC: Final = 0o2000000
 
 
 def accepter(fd: int) -> Callable[[], int]:
-    """Make a function that takes one connection from a non-blocking listening socket and returns its descriptor.
+    """Make a function that takes one connection from a listening socket.
 
-    The function raises OSError as ``socket.accept`` does, BlockingIOError if nobody waits.
+    The socket is non-blocking, and the function returns the connection's descriptor.
+
+    The function raises OSError as ``socket.accept`` does: BlockingIOError if no connection waits.
     """
     accept4 = ctypes.PyDLL(None, use_errno=True)["accept4"]
     flags = SOCK_NONBLOCK | SOCK_CLOEXEC

@@ -1,10 +1,12 @@
-"""Buffers that are lent to the kernel, which takes one for each receive that has something (io_uring_register(2)).
+"""Buffers lent to the kernel, which takes one for each receive with data.
 
-A receive that waits with a buffer of its own would cost a buffer for every idle connection. Lent ones are taken when
-there are bytes to put into them, and lent again when those have been sent on.
+See io_uring_register(2).
+
+If each waiting receive had its own buffer, every idle connection would cost a buffer. The kernel takes a lent buffer
+only when there are bytes to put into it, and the engine lends it again when it has sent the bytes on.
 
 Each buffer has 64 KiB of addresses to itself, and its number is the second half of the low four bytes of its address.
-So to turn a completion's buffer number into a request's address is to copy two bytes: one column into another.
+So a completion's buffer number becomes a request's address by copying two bytes, one column into another.
 """
 
 from __future__ import annotations
@@ -21,16 +23,18 @@ _ENTRY: Final = 16  # struct io_uring_buf: u64 addr, u32 len, u16 bid, u16 resv;
 
 
 class LentBuffers:
-    """Up to ``count`` buffers (a power of two, 32,768 at most) of ``size`` bytes (64 KiB at most) in group 0 of a ring.
+    """``count`` buffers of ``size`` bytes at most, in group 0 of a ring.
 
-    None is lent at first. Raises OSError if the kernel has no such rings (before Linux 5.19).
+    ``count`` is a power of two, and 32,768 at most; ``size`` is 64 KiB at most.
+
+    At first no buffer is lent. Raises OSError if the kernel has no such rings (before Linux 5.19).
     """
 
     def __init__(self, ring: Ring, count: int, size: int) -> None:
         self.count, self.size = count, size
         span = count * SPACING
-        # Twice as much, and one more for alignment: then one half of it does not cross a multiple of 4 GiB, and the
-        # upper halves of all addresses are the same. Pages that are never touched cost nothing.
+        # Map twice as much, and one more for alignment. Then one half does not cross a multiple of 4 GiB, and the upper
+        # halves of all its addresses are the same. Pages that are never touched cost nothing.
         self._memory = mmap.mmap(-1, 2 * span + SPACING)
         start = address_of(self._memory)
         first = -(-start // SPACING) * SPACING
@@ -48,7 +52,7 @@ class LentBuffers:
         self._tail = self._lends.column("H", 14)
         self._at, self._mask = 0, count - 1
         self.lent = 0
-        """How many there are in turn, whoever has them now."""
+        """How many buffers are in use, by the kernel or by the engine."""
         addr, length = self._lends.column("Q", 0), self._lends.column("I", 8)
         for i in range(count):
             addr[i], length[i] = self.base, size
@@ -58,25 +62,25 @@ class LentBuffers:
         )
 
     def lend(self, more: int) -> None:
-        """Lend more buffers, as far as there are."""
+        """Lend more buffers, up to all."""
         for i in range(self.lent, min(self.lent + more, self.count)):
             self._views.append(self.whole[i * SPACING : i * SPACING + self.size])
             self.give_back(self.first + i)
         self.lent = len(self._views)
 
     def view(self, number: int) -> memoryview:
-        """The bytes of a buffer, by its number."""
+        """Return the bytes of a buffer, by its number."""
         return self._views[number - self.first]
 
     def give_back(self, number: int) -> None:
-        """Lend a buffer again, when what was in it is not needed any more."""
+        """Lend a buffer again when its content is no longer needed."""
         at = self._at & self._mask
         self._bid[at] = self._addr_high[at] = number
         self._at += 1
         self._tail[0] = self._at & 0xFFFF
 
     def give_back_all(self, numbers: memoryview) -> None:
-        """Lend buffers again whose numbers are a column of u16."""
+        """Lend buffers again; their numbers are a column of u16."""
         n, at = len(numbers), self._at & self._mask
         first = self.count - at
         if n <= first:

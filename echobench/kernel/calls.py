@@ -1,10 +1,12 @@
-"""System calls by their numbers: Python has no functions for these, and not every C library has proper ones.
+"""System calls by their numbers, for those that Python has no function for.
 
-(musl's ``sendmmsg`` is a loop over ``sendmsg``.) None of them may block: they are called with the interpreter's lock
-held, since to give it up and take it back for every batch costs more than the call.
+Some C libraries have no proper function either: musl's ``sendmmsg`` is a loop over ``sendmsg``.
 
-A call takes ints, which must fit into 32 bits, and ctypes objects for what is wider; these are best made once, for to
-convert an argument costs nearly as much as to pass it.
+A call must not block, because it holds the interpreter's lock. Releasing the lock and taking it again for every batch
+would cost more than the call itself.
+
+A call takes ints, which must fit into 32 bits, and ctypes objects for wider values. Make such an object once and keep
+it: making one costs nearly as much as the rest of passing an argument.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ MSG_DONTWAIT: Final = 0x40  # linux/socket.h; a flag of calls on sockets, and of
 
 
 def system_call(name: str) -> Callable[..., int]:
-    """Give a function that makes a system call and returns what it returned, or -1; :func:`failure` says why.
+    """Return a function that makes a system call.
+
+    The function returns the call's result; after -1, :func:`failure` says why.
 
     Raises OSError where its number is not known.
     """
@@ -39,7 +43,7 @@ def system_call(name: str) -> Callable[..., int]:
     if number is None:
         raise OSError(f"the number of the system call {name} is not known for {platform.machine()} machines")
     library = ctypes.PyDLL(None, use_errno=True)
-    function = library["syscall"]  # by subscript: an object of its own, not the one that the attribute is
+    function = library["syscall"]  # a subscript makes a new object; the attribute would be shared
     function.restype = ctypes.c_long
     return functools.partial(function, ctypes.c_long(number))
 

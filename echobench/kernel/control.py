@@ -1,20 +1,20 @@
-"""Control messages (cmsg(3)) of UDP sockets: their layout in memory, and the few that travel with datagrams.
+"""Control messages (cmsg(3)) of UDP sockets, and their layout in memory.
 
 A control message is a header, its data, and padding up to a multiple of eight bytes::
 
     struct cmsghdr (linux/socket.h, 16 bytes): u64 length, without the padding | s32 level | s32 type
 
-When it receives, the kernel adds these, in this order (udp_recvmsg in net/ipv4/udp.c, udpv6_recvmsg in
+On receiving, the kernel adds these, in this order (udp_recvmsg in net/ipv4/udp.c, udpv6_recvmsg in
 net/ipv6/udp.c):
 
     UDP_GRO       s32 segment size, if the message is a train of datagrams of this size, the last one maybe shorter
     IP_PKTINFO    struct in_pktinfo (linux/in.h): s32 interface, u8 our_address[4], u8 destination[4]
     IPV6_PKTINFO  struct in6_pktinfo (linux/ipv6.h): u8 destination[16], u32 interface
 
-When it sends, it takes UDP_SEGMENT, a u16 with the size of the datagrams to cut the message up into, and the last two,
-which then name the address to send from.
+On sending, it takes UDP_SEGMENT, a u16 with the size of the datagrams to cut the message into. It also takes the last
+two of the list, which then name the address to send from.
 
-The module needs no ctypes: the portable engine, which has none, takes its constants from here too.
+This module does without ctypes, because the portable engine, which has to work without it, takes constants from here.
 """
 
 from __future__ import annotations
@@ -37,12 +37,18 @@ HEAD: Final = struct.Struct("=Qii")
 
 
 def space(data: int) -> int:
-    """Return the bytes that a control message with so many bytes of data takes up: CMSG_SPACE(3)."""
+    """Return the bytes that a control message takes up: CMSG_SPACE(3).
+
+    ``data`` is the number of bytes of its data.
+    """
     return HEAD.size + (data + 7) // 8 * 8
 
 
 def split(control: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield level, type and data of each control message. A message that is cut short ends it, and is left out."""
+    """Yield level, type and data of each control message.
+
+    Stops at a message that is cut short, and leaves it out.
+    """
     at = 0
     while at + HEAD.size <= len(control):
         length, level, cmsg_type = HEAD.unpack_from(control, at)

@@ -1,8 +1,8 @@
 """Turns round the control data of many messages that have one layout, in columns.
 
-An answer carries what came with the message, changed a little: the destination becomes the address to send from, by
-whatever interface leads back, and the size of the datagrams that the kernel joined becomes the size to cut them up
-into. Control data (kernel/control.py) of one layout are a table, and each change is one statement for all messages.
+An answer carries what came with the message, with two changes. The destination becomes the address to send from, on
+whatever interface leads back. The size of the datagrams that the kernel joined becomes the size to cut the answer into.
+Control data (kernel/control.py) of one layout are a table, and each change is one statement for all messages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PARTS: Mapping[tuple[int, int], int] = {
 
 
 class Layout:
-    """Control data that consist of the messages ``parts``, in the tables ``incoming`` and ``outgoing``."""
+    """Control data with the messages ``parts``, in two tables."""
 
     def __init__(self, incoming: Headers, outgoing: Headers, parts: Sequence[tuple[int, int]]) -> None:
         self.size = sum(space(PARTS[part]) for part in parts)
@@ -54,7 +54,10 @@ class Layout:
             at += space(PARTS[level, cmsg_type])
 
     def holds(self, number: int) -> bool:
-        """Return whether the first ``number`` messages, if their control data have its size, have this layout."""
+        """Return whether the control data of the first messages have this layout.
+
+        Their size must already be this layout's.
+        """
         return all(column[:number] == head[:number] for column, head in self._heads)
 
     def turn(self, number: int) -> None:
@@ -68,7 +71,10 @@ class Layout:
         return [0] * number if self._segment is None else self._segment[:number].tolist()
 
     def destinations(self, number: int) -> set[tuple[int, ...]]:
-        """Return the different addresses that the messages were sent to, each as the u32 or the two u64 in memory."""
+        """Return the different addresses that the messages were sent to.
+
+        Each is one u32, or two u64, as in memory.
+        """
         return set(zip(*(column[:number].tolist() for column in self._destination), strict=True))
 
     def _same(self, code: str, value: int) -> memoryview:
@@ -76,7 +82,7 @@ class Layout:
 
 
 def layouts(incoming: Headers, outgoing: Headers) -> dict[int, Layout]:
-    """Return all layouts by the size of their control data: no two have the same."""
+    """Return all layouts by the size of their control data; the sizes all differ."""
     destinations = [[], [(IPPROTO_IP, IP_PKTINFO)], [(IPPROTO_IPV6, IPV6_PKTINFO)]]
     made = [Layout(incoming, outgoing, [*train, *to]) for train in ([], [(SOL_UDP, UDP_GRO)]) for to in destinations]
     return {layout.size: layout for layout in made}

@@ -1,10 +1,10 @@
 """Datagrams in batches: recvmmsg(2) and sendmmsg(2) over tables.
 
-:class:`Headers` is what both calls take, an array of ``struct mmsghdr``. :class:`Messages` is two of them that share
-names and payload: what one has received, the other can send back to its sender without copying a byte. All that is left
-to do is to copy the lengths, one column, and to turn the control messages (kernel/control.py) round.
+:class:`Headers` is what both calls take: an array of ``struct mmsghdr``. :class:`Messages` has two of them that share
+names and payload. What one has received, the other can send back to its sender without copying a byte. Only the
+lengths, one column, are copied, and the control messages (kernel/control.py) are turned round.
 
-Only memory that messages are received into is ever touched, so large tables cost nothing until they are used.
+Large tables cost nothing until they are used, because memory is only touched when a message is received into it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 from .calls import MSG_DONTWAIT, failure, system_call
 from .tables import Table, constant
 
-MSG_CTRUNC: Final = 0x08  # linux/socket.h: there were more control data than room for them
+MSG_CTRUNC: Final = 0x08  # linux/socket.h: the control data were larger than their room
 
 # struct mmsghdr (linux/socket.h, struct user_msghdr and what recvmmsg appends; 64 bytes):
 #   u64 name | u32 namelen, 4 unused | u64 iov | u64 iovlen | u64 control | u64 controllen | u32 flags, 4 unused |
@@ -33,14 +33,16 @@ NAME: Final = 32
 NAME_ROOM: Final = 28
 CONTROL: Final = 64  # UDP_GRO and IPV6_PKTINFO take 24 + 40 (kernel/control.py)
 ROOM: Final = 65536  # bytes; a datagram has at most 65,527 (IPv6), a train of them in one message at most 65,535
-SKEW: Final = 192  # bytes; if the distance were a power of two, all payloads would share the same lines of the cache
+SKEW: Final = 192  # bytes; at a distance of a power of two, all payloads would share the same cache lines
 
 
 class Headers:
-    """An array of ``struct mmsghdr``, each with a name, control data and one stretch of payload.
+    """An array of ``struct mmsghdr``: names, control data and payload.
+
+    Each message has one piece of payload.
 
     ``names`` and ``payload`` are tables of ``count`` records, or None if the caller points the headers elsewhere. Each
-    column has all records. Slicing a column costs as much as copying it, so make slices that are needed often once.
+    column has all records. Slicing a column costs as much as copying it, so make a slice once if it is needed often.
     """
 
     def __init__(self, count: int, names: Table | None = None, payload: Table | None = None) -> None:
@@ -79,22 +81,26 @@ class Headers:
         self.remember()
 
     def remember(self, nothing: bool = False) -> None:
-        """Remember the headers as they are now: :meth:`receive` restores them before it uses them again.
+        """Remember the headers as they are now.
 
-        If neither names nor control data are received, there is ``nothing`` to restore: then the kernel reads no part
-        of a header that it has written.
+        :meth:`receive` restores them before it uses them again.
+
+        If neither names nor control data are received, there is ``nothing`` to restore, because the kernel then reads
+        no part of a header that it has written.
         """
         self._written = not nothing
         new = memoryview(bytes(self.memory))
         self._new = [new[: HEADER * n] for n in range(self.count + 1)]
 
     def receive(self, descriptor: int, most: int, first: int = 0) -> int:
-        """Receive up to ``most`` messages that wait, from record ``first`` on, and return how many; 0 if none does.
+        """Receive up to ``most`` waiting messages, from record ``first`` on.
+
+        Returns how many; 0 if none waits.
 
         The records before ``first`` keep what the last calls received, maybe from other sockets. Raises OSError, which
-        may be the error of a datagram that was sent before (recvmmsg(2), BUGS): then no message is lost.
+        may be the error of a datagram that was sent before (recvmmsg(2), BUGS). Then no message is lost.
         """
-        if self._written and self._received > first:  # the kernel has written into as many headers: restore them
+        if self._written and self._received > first:  # the kernel has written into these headers: restore them
             begin, end = HEADER * first, HEADER * self._received
             self.table.bytes[begin:end] = self._new[self._received][begin:]
             self._received = first
@@ -107,7 +113,10 @@ class Headers:
         raise failure("recvmmsg")
 
     def alike(self, namelen: int, controllen: int, length: int) -> bytes:
-        """Return the bytes of the headers if every message received has these three values, and no flags."""
+        """Return the headers' bytes for a batch of equal messages.
+
+        Every message has these three values, and no flags.
+        """
         memory = bytearray(self._new[-1])
         table = Table(HEADER, self.count, memory)
         table.column("I", 8)[:] = constant("I", namelen, self.count)
@@ -116,7 +125,9 @@ class Headers:
         return bytes(memory)
 
     def send(self, descriptor: int, first: int, number: int) -> int:
-        """Send ``number`` messages from ``first`` on, and return how many the kernel took.
+        """Send messages from record ``first`` on; return how many the kernel took.
+
+        ``number`` is how many to send.
 
         If it took none, returns -1, and ctypes.get_errno() is the error of the first one. If it took some, the next
         call meets the error of the next one.
@@ -125,7 +136,10 @@ class Headers:
 
 
 class Messages:
-    """``count`` messages of up to ``room`` bytes each, to be received and sent back to where they came from."""
+    """``count`` messages, to be received and sent back to their senders.
+
+    Each has up to ``room`` bytes.
+    """
 
     def __init__(self, count: int = 64, room: int = ROOM) -> None:
         self.count = count
@@ -137,7 +151,7 @@ class Messages:
         self.outgoing.controllen[:] = constant("Q", 0, count)
 
     def ports(self, number: int) -> tuple[bytes, bytes]:
-        """Copy the high bytes and the low bytes of the ports of the first ``number`` names."""
+        """Copy the high bytes and the low bytes of the first names' ports."""
         end = NAME * number
         return self.name_memory[2:end:NAME], self.name_memory[3:end:NAME]
 

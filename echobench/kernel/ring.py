@@ -1,18 +1,20 @@
-"""io_uring: two rings that are shared with the kernel, one of requests and one of completions, as Tables.
+"""io_uring: a ring of requests and a ring of completions, as Tables.
 
-A request (SQE) says what to do, a completion (CQE) says how it went. Any number of requests is handed over by one
-system call, ``io_uring_enter``, and completions are simply there to be read. See io_uring(7) and linux/io_uring.h, from
-which the names and layouts here are.
+Both are shared with the kernel.
 
-No memory barriers are needed, because only one thread ever reads or writes the rings: this one. Requests, and the
-tail behind them, are read inside our own ``io_uring_enter`` (there is no SQPOLL thread). Completions are written by
-this thread too, while it is in the kernel, and what a thread wrote itself it sees in order on every processor:
+A request (SQE) says what to do; a completion (CQE) says how it went. One system call, ``io_uring_enter``, hands over
+any number of requests. Completions are read from memory, without a call. The names and layouts are those of io_uring(7)
+and linux/io_uring.h.
 
-* A request is first tried inside ``io_uring_enter``, and what it gives is written there.
-* One that has to wait is left with the socket's wait queue. A wake-up, on whatever processor, writes no completion: it
+No memory barriers are needed, because one thread alone reads and writes the rings: the one that made them. The kernel
+reads requests, and the tail behind them, inside this thread's own ``io_uring_enter`` (there is no SQPOLL thread). It
+also writes completions in this thread. On every processor, a thread sees its own writes in order:
+
+* The kernel first tries a request inside ``io_uring_enter``, and writes its completion there.
+* A request that has to wait stays in the socket's wait queue. A wake-up, on any processor, writes no completion: it
   queues *task work* for the thread that made the request (io_poll_wake in io_uring/poll.c of Linux). That thread does
   the work whenever it leaves the kernel, from any system call or interrupt. COOP_TASKRUN only spares it the interrupt.
-* Worker threads (io-wq) would write completions from elsewhere. Nothing of ours gets that far: a multishot request is
+* Worker threads (io-wq) would write completions from elsewhere. They get no request of ours: a multishot request is
   never run there (io_wq_submit_work in io_uring/io_uring.c), a send with MSG_DONTWAIT fails with EAGAIN instead of
   waiting, and a cancellation waits for nothing. :meth:`Ring.push` asserts that a request is one of these.
 """
@@ -26,7 +28,7 @@ import os
 import struct
 from typing import Final
 
-from .calls import MSG_DONTWAIT as MSG_DONTWAIT  # noqa: PLC0414 (a flag of requests: it is asked for here)
+from .calls import MSG_DONTWAIT as MSG_DONTWAIT  # noqa: PLC0414 (a flag of requests: callers take it from here)
 from .calls import failure, system_call
 from .tables import Table, address_of
 
@@ -60,7 +62,9 @@ _PARAMS: Final = 120  # struct io_uring_params: ten u32, then struct io_sqring_o
 
 
 class Ring:
-    """One pair of rings. It belongs to the thread that makes it; in another, or after a fork, the kernel refuses it.
+    """One pair of rings, for the thread that makes it.
+
+    In another thread, or after a fork, the kernel refuses the pair.
 
     ``entries`` and ``completions`` are the sizes, which the kernel rounds up to powers of two. Raises OSError: EPERM if
     io_uring is forbidden (sysctl kernel.io_uring_disabled, a container's seccomp filter), ENOSYS if the kernel has
@@ -110,7 +114,7 @@ class Ring:
         self.who, self.kind = cqes.column("I", 0), cqes.column("I", 4)
         """The low and the high half of ``user_data``."""
         self.result, self.size_ = cqes.column("i", 8), cqes.column("I", 8)
-        """The same field, signed and unsigned: what was moved, or minus an errno."""
+        """The same field, signed and unsigned: the bytes moved, or minus an errno."""
         self.cqe_flags, self.buffer = cqes.column("H", 12), cqes.column("H", 14)
         self.queued = 0
         """Requests that the next :meth:`enter` hands over."""
@@ -130,11 +134,12 @@ class Ring:
         op_flags: int = 0,
         optlen: int = 0,
     ) -> None:
-        """Write one request. It is handed over by :meth:`enter`, which this calls itself when the ring is full.
+        """Write one request, which :meth:`enter` hands over.
+
+        When the ring is full, this calls :meth:`enter` itself.
 
         Only requests that are completed by this thread may be made (see above): a send with MSG_DONTWAIT, a multishot
-        receive, a poll, a cancellation. Raises OSError if the kernel takes none of those that are queued, however often
-        it is asked.
+        receive, a poll, a cancellation. Raises OSError if the kernel still takes no queued request after many tries.
         """
         assert stays_here(opcode, ioprio, op_flags), f"request {opcode} may be completed by another thread"
         for _ in range(TRIES):
@@ -154,9 +159,11 @@ class Ring:
         self.queued += 1
 
     def enter(self) -> None:
-        """Hand over what is queued, and let the kernel write the completions that are due, without waiting.
+        """Hand over the queued requests, and let the kernel write completions.
 
-        What it cannot take now, for want of memory or of room for completions, stays queued. Raises OSError.
+        It does not wait.
+
+        Requests stay queued if the kernel has no memory for them now, or no room for completions. Raises OSError.
         """
         submitted: int = self._enter(self.fd, self.queued, 0, ENTER_GETEVENTS, None, 0)
         if submitted >= 0:
@@ -165,7 +172,7 @@ class Ring:
             raise failure("io_uring_enter")
 
     def ready(self) -> int:
-        """Count the completions that are there to be read."""
+        """Count the completions to read."""
         index = self.index
         return int(index[self.ctail] - index[self.chead]) & U32
 
@@ -175,16 +182,22 @@ class Ring:
             raise failure("io_uring_register")
 
     def close(self) -> None:
-        """Give everything back; the kernel cancels what is under way. The ring cannot be used any more."""
+        """Close the rings; the kernel cancels what is under way.
+
+        A closed ring cannot be used again.
+        """
         if self.fd >= 0:
             os.close(self.fd)
-        # Python's mmap holds a copy of the descriptor, and ends with the last view of it: so no view may stay.
+        # Python's mmap holds a copy of the descriptor until its last view is gone, so no view may stay.
         self.__dict__.clear()
         self.fd = -1
 
 
 def stays_here(opcode: int, ioprio: int, op_flags: int) -> bool:
-    """Whether the kernel completes a request in the thread that made it, and never in a worker of its own."""
+    """Return whether a request is completed in the thread that made it.
+
+    If not, a worker thread of the kernel may complete it.
+    """
     if opcode == OP_SEND:
         return bool(op_flags & MSG_DONTWAIT)
     if opcode == OP_RECV:

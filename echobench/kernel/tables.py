@@ -1,14 +1,14 @@
 """Tables that Python and the kernel share, and their columns.
 
-Many system calls take an array of C structures and work on all of it at once. A :class:`Table` is such an array. To go
-through it record by record would be slow in Python; but one field of all the records is a *column*, a strided
-``memoryview``, and a column is read, filled or copied into another table by one statement, which runs in C::
+Many system calls take an array of C structures and work on all of it at once. A :class:`Table` is such an array. Going
+through it record by record would be slow in Python. But one field of all records is a *column*, a strided
+``memoryview``, and one statement, which runs in C, reads or fills a column, or copies it into another table::
 
     lengths = iovecs.column("Q", 8)  # struct iovec: u64 base, u64 len
     bases = iovecs.column("Q", 0)
     lengths[:64] = constant("Q", 1500, 64)  # 64 lengths at once
 
-That is the whole secret: the interpreter works once for a batch, however many messages are in it.
+So the interpreter works once for each batch, however many messages are in it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _WIDTHS: Mapping[Code, int] = {"B": 1, "H": 2, "I": 4, "i": 4, "Q": 8}
 class Table:
     """``count`` records of ``size`` bytes each, at an address that does not change.
 
-    ``memory`` is what to lay the table over, such as a mapping that the kernel made, from its byte ``offset`` on; by
-    default the table gets zeroed, page-aligned memory of its own. Raises ValueError if the memory is too small.
+    ``memory`` is what the table lies in, such as a mapping that the kernel made, from byte ``offset`` on. By default
+    the table gets zeroed, page-aligned memory of its own. Raises ValueError if the memory is too small.
 
-    Memory of its own is mapped as shared: the kernel may hold on to its pages, and after a fork a private page that is
-    written to is another page.
+    Its own memory is mapped as shared. The kernel may keep its pages, and after a fork a write to a private page would
+    go to a new page.
     """
 
     def __init__(self, size: int, count: int, memory: mmap.mmap | bytearray | None = None, offset: int = 0) -> None:
@@ -40,7 +40,7 @@ class Table:
         self.count = count
         whole = mmap.mmap(-1, max(1, size * count)) if memory is None else memory
         self.bytes = memoryview(whole)[offset : offset + size * count]
-        """All of it, byte by byte."""
+        """The whole table, byte by byte."""
         if len(self.bytes) != size * count:
             raise ValueError(f"{count} records of {size} bytes do not fit into {len(self.bytes)} bytes")
         self.address = address_of(whole) + offset
@@ -48,8 +48,8 @@ class Table:
     def column(self, code: Code, offset: int) -> memoryview:
         """View one field of every record.
 
-        ``offset`` is its place in the record, in bytes. Raises ValueError if such a field would not be aligned, or not
-        be inside.
+        ``offset`` is its place in the record, in bytes. Raises ValueError if the field would not be aligned, or would
+        not lie inside the record.
         """
         width = _WIDTHS[code]
         if offset % width or self.size % width or not 0 <= offset <= self.size - width:
@@ -57,15 +57,18 @@ class Table:
         return self.bytes.cast(code)[offset // width :: self.size // width]
 
     def address_at(self, record: int) -> int:
-        """Where in memory a record begins."""
+        """Return where in memory a record begins."""
         return self.address + record * self.size
 
 
 def constant(code: Code, value: int, count: int) -> memoryview:
-    """Make a column of its own that holds ``count`` times the same value, to fill others from."""
+    """Make a column of ``count`` equal values, to fill others from."""
     return memoryview(struct.pack(f"={code}", value) * count).cast(code)
 
 
 def address_of(buffer: mmap.mmap | bytearray) -> int:
-    """Where in memory a writable buffer begins. It must neither be resized nor go away while the kernel uses it."""
+    """Return where in memory a writable buffer begins.
+
+    It must neither be resized nor freed while the kernel uses it.
+    """
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))

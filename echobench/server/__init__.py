@@ -1,1 +1,4 @@
-"""The program around the engines: a service to embed, and the twistd and twist command made of it."""
+"""The program around the engines: a service, and the commands made of it.
+
+The service can be embedded; the commands are those of twistd and twist.
+"""

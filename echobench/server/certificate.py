@@ -1,4 +1,7 @@
-"""Loads a server's certificate and private key from PEM files, with a sentence for whatever is wrong with them."""
+"""Loads a server's certificate and private key from PEM files.
+
+Whatever is wrong with them is told in one sentence.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ class CertificateError(EchobenchError):
 
 
 def load_certificate(certificate: str, private_key: str | None = None, now: datetime.datetime | None = None) -> Any:
-    """Load CertificateOptions from a certificate file (the server's own first, then its chain) and a key file.
+    """Load CertificateOptions from a certificate file and a key file.
+
+    The certificate's file has the server's own certificate first, then its chain.
 
     Without ``private_key`` the key is looked for in the certificate's file. Raises CertificateError.
     """
@@ -60,10 +65,10 @@ def load_certificate(certificate: str, private_key: str | None = None, now: date
             "is the clock right?"
         )
     try:
-        # pyOpenSSL takes the objects of cryptography since 24.3, which Twisted's annotations do not know yet.
+        # Since 24.3 pyOpenSSL takes the objects of cryptography. Twisted's annotations do not know that yet.
         material: dict[str, Any] = {"privateKey": key, "certificate": own, "extraCertChain": chain[1:]}
         options = CertificateOptions(**material)
-        options.getContext()  # now, and not at the first client: OpenSSL may find the key too weak
+        options.getContext()  # now, not at the first client: OpenSSL may find the key too weak
     except MemoryError as error:
         raise CertificateError(
             f"TLS cannot be had here: {error} (systemd's MemoryDenyWriteExecute forbids it)"

@@ -1,4 +1,7 @@
-"""The echo server as a program: one sentence if it cannot start, and an abrupt end if it is told twice to stop."""
+"""The echo server as a program, with its signals and start-up errors.
+
+It ends with one sentence if it cannot start, and at once if it is told twice to stop.
+"""
 
 from __future__ import annotations
 
@@ -49,14 +52,20 @@ class Program(MultiService):
         notify(f"READY=1\nSTATUS={self.echo.where()}")
 
     def stopService(self) -> Deferred[Any]:
-        """Stop in good order; a second SIGINT or SIGTERM ends at once the connections that are still open."""
+        """Stop in good order.
+
+        A second SIGINT or SIGTERM ends at once the connections that are still open.
+        """
         notify("STOPPING=1")
         restore = self._hurry_on_signal()
         stopping: Deferred[Any] = super().stopService()
         return stopping.addBoth(lambda result: (restore(), result)[1])
 
     def _hurry_on_signal(self) -> Callable[[], None]:
-        """Handle signals ourselves until the end; Twisted's handlers would only say that the reactor stops already."""
+        """Handle signals ourselves until the end.
+
+        Twisted's handlers would only say that the reactor is already stopping.
+        """
         if threading.current_thread() is not threading.main_thread():
             return lambda: None
 
@@ -81,5 +90,5 @@ def _or_fail(start: Callable[[], None]) -> None:
         start()
     except EchobenchError as error:
         raise StartupFailure(str(error)) from error
-    except OSError as error:  # above all, no descriptor left
+    except OSError as error:  # mostly that no descriptor is left
         raise StartupFailure(f"the server cannot be started: {error}") from error

@@ -1,9 +1,11 @@
-"""EchoService: sockets, engines, guard and counters as one Twisted service, to run alone or inside another program.
+"""EchoService: sockets, engines, guard and counters as one Twisted service.
 
-Start and stop follow Twisted's order. Sockets are bound in ``privilegedStartService`` where the runner calls it (twistd
-does, before it gives up root), otherwise in ``startService``; engines are made in ``startService``, on the reactor's
-thread, in the process that will serve. Stopping takes no new connection, lets what was read go back, and aborts what
-is still there after ``close_timeout``.
+It runs alone, or inside another program.
+
+Start and stop follow Twisted's order. Sockets are bound in ``privilegedStartService`` if the runner calls it (twistd
+does, before it gives up root), otherwise in ``startService``. Engines are made in ``startService``, on the reactor's
+thread, in the process that will serve. When the service stops, it takes no new connection, sends back what was read,
+and aborts the connections that are still open after ``close_timeout``.
 """
 
 from __future__ import annotations
@@ -46,15 +48,17 @@ def _state(factory: Any) -> Any:
 
 @attrs.define(eq=False, slots=False)
 class EchoService(Service):
-    """An echo server, or a server of an own protocol. Times are in seconds, sizes in bytes, and None is no limit.
+    """A server of echo, or of an own protocol, as a Twisted service.
 
-    Raises ValueError for TLS without ``tls_options`` and for a ``spin`` that is none.
+    Times are in seconds and sizes in bytes; None means no limit.
+
+    Raises ValueError for TLS without ``tls_options``, and for an invalid ``spin``.
     """
 
     port: int | None = PORT
-    """Port for TCP and UDP on every address of ``interfaces``; 0 is one free number for both, None is no port."""
+    """Port for TCP and UDP on every address of ``interfaces``; 0 is one free number for both, None is neither."""
     interfaces: Sequence[str] = ()
-    """Addresses of this machine to listen on; empty is all of both families."""
+    """Addresses of this machine to listen on; empty means all, of both families."""
     tcp: bool = _option(True)
     """Whether to serve TCP on ``port``."""
     udp: bool = _option(True)
@@ -64,7 +68,7 @@ class EchoService(Service):
     tls_options: Any = _option()
     """Certificate and key: a ``twisted.internet.ssl.CertificateOptions``, which TLS needs."""
     inherited: Sequence[socket.socket] = _option(())
-    """Sockets bound by somebody else: UDP, or listening TCP or Unix sockets. The service owns and closes them."""
+    """Sockets bound by another program: UDP, or listening TCP or Unix sockets. The service owns and closes them."""
     inherited_tls: Sequence[socket.socket] = _option(())
     """Listening sockets to serve TLS on. The service owns and closes them."""
     endpoints: Sequence[IStreamServerEndpoint] = _option(())
@@ -72,13 +76,13 @@ class EchoService(Service):
     max_connections: int | None = _option()
     """Connections over TCP and TLS together; one more is accepted and closed."""
     max_connections_per_source: int | None = _option()
-    """The same for one IPv4 address, or one IPv6 /64."""
+    """Connections from one IPv4 address, or one IPv6 /64; one more is accepted and closed."""
     idle_timeout: float | None = _option()
     """Seconds without a byte read or written after which a connection is ended."""
     close_timeout: float | None = _option(CLOSE_TIMEOUT)
-    """Seconds after which a closing connection is ended whose peer takes nothing, and after a stop every connection."""
+    """Seconds after which a closing connection ends if its peer takes nothing; after a stop, every connection ends."""
     udp_rate: float | None = _option()
-    """Datagrams per second answered to one source, and as many at once."""
+    """Datagrams per second that one source gets answered, and as many in one burst."""
     allow_low_source_ports: bool = _option(False)
     """Whether to answer datagrams from ports below 1024."""
     receive_buffer: int | None = _option()
@@ -88,9 +92,9 @@ class EchoService(Service):
     protocol: Any = _option()
     """Serves streams in place of Echo: a Protocol class, a function that makes a protocol, or a Factory.
 
-    A class derived from Echo replaces it and keeps its own books. Any other protocol is wrapped, and may have a method
-    ``drain()``, which ends its work when the service stops; the connection is closed when that returns, or when the
-    Deferred that it returns fires.
+    A class derived from Echo replaces it, and keeps Echo's limits and counters. Any other protocol is wrapped, and may
+    have a method ``drain()``, which ends its work when the service stops. The connection is closed when that method
+    returns, or when the Deferred that it returns fires.
     """
     datagram_protocol: Any = _option()
     """Serves UDP in place of EchoUDP: a DatagramProtocol class, or a function that makes one for each socket."""
@@ -106,7 +110,7 @@ class EchoService(Service):
     counters: Counters = _state(Counters)
     """What has been echoed and refused so far, without the kernel's own drops: see :meth:`snapshot`."""
     _sockets: list[tuple[str, socket.socket]] = _state(list)
-    """Bound, and not yet given to an engine."""
+    """Sockets that are bound, and not yet given to an engine."""
     _engines: dict[str, IEngine] = _state(dict)
     _ports: list[tuple[str, IListeningPort]] = _state(list)
     _pending: list[Deferred[Any]] = _state(list)
@@ -114,7 +118,10 @@ class EchoService(Service):
     """Distinguishes one start from the next."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse contradictions before anything is bound. Raises ValueError, TypeError or EngineError."""
+        """Refuse contradictions before anything is bound.
+
+        Raises ValueError, TypeError or EngineError.
+        """
         if self.tls_options is None and (self.tls_port is not None or self.inherited_tls):
             raise ValueError("TLS needs tls_options, with a certificate and its private key")
         if self.protocol is not None:
@@ -126,16 +133,19 @@ class EchoService(Service):
         microseconds(self.spin)
 
     def privilegedStartService(self) -> None:
-        """Bind all sockets and load the engines' code, while the process still has its privilege. Raises BindError."""
+        """Bind all sockets and load the engines' code, while still privileged.
+
+        Raises BindError.
+        """
         super().privilegedStartService()
         load(STREAM, self.engine)
         load(DATAGRAM, self.udp_engine)
         self._bind()
 
     def startService(self) -> None:
-        """Bind, unless that is done, and serve.
+        """Bind the sockets, unless they are bound already, and serve.
 
-        Raises BindError or EngineError, whose text is one sentence; then nothing is bound and nothing served.
+        Raises BindError or EngineError, whose text is one sentence. Then nothing is bound and nothing is served.
         """
         if self.running:
             return
@@ -152,7 +162,9 @@ class EchoService(Service):
 
     @inlineCallbacks
     def stopService(self) -> Generator[Any, Any, None]:
-        """Stop taking connections and datagrams, and end each connection when its peer has all that was read from it.
+        """Stop listening, and end each connection when its peer has everything.
+
+        Everything is all that was read from the peer.
 
         Fires when every connection has ended, after ``close_timeout`` at the latest.
         """
@@ -173,11 +185,17 @@ class EchoService(Service):
         _abort(set(self._engines.values()))
 
     def addresses(self) -> list[tuple[str, Any]]:
-        """List pairs of a kind (``tcp``, ``udp``, ``tls``, ``endpoint``) and the Twisted address listened on."""
+        """List pairs of a kind and the Twisted address listened on.
+
+        The kinds are ``tcp``, ``udp``, ``tls`` and ``endpoint``.
+        """
         return [(kind, port.getHost()) for kind, port in self._ports]
 
     def where(self) -> str:
-        """Give the addresses in one line, as in the log: ``port=7 tcp=[::]:7 udp=[::]:7``."""
+        """Return the addresses in one line, as in the log.
+
+        For example: ``port=7 tcp=[::]:7 udp=[::]:7``.
+        """
         found: dict[str, list[str]] = {}
         numbers = []
         for kind, address in self.addresses():
@@ -187,16 +205,19 @@ class EchoService(Service):
         return " ".join(first + [f"{kind}={','.join(texts)}" for kind, texts in found.items()])
 
     def engines(self) -> dict[str, str]:
-        """Give the name of the engine that serves each kind: ``{"tcp": "completion", "udp": "batched"}``."""
+        """Return the name of the engine that serves each kind.
+
+        For example: ``{"tcp": "completion", "udp": "batched"}``.
+        """
         return {kind: engine.name for kind, engine in self._engines.items()}
 
     def snapshot(self) -> Snapshot:
-        """Give what has been echoed, dropped and refused so far."""
+        """Return what has been echoed, dropped and refused so far."""
         return self.counters.snapshot(sum(engine.kernel_drops() for engine in set(self._engines.values())))
 
     @property
     def clock(self) -> Reactor:
-        """The reactor; the global one, from the first use on, if none was given."""
+        """The reactor; if none was given, the global one from the first use on."""
         if self.reactor is None:
             installed: Any = import_module("twisted.internet.reactor")
             self.reactor = installed
@@ -204,7 +225,7 @@ class EchoService(Service):
         return reactor
 
     def _bind(self) -> None:
-        """Bind everything, or nothing, unless that is done."""
+        """Bind all sockets, or none; do nothing if they are bound already."""
         if self._sockets:
             return
         bind = functools.partial(bind_all, backlog=self.backlog, receive_buffer=self.receive_buffer)
@@ -269,7 +290,7 @@ class EchoService(Service):
             self._listen_on(portable, endpoint)
 
     def _listen_on(self, engine: PortableStream, endpoint: IStreamServerEndpoint) -> None:
-        """Serve an endpoint, which may need time; one that fails at once fails the start."""
+        """Serve an endpoint, which may take time; if it fails at once, the start fails."""
         run = self._run
         failures: list[Failure] = []
         pending = engine.listen_endpoint(endpoint)
@@ -292,7 +313,10 @@ class EchoService(Service):
             raise BindError(f"endpoint {endpoint}: {failures[0].getErrorMessage()}") from failures[0].value
 
     def _give_up(self) -> list[IListeningPort]:
-        """Close what is bound, cancel what is about to be, and return the ports that are served, to be stopped."""
+        """Close what is not served yet, and return the served ports to be stopped.
+
+        Endpoints that are still being bound are cancelled.
+        """
         self._run = None
         close_all(sock for _, sock in self._sockets)
         self._sockets = []
@@ -317,7 +341,10 @@ def _abort(engines: Iterable[IEngine]) -> None:
 
 
 def _kind_of(sock: socket.socket, tls: bool = False) -> str:
-    """Say what an inherited socket is for, from what it is. Raises BindError if it cannot be served."""
+    """Return the kind of an inherited socket.
+
+    Raises BindError if it cannot be served.
+    """
     type_ = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
     internet = sock.family in (socket.AF_INET, socket.AF_INET6)
     if type_ == socket.SOCK_DGRAM and internet and not tls:
@@ -331,7 +358,10 @@ def _kind_of(sock: socket.socket, tls: bool = False) -> str:
 
 
 def _text(address: Any) -> str:
-    """Write a Twisted address as one would type it: ``[::]:7``, ``0.0.0.0:7``, or a path."""
+    """Write a Twisted address as a user would type it.
+
+    For example: ``[::]:7``, ``0.0.0.0:7``, or a path.
+    """
     if hasattr(address, "host"):
         return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
     name = getattr(address, "name", address)

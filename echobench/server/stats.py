@@ -12,10 +12,12 @@ log = Logger()
 
 
 def line(now: Snapshot, before: Snapshot, seconds: float) -> str:
-    """Write what happened between two snapshots, ``seconds`` apart, as ``name=value`` pairs.
+    """Write what happened between two snapshots, as ``name=value`` pairs.
 
-    Rates are per second; drops are the numbers of the interval, by reason, and what the kernel dropped before we saw
-    it among them.
+    The snapshots are ``seconds`` apart.
+
+    Rates are per second. Drops are counts of the interval, by reason; ``kernel`` is what the kernel dropped before we
+    saw it.
     """
     new = now - before
     drops = {reason.value: number for reason, number in new.drops.items()}
@@ -34,7 +36,7 @@ def line(now: Snapshot, before: Snapshot, seconds: float) -> str:
 
 
 class Reporter:
-    """Logs a line at each call but the first, which only begins the interval."""
+    """Logs a line at each call, except the first, which only begins the interval."""
 
     def __init__(self, snapshot: Callable[[], Snapshot], seconds: Callable[[], float]) -> None:
         self._snapshot = snapshot

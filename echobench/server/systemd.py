@@ -1,4 +1,7 @@
-"""Sockets from a service manager (sd_listen_fds(3)), and messages to it, such as readiness (sd_notify(3))."""
+"""Sockets from a service manager, and messages to it.
+
+See sd_listen_fds(3) and, for messages such as readiness, sd_notify(3).
+"""
 
 from __future__ import annotations
 
@@ -15,23 +18,28 @@ FIRST = 3
 
 
 class InheritedError(EchobenchError, ValueError):
-    """Sockets that were announced and are not there; the message is one sentence."""
+    """Announced sockets that do not exist; the message is one sentence."""
 
 
 @attrs.frozen
 class Inherited:
-    """Sockets that were bound for us; those whose FileDescriptorName is ``tls`` are to speak TLS."""
+    """Sockets that a service manager bound for us.
+
+    Those whose FileDescriptorName is ``tls`` serve TLS.
+    """
 
     plain: tuple[socket.socket, ...] = ()
     tls: tuple[socket.socket, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
+        """Return whether there are any sockets."""
         return bool(self.plain or self.tls)
 
 
 def inherited_sockets(environ: MutableMapping[str, str] = os.environ, first: int = FIRST) -> Inherited:
-    """Take the sockets that the environment names, and the names out of it, so that no child takes them too.
+    """Take the sockets that the environment names.
+
+    The names are removed from the environment, so that no child takes the sockets too.
 
     Names may be absent, as they are under systemd-socket-activate (which is why this is not Twisted's ``ListenFDs``).
     Raises InheritedError if the variables make no sense or a descriptor is no socket.
@@ -59,13 +67,16 @@ def inherited_sockets(environ: MutableMapping[str, str] = os.environ, first: int
 
 
 def notify(state: str, environ: MutableMapping[str, str] = os.environ) -> bool:
-    """Tell the service manager, such as ``READY=1``; False if there is none that wants to know."""
+    """Send a state such as ``READY=1`` to the service manager.
+
+    Returns False if there is none that wants to know.
+    """
     path = environ.get("NOTIFY_SOCKET", "")
     if not path.startswith(("/", "@")):
         return False
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.sendto(state.encode(), "\0" + path[1:] if path[0] == "@" else path)
-    except OSError:  # nobody listens there any more, or there is no descriptor left; that is no reason to end
+    except OSError:  # nobody listens there, or no descriptor is left; that is no reason to end
         return False
     return True

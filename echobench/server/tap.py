@@ -1,4 +1,7 @@
-"""The options of ``twistd echobench`` and ``twist echobench``, and the service they make."""
+"""The options of ``twistd echobench``, and the service they make.
+
+``twist echobench`` has the same options.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,17 @@ Parser = Callable[[str], Any]
 
 
 class OptionError(EchobenchError):
-    """Options that cannot be served together with what the program inherited; the message is one sentence."""
+    """Options that do not fit the sockets that the program inherited.
+
+    The message is one sentence.
+    """
 
 
 def whole(low: int, high: int) -> Parser:
-    """Make a parser for whole numbers from ``low`` to ``high``; ValueError says what it wanted."""
+    """Make a parser for whole numbers from ``low`` to ``high``.
+
+    It raises ValueError, which says what was wanted.
+    """
 
     def parse(text: str) -> int:
         if not (text.isdecimal() and len(text) <= 12 and low <= int(text) <= high):
@@ -89,7 +98,10 @@ STREAM_NAMES, DATAGRAM_NAMES = ["auto", *STREAM], ["auto", *DATAGRAM]
 
 
 def _parameter(name: str, default: Any, text: str, parse: Parser = str, short: str | None = None) -> list[Any]:
-    """Describe an option to twisted.python.usage, whose own complaint would not name it."""
+    """Describe an option to twisted.python.usage.
+
+    Its own error message would not name the option.
+    """
 
     def named(value: str) -> Any:
         try:
@@ -105,9 +117,9 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Sends back what it is sent: the echo service of RFC 862, over TCP and UDP, IPv6 and IPv4. "
-        "Port 7 needs privilege; to try it out take another: --port 7007. "
-        "Times are in seconds. What has no default is without limit."
+        "Sends back whatever it receives: the echo service of RFC 862, over TCP and UDP, IPv6 and IPv4. "
+        "Port 7 needs privilege; to try it out, use another: --port 7007. "
+        "Times are in seconds. A limit without a default is off."
     )
 
     optParameters = [  # noqa: RUF012 (twisted.python.usage reads it from the class)
@@ -118,18 +130,23 @@ class Options(usage.Options):
         _parameter("certificate", None, "PEM file with the server's certificate, then its chain."),
         _parameter("private-key", None, "PEM file with the private key, if the certificate's file has none."),
         _parameter("max-connections", None, "Refuse connections over this number.", COUNT),
-        _parameter("max-connections-per-source", None, "The same for one IPv4 address or IPv6 /64.", COUNT),
-        _parameter("idle-timeout", None, "End connections on which no byte moves for so long.", SECONDS),
+        _parameter(
+            "max-connections-per-source",
+            None,
+            "Refuse connections over this number from one IPv4 address or IPv6 /64.",
+            COUNT,
+        ),
+        _parameter("idle-timeout", None, "End a connection on which no byte moves for this long.", SECONDS),
         _parameter(
             "close-timeout",
             CLOSE_TIMEOUT,
-            "End closing connections whose peer takes nothing for so long, and all of them so long after a stop.",
+            "End a closing connection whose peer takes nothing for this long; after a stop, end all after this long.",
             SECONDS,
         ),
         _parameter(
             "udp-rate",
             None,
-            "Answer one source this many datagrams per second, and as many at once.",
+            "Answer this many datagrams per second to one source, and as many in one burst.",
             real(0.001, 1e9, "a number of datagrams per second"),
         ),
         _parameter("receive-buffer", None, "Bytes (256K, 8M) that a UDP socket may queue. [default: 4M or less]", size),
@@ -139,13 +156,13 @@ class Options(usage.Options):
         _parameter(
             "spin", "auto", "How long the fast engines look for more before they wait: auto, off, microseconds.", spin
         ),
-        _parameter("stats-interval", None, "Log the traffic, and what was dropped and why, this often.", SECONDS),
+        _parameter("stats-interval", None, "Log the traffic, and drops by reason, at this interval.", SECONDS),
     ]
 
     optFlags = [  # noqa: RUF012
         ["no-tcp", None, "Do not serve TCP."],
         ["no-udp", None, "Do not serve UDP."],
-        ["allow-low-source-ports", None, "Answer datagrams from ports below 1024 too, where answers may be answered."],
+        ["allow-low-source-ports", None, "Also answer datagrams from ports below 1024, where servers may answer back."],
     ]
 
     compData = usage.Completions(
@@ -164,7 +181,7 @@ class Options(usage.Options):
         self["interface"] = []
 
     def opt_interface(self, address: str) -> None:
-        """Listen on this address only; may be given several times. :: stands for IPv6 and 0.0.0.0 for IPv4."""
+        """Listen on this address only; repeatable. :: is all IPv6, 0.0.0.0 all IPv4."""
         self["interface"].append(address.removeprefix("[").removesuffix("]"))
 
     def parseArgs(self, *rest: str) -> None:
@@ -173,14 +190,20 @@ class Options(usage.Options):
             raise usage.UsageError(f"{rest[0]!r} is not an option: is -- or an option's name missing before it?")
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse; a mistake ends the program with one sentence, where twistd would print a page of help."""
+        """Parse; a mistake ends the program with one sentence.
+
+        twistd would print a page of help instead.
+        """
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
             raise StartupFailure(f"{error} (--help lists the options)") from None
 
     def postOptions(self) -> None:
-        """Refuse options that contradict each other, and install the reactor while nothing has imported one."""
+        """Refuse options that contradict each other, and install the reactor.
+
+        Nothing has imported a reactor yet.
+        """
         if self["no-tcp"] and self["no-udp"] and self["tls-port"] is None:
             raise usage.UsageError("--no-tcp and --no-udp leave nothing to serve: drop one, or give a --tls-port")
         if self["tls-port"] is not None and not self["certificate"]:
@@ -194,7 +217,9 @@ class Options(usage.Options):
 
 
 def makeService(options: Mapping[str, Any]) -> IService:
-    """Make the program that the options describe; sockets from systemd take the place of the default port.
+    """Make the program that the options describe.
+
+    Sockets from systemd take the place of the default port.
 
     Raises StartupFailure for what the user can put right.
     """
@@ -233,7 +258,9 @@ def makeService(options: Mapping[str, Any]) -> IService:
 
 
 def _tls_options(options: Mapping[str, Any], inherited: Inherited) -> Any:
-    """Load the certificate while its key can be read, that is, before privilege is shed. None without TLS.
+    """Load the certificate while its key can be read; None without TLS.
+
+    That is before the process gives up its privilege.
 
     Raises EchobenchError if it cannot be used.
     """

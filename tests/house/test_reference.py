@@ -86,7 +86,7 @@ def test_what_one_would_type_is_code():
     found = page("compare")
     assert "or `'name=OPTIONS'` with" in found
     assert "that replaces `{host}`: where" in found
-    assert "`::` stands for IPv6 and `0.0.0.0` for IPv4" in page("server")
+    assert "`::` is all IPv6, `0.0.0.0` all IPv4" in page("server")
     assert "needs `--certificate`." in page("server")
 
 
@@ -131,7 +131,7 @@ def test_every_field_is_there(command):
 
 def test_values_that_a_description_does_not_name_are_listed():
     text = schemas.fields("blast")
-    assert "| `transport` | string | What the messages went over. One of `tcp`, `udp`, `tls`. |" in text
+    assert "| `transport` | string | The transport of the messages. One of `tcp`, `udp`, `tls`. |" in text
 
 
 def test_every_verdict_of_blast_is_there_with_its_level():

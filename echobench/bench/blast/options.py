@@ -33,7 +33,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         click.Option(
             ["--flows", "--connections", "-c", "flows"],
             type=WHOLE,
-            help="How many connections, or for UDP sockets; each has its own source port.  [default: 1]",
+            help="How many connections (for UDP: sockets); each has its own source port.  [default: 1]",
         ),
         click.Option(
             ["--window", "-w"],
@@ -44,7 +44,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         click.Option(
             ["--rate", "-r"],
             type=NUMBER,
-            help="Open model: send this many messages per second in all, whether the server keeps up or not.",
+            help="Open model: send this many messages per second in all, whether or not the server keeps up.",
         ),
         click.Option(
             ["--arrivals"],
@@ -60,12 +60,12 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             help="Bytes in a message: 64, or at random from a range, 64-1500, or from a list, 64,512,1400. "
             "K and M are KiB and MiB.  [default: 64]",
         ),
-        _flag("--gso", "Send datagrams in trains, which the kernel cuts up (UDP, Linux)."),
+        _flag("--gso", "Hand datagrams to the kernel in trains, which it splits (UDP, Linux)."),
     ),
     "How long": (
         click.Option(["--duration", "-d"], type=SECONDS, help="How long to measure.  [default: 10]"),
-        click.Option(["--warmup"], type=SECONDS, help="How long to run before that.  [default: 1]"),
-        click.Option(["--cooldown"], type=SECONDS, help="How long to run after that.  [default: 0.5]"),
+        click.Option(["--warmup"], type=SECONDS, help="How long to run before measuring.  [default: 1]"),
+        click.Option(["--cooldown"], type=SECONDS, help="How long to run after measuring.  [default: 0.5]"),
         click.Option(
             ["--count", "-n"],
             type=WHOLE,
@@ -74,7 +74,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         click.Option(
             ["--timeout"],
             type=SECONDS,
-            help="How long to wait for an answer, and at the end of the run for the last ones.  [default: 1]",
+            help="How long to wait for each answer, and for the last answers at the end of the run.  [default: 1]",
         ),
     ),
     "From where": (
@@ -96,7 +96,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         click.Option(
             ["--engine"],
             type=click.Choice(ENGINES),
-            help="What makes the load: columns is fast and needs Linux, portable uses Twisted and runs everywhere, "
+            help="The load generator: columns is fast and needs Linux, portable uses Twisted and runs everywhere, "
             "auto takes the first that works.  [default: auto]",
         ),
         click.Option(["--seed"], type=WHOLE, help="Seed of random sizes and arrivals.  [default: 1]"),

@@ -159,7 +159,7 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     if stored is None and options["tolerance"] is not None:
         raise click.UsageError("--tolerance needs --against")
     if not hasattr(os, "killpg"):
-        raise click.ClickException("compare starts and ends servers in the POSIX way, and this system is not POSIX")
+        raise click.ClickException("compare needs a POSIX system to start and stop servers, and this is none")
     order = make_order(options, named, stored)
     targets = _targets(options["json"], options["html"], options["png"])
     comparison = compare_all(order, watch_on(options["quiet"], order.rounds))

@@ -38,11 +38,11 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             ["--load", "-l", "loads"],
             type=LOAD,
             multiple=True,
-            help="A profile, or several separated by commas; or 'name=OPTIONS' with options of blast. May be "
+            help="A named load, or several separated by commas; or 'name=OPTIONS' with options of blast. May be "
             "repeated.  [default: small,one]",
         ),
         click.Option(["--duration", "-d"], type=SECONDS, help="How long to measure in each run.  [default: 3]"),
-        click.Option(["--warmup"], type=SECONDS, help="How long to run before that.  [default: 0.5]"),
+        click.Option(["--warmup"], type=SECONDS, help="How long to run before measuring.  [default: 0.5]"),
     ),
     "The rounds": (
         click.Option(
@@ -76,21 +76,21 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         click.Option(
             ["--idle-connections"],
             type=WHOLE,
-            help="How many idle connections to open, to measure their memory apart from the rounds; 0 for none.  "
+            help="How many idle connections to open, to measure their memory apart from the rounds; 0 opens none.  "
             "[default: 200]",
         ),
         click.Option(
             ["--count-calls"],
             type=SECONDS,
-            help="How long to count system calls under each load, apart from the rounds; 0 for not at all. Needs "
-            "Linux, and mostly root.  [default: 0.5]",
+            help="How long to count system calls under each load, apart from the rounds; 0 does not count. Needs "
+            "Linux, and usually root.  [default: 0.5]",
         ),
     ),
     "Against a stored run": (
         click.Option(
             ["--against"],
             type=IN_FILE,
-            help="Repeat a stored comparison, and fail if anything is slower than it was there.",
+            help="Repeat a stored comparison, and fail if any subject is slower than in the stored run.",
         ),
         click.Option(["--tolerance"], type=TOLERANCE, help="How much slower it may be.  [default: 5%]"),
     ),

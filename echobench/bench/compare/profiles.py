@@ -57,7 +57,7 @@ def parse(text: str) -> list[Load]:
     if equals and re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) and name not in PROFILES:
         return [_own(name, options)]
     if equals and name in PROFILES:
-        raise ValueError(f"{name!r} is the name of a profile: choose another name")
+        raise ValueError(f"{name!r} is already the name of a load: choose another name")
     found = []
     for each in text.split(","):
         if each not in PROFILES:

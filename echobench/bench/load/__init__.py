@@ -1,4 +1,4 @@
-"""The load generator: it sends to an echo server, checks every byte that comes back, and counts.
+"""The load generator for echo servers; it checks every byte that comes back.
 
 Each process of a run has one engine: ``columns`` (Linux, echobench/kernel/) or ``portable`` (Twisted, everywhere).
 """
@@ -13,7 +13,10 @@ from ..run.tally import Tally
 
 
 class LoadError(EchobenchError):
-    """A run that cannot begin or cannot go on; the message is one sentence that says why, and what to do."""
+    """A run that cannot begin or cannot go on.
+
+    The message is one sentence that says why, and what to do.
+    """
 
 
 class Engine(Protocol):
@@ -34,7 +37,10 @@ class Engine(Protocol):
         """Open all sockets, and connect those that connect. Raises LoadError."""
 
     def run(self, begin: int) -> None:
-        """Offer load from ``begin`` on; return when the run is over and counted. Raises LoadError."""
+        """Offer load from ``begin`` on, and return when the run has been counted.
+
+        Raises LoadError.
+        """
 
     def stop(self) -> None:
         """End the window now.
@@ -47,7 +53,10 @@ class Engine(Protocol):
 
 
 class Tick(Protocol):
-    """A callback that :meth:`Engine.run` calls a few times a second with the counts so far."""
+    """A callback that receives the counts so far, a few times a second.
+
+    :meth:`Engine.run` calls it.
+    """
 
     def __call__(self, now: int, tally: Tally) -> None:
         """Receive the tally as it is at ``now``."""

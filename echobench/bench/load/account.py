@@ -1,4 +1,4 @@
-"""A run's bookkeeping: which messages count, and which histogram takes their times.
+"""Counts a run's messages, and puts their times into histograms.
 
 Each event has a method for one message, and where the ``columns`` engine needs it one for a whole column.
 """
@@ -69,7 +69,10 @@ class Account:
                 self._intended.one(now - intended)
 
     def ended(self, intended: int, how: str) -> None:
-        """Count a message that ended in another way; ``how`` names the field of the tally."""
+        """Count a message that did not come back right.
+
+        ``how`` names the field of the tally.
+        """
         if self.counts(intended):
             setattr(self.tally, how, getattr(self.tally, how) + 1)
 
@@ -101,14 +104,20 @@ class Account:
             self._intended.record(now - intended[these])
 
     def all_returned(self, number: int, sent: int, now: int, size: int) -> None:
-        """Count messages of the closed model that were sent together and came back together, whole and right."""
+        """Count messages of the closed model that were sent and came back together.
+
+        All of them are whole and right.
+        """
         if self.window.first <= sent < self.window.end:
             self.tally.answered += number
             self.tally.answered_bytes += number * size
             self._sent.many(now - sent, number)
 
     def _counting(self, intended: Times, now: int) -> Any:
-        """Return an index of the messages that count; none of them is due after ``now``. Mostly it is all or none."""
+        """Return an index of the messages that count: mostly all of them, or none.
+
+        None of them is due after ``now``.
+        """
         window = self.window
         if now < window.end and (not len(intended) or window.first <= intended.min()):
             return slice(None)
@@ -121,7 +130,10 @@ class Account:
         self.tally.not_sent += number
 
     def flooded(self, intended: int, number: int, sent: int, how: str = "send_buffer_full") -> None:
-        """Count one-way datagrams: the kernel took the first ``sent``; ``how`` says what happened to the rest."""
+        """Count one-way datagrams.
+
+        The kernel took the first ``sent``; ``how`` says what happened to the rest.
+        """
         if self.counts(intended):
             self.tally.intended += number
             self.tally.sent += sent
@@ -129,7 +141,10 @@ class Account:
             setattr(self.tally, how, getattr(self.tally, how) + number - sent)
 
     def worked(self, messages: int, began: int, now: int) -> None:
-        """Count a batch that took from ``began`` to ``now``; with 0 messages, only note the time."""
+        """Count a batch that took from ``began`` to ``now``.
+
+        With 0 messages, only the time is noted.
+        """
         if self.window.first <= now < self.window.end:
             if self._cpu is None:
                 self._cpu, self._cpu_since = time.process_time(), now

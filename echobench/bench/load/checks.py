@@ -1,4 +1,4 @@
-"""Checks before a run: the host's address, and whether this machine has enough files and ports."""
+"""Checks before a run: the host's address, and this machine's files and ports."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def resolve(plan: Plan) -> tuple[str, int]:
 
 
 def _family(plan: Plan) -> socket.AddressFamily:
-    """Return the address family of the sources; AF_UNSPEC without any. Raises LoadError."""
+    """Return the address family of the sources; AF_UNSPEC if there are none.
+
+    Raises LoadError.
+    """
     versions = {ipaddress.ip_address(source.partition("%")[0]).version for source in plan.sources}
     if len(versions) > 1:
         raise LoadError("the --source addresses are of both families, and the server's is of one: leave out the others")
@@ -41,7 +44,10 @@ def _family(plan: Plan) -> socket.AddressFamily:
 
 
 def check(plan: Plan) -> None:
-    """Check that this machine has enough files and ports. Raises LoadError with the number and what to do."""
+    """Check that this machine has enough open files and ports.
+
+    Raises LoadError with the number, and what to do.
+    """
     hard = descriptor_limit()
     most = max(share.flows for share in shares(plan)) + SPARE
     if hard is not None and most > hard:
@@ -60,7 +66,7 @@ def check(plan: Plan) -> None:
 
 
 def descriptor_limit() -> int | None:
-    """Return the hard limit on open files of a process; None where there is no such limit."""
+    """Return a process's hard limit on open files; None if there is none."""
     try:
         import resource
     except ImportError:
@@ -70,7 +76,10 @@ def descriptor_limit() -> int | None:
 
 
 def ephemeral_ports(path: Path = Path("/proc/sys/net/ipv4/ip_local_port_range")) -> tuple[int, int] | None:
-    """Return the range of ephemeral ports (ip(7)), which holds for IPv6 too; None where it is not known."""
+    """Return the range of ephemeral ports (ip(7)); None where it is not known.
+
+    The range holds for IPv6 too.
+    """
     try:
         first, last = map(int, path.read_text().split())
     except (OSError, ValueError):
@@ -79,7 +88,10 @@ def ephemeral_ports(path: Path = Path("/proc/sys/net/ipv4/ip_local_port_range"))
 
 
 def is_ours(address: str) -> bool:
-    """Whether an address belongs to this machine, so that what is sent to it never leaves it."""
+    """Return whether an address is this machine's own.
+
+    What is sent to such an address never leaves the machine.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     if ipaddress.ip_address(address.partition("%")[0]).is_loopback:
         return True

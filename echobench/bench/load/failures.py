@@ -18,7 +18,10 @@ OURS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE)
 
 
 def connect_failure(plan: Plan, flow: int, failed: BaseException, within: float) -> LoadError:
-    """Return the error of a connection that failed; ``within`` is its time limit in seconds."""
+    """Return the error of a connection that failed.
+
+    ``within`` is its time limit in seconds.
+    """
     where = f"{plan.host} port {plan.port}"
     number = number_of(failed)
     if isinstance(failed, error.ConnectBindError) or number in OURS:
@@ -27,7 +30,7 @@ def connect_failure(plan: Plan, flow: int, failed: BaseException, within: float)
         name = plan.server_name or plan.host
         return LoadError(
             f"the certificate of {where} is not for {name}: give the name that it is for with --server-name, "
-            f"or leave it unverified with --insecure"
+            f"or accept any certificate with --insecure"
         )
     if isinstance(failed, SSL.Error):
         return _tls_failure(where, failed)
@@ -37,7 +40,7 @@ def connect_failure(plan: Plan, flow: int, failed: BaseException, within: float)
     for kind, sentence in (
         (error.TimeoutError, f"did not answer within {within:g} s: check the address, and firewalls on the way"),
         (error.TCPTimedOutError, f"did not answer within {within:g} s: check the address, and firewalls on the way"),
-        (error.ConnectionRefusedError, "refuses connections: see that the server runs, and on that port"),
+        (error.ConnectionRefusedError, "refuses connections: check that the server is running, and on that port"),
         (error.ConnectionClosed, f"closed a connection before the load began: see its log{secure}"),
     ):
         if isinstance(failed, kind):
@@ -59,7 +62,10 @@ def number_of(failed: BaseException) -> int | None:
 
 
 def too_long(plan: Plan) -> LoadError:
-    """Return the error for datagrams over this system's limit, or over one that a router reported."""
+    """Return the error for datagrams that are too long.
+
+    They are over this system's limit, or over one that a router reported.
+    """
     return LoadError(
         f"datagrams of {plan.size} bytes are too long: this system, or a router on the way to {plan.host}, does not "
         "take them whole; give a smaller --size"
@@ -71,7 +77,7 @@ def _tls_failure(where: str, failed: SSL.Error) -> LoadError:
     why = ", ".join(reasons) or "the connection ended within the handshake"
     if any("certificate verify failed" in reason for reason in reasons):
         return LoadError(
-            f"the certificate of {where} is not to be trusted ({why}): it is signed by no root that is known here, or "
-            f"its time is over; name the roots with --ca, or leave it unverified with --insecure"
+            f"the certificate of {where} cannot be trusted ({why}): no root known here has signed it, or it is out of "
+            f"date; name the roots with --ca, or accept any certificate with --insecure"
         )
     return LoadError(f"TLS with {where} failed: {why}; if it speaks no TLS, leave out --tls")

@@ -28,7 +28,9 @@ MOST_PLACES: Final = 1 << 22
 
 
 class Flows:
-    """The last ``places`` datagrams of each of ``count`` flows; ``first`` is the number of the first flow in the run.
+    """The last ``places`` datagrams of each of ``count`` flows.
+
+    ``first`` is the number of the first flow in the run.
 
     Places are counted over all flows. For each place, ``heads`` holds the first sixteen bytes of its datagram as two
     u64 (payload.py), ``state`` what has happened to it, and ``intended``, in the open model, when it was due.
@@ -79,7 +81,10 @@ class Flows:
         return sequence(self.first + place // self.places, int(self.heads[place, 0]))
 
     def due(self, place: int) -> int:
-        """Return when the datagram in a place was due; in the closed model, when it was sent."""
+        """Return when the datagram in a place was due.
+
+        In the closed model, that is when it was sent.
+        """
         return self.sent(place) if self.window else int(self.intended[place])
 
     def begin(self, flow: int, intended: int, now: int) -> bytes:
@@ -106,7 +111,10 @@ class Flows:
             self._departures.append((now, flow, number, count))
 
     def forget(self, place: int) -> None:
-        """Count a place's datagram as unanswered if it is, and empty the place, which is needed again or no longer."""
+        """Empty a place, and count its datagram if it is still unanswered.
+
+        The place is needed for another datagram, or no longer.
+        """
         state = int(self.state[place])
         if state == OUT:
             self.under_way -= 1
@@ -117,7 +125,10 @@ class Flows:
         self.state[place] = FREE
 
     def end(self, flow: int, number: int, how: str) -> None:
-        """End a datagram under way without an answer; ``how`` names the field of the tally."""
+        """End a datagram under way that has no answer.
+
+        ``how`` names the field of the tally.
+        """
         place = self.place(flow, number)
         if self.state[place] == OUT and self.sequence(place) == number:
             self.under_way -= 1
@@ -133,7 +144,10 @@ class Flows:
         return len(places)
 
     def arrived(self, flow: int, data: bytes, now: int) -> bool:
-        """Find the question of an answer and count it; return whether one datagram less is under way."""
+        """Find the question of an answer, and count it.
+
+        Returns whether one datagram less is under way.
+        """
         tally = self.account.tally
         place = self._asked(flow, data)
         if place is None:
@@ -176,7 +190,9 @@ class Flows:
         return sorted(places.tolist(), key=self.sequence)
 
     def _asked(self, flow: int, data: bytes) -> int | None:
-        """Find the place of the datagram that this answers: by its number, or by its time if the number is corrupted.
+        """Find the place of the datagram that this answers.
+
+        It is found by its number, or by its time if the number is corrupted.
 
         An answer that is too short for a number belongs to the oldest datagram under way.
         """
@@ -195,7 +211,10 @@ class Flows:
         return None
 
     def give_up(self, now: int) -> list[int]:
-        """Give up datagrams that have been under way for longer than the time-out; return the flow of each."""
+        """Give up datagrams that have been under way longer than the time-out.
+
+        Returns the flow of each.
+        """
         if not self.under_way:
             self._departures.clear()
             return []
@@ -212,7 +231,10 @@ class Flows:
         return flows
 
     def _overdue(self, limit: int) -> Any:
-        """Take the places of all datagrams that left before ``limit``; some may have been answered since."""
+        """Take the places of all datagrams that left before ``limit``.
+
+        Some may have been answered since.
+        """
         overdue = []
         while self._departures and self._departures[0][0] < limit:
             overdue.append(self._departures.popleft())

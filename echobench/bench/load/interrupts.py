@@ -1,4 +1,4 @@
-"""Ctrl-C: the first ends a run early and keeps its result, the second leaves at once."""
+"""Ctrl-C: the first ends a run early and keeps its result, the second exits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class Interrupts:
 
 @contextlib.contextmanager
 def interrupting(events: queue.SimpleQueue[Event]) -> Iterator[Interrupts]:
-    """Turn the first Ctrl-C of a run that has begun into an event; in the main thread only (signal(7))."""
+    """Turn the first Ctrl-C of a run that has begun into an event.
+
+    This works in the main thread only (signal(7)).
+    """
     state = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield state

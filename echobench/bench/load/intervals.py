@@ -1,4 +1,7 @@
-"""What happened in each interval: the differences between an engine's tallies from tick to tick."""
+"""What happened in each interval of a run.
+
+These are the differences between an engine's tallies from tick to tick.
+"""
 
 from __future__ import annotations
 

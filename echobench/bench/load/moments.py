@@ -31,7 +31,10 @@ class Moments:
         self.all: list[Moment] = []
 
     def add(self, index: int, tick: dict[str, Any]) -> None:
-        """Add a process's tick. Raises ValueError, KeyError, TypeError or IndexError if it is none."""
+        """Add a process's tick.
+
+        Raises ValueError, KeyError, TypeError or IndexError if it is not a tick.
+        """
         n, seconds = int(tick["n"]), float(tick["seconds"])
         steps, counts = np.array(tick["steps"], np.int64), np.array(tick["counts"], np.int64)
         if len(steps) != len(counts) or (len(steps) and not 0 <= steps.min() <= steps.max() < len(Histogram().counts)):

@@ -1,4 +1,6 @@
-"""The bytes of a message: its flow, its sequence number, its time, and a pattern to be checked.
+"""The bytes of a message: flow, sequence number, time, and a pattern.
+
+The pattern shows whether the answer is right.
 
 A message begins with two u64, little-endian: its identity, and the time in nanoseconds at which it was sent. The
 identity is ``flow * FLOW + sequence * STEP`` modulo 2**64. With the flow known, it gives back the sequence number (STEP
@@ -37,7 +39,9 @@ def signed(number: int) -> int:
 
 
 def pattern(size: int) -> bytes:
-    """Return the bytes of a message of ``size`` bytes; its header then replaces the first ones.
+    """Return the bytes of a message of ``size`` bytes, without its header.
+
+    The header replaces the first bytes later.
 
     They are random but the same in every run: no two parts are alike, and none can be compressed.
     """
@@ -45,7 +49,10 @@ def pattern(size: int) -> bytes:
 
 
 def as_one(heads: Any) -> Any:
-    """View heads (n x 2 u64, or n x 16 u8) as n elements of sixteen bytes: numpy moves these several times faster."""
+    """View headers (n x 2 u64, or n x 16 u8) as n elements of sixteen bytes.
+
+    numpy moves such elements several times faster.
+    """
     return heads.view("V16")[..., 0]
 
 
@@ -55,5 +62,8 @@ def _random(bits: int) -> bytes:
 
 
 def message(flow: int, number: int, sent: int, size: int) -> bytes:
-    """Make a message; a header that does not fit is cut (over TCP, whose order says which message it is)."""
+    """Make a message; a header that does not fit is cut.
+
+    That happens over TCP only, where the order says which message it is.
+    """
     return HEAD.pack(identity(flow, number), sent)[:size] + pattern(size)[HEAD.size :]

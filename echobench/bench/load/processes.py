@@ -1,4 +1,4 @@
-"""A run's processes as their parent sees them: it starts them, talks to them, and always ends them."""
+"""Starts a run's worker processes, talks to them, and always ends them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ Event = tuple[int, str, Any]
 
 
 class WorkerProcess:
-    """One worker process. What it says goes into ``events``; ``end`` is its last event."""
+    """One worker process.
+
+    What it says goes into ``events``; ``end`` is its last event.
+    """
 
     def __init__(self, index: int, command: Sequence[str], events: queue.SimpleQueue[Event]) -> None:
         self.index = index
@@ -60,7 +63,10 @@ class WorkerProcess:
             self._stdin.flush()
 
     def end(self, patience: float = 0.0) -> None:
-        """End it: close its standard input, wait for up to ``patience`` seconds, then kill it."""
+        """End the process: close its standard input, wait, then kill it.
+
+        The wait takes up to ``patience`` seconds.
+        """
         with contextlib.suppress(OSError, ValueError):
             self._stdin.close()
         if patience:

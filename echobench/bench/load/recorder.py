@@ -1,4 +1,7 @@
-"""A buffer before a histogram: times are collected in an array, and counted when it is full."""
+"""A buffer in front of a histogram.
+
+Times are collected in an array, and counted when it is full.
+"""
 
 from __future__ import annotations
 

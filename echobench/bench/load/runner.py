@@ -1,4 +1,4 @@
-"""Runs a plan: starts its processes, lets them begin together, and adds up their tallies."""
+"""Runs a plan: starts its processes together, and adds up their tallies."""
 
 from __future__ import annotations
 
@@ -136,7 +136,10 @@ class _Run:
             worker.tell(line)
 
     def _sentence(self) -> str:
-        """Return what failed, each sentence once: several processes mostly fail for the same reason."""
+        """Return what failed, each sentence once.
+
+        Several processes mostly fail for the same reason.
+        """
         return "; ".join(dict.fromkeys(self._failed.values()))
 
     def _start(self, seconds: float) -> None:
@@ -156,7 +159,7 @@ class _Run:
             failed = len(self._failed)
             # perf_counter and monotonic are different clocks: convert the time that is left.
             event = self._wait(
-                time.monotonic() + deadline - time.perf_counter(), "it said nothing for long after its end"
+                time.monotonic() + deadline - time.perf_counter(), "it did not report in time after the run"
             )
             if event == "interrupt" or len(self._failed) > failed:
                 if event == "interrupt":
@@ -176,7 +179,10 @@ class _Run:
         return set(range(len(self._workers))).difference(done, self._failed)
 
     def _wait(self, deadline: float, too_late: str) -> str:
-        """Wait for one event; after the deadline, processes that have yet to report have failed, and are ended."""
+        """Wait for one event.
+
+        After the deadline, processes that have not reported have failed, and are ended.
+        """
         while (left := deadline - time.monotonic()) > 0:
             try:
                 event = self._events.get(timeout=min(left, 0.2))  # not longer: on Windows, Ctrl-C waits for it
@@ -203,7 +209,7 @@ class _Run:
             elif word not in ("end", "interrupt"):
                 raise ValueError(f"{said!r}")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._failed.setdefault(index, f"it said what is not understood: {error}")
+            self._failed.setdefault(index, f"its report cannot be understood: {error}")
             self._workers[index].end()
         return word
 

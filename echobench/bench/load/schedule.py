@@ -15,7 +15,9 @@ Times = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Schedule:
-    """The times at which a process's messages are due, in nanoseconds from ``begin`` on.
+    """The times at which a process's messages are due.
+
+    They are in nanoseconds from ``begin`` on.
 
     ``constant``: one message every 1/rate seconds; the processes of a run take turns. ``poisson``: the gaps between
     messages have an exponential distribution (numpy's default generator, seeded with the run's seed and the process's
@@ -46,7 +48,7 @@ class Schedule:
         return taken
 
     def next_due(self) -> int:
-        """Return when the next message is due; 2**63 - 1 (never) if the count has been reached."""
+        """Return when the next message is due; 2**63 - 1 (never) if none is left."""
         if self._next == len(self._times) and not self._draw():
             return (1 << 63) - 1
         return int(self._times[self._next])

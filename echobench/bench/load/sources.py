@@ -15,14 +15,20 @@ from . import LoadError
 
 
 def binding(plan: Plan, flow: int) -> tuple[str, int]:
-    """Return the (address, port) that a flow is bound to; "" and 0 leave the choice to the system."""
+    """Return the (address, port) that a flow is bound to.
+
+    "" and 0 leave the choice to the system.
+    """
     addresses = plan.sources or ("",)
     port = plan.source_ports[0] + flow // len(addresses) if plan.source_ports else 0
     return addresses[flow % len(addresses)], port
 
 
 def check_family(plan: Plan, host: str) -> None:
-    """Check that the sources have the IP family of the server's address. Raises LoadError."""
+    """Check that the sources have the IP family of the server's address.
+
+    Raises LoadError.
+    """
     for source in plan.sources:
         if (":" in source) != (":" in host):
             raise LoadError(
@@ -32,11 +38,14 @@ def check_family(plan: Plan, host: str) -> None:
 
 
 def bind_failure(bound: tuple[str, int], number: int | None, why: str) -> LoadError:
-    """Return the error of a flow that could not be bound; ``number`` is its errno, ``why`` the system's text."""
+    """Return the error of a flow that could not be bound.
+
+    ``number`` is its errno, ``why`` the system's text.
+    """
     address, port = bound
     where = f"{address or 'any address'} port {port or 'any'}"
     if number == errno.EADDRINUSE:
-        return LoadError(f"the source {where} is in use: give other --source-ports, or end what holds it")
+        return LoadError(f"the source {where} is in use: give other --source-ports, or stop what uses it")
     if number == errno.EADDRNOTAVAIL:
         return LoadError(f"the source {where} is not of this machine: give a --source that `ip address` shows")
     if number in (errno.EACCES, errno.EPERM):

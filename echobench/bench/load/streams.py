@@ -1,4 +1,7 @@
-"""Messages under way on one connection: they come back in order, so a byte's position says whose it is."""
+"""The messages under way on one connection.
+
+They come back in order, so a byte's position says which message it belongs to.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ class Stream:
         return data
 
     def arrived(self, data: bytes, now: int) -> int | None:
-        """Check bytes that have come back; return how many messages they complete, None if a byte is wrong.
+        """Check bytes that have come back, and count the messages they complete.
+
+        Returns that count, or None if a byte is wrong.
 
         After a wrong byte nobody knows where the next message begins: end the connection, and call :meth:`lost`.
         """
@@ -61,7 +66,10 @@ class Stream:
         return whole
 
     def lost(self, how: str) -> None:
-        """End all messages under way: the connection is gone (``refused``), or time is up (``unanswered``)."""
+        """End all messages under way.
+
+        The connection is gone (``refused``), or time is up (``unanswered``).
+        """
         while self._under_way:
             _, intended, _ = self._under_way.popleft()
             self.account.ended(intended, how)

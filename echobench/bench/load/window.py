@@ -1,4 +1,4 @@
-"""The phases of a run: warm-up, measured window, cool-down, and the wait for late answers."""
+"""The phases of a run: warm-up, measured window, cool-down, late answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Window:
         self._timeout = int(plan.timeout * SECOND)
 
     def cut(self, now: int) -> None:
-        """End the window now: nothing more is sent, and what is under way has the time-out to come back."""
+        """End the window now.
+
+        Nothing more is sent, and what is under way has the time-out to come back.
+        """
         self.first = min(self.first, now)
         self.end = min(self.end, now + 1)  # what is due at this very moment counts
         self.last = min(self.last, now)

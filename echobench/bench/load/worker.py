@@ -42,7 +42,7 @@ def choose(share: Share) -> tuple[str, str, type[Engine]]:
         if engine is not None:
             return name, "asked for" if wanted == name else "; ".join(reasons) or "the fastest that works here", engine
         reasons.append(f"{name} cannot: {reason}")
-    hint = "" if wanted == "auto" else "; --engine auto takes what can"
+    hint = "" if wanted == "auto" else "; --engine auto chooses one that can"
     raise LoadError(f"no engine can offer this load here ({'; '.join(reasons)}){hint}")
 
 
@@ -70,7 +70,10 @@ def pin(cpu: int | None) -> None:
 
 
 def allow_descriptors(wanted: int) -> None:
-    """Raise the soft limit on open files if it is too low; if that fails, opening the sockets reports it."""
+    """Raise the soft limit on open files if it is too low.
+
+    If that fails, opening the sockets reports it.
+    """
     try:
         import resource
     except ImportError:  # Windows has no such limit

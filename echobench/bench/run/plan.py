@@ -101,7 +101,7 @@ class Plan:
                 (self.rate is not None) != (self.model == "open"),
                 "the open model needs a --rate, and no other model takes one",
             ),
-            (self.model == "flood" and not udp, "a flood is one-way, which only UDP can be: add --udp"),
+            (self.model == "flood" and not udp, "a flood is one-way, which needs UDP: add --udp"),
             (self.model == "connect" and udp, "--connect opens connections, and UDP has none: leave out --udp"),
             (self.gso and not udp, "--gso is for UDP: add --udp"),
             (self.gso and len(sizes) > 1, "--gso sends trains of equal datagrams: give one --size"),
@@ -154,7 +154,7 @@ class Plan:
         if "-" not in self.size:
             return random.choice(np.array(numbers, np.int64), MIX)
         if numbers[0] > numbers[1]:
-            raise PlanError(f"a range of sizes rises, and {self.size} does not")
+            raise PlanError(f"a range of sizes goes from low to high, and {self.size} does not")
         return random.integers(numbers[0], numbers[1] + 1, MIX, np.int64)
 
     def as_dict(self) -> dict[str, Any]:

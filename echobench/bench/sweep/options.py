@@ -29,12 +29,12 @@ SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         click.Option(
             ["--precision"],
             type=SHARE,
-            help="End when the lowest rate that broke is at most this far above the highest that held.  [default: 5%]",
+            help="Stop when the lowest rate that broke is at most this far above the highest that held.  [default: 5%]",
         ),
         click.Option(
             ["--repeats"],
             type=WHOLE,
-            help="How many steps at one rate decide by majority near the answer; an odd number.  [default: 3]",
+            help="How many steps to make at a rate near the answer; the majority decides. An odd number.  [default: 3]",
         ),
         click.Option(
             ["--step-duration", "-d", "duration"],

@@ -56,7 +56,7 @@ OPTIONS: Final[tuple[click.Option, ...]] = (
         ["--connections"],
         type=WHOLE,
         default="200",
-        help="The greatest number of connections at the same time.  [default: 200]",
+        help="The most connections to open at the same time.  [default: 200]",
     ),
     click.Option(["--seed"], type=WHOLE, default="1", help="Seed of random bytes and sizes.  [default: 1]"),
     click.Option(
@@ -138,6 +138,6 @@ verify = click.Command(
     help="""Check the echo server on HOST against RFC 862, clause by clause, over TCP and UDP, IPv4 and IPv6.
 
     The default port is 7; an IPv6 address with a port is written [::1]:7007.
-    Of a name, the first address of each family is checked. Check only servers that you are allowed to check.
-    The exit status is 0 if all required clauses hold, 1 if not or if nobody answers, 2 if the options are wrong.""",
+    If HOST is a name, the first address of each family is checked. Check only servers that you are allowed to check.
+    The exit status is 0 if all required clauses hold, 1 if not or if no server answers, 2 if the options are wrong.""",
 )

@@ -1,4 +1,6 @@
-"""A UDP transport for reactors that watch descriptors, with what Twisted's own leaves out.
+"""A UDP transport for reactors that watch descriptors.
+
+It has what Twisted's own leaves out.
 
 Twisted's ``udp.Port`` has three faults for an echo server:
 
@@ -38,7 +40,7 @@ CONTROL_ROOM: Final = 64  # bytes; the control message with an in6_pktinfo takes
 
 @implementer(IListeningPort, IReadDescriptor)
 class DatagramPort:
-    """Serves one bound, non-blocking datagram socket with a Twisted datagram protocol."""
+    """Serves one bound, non-blocking datagram socket with a Twisted protocol."""
 
     def __init__(
         self, sock: socket.socket, protocol: AbstractDatagramProtocol, counters: Counters, reactor: Reactor
@@ -107,7 +109,10 @@ class DatagramPort:
                     log.failure("a datagram could not be handled{more}", more=self._faults.more)
 
     def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """Send, from the address that the last datagram was sent to. Raises OSError if the kernel refuses."""
+        """Send from the address that the last datagram was sent to.
+
+        Raises OSError if the kernel refuses.
+        """
         to: tuple[Any, ...] = addr
         if "%" in addr[0]:
             host, _, scope = addr[0].partition("%")

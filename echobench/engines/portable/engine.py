@@ -1,4 +1,4 @@
-"""The engines that work everywhere: Twisted's protocols over the transports of whatever reactor there is."""
+"""The engines that work everywhere: Twisted's protocols and transports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from .tls import EchoTLSFactory
 
 @implementer(IEngine)
 class PortableStream:
-    """Serves TCP, TLS, Unix sockets and any stream endpoint, with Echo or with an own protocol."""
+    """Serves TCP, TLS, Unix sockets and any stream endpoint.
+
+    The protocol is Echo, or one of the embedding program.
+    """
 
     name = "portable"
     port = StreamPort
@@ -42,7 +45,10 @@ class PortableStream:
         return self._listen(sock, self.factory)
 
     def listen_tls(self, sock: socket.socket, options: Any) -> IListeningPort:
-        """Serve a listening socket with TLS; ``options`` are twisted.internet.ssl.CertificateOptions."""
+        """Serve a listening socket with TLS.
+
+        ``options`` are twisted.internet.ssl.CertificateOptions.
+        """
         return self._listen(sock, EchoTLSFactory(options, self.factory, self._setting.reactor))
 
     def listen_endpoint(self, endpoint: IStreamServerEndpoint) -> Deferred[IListeningPort]:

@@ -1,4 +1,4 @@
-"""Datagram protocols of the embedding program, behind the service's guard and counters."""
+"""Guards and counts for an embedding program's own datagram protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from .datagram import DatagramPort
 
 
 class OwnTransport:
-    """What an own protocol sends with. UDP loses datagrams, so one that cannot be sent is counted and not raised."""
+    """The transport that an own datagram protocol sends with.
+
+    UDP loses datagrams, so one that cannot be sent is counted, and no error is raised.
+    """
 
     def __init__(self, port: Any, counters: Counters) -> None:
         self._port = port
@@ -88,7 +91,10 @@ def check_datagram_protocol(protocol: Any) -> None:
 
 
 def protocol_for(setting: Setting, protocol: Any) -> DatagramProtocol:
-    """Make what serves one socket: EchoUDP or a class derived from it, or whatever ``protocol`` makes, guarded."""
+    """Make the protocol that serves one socket.
+
+    EchoUDP and classes derived from it serve as they are; what any other ``protocol`` makes is put behind the guard.
+    """
     if protocol is None or (isinstance(protocol, type) and issubclass(protocol, EchoUDP)):
         made: DatagramProtocol = (protocol or EchoUDP)(guard=setting.guard, counters=setting.counters)
         return made

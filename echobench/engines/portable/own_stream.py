@@ -1,4 +1,4 @@
-"""Stream protocols of the embedding program, under the service's limits, counters and orderly stop.
+"""Limits, counters and orderly stop for an embedding program's own protocol.
 
 A connection is wrapped. The wrapper stands between the transport and the protocol, which takes it for its transport,
 and does for any protocol what ``Echo`` (protocol.py) does for itself. Unlike Twisted's ``policies`` it keeps
@@ -72,7 +72,10 @@ class OwnConnection(ProtocolWrapper):
         super().dataReceived(data)
 
     def readConnectionLost(self) -> None:
-        """Pass on the peer's end of file, or close for a protocol that would not know what to do with one."""
+        """Pass on the peer's end of file.
+
+        The connection is closed if the protocol has no method for it.
+        """
         if self._peer_ended:  # a transport that is resumed after the end reads it again
             return
         self._peer_ended = True
@@ -89,7 +92,10 @@ class OwnConnection(ProtocolWrapper):
             protocol.writeConnectionLost()
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
-        """Give back the place, and tell the protocol if it has heard of the connection at all."""
+        """Give back the connection's place, and tell the protocol.
+
+        A protocol that never heard of the connection is not told.
+        """
         self._watch(None)
         was_open, self._open = self._open, False
         self.factory.setting.caps.release(self._source)
@@ -125,7 +131,10 @@ class OwnConnection(ProtocolWrapper):
         self.transport.unregisterProducer()
 
     def loseConnection(self) -> None:
-        """Close once the peer has taken what was written, and give it the close time-out for that."""
+        """Close once the peer has taken what was written.
+
+        The close time-out limits how long that may take.
+        """
         if not self._open:
             return
         if self._producer is self:  # back-pressure: a transport that is its own producer, paused, never closes
@@ -156,7 +165,10 @@ class OwnConnection(ProtocolWrapper):
             self.transport.abortConnection()
 
     def drain(self) -> Deferred[None]:
-        """End the connection the protocol's way, by its ``drain()``, or else close it; fires when it has ended."""
+        """End the connection by the protocol's ``drain()``, or else close it.
+
+        Fires when the connection has ended.
+        """
         if self._ended is None:
             self._ended = Deferred()
             finish: Any = getattr(self.wrappedProtocol, "drain", None)
@@ -168,7 +180,7 @@ class OwnConnection(ProtocolWrapper):
         return self._ended
 
     def _watch(self, limit: float | None) -> None:
-        """Give the peer ``limit`` seconds from now, and as long again after each byte that moves."""
+        """Give the peer ``limit`` seconds, counted again from each byte that moves."""
         if self._timer is not None:
             self._timer.cancel()
         reactor = self.factory.setting.reactor
@@ -178,7 +190,10 @@ class OwnConnection(ProtocolWrapper):
             self._timer = reactor.callLater(limit, self._check, limit)
 
     def _check(self, limit: float) -> None:
-        """End the connection if no byte has moved for ``limit`` seconds, or look again when that can be so."""
+        """End the connection if no byte has moved for ``limit`` seconds.
+
+        Otherwise, look again when that can be so.
+        """
         setting, unsent = self.factory.setting, held(self.transport)
         now = setting.reactor.seconds()
         if unsent - self._unsent < self._written:  # not all of what was written was added to what waits: some has left
@@ -215,7 +230,10 @@ class PushProducer:
 
 
 class OwnFactory(WrappingFactory):
-    """Wraps the connections of an own factory, as far as the caps allow; ends them as EchoFactory does."""
+    """Wraps the connections of an own factory, as far as the caps allow.
+
+    It ends them as EchoFactory does.
+    """
 
     noisy = False
 
@@ -224,7 +242,10 @@ class OwnFactory(WrappingFactory):
         self.setting = setting
 
     def buildProtocol(self, addr: Any) -> Any:
-        """Take a place for the peer, and have the own factory make its protocol; None if either refuses."""
+        """Take a place for the peer, and have the own factory make its protocol.
+
+        Returns None if either refuses.
+        """
         caps = self.setting.caps
         source = source_of(addr.host).key if hasattr(addr, "host") else None
         if (refused := caps.take(source)) is not None:
@@ -261,7 +282,10 @@ def check_protocol(protocol: Any) -> None:
 
 
 def factory_for(setting: Setting, protocol: Any) -> EchoFactory | OwnFactory:
-    """Make the factory of a service: of Echo or a class derived from it, or around whatever ``protocol`` makes."""
+    """Make the factory of a service.
+
+    Echo and classes derived from it serve as they are; what any other ``protocol`` makes is wrapped.
+    """
     if protocol is None or (isinstance(protocol, type) and issubclass(protocol, Echo)):
         return EchoFactory(
             protocol=protocol or Echo,

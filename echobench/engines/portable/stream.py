@@ -1,4 +1,6 @@
-"""A listening port for reactors that watch descriptors: Twisted's own, with bounded and counted accepting.
+"""A listening port for reactors that watch descriptors.
+
+It is Twisted's own, but accepts up to a bound, and counts.
 
 Twisted's ``tcp.Port`` looks up each IPv6 client's address once more (getnameinfo), and lets the number of connections
 that it takes in one wake-up grow without bound. When descriptors run out it logs a line for each client that it closes,
@@ -34,7 +36,10 @@ class StreamPort(tcp.Port):
 
     @classmethod
     def adopt(cls, sock: socket.socket, factory: IProtocolFactory, counters: Counters, reactor: Reactor) -> StreamPort:
-        """Take over the socket (use a copy of its descriptor, and close it) and begin to serve."""
+        """Take over the socket and begin to serve.
+
+        The port uses a copy of the descriptor, and closes the original.
+        """
         # The class's own constructor from a descriptor: what reactor.adoptStreamPort would call on tcp.Port.
         port: StreamPort = cls._fromListeningDescriptor(reactor, sock.fileno(), sock.family, factory)
         sock.close()
@@ -58,7 +63,10 @@ class StreamPort(tcp.Port):
             self.startReading()
 
     def _serve(self, accepted: tuple[socket.socket, Any]) -> None:
-        """Make a connection; whatever goes wrong with one client must not end the service for all."""
+        """Make a connection.
+
+        Whatever goes wrong with one client must not end the service for all.
+        """
         sock, address = accepted
         protocol = transport = None
         try:
@@ -85,5 +93,8 @@ class StreamPort(tcp.Port):
 
 
 def can_adopt(kind: type = StreamPort) -> bool:
-    """Whether a port class has the constructor from a descriptor, which is private to Twisted's ``tcp.Port``."""
+    """Return whether a port class can be made from a descriptor.
+
+    That constructor is private to Twisted's ``tcp.Port``.
+    """
     return hasattr(kind, "_fromListeningDescriptor")

@@ -17,13 +17,19 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 
 class EchoTLSTransport(TLSMemoryBIOProtocol):
-    """A TLS transport that encrypts each write as it comes, and reports the peer's close_notify as its end of file."""
+    """A TLS transport that encrypts each write as it comes.
+
+    It reports the peer's close_notify as its end of file.
+    """
 
     transport: Any
     _told = False
 
     def dataReceived(self, data: bytes) -> None:
-        """Decrypt; if that brought the peer's goodbye (or an error), the TCP transport below is closing by now."""
+        """Decrypt what came, and see whether the peer has ended.
+
+        After the peer's close_notify, or an error, the TCP transport below is closing.
+        """
         super().dataReceived(data)
         if self.transport.disconnecting and not self._told and not self.disconnecting:
             self._told = True
@@ -33,7 +39,10 @@ class EchoTLSTransport(TLSMemoryBIOProtocol):
 
 
 class EchoTLSFactory(TLSMemoryBIOFactory):
-    """Puts TLS between a factory and its transports, and passes on the factory's refusal of a peer."""
+    """Puts TLS between a factory and its transports.
+
+    It passes on the factory's refusal of a peer.
+    """
 
     protocol = EchoTLSTransport
 

@@ -1,4 +1,7 @@
-"""A TCP transport that sends at once, made of Twisted's own, and how much any transport still holds."""
+"""A TCP transport that sends at once, made from Twisted's own.
+
+The module also tells how many bytes any transport still holds.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ PRIVATE: Final = ("_tempDataBuffer", "_tempDataLen", "_writeDisconnected", "_abo
 
 
 class PromptTransport(tcp.Server):
-    """Twisted's transport, but it sends what it is given at once if nothing waits to be sent.
+    """Twisted's transport, but it sends at once if nothing waits to be sent.
 
     Twisted's own ``write`` only appends. Then the reactor is asked to watch for writability (a system call), reports in
     its next turn that the socket is writable (it nearly always is), and is asked to stop watching (another one). A
@@ -22,7 +25,10 @@ class PromptTransport(tcp.Server):
     """
 
     def write(self, data: bytes) -> None:
-        """Send, or keep what cannot be sent now; an error shows when the reactor next finds the socket ready."""
+        """Send, or keep what cannot be sent now.
+
+        An error shows when the reactor next finds the socket ready.
+        """
         waiting = self.dataBuffer or self._tempDataBuffer
         open_ = self.connected and not self._writeDisconnected and not self._aborting
         # TLS begun with startTLS writes elsewhere; a pull producer is asked for more only by the reactor's next turn.
@@ -36,12 +42,15 @@ class PromptTransport(tcp.Server):
         super().write(data)
 
     def unsent(self) -> int:
-        """Count the bytes that the peer has not acknowledged: those that wait here, and those that the kernel holds."""
+        """Count the bytes that the peer has not acknowledged.
+
+        These are the bytes that wait here and the bytes that the kernel holds.
+        """
         return len(self.dataBuffer) - self.offset + self._tempDataLen + send_queue(self.socket.fileno())
 
 
 def missing(kind: type[tcp.Server]) -> list[str]:
-    """List the attributes of PRIVATE that the instances of a transport class do not have."""
+    """List the attributes of PRIVATE that a transport class does not have."""
     probe = kind.__new__(kind)
     nobody: Any = object()  # a reactor, which the constructor only remembers
     abstract.FileDescriptor.__init__(probe, nobody)
@@ -49,12 +58,18 @@ def missing(kind: type[tcp.Server]) -> list[str]:
 
 
 def best_transport(kind: type[tcp.Server] = tcp.Server, prompt: type[tcp.Server] = PromptTransport) -> type[tcp.Server]:
-    """Choose the transport for new connections: ``kind``, Twisted's own, where ``prompt`` cannot be built on it."""
+    """Choose the transport for new connections.
+
+    It is ``kind``, Twisted's own, where ``prompt`` cannot be built on it.
+    """
     return kind if missing(kind) else prompt
 
 
 def held(transport: Any) -> int:
-    """Count the bytes that the peer has yet to take, as far as the transport says (ours asks the kernel too)."""
+    """Count the bytes that the peer has yet to take, if the transport tells.
+
+    Our own transport asks the kernel too.
+    """
     if hasattr(transport, "unsent"):
         return int(transport.unsent())
     return len(getattr(transport, "dataBuffer", b"")) - int(getattr(transport, "offset", 0))

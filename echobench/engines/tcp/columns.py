@@ -1,4 +1,6 @@
-"""A batch of completed receives, turned into requests to send: columns of one table go into those of another.
+"""Turns a batch of completed receives into requests to send.
+
+Columns of one table are copied into columns of the other.
 
 Pure: these functions read and write tables, and make no system call. A receive's completion says on which connection
 bytes came, how many, and in which lent buffer. That is what a request to send has to say. So where each of ``n``
@@ -35,7 +37,9 @@ class Sends(NamedTuple):
 
 
 def to_sends(rx: k.Ring, tx: k.Ring, came: slice, goes: slice, apart: Iterable[Set[int]]) -> Sends | None:
-    """Write a request into each place ``goes`` of ``tx`` for the completion in each place ``came`` of ``rx``.
+    """Write a request to send for each completed receive.
+
+    The completion in each place ``came`` of ``rx`` becomes the request in each place ``goes`` of ``tx``.
 
     None, and nothing is written, unless they are plain bytes for as many different connections, none of which is in
     one of the sets ``apart``. Both are stretches of the same length that do not go over the edge of their ring. The
@@ -65,7 +69,10 @@ def to_sends(rx: k.Ring, tx: k.Ring, came: slice, goes: slice, apart: Iterable[S
 
 
 def plain_prefix(rx: k.Ring, at: int, n: int, apart: Collection[Container[int]]) -> int:
-    """Count the completions, of ``n`` from place ``at`` on, before the first that :func:`to_sends` could not take."""
+    """Count the completions before the first that to_sends() cannot take.
+
+    It looks at ``n`` completions, from place ``at`` on.
+    """
     fds: set[int] = set()
     for fd, _, _, flags, _ in completions(rx.cqes.bytes[k.CQE * at : k.CQE * (at + n)]):
         if flags not in BYTES or fd in fds:

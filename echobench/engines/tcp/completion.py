@@ -1,4 +1,4 @@
-"""The engine ``completion``: the same with io_uring for many busy connections (Linux)."""
+"""The engine ``completion``: io_uring for many busy connections (Linux)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of each connection of a fast engine, and how connections are taken in and ended.
+"""What a fast engine knows of each connection, and how one begins and ends.
 
 An ordinary connection is a number in a set. No object stands for it and no Python runs for it between its messages:
 time-outs are looked after for all of them together (timeouts.py). Only a connection that is not ordinary has an object,
@@ -39,7 +39,10 @@ class Connections:
         """Who is at the other end; kept only if there is a cap for each source."""
 
     def admit(self, fd: int, address: Any) -> None:
-        """Take in a new connection, or close it if the caps say so; only a cap for each source needs ``address``."""
+        """Take in a new connection, or close it if the caps say so.
+
+        Only a cap for each source needs ``address``.
+        """
         setting, source = self._setting, None
         if setting.caps.per_source is not None and isinstance(address, tuple):
             source = source_of(address[0]).key
@@ -63,7 +66,10 @@ class Connections:
         odd.unsent += unsent
 
     def writable(self, fd: int) -> None:
-        """Send what is held for a connection that may have room again, and if that is all, read on."""
+        """Send what is held for a connection that may have room again.
+
+        If that sends everything, the connection is read again.
+        """
         odd = self.odd[fd]
         try:
             sent = os.write(fd, odd.unsent)
@@ -83,12 +89,17 @@ class Connections:
         self._mover.read(fd)
 
     def moved(self, fd: int) -> None:
-        """Note that a byte moved on an odd connection; for plain ones the mover tells the time-outs, batch by batch."""
+        """Note that a byte moved on an odd connection.
+
+        For plain ones the mover tells the time-outs, batch by batch.
+        """
         self.odd[fd].moved_at = self._setting.reactor.seconds()
         self.timeouts.moved((fd,))
 
     def end_of_file(self, fd: int) -> None:
-        """Close; while the peer has yet to take what is held for it, only note that it will come to that.
+        """Close, unless the peer has yet to take what is held for it.
+
+        In that case, only note that the connection closes later.
 
         An end of file can be read more than once: it is met again when reading goes on.
         """

@@ -1,4 +1,4 @@
-"""The fast TCP engine: one descriptor under the reactor, which stands for all connections.
+"""The fast TCP engine: the reactor watches one descriptor for all connections.
 
 However many of them have something to read, the reactor is woken once. The engine then works for a slice of time that
 leaves room for whatever else runs on the reactor, looks again for a while if that has been paying (spin.py), waits in
@@ -43,7 +43,10 @@ class MakesMover(Protocol):
 @final
 @implementer(IEngine, IReadDescriptor)
 class StreamEngine:
-    """Echo over TCP and Unix sockets. The reactor watches it while it has any port or connection."""
+    """Echo over TCP and Unix sockets.
+
+    The reactor watches it while it has any port or connection.
+    """
 
     def __init__(self, setting: Setting, name: str, make_mover: MakesMover) -> None:
         self.name = name
@@ -60,7 +63,7 @@ class StreamEngine:
         self._drained: Deferred[None] | None = None
 
     def unavailable(self, reactor: Reactor) -> str | None:
-        """Say why such an engine cannot work with this reactor on this machine; None if it can."""
+        """Return why the engine cannot work with this reactor here; None if it can."""
         return self.mover.unavailable(reactor)
 
     def listen(self, sock: socket.socket) -> IListeningPort:
@@ -93,7 +96,10 @@ class StreamEngine:
         return 0
 
     def drain(self) -> Deferred[Any]:
-        """Let every peer have what was read from it, then end it; fires when none is left."""
+        """Send every peer what was read from it, then end its connection.
+
+        Fires when no connection is left.
+        """
         if not self.running:
             return succeed(None)
         if self._drained is None:
@@ -115,7 +121,10 @@ class StreamEngine:
         return f"echobench {self.name}"
 
     def doRead(self) -> None:
-        """Work for a slice of time, or until nothing is left to do; and again while only this engine is wanted."""
+        """Work for a slice of time, or until nothing is left to do.
+
+        Starts again while the reactor has work for this engine only.
+        """
         mover, stand_in = self.mover, self._stand_in
         self.working = True
         stand_in.woken()

@@ -28,11 +28,16 @@ except ImportError:  # a Python without ctypes
 
 @implementer(IListeningPort)
 class Port:
-    """One listening, non-blocking socket. The engine calls :meth:`accept` when somebody waits there.
+    """One listening, non-blocking socket.
 
-    ``serve`` is called with each new connection, a non-blocking descriptor, and its address, or None if ``addresses``
-    are not wanted, which is faster. ``watch`` is called with the port and whether to watch it, and ``closed`` with the
-    port when it is.
+    The engine calls :meth:`accept` when a connection waits.
+
+    The port calls three functions:
+
+    * ``serve(descriptor, address)`` for each new connection. The descriptor is non-blocking. The address is None
+      unless ``addresses`` is true, which is slower.
+    * ``watch(port, wanted)`` to have its socket watched, or to stop that.
+    * ``closed(port)`` when it has closed.
     """
 
     def __init__(
@@ -58,7 +63,7 @@ class Port:
         self._stopped: Deferred[None] | None = None
         if sock.family != getattr(socket, "AF_UNIX", None):
             with contextlib.suppress(OSError):
-                # What is accepted inherits it on Linux and the BSDs, and no call is needed for each connection.
+                # On Linux and the BSDs accepted sockets inherit this, which saves a call for each connection.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def startListening(self) -> None:
@@ -70,14 +75,14 @@ class Port:
             raise
 
     def stopListening(self) -> Deferred[None]:
-        """Accept nobody any more; fires when the socket is closed."""
+        """Stop accepting; fires when the socket is closed."""
         if self._stopped is None:
             self.close()
             self._stopped = deferLater(self._reactor, 0)
         return self._stopped
 
     def close(self) -> None:
-        """Close the socket, unless that is done."""
+        """Close the socket, unless it is closed already."""
         if self.socket.fileno() < 0:
             return
         if not self._acceptor.paused:
@@ -87,7 +92,7 @@ class Port:
         self._closed(self)
 
     def getHost(self) -> IAddress:
-        """Say where the socket is bound."""
+        """Return the address that the socket is bound to."""
         name = self.socket.getsockname()
         if self.socket.family == socket.AF_INET6:
             return IPv6Address("TCP", *name)
@@ -96,7 +101,10 @@ class Port:
         return UNIXAddress(name)
 
     def accept(self) -> None:
-        """Take the connections that wait, up to a bound; the acceptor pauses if some cannot be taken."""
+        """Take the waiting connections, up to a bound.
+
+        The acceptor pauses if some cannot be taken.
+        """
         self._acceptor.serve(self._take)
 
     def _take(self, accepted: Any) -> None:

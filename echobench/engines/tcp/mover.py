@@ -1,4 +1,6 @@
-"""What moves the bytes of connections, and what it needs of the engine that has it.
+"""The interface of a mover, which carries the bytes of connections.
+
+It also says what a mover needs of its engine.
 
 An engine (engine.py) has one mover, and hands it descriptors. There are two: ``polled`` asks which of them are ready,
 and reads and writes; ``ringed`` has a ``polled``, and an io_uring beside it for connections that are busy.
@@ -22,7 +24,10 @@ Events = list[tuple[int, int]]
 
 @attrs.frozen
 class Lanes:
-    """Which descriptors a mover has, by how it learns of what comes on them (states.py says what that means)."""
+    """A mover's descriptors, by how it learns what comes on them.
+
+    states.py says what that means.
+    """
 
     watched: set[int]
     """Connections that the poller watches."""
@@ -47,14 +52,20 @@ class Host(Protocol):
 
 
 class Mover(Protocol):
-    """Passes on what comes on connections. A turn of the engine is ``first``, ``serve`` and ``flush``."""
+    """Passes on what comes on connections.
+
+    A turn of the engine is ``first``, ``serve`` and ``flush``.
+    """
 
     @staticmethod
     def unavailable(reactor: Reactor) -> str | None:
         """Say why it cannot work with this reactor on this machine; None if it can."""
 
     def start(self) -> int:
-        """Open what is needed, and return the descriptor that is readable when there is work. Raises OSError."""
+        """Open what is needed; return the descriptor that is readable for work.
+
+        Raises OSError.
+        """
 
     def finish(self) -> None:
         """Close it again: no connection is open any more."""
@@ -63,13 +74,18 @@ class Mover(Protocol):
         """Return what is ready, at the beginning of a turn."""
 
     def serve(self, found: Events | None, end: int) -> Events | None:
-        """Handle what was found, and look for more, until there is none or ``end`` (perf_counter_ns) has passed.
+        """Handle what was found, and look for more until ``end``, or until all is done.
+
+        ``end`` is a time of perf_counter_ns.
 
         Returns what was found and is not for this mover, which is nothing unless another one has it.
         """
 
     def flush(self) -> None:
-        """Hand over to the kernel whatever is queued: nothing may be left when the engine waits."""
+        """Hand over to the kernel whatever is queued.
+
+        Nothing may be left when the engine waits.
+        """
 
     def call_when_readable(self, fd: int, call: Callable[[], None]) -> None:
         """Watch a descriptor that is no connection, a port for example. Raises OSError."""
@@ -81,13 +97,22 @@ class Mover(Protocol):
         """Pass on what comes on a new connection."""
 
     def read(self, fd: int) -> None:
-        """Read from a connection again: after :meth:`write`, or to discard what comes if it is being left."""
+        """Read from a connection again.
+
+        This follows :meth:`write`, or discards what comes on a connection that is being left.
+        """
 
     def write(self, fd: int) -> None:
-        """Read no more; call :meth:`Connections.writable` when the peer has taken something."""
+        """Stop reading, and wait until the peer takes something.
+
+        Then call :meth:`Connections.writable`.
+        """
 
     def close(self, fd: int) -> None:
-        """Have nothing more to do with a connection, and close its descriptor, at once or as soon as that is safe."""
+        """Forget a connection, and close its descriptor.
+
+        The descriptor is closed at once, or as soon as that is safe.
+        """
 
     def busy(self) -> bool:
         """Whether descriptors of closed connections are still in use."""

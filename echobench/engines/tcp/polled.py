@@ -1,4 +1,6 @@
-"""Moving bytes by readiness: one epoll or kqueue of our own under the reactor, drained in batches.
+"""Moves bytes by readiness: one epoll or kqueue, emptied in batches.
+
+The reactor watches that epoll or kqueue.
 
 What it saves over ``portable`` is not system calls of its own (an echo still is one read and one write) but Python: the
 reactor's way to a protocol and back, some thirty calls, is gone once for a whole batch, and a connection that is
@@ -87,7 +89,9 @@ class Polled:
         self._calls.clear()  # the numbers may be connections of ours when the engine serves again
 
     def first(self) -> Events:
-        """Ask what is ready; or if there is but one connection, guess that it is that one, and save the question.
+        """Ask what is ready; a single connection is assumed to be ready.
+
+        That saves the question.
 
         If it was a port, nothing can be read, and :meth:`serve` asks after all.
         """
@@ -98,7 +102,10 @@ class Polled:
         return self.look()
 
     def serve(self, found: Events | None, end: int) -> Events | None:
-        """Echo once for each connection that is ready, which is fair whatever each of them has sent, and look again."""
+        """Echo once for each connection that is ready, and look again.
+
+        That is fair, whatever each of them has sent.
+        """
         look, wait, now, second_look = self.look, self.spin.wait, perf_counter_ns, self._second_look
         connections, calls, elsewhere = self._engine.connections, self._calls, self._elsewhere
         odd, timeouts, read, write = connections.odd, connections.timeouts, os.read, os.write
@@ -167,7 +174,10 @@ class Polled:
         self._watch(fd, READ)
 
     def write(self, fd: int) -> None:
-        """Watch for room to write, and for the peer's end of file, which may lie behind what is not read yet."""
+        """Watch for room to write, and for the peer's end of file.
+
+        The end of file may lie behind bytes that are not read yet.
+        """
         self._watch(fd, WRITE | ENDED)
 
     def unwatch(self, fd: int) -> None:
@@ -207,7 +217,10 @@ class Polled:
             self._engine.connections.abort(fd)
 
     def _is_to_be_read(self, fd: int, mask: int) -> bool:
-        """Do what is to be done for a descriptor that is no ordinary connection; True if it is one after all."""
+        """Handle a descriptor that is no ordinary connection.
+
+        Returns True if it is one after all, and is to be read.
+        """
         connections = self._engine.connections
         if (call := self._calls.get(fd)) is not None:
             call()

@@ -1,7 +1,9 @@
-"""The platform's own way to watch many descriptors, as one descriptor that any reactor can watch: nested polling.
+"""The platform's way to watch many descriptors, itself one descriptor.
+
+Any reactor can watch it: nested polling.
 
 Both epoll (Linux) and kqueue (macOS, the BSDs) are descriptors themselves, readable while one of those they watch is
-ready. A reactor that watches such a descriptor is woken once, however many connections have something.
+ready. A reactor that watches such a descriptor is woken once, however many connections are ready.
 """
 
 from __future__ import annotations
@@ -11,16 +13,16 @@ import os
 import select
 from typing import Any, Final, Protocol
 
-READ: Final = 0x001  # EPOLLIN and EPOLLOUT, sys/epoll.h; the kqueue below speaks the same
+READ: Final = 0x001  # EPOLLIN and EPOLLOUT, sys/epoll.h; KqueuePoller uses the same values
 WRITE: Final = 0x004
-ENDED: Final = 0x2000  # EPOLLRDHUP: the peer has sent its end of file, though what came before is not read yet
+ENDED: Final = 0x2000  # EPOLLRDHUP: the peer has sent its end of file; bytes before it may be unread
 
 
 class Poller(Protocol):
     """What the engines use of ``select.epoll``, level-triggered."""
 
     def fileno(self) -> int:
-        """Give the descriptor that is readable while anything watched is ready."""
+        """Return the descriptor, readable while anything watched is ready."""
         ...
 
     def register(self, fd: int, eventmask: int) -> None:
@@ -28,15 +30,18 @@ class Poller(Protocol):
         ...
 
     def modify(self, fd: int, eventmask: int) -> None:
-        """Watch it for something else. Raises OSError."""
+        """Watch a descriptor for something else. Raises OSError."""
         ...
 
     def unregister(self, fd: int) -> None:
-        """Watch it no more. Raises OSError."""
+        """Stop watching a descriptor. Raises OSError."""
         ...
 
     def poll(self, timeout: float, maxevents: int) -> list[tuple[int, int]]:
-        """List what is ready: pairs of a descriptor and a mask. The engines pass 0 for the time-out: do not wait."""
+        """List what is ready: pairs of a descriptor and a mask.
+
+        The engines pass a time-out of 0, which means: do not wait.
+        """
         ...
 
     def close(self) -> None:
@@ -45,7 +50,10 @@ class Poller(Protocol):
 
 
 class KqueuePoller:
-    """kqueue(2) with the face of epoll. ``module`` is the select module, or what a test puts in its place."""
+    """kqueue(2) with the interface of epoll.
+
+    ``module`` is the select module, or what a test puts in its place.
+    """
 
     def __init__(self, module: Any = select) -> None:
         self._module = module
@@ -53,7 +61,7 @@ class KqueuePoller:
         self._masks: dict[int, int] = {}
 
     def fileno(self) -> int:
-        """Give the queue's own descriptor."""
+        """Return the queue's own descriptor."""
         return int(self._queue.fileno())
 
     def register(self, fd: int, eventmask: int) -> None:
@@ -61,15 +69,15 @@ class KqueuePoller:
         self._change(fd, 0, eventmask)
 
     def modify(self, fd: int, eventmask: int) -> None:
-        """Watch it for something else."""
+        """Watch a descriptor for something else."""
         self._change(fd, self._watched(fd), eventmask)
 
     def unregister(self, fd: int) -> None:
-        """Watch it no more."""
+        """Stop watching a descriptor."""
         self._change(fd, self._watched(fd), 0)
 
     def poll(self, timeout: float, maxevents: int) -> list[tuple[int, int]]:
-        """List what is ready; a descriptor that is ready for both is there twice."""
+        """List what is ready; a descriptor that is ready for both is listed twice."""
         writing = self._module.KQ_FILTER_WRITE
         return [
             (event.ident, WRITE if event.filter == writing else READ)
@@ -81,13 +89,19 @@ class KqueuePoller:
         self._queue.close()
 
     def _watched(self, fd: int) -> int:
-        """For what a descriptor is watched; one that is not is the error that it is with epoll."""
+        """Return what a descriptor is watched for.
+
+        Raises the error of epoll if it is not watched.
+        """
         if (mask := self._masks.get(fd)) is None:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         return mask
 
     def _change(self, fd: int, before: int, after: int) -> None:
-        """Filters are added and deleted one by one. An end of file is seen by reading only: kqueue needs no ENDED."""
+        """Add and delete filters, one by one.
+
+        An end of file is seen by reading only: kqueue needs no ENDED.
+        """
         changes = []
         for mask, filter_ in ((READ, self._module.KQ_FILTER_READ), (WRITE, self._module.KQ_FILTER_WRITE)):
             if (before ^ after) & mask:
@@ -102,7 +116,10 @@ class KqueuePoller:
 
 
 def poller(module: Any = select) -> Poller:
-    """Make the platform's own: epoll, else kqueue. Raises OSError, where there is neither too."""
+    """Make the platform's own poller: epoll, or else kqueue.
+
+    Raises OSError where there is neither.
+    """
     made: Poller
     if hasattr(module, "epoll"):
         made = module.epoll()

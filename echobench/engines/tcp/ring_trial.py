@@ -1,8 +1,8 @@
 """Whether io_uring works here, found out by passing an echo through it.
 
-Versions and lists of operations do not tell: a kernel may know multishot receives by name and be forbidden to make a
-ring, have another layout, or be another system's imitation. So what the engine does is done once with a pair of
-sockets, and whatever is not as it should be is the reason not to use it.
+Versions and lists of operations are not enough. A kernel may know multishot receives but forbid rings, have another
+layout, or be another system's imitation of Linux. So this module does once, with a pair of sockets, what the engine
+does. If anything goes wrong, that is the reason not to use io_uring.
 """
 
 from __future__ import annotations
@@ -23,20 +23,24 @@ OUT_OF_ORDER: Final = "an echo through io_uring did not come back as it should"
 
 
 def try_ring() -> str | None:
-    """Echo through io_uring; None if all is well, or one sentence that says why it cannot be used."""
+    """Echo through io_uring, and return why it cannot be used; None if it can.
+
+    The reason is one sentence.
+    """
     try:
         return _verdict()
-    except OSError as error:  # no descriptor or no memory: it may be otherwise next time
+    except OSError as error:  # no descriptor or no memory: the next try may succeed
         return _reason(error)
 
 
 @functools.cache
 def _verdict() -> str | None:
-    """Find it out, once in a process unless something is scarce: then OSError.
+    """Find it out, once in a process; OSError if something is scarce.
 
-    From Linux 6.17 on a receive can be told to end after so many bytes. Before, it takes one lent buffer after another
-    as long as there are any, and one peer that sends and does not read has them all before we can stop it. Buffers so
-    few and small that this would not matter were tried, and left a twentieth of the speed with 1,000 connections.
+    From Linux 6.17 on a receive can be told to end after so many bytes. In older kernels it takes one lent buffer after
+    another as long as there are any. So a peer that sends and does not read has them all before we can stop it. We
+    tried buffers so few and small that this would not matter: with 1,000 connections they left a twentieth of the
+    speed.
     """
     try:
         if _echoes(LIMIT):
@@ -68,7 +72,7 @@ def _reason(error: OSError) -> str:
 
 
 def _echoes(limit: int) -> bool:
-    """Pass one message and an end of file through rings; False if anything is out of order."""
+    """Pass a message and an end of file through rings; False if either fails."""
     message = os.urandom(100)
     with contextlib.ExitStack() as stack:
         ours, theirs = map(stack.enter_context, socket.socketpair())

@@ -1,4 +1,6 @@
-"""Moving bytes by completion: io_uring tells what has arrived, with the bytes already in a buffer of ours.
+"""Moves bytes by completion: io_uring says what has arrived.
+
+The bytes are already in a buffer of ours then.
 
 A connection has one receive under way for as long as it lives (multishot), which takes a lent buffer whenever bytes
 arrive. So there is no system call for a read at all, and one for the writes of a whole batch, which is made of the
@@ -106,7 +108,10 @@ class Ringed:
         return Lanes(self.polled.watched, self._receiving, self._dying)
 
     def look(self) -> Events:
-        """Hand over what is queued; ask the poller what is ready, or else see whether there are completions."""
+        """Hand over what is queued, and look for work.
+
+        That is what is ready, as the poller says, or else the completions.
+        """
         if not self._receiving:
             return self.polled.poll()
         rx = self._rx
@@ -117,7 +122,10 @@ class Ringed:
         return self.polled.poll() or (self._completed if rx.ready() else NO_EVENTS)
 
     def serve(self, found: Events | None, end: int) -> Events | None:
-        """Serve who is ready, among whom may be the ring with a batch of completions, and look again."""
+        """Serve the connections that are ready, and look again.
+
+        One that is ready may be the ring, with a batch of completions.
+        """
         look, wait, completed, polled = self.look, self.polled.spin.wait, self._completed, self.polled.serve
         while found:
             if found is not completed:
@@ -146,7 +154,10 @@ class Ringed:
         self.polled.forget(fd)
 
     def begin(self, fd: int) -> None:
-        """Begin on the poller's lane: most connections that come and go are spared the way to the ring."""
+        """Begin on the poller's lane.
+
+        Most connections that come and go never have to move to the ring.
+        """
         self.polled.begin(fd)
 
     def read(self, fd: int) -> None:
@@ -180,7 +191,7 @@ class Ringed:
         self._cancel(fd)
 
     def _complete(self) -> None:
-        """Handle a batch of completions: as columns if they are many and plain, else one by one."""
+        """Handle a batch of completions: as columns if many are plain, else singly."""
         rx, tx = self._rx, self._tx
         head = rx.index[rx.chead]
         at = head & rx.cmask
@@ -203,7 +214,10 @@ class Ringed:
         rx.index[rx.chead] = (head + n) & k.U32
 
     def _by_columns(self, at: int, to: int, n: int) -> bool:
-        """Echo ``n`` messages, one for each of ``n`` ordinary connections; False if that is not what they are."""
+        """Echo ``n`` messages, one for each of ``n`` ordinary connections.
+
+        Returns False if the completions are anything else.
+        """
         tx, connections = self._tx, self._engine.connections
         goes = slice(to, to + n)
         batch = to_sends(self._rx, tx, slice(at, at + n), goes, (connections.odd.keys(), self._dying))
@@ -232,7 +246,10 @@ class Ringed:
         return True
 
     def _one_by_one(self, at: int, n: int) -> None:
-        """Handle ``n`` completions each in its turn: plain messages here, the rest where it belongs."""
+        """Handle ``n`` completions one after the other.
+
+        Plain messages are handled here, all others by the method for them.
+        """
         connections, buffers, write = self._engine.connections, self._buffers, os.write
         odd, dying = connections.odd, self._dying
         reads = echoed = 0
@@ -265,7 +282,10 @@ class Ringed:
             self._engine.connections.close(fd)
 
     def _received(self, fd: int, result: int, flags: int, number: int) -> None:
-        """Handle whatever a receive can say, other than bytes for an ordinary connection with more to come."""
+        """Handle any result of a receive except plain bytes.
+
+        Plain bytes are those of an ordinary connection whose receive goes on.
+        """
         ended = not flags & k.CQE_F_MORE
         if ended:
             self._receiving.discard(fd)
@@ -278,7 +298,10 @@ class Ringed:
             self._receive_ended(fd, result)
 
     def _receive_ended(self, fd: int, result: int) -> None:
-        """Close a descriptor that waited for this; else receive again or end the connection, as ``result`` says."""
+        """Close a descriptor that waited for the end of its receive.
+
+        Any other is received from again, or ended, as ``result`` says.
+        """
         connections = self._engine.connections
         if fd in self._dying:
             self._dying.remove(fd)
@@ -298,7 +321,10 @@ class Ringed:
             connections.close(fd)
 
     def _data(self, fd: int, data: memoryview) -> None:
-        """Echo what came, or keep it if something is kept already, or throw it away if the connection is being left."""
+        """Echo what came; keep it, or discard it, if the connection is not plain.
+
+        It is kept if something is kept already, and discarded if the connection is being left.
+        """
         connections = self._engine.connections
         odd = connections.odd.get(fd)
         if odd is not None and odd.leaving:
@@ -317,14 +343,19 @@ class Ringed:
             self._fell_short(fd, data, sent)
 
     def _receive_on(self, fd: int, size: int) -> None:
-        """Go on with a connection whose receive has ended: by the poller if its messages are large."""
+        """Go on with a connection whose receive has ended.
+
+        The poller takes it over if its messages are large.
+        """
         if size < LARGE or fd in self.polled.watched:
             self.read(fd)
         else:
             self.polled.read(fd)
 
     def _go_over(self, events: Events) -> None:
-        """Have the ring receive for a few of the ordinary connections that the poller has watched.
+        """Have the ring receive for a few connections of the poller.
+
+        These are ordinary connections.
 
         Those that stay get there soon, a few with each slice; those that come and go are mostly spared the way.
         """
@@ -351,6 +382,9 @@ class Ringed:
         self._enter_outside_a_turn()
 
     def _enter_outside_a_turn(self) -> None:
-        """Hand over at once what was queued while the reactor does something else: no flush will follow."""
+        """Hand over at once what was queued outside a turn.
+
+        The reactor does something else then, and no flush will follow.
+        """
         if not self._engine.working:
             self._rx.enter()

@@ -1,4 +1,4 @@
-"""All that can become of a connection: its states, the events between them, and what always holds.
+"""The states of a connection, their events, and what always holds.
 
 This is the map of the fast engine. The engine does not look at it: an ordinary connection is a number in a set, and a
 transition is that number going from one set to another. The tests hold every transition that an engine makes against

@@ -1,10 +1,10 @@
-"""The time-outs of many connections, without a clock, a timer or an object for any of them.
+"""The time-outs of many connections, with no timer or object for each.
 
 **Idle.** An engine adds the descriptors of each batch to a set, in one call. Four times in each time-out the set is put
-aside and a new one begun. Who is open and in none of the last four has been idle for the time-out, or for a quarter
-more at most; one set operation finds them.
+aside, and a new one begins. A connection that is in none of the last four sets has been idle for the time-out, or for a
+quarter more at most. One set operation finds all such connections.
 
-**Closing.** Connections that are being ended are few, or the service is about to stop. They are looked at one by one.
+**Closing.** Few connections are being ended, unless the service is about to stop. They are checked one by one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .. import Setting
 from .states import Odd
 
 PARTS: Final = 4
-QUIET: Final = 1.0  # seconds without a byte after which one that we are leaving is closed, whatever its peer does
-PER_SWEEP: Final = 500  # connections that are ended before others on the reactor have their turn
+QUIET: Final = 1.0  # seconds without a byte after which a connection that we are leaving is closed
+PER_SWEEP: Final = 500  # connections that are ended in one go; then others on the reactor have their turn
 
 
 class Watched(Protocol):
@@ -33,13 +33,13 @@ class Watched(Protocol):
     odd: dict[int, Odd]
 
     def closing(self) -> Iterator[tuple[int, Odd]]:
-        """Iterate over those that are being ended."""
+        """Iterate over the connections that are being ended."""
 
     def close(self, fd: int) -> None:
-        """Close one."""
+        """Close a connection."""
 
     def abort(self, fd: int) -> None:
-        """Close one with a reset."""
+        """Close a connection with a reset."""
 
 
 class Timeouts:
@@ -54,7 +54,7 @@ class Timeouts:
         self.moved: Callable[[Iterable[int]], None] = self._quarters[-1].update
         """Call it with the descriptors on which bytes moved."""
         self._unsent: dict[int, int] = {}
-        """Bytes that the peers of those that were looked at had yet to take."""
+        """By descriptor, the bytes that the peer had yet to take at the last look."""
         self._idle_call: Any = None
         self._closing_sweep = LoopingCall(self._sweep_closing)
         self._closing_sweep.clock = setting.reactor
@@ -71,13 +71,13 @@ class Timeouts:
         self._unsent.pop(fd, None)
 
     def closing(self) -> None:
-        """Begin to watch those that are being ended."""
+        """Begin to watch the connections that are being ended."""
         if not self._closing_sweep.running:
             limit = self._setting.close_timeout
             self._closing_sweep.start(min(QUIET if limit is None else limit, QUIET) / PARTS, now=False)
 
     def stop(self) -> None:
-        """Watch nobody any more."""
+        """Stop watching."""
         if self._idle_call is not None:
             self._idle_call.cancel()
             self._idle_call = None
@@ -85,7 +85,7 @@ class Timeouts:
             self._closing_sweep.stop()
 
     def _sweep_idle(self) -> None:
-        """End who is idle, and come back; not at all while nobody is there."""
+        """End idle connections, and schedule the next sweep if any are open."""
         self._idle_call = None
         connections, limit = self._connections, self._setting.idle_timeout
         if not connections.open or limit is None:
@@ -122,7 +122,10 @@ class Timeouts:
                 connections.abort(fd)
 
     def _takes(self, fd: int) -> bool:
-        """Whether the peer has taken anything since the last look: what leaves the kernel's buffer counts too."""
+        """Return whether the peer has taken anything since the last look.
+
+        What leaves the kernel's buffer counts too.
+        """
         odd = self._connections.odd.get(fd)
         unsent = send_queue(fd) + (len(odd.unsent) if odd is not None else 0)
         before = self._unsent.pop(fd, 0)

@@ -1,1 +1,1 @@
-"""UDP in batches: one system call receives many datagrams, one sends their answers."""
+"""UDP in batches: one call receives many datagrams, one sends the answers."""

@@ -1,8 +1,10 @@
-"""Which messages of a batch are answered: the guard's rules (guard.py), asked for many datagrams at a time.
+"""Decides which messages of a batch are answered.
 
-The result is the same as if each datagram had been asked for by itself, in the order of arrival, at one instant. A rate
-is asked once for each run of messages from one address. If it grants only part of a run, that is the first part: the
-last train in it may be cut.
+The rules are the guard's (guard.py), asked for many datagrams at a time.
+
+The result is the same as if the guard judged each datagram by itself, in the order of arrival, at one instant. The rate
+is asked once for each run of messages from one address. If it allows only part of a run, that is the first part, and
+the last train in it may be cut.
 """
 
 from __future__ import annotations
@@ -17,17 +19,20 @@ from .sending import Run, Sending
 
 
 class Admission:
-    """Asks ``guard`` about the messages that were received, and counts those that it refuses."""
+    """Asks ``guard`` about the messages received, and counts those refused."""
 
     def __init__(self, messages: Messages, sending: Sending, guard: Guard, counters: Counters) -> None:
         self._messages, self._sending, self._guard, self._counters = messages, sending, guard, counters
         names = messages.names
-        # Where the addresses are in names (kernel/messages.py). A socket has names of one family.
+        # The places of the addresses in names (kernel/messages.py). The names of a socket are of one family.
         self._ipv4 = (names.column("I", 4),)
         self._ipv6 = (names.column("Q", 8), names.column("Q", 16))
 
     def choose(self, number: int, groups: Collection[int]) -> list[Run]:
-        """Return the runs of messages that all rules but the rate allow; ``groups`` are those sent to a group."""
+        """Return the runs of messages that all rules but the rate allow.
+
+        ``groups`` are the messages that were sent to a group.
+        """
         runs: list[Run] = []
         for i in range(number):
             refused = Reason.DESTINATION_GROUP if i in groups else self._guard.refuses_source(*self._messages.source(i))
@@ -39,9 +44,11 @@ class Admission:
         return runs
 
     def ration(self, rate: RateLimit, runs: list[Run], trains: bool) -> list[Run]:
-        """Return what the rate grants of these runs; ``runs`` itself if that is everything.
+        """Return the part of these runs that the rate allows.
 
-        ``trains`` says whether messages may be trains. A train that is cut is shorter from then on.
+        Returns ``runs`` itself if that is all of them.
+
+        ``trains`` says whether messages may be trains. A train that is cut stays shorter.
         """
         granted_runs: list[Run] = []
         everything = True
@@ -61,12 +68,12 @@ class Admission:
         return runs if everything else granted_runs
 
     def _by_source(self, runs: list[Run]) -> list[Run]:
-        """Part runs where the address of the sender changes."""
+        """Split runs where the address of the sender changes."""
         columns = self._ipv6 if self._messages.names.bytes[0] == socket.AF_INET6 else self._ipv4
         parted: list[Run] = []
         for first, end in runs:
             for column in columns:
-                if column[first + 1 : end] != column[first : end - 1]:  # not each as the one before
+                if column[first + 1 : end] != column[first : end - 1]:  # they are not all equal
                     break
             else:
                 parted.append((first, end))
@@ -85,7 +92,10 @@ class Admission:
         return sum(map(self._sending.datagrams, range(first, end)))
 
     def _cut(self, first: int, granted: int) -> int:
-        """Leave only so many datagrams, one or more, from message ``first`` on; return the end of those messages."""
+        """Keep only ``granted`` datagrams, one or more, from message ``first`` on.
+
+        Returns the end of the messages that are kept.
+        """
         i = first
         while granted > 0:
             datagrams = self._sending.datagrams(i)

@@ -1,9 +1,9 @@
 """One batch of datagrams, received at once and answered at once.
 
-The tables that received the messages send them back (kernel/messages.py). What has to be looked at for each message is
-looked at in columns: who sent it (admission.py), what its answer carries (turning.py), and how long it is. Most batches
-look like the one before. So :class:`Learnt` keeps what the last one looked like and what followed from it, and one
-comparison of bytes shows that the next one is the same.
+The tables that received the messages also send them back (kernel/messages.py). Three things matter for each message:
+who sent it (admission.py), what its answer carries (turning.py), and how long it is. All three are examined in columns.
+Most batches look like the one before. So :class:`Learnt` keeps what the last batch looked like and what followed from
+it, and one comparison of bytes shows whether the next batch is the same.
 """
 
 from __future__ import annotations
@@ -22,26 +22,29 @@ from .joining import WORTH_JOINING, Joining
 from .sending import Run, Sending, Unfinished
 from .turning import TurnedBatch, Turning
 
-MOST_MESSAGES: Final = 64  # in a batch; more bring nothing, fewer make the calls dearer for each
+MOST_MESSAGES: Final = 64  # in a batch; more bring no gain, with fewer each message bears more of the calls' cost
 CACHED_PAYLOAD: Final = 1 << 18  # bytes of payload in a batch, so that the cache still has them when they are sent
 FEWEST_MESSAGES: Final = 4  # in a batch of the longest datagrams
-FORETELLING: Final = 8  # messages; fewer of equal length do not show that there will be more of them
+FORETELLING: Final = 8  # messages; fewer of equal length do not show that more like them will come
 
 
 @attrs.frozen
 class Learnt:
-    """What the last batch looked like, and what followed from it. It is replaced as a whole, never changed."""
+    """What the last batch looked like, and what followed from it.
+
+    It is replaced as a whole, never changed.
+    """
 
     headers: bytes = b""
-    """The headers as received for which the outgoing ones are made; empty if there are none."""
+    """The received headers for which the outgoing ones are made; empty if there are none."""
     turned: TurnedBatch = TurnedBatch()
-    """The same of the control data."""
+    """The control data of the batch, and what followed from them."""
     alike: bool = False
     """Whether all messages have the same length and the same control data."""
     joins: bool = False
     """Whether messages may be joined into trains: they are alike, none is a train, and there may be many of them."""
     messages: int = 0
-    """How many messages the next two figures are for: all of the batch, or 1 if they are alike."""
+    """How many messages the next two figures are for: the whole batch, or 1 if all are alike."""
     datagrams: int = 0
     size: int = 0
     """Bytes of payload."""
@@ -51,7 +54,9 @@ NOTHING: Final = Learnt()
 
 
 class Batch:
-    """Receives up to ``count`` messages from a socket, and answers those that may be answered.
+    """Receives messages from a socket, and answers those that may be answered.
+
+    A batch has up to ``count`` messages.
 
     ``trains`` says whether datagrams that came one by one may be sent as trains.
     """
@@ -71,14 +76,18 @@ class Batch:
         self._header_memory, self._control_memory = incoming.memory, incoming.control_memory
 
     def receive(self, descriptor: int) -> int:
-        """Receive what waits, and return how many messages; 0 if none does. Raises OSError (see Headers.receive)."""
+        """Receive the waiting messages, and return how many there were.
+
+        Raises OSError (see Headers.receive).
+        """
         return self.messages.incoming.receive(descriptor, self.most)
 
     def answer(self, sock: socket.socket, number: int) -> Unfinished | None:
         """Answer the ``number`` messages that were received last.
 
-        If the send buffer fills, returns what finishes the batch: ``next()`` of it, when the socket is writable, goes
-        on until the buffer is full again, or raises StopIteration when all is done. Closing it gives the rest up.
+        If the send buffer fills, returns a generator that finishes the batch. Call ``next()`` on it when the socket is
+        writable: it sends until the buffer is full again, or raises StopIteration when all is sent. Closing it gives
+        up the rest.
         """
         messages, learnt, guard = self.messages, self._learnt, self._guard
         headers = self._header_memory[: HEADER * number]
@@ -110,7 +119,7 @@ class Batch:
         elif number == learnt.messages:
             self.counters.datagrams += learnt.datagrams
             self.counters.datagram_bytes += learnt.size
-        elif turned.trains:  # the first messages of a batch that was longer, as in the next case
+        elif turned.trains:  # the first messages of a longer batch; so is the next case
             self.sending.count(0, number)
         else:
             self.counters.datagrams += number
@@ -118,9 +127,9 @@ class Batch:
         return None
 
     def _learn(self, number: int, headers: bytes, controls: bytes) -> None:
-        """Make the outgoing headers for what was received, and remember what it looked like."""
+        """Make the outgoing headers for a batch, and remember what it looked like."""
         turned, incoming, outgoing = self._learnt.turned, self.messages.incoming, self.messages.outgoing
-        self._learnt = NOTHING  # until all is done, since an exception may leave the tables half made
+        self._learnt = NOTHING  # until all is done, since an exception may leave the tables half filled
         lengths: list[int] = incoming.length[:number].tolist()
         sizes: list[int] = incoming.controllen[:number].tolist()
         outgoing.size[:number] = incoming.length[:number]
@@ -154,20 +163,23 @@ class Batch:
         self.most = self._count if fits else max(FEWEST_MESSAGES, CACHED_PAYLOAD // longest)
 
     def _select(self, number: int, turned: TurnedBatch) -> list[Run] | None:
-        """Return the runs of messages to answer; None if those are all, and can be sent as they are."""
+        """Return the runs of messages to answer.
+
+        Returns None if those are all messages, and they can be sent as they are.
+        """
         guard, whole = self._guard, [(0, number)]
         runs = whole
         if turned.groups or not guard.passes_all(*self.messages.ports(number)):
             runs = self._admission.choose(number, turned.groups)
         if guard.rate is not None:
             wanted, runs = runs, self._admission.ration(guard.rate, runs, turned.trains)
-            if turned.trains and runs is not wanted:  # one may be cut, and then is no longer as it was received
+            if turned.trains and runs is not wanted:  # a train may have been cut, and no longer be as received
                 self._learnt = attrs.evolve(self._learnt, headers=b"")
         return None if runs is whole and not (turned.trains and self.sending.refused) else runs
 
 
 def _begin(unfinished: Unfinished) -> Unfinished | None:
-    """Start it; None if it came to its end at once."""
+    """Start sending a batch; return None if that sent all of it."""
     for _ in unfinished:
         return unfinished
     return None

@@ -1,7 +1,8 @@
-"""The engine for datagrams in batches: one call receives many, one call answers them (Linux).
+"""The engine for datagrams in batches (Linux): few calls for many datagrams.
 
-A port that is woken answers batch after batch (batch.py), until nothing is left or its time is up. With UDP_GRO the
-kernel hands over datagrams of one flow as one message, a train, and with UDP_SEGMENT it takes their answers as one.
+One call receives many datagrams, and one call sends their answers. A port that is woken answers batch after batch
+(batch.py), until nothing is left or its time is up. With UDP_GRO the kernel hands over datagrams of one flow as one
+message, a train, and with UDP_SEGMENT it takes their answers as one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ from .trial import joins, trial
 
 log = Logger()
 
-LONGEST_TURN: Final = 400_000  # nanoseconds of a wake-up, and the batch in which they end; then others have a turn
+LONGEST_TURN: Final = (
+    400_000  # nanoseconds that a wake-up may take, until the end of its batch; then others have a turn
+)
 
 
 @implementer(IReadWriteDescriptor)
@@ -41,7 +44,7 @@ class BatchedPort(DatagramPort):
     """Serves one bound, non-blocking datagram socket, in batches."""
 
     def __init__(self, sock: socket.socket, engine: BatchedDatagram, setting: Setting) -> None:
-        # The protocol sees no datagram: it gives the port its name in the log, and tells the guard our port's number.
+        # The protocol sees no datagram. It gives the port its name in the log, and tells the guard our port's number.
         protocol = EchoUDP(guard=setting.guard, counters=setting.counters)
         super().__init__(sock, protocol, setting.counters, setting.reactor)
         self._engine = engine
@@ -51,7 +54,10 @@ class BatchedPort(DatagramPort):
         prepare(sock)
 
     def doRead(self) -> None:
-        """Answer what waits, for a while; and go on for as long as the reactor has nothing else to do."""
+        """Answer the waiting datagrams for a while.
+
+        It goes on for as long as the reactor has nothing else to do.
+        """
         engine, sock, second_look = self._engine, self.socket, self._second_look
         now, descriptor = time.perf_counter_ns, sock.fileno()
         batch = engine.lend()
@@ -96,12 +102,15 @@ class BatchedPort(DatagramPort):
         self._reactor.addReader(self)
 
     def stopListening(self) -> Deferred[None]:
-        """Stop; fires when the socket is closed. Answers that found no room in the send buffer by then are dropped."""
+        """Stop listening; fires when the socket is closed.
+
+        Answers that have found no room in the send buffer by then are dropped.
+        """
         self._reactor.removeWriter(self)
         return super().stopListening()
 
     def _hold(self, batch: Batch, unfinished: Unfinished) -> None:
-        """Keep a batch until the socket is writable, and read no other meanwhile."""
+        """Keep a batch until the socket is writable, and read nothing until then."""
         self._batch, self._unfinished = batch, unfinished
         self._reactor.removeReader(self)
         self._reactor.addWriter(self)
@@ -134,11 +143,14 @@ class BatchedDatagram:
         self.spin = Spin(setting.spin)
         self.stand_in = StandIn(setting.reactor)
         self.alone = True
-        """Whether there is only one port: waiting for more at one of several would keep the others waiting."""
+        """Whether there is only one port. With several, waiting at one would delay the others."""
 
     @staticmethod
     def unavailable(reactor: Reactor) -> str | None:
-        """Return what is missing, of the reactor or the platform, or what a trial by echo found; None if it works."""
+        """Return why the engine cannot work here; None if it can.
+
+        The reactor or the platform lacks something, or a trial by echo failed.
+        """
         if not watches_descriptors(reactor):
             return "this reactor cannot watch sockets for it"
         return kernel.missing() or trial()
@@ -152,19 +164,25 @@ class BatchedDatagram:
         return port
 
     def lend(self) -> Batch:
-        """Lend the memory for a batch. One serves all ports, but for those that wait for room in a send buffer."""
+        """Lend the memory for a batch.
+
+        One batch serves all ports, except those that wait for room in a send buffer.
+        """
         return self._idle.pop() if self._idle else self._make()
 
     def _make(self) -> Batch:
         return Batch(self._setting.guard, self._setting.counters, trains=joins())
 
     def take_back(self, batch: Batch) -> None:
-        """Take a batch's memory back, and keep it if there is none: one is enough."""
+        """Take a batch's memory back, and keep it if no other is kept."""
         if not self._idle:
             self._idle.append(batch)
 
     def log_fault(self) -> None:
-        """Log the exception that is being handled, at most once a minute: a fault that stays comes with every batch."""
+        """Log the current exception, at most once a minute.
+
+        A lasting fault comes with every batch.
+        """
         if self._faults.due():
             log.failure("a batch of datagrams could not be handled{more}", more=self._faults.more)
 
@@ -181,9 +199,11 @@ class BatchedDatagram:
 
 
 def prepare(sock: socket.socket) -> None:
-    """Have the kernel join datagrams, if it can, and report no errors of those that we sent, as IP_RECVERR would.
+    """Set the socket up: join datagrams if possible, and report no errors.
 
-    An inherited socket may have that option: with it, the error of one answer would be met by a call for others.
+    IP_RECVERR would report the errors of datagrams that we sent.
+
+    An inherited socket may have that option. With it, a call would fail with the error of another call's answer.
     """
     for level, option, value in (
         (SOL_UDP, UDP_GRO, int(joins())),

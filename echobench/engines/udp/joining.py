@@ -1,12 +1,12 @@
 """Joins answers to one peer that follow each other into one message, a train.
 
-Sending a datagram costs what the route, the filters and the queues cost, hardly what its bytes do. Datagrams of equal
-length to one address can be sent as one message that says where to cut it up (UDP_SEGMENT, udp(7)): it passes through
-all of these once, and the device, or the code just before it, cuts it up. The peer cannot tell the difference. Peers
-send in bursts, so there are often several datagrams to join.
+The cost of sending a datagram is mostly that of the route, the filters and the queues, not that of its bytes. Datagrams
+of equal length to one address can be sent as one message that says where to cut it (UDP_SEGMENT, udp(7)). It passes the
+route, the filters and the queues once, and the device, or the code just before it, cuts it up. The peer cannot tell the
+difference. Peers send in bursts, so there are often several datagrams to join.
 
-The kernel takes the pieces of a message from an array of ``struct iovec``, and those of a batch are neighbours in one
-table. So three numbers in a header make one message of a run of messages.
+The kernel takes the pieces of a message from an array of ``struct iovec``, and the pieces of a batch are neighbours in
+one table. So three numbers in a header make one message out of a run of messages.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ _SET: Final = struct.Struct("=QQQQ").pack_into  # of a header: name, namelen, io
 
 
 class Joining:
-    """Sends the outgoing messages of ``messages`` joined into trains, if all have one length and one source."""
+    """Joins outgoing messages into trains, and sends them.
+
+    All messages must have one length and one source.
+    """
 
     def __init__(self, messages: Messages, sending: Sending) -> None:
         count = messages.count
@@ -52,7 +55,10 @@ class Joining:
             headers.controllen[:] = constant("Q", len(control), headers.count)
 
     def send(self, sock: socket.socket, number: int) -> int:
-        """Send the first of ``number`` messages joined, and return how many; the others have to go one by one."""
+        """Send the first of ``number`` messages joined, and return how many.
+
+        The others have to be sent one by one.
+        """
         if not self._most or self._skip:
             self._skip = max(0, self._skip - 1)
             return 0
@@ -74,16 +80,18 @@ class Joining:
         return starts[at]
 
     def _runs(self, number: int) -> list[int]:
-        """Make one message of each run to one name, and return the first record of each run, and the end of the last.
+        """Make one message of each run to one name; return where the runs begin.
 
-        The runs end before the first one that the kernel would refuse: it and all after it have to go one by one.
+        The result has the first record of each run, and then the end of the last run.
+
+        The runs end before the first one that the kernel would refuse. It and all after it have to be sent one by one.
         """
         names, headers = self._messages.name_memory[: NAME * number], self._headers.memory
         refused = self._sending.refused
         starts: list[int] = []
         start = 0
-        # The low bytes of the ports that are left. One step strips those that equal the first: a run, if their whole
-        # names are equal too, which takes one more step to see.
+        # The low bytes of the ports that are left. One step strips those that equal the first byte. They are a run if
+        # their whole names are equal too, which one more step checks.
         ports = names[3::NAME]
         while ports:
             left = ports.lstrip(ports[:1])
@@ -91,7 +99,7 @@ class Joining:
             at = NAME * start
             name = names[at : at + NAME]
             if length > 1 and not names.startswith(name * length, at):
-                # Neighbouring flows share that byte, as one pair in 256 does: look for the end of the first one.
+                # Two flows in a row share that byte, as one pair in 256 does: look for the end of the first flow.
                 length = next(other for other in range(1, length) if not names.startswith(name, at + NAME * other))
                 left = ports[length:]
             if length > self._most:

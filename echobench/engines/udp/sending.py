@@ -1,12 +1,16 @@
-"""Sends a whole batch, although buffers fill and the kernel refuses datagrams and trains.
+"""Sends a whole batch, even if buffers fill or the kernel refuses some.
 
-One call may send only some of the messages (sendmmsg(2)). If the socket's buffer was full, the others are sent when it
-is writable; if the kernel refuses the first of them, they are sent without it.
+One call may send only some of the messages (sendmmsg(2)). If the socket's buffer was full, the others are sent when the
+socket is writable. If the kernel refuses the first of the others, they are sent without it.
 
-A train is a message that the kernel cuts up into datagrams of one size (UDP_SEGMENT). The kernel refuses a train whose
-datagrams do not fit into the route's MTU, though it would fragment a single one (EINVAL or EMSGSIZE), one of more
-datagrams than it cuts up at once (EINVAL), and any train to a device that computes no checksums (EIO; udp_send_skb in
-net/ipv4/udp.c). Then each of its datagrams is sent by itself.
+A train is a message that the kernel cuts up into datagrams of one size (UDP_SEGMENT). The kernel refuses (udp_send_skb
+in net/ipv4/udp.c):
+
+* a train whose datagrams do not fit into the route's MTU (EINVAL or EMSGSIZE), though it would fragment a single one;
+* a train of more datagrams than it cuts up at once (EINVAL);
+* any train to a device that computes no checksums (EIO).
+
+Then each datagram of the train is sent by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from ...kernel.tables import constant
 from ...sockets import send_queue
 
 Unfinished = Generator[None, None, None]
-"""A batch that is not all sent yet. Each ``next()`` sends on, until the buffer is full again."""
+"""A batch that is not fully sent. Each ``next()`` sends more, until the buffer is full again."""
 
 Run = tuple[int, int]
 """Neighbouring messages: the number of the first one, and the number after the last one."""
@@ -38,31 +42,35 @@ SEGMENT_SPACE: Final = space(2)  # bytes of the control message with the segment
 class Sending:
     """Sends the outgoing messages of ``messages``, and counts them.
 
-    ``lengths`` are the bytes in each message, ``segments`` those of each datagram in it if it is a train, else 0.
+    ``lengths`` are the bytes in each message. ``segments`` are the bytes of each datagram in a train, and 0 for a
+    single datagram.
     """
 
     def __init__(self, messages: Messages, counters: Counters) -> None:
         self.lengths: list[int] = []
         self.segments: Sequence[int] = ()
         self.refused: dict[bytes, int] = {}
-        """Addresses to which trains are refused, with the least size of datagrams, in bytes, for which they are."""
+        """Addresses to which the kernel refuses trains, each with the smallest refused size of datagrams in bytes."""
         self._messages, self._outgoing, self._counters = messages, messages.outgoing, counters
         self._pieces: Headers | None = None
         self._left = 0
 
     def datagrams(self, i: int) -> int:
-        """Count the datagrams in a message. A single datagram may be empty; a train never is."""
+        """Count the datagrams in a message.
+
+        A single datagram may be empty; a train never is.
+        """
         segment = self.segments[i]
         return -(-self.lengths[i] // segment) if segment else 1
 
     def shorten(self, i: int, datagrams: int) -> None:
-        """Shorten a train to so many of its datagrams."""
+        """Shorten a train to its first ``datagrams``."""
         self._outgoing.size[i] = self.lengths[i] = datagrams * self.segments[i]
 
     def send(self, sock: socket.socket, runs: Iterable[Run]) -> Unfinished:
         """Send runs of messages.
 
-        Yields when the socket's buffer is full. If it is closed then, it counts what is left as dropped.
+        Yields when the socket's buffer is full. If the generator is closed then, it counts the rest as dropped.
         """
         runs = list(self._apart(runs) if self.refused else runs)
         self._left = sum(self.datagrams(i) for first, end in runs for i in range(first, end))
@@ -81,7 +89,10 @@ class Sending:
         self._count(sum(map(self.datagrams, range(first, end))), sum(self.lengths[first:end]))
 
     def remember(self, i: int, segment: int) -> None:
-        """Remember that trains of datagrams of this size are refused to the address that message ``i`` goes to."""
+        """Remember that the kernel refuses trains to the address of message ``i``.
+
+        ``segment`` is the size of their datagrams.
+        """
         address = self._messages.address(i)
         segment = min(segment, self.refused.pop(address, segment))
         if len(self.refused) >= REFUSALS_REMEMBERED:  # forget the oldest
@@ -89,7 +100,10 @@ class Sending:
         self.refused[address] = segment
 
     def refuses(self, i: int, segment: int) -> bool:
-        """Return whether trains of this size are known to be refused to the address that message ``i`` goes to."""
+        """Return whether the kernel is known to refuse such trains to an address.
+
+        The address is the one that message ``i`` goes to, and ``segment`` the size of the train's datagrams.
+        """
         return segment > 0 and segment >= self.refused.get(self._messages.address(i), segment + 1)
 
     def _run(self, sock: socket.socket, at: int, end: int) -> Unfinished:
@@ -142,7 +156,7 @@ class Sending:
         self._counters.drop(Reason.SEND_FAILED, datagrams)
 
     def _apart(self, runs: Iterable[Run]) -> Iterator[Run]:
-        """Part the runs, so that each message that the kernel would refuse is a run of its own."""
+        """Split the runs: each message that the kernel would refuse gets its own."""
         for first, end in runs:
             start = first
             for i in range(first, end):
@@ -156,11 +170,13 @@ class Sending:
 
 
 def attempt(sock: socket.socket, headers: Headers, first: int, number: int) -> tuple[int, int]:
-    """Send messages, and return how many the kernel took; if it took none, 0 and the number of the error.
+    """Send messages; return how many the kernel took, and an error number.
 
-    EAGAIN means that the buffer is full. For a datagram in several fragments ENOBUFS means the same as long as anything
-    is in the buffer, and is returned as EAGAIN. Any other error may be that of an earlier datagram (ICMP brings it;
-    socket(7), SO_ERROR), so it counts only if the second call returns it too.
+    The error number is 0 unless the kernel took none.
+
+    EAGAIN means that the buffer is full. For a datagram in several fragments, ENOBUFS means the same as long as
+    anything is in the buffer, and is returned as EAGAIN. Any other error may belong to an earlier datagram, about which
+    an ICMP message came (socket(7), SO_ERROR). So it counts only if the second call returns it too.
     """
     for _ in range(2):
         sent = headers.send(sock.fileno(), first, number)

@@ -1,8 +1,8 @@
 """Finds out whether batches work here, by passing some through.
 
-No version says what a kernel, an architecture, a sandbox or an emulator makes of our tables. So before the first real
-batch, datagrams pass over loopback through the very code that will serve. If they do not come back whole, and from the
-address that was asked, the engine is not used; if only trains do not, it works without trains.
+A version number does not tell what a kernel, an architecture, a sandbox or an emulator does with our tables. So before
+the first real batch, the same code that will serve echoes some datagrams over loopback. If they do not come back whole,
+and from the address that they were sent to, the engine is not used. If only trains do not, it works without trains.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ...kernel.control import SOL_UDP, UDP_GRO, UDP_SEGMENT
 from ..destinations import ask_for_destinations
 from .batch import Batch
 
-PATIENCE: Final = 1.0  # seconds; over loopback a datagram has arrived when it is sent
+PATIENCE: Final = 1.0  # seconds; over loopback a datagram arrives as it is sent
 SIZES: Final = (0, 1, 700, 3000)  # bytes of payload
-SEGMENT: Final = 100  # bytes of each datagram in a train, but the last
+SEGMENT: Final = 100  # bytes of each datagram in a train, except the last
 TRAIN: Final = 350  # bytes
 
 
@@ -32,7 +32,7 @@ class _Failed(Exception):  # noqa: N818 (it is caught where it is raised)
 
 @functools.lru_cache(maxsize=1)
 def trial() -> str | None:
-    """Return what goes wrong with batches here, or None. A process tries it once."""
+    """Return why batches do not work here, or None. A process tries once."""
     try:
         batch = Batch(Guard(), Counters())
         for bound, asked in _ways():
@@ -44,7 +44,10 @@ def trial() -> str | None:
 
 @functools.lru_cache(maxsize=1)
 def joins() -> bool:
-    """Return whether the kernel joins datagrams into trains (UDP_GRO, Linux 5.0) and cuts up ours (UDP_SEGMENT)."""
+    """Return whether the kernel joins datagrams, and cuts up trains of ours.
+
+    It joins with UDP_GRO (Linux 5.0), and cuts up with UDP_SEGMENT.
+    """
     try:
         batch = Batch(Guard(), Counters(), trains=True)
         for bound, asked in _ways():
@@ -55,7 +58,10 @@ def joins() -> bool:
 
 
 def _ways() -> list[tuple[str, str]]:
-    """List pairs of addresses, to bind and to ask: with destinations of both families to turn round, and with none."""
+    """List pairs of addresses: one to bind, one to send to.
+
+    With some pairs the kernel tells destinations, of either family, and with others it does not.
+    """
     ways = [("0.0.0.0", "127.0.0.2"), ("127.0.0.1", "127.0.0.1")]
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
         probe.bind(("::1", 0))
@@ -68,7 +74,10 @@ def _family(address: str) -> socket.AddressFamily:
 
 
 def _pass(batch: Batch, bound: str, asked: str, train: bool = False) -> None:
-    """Pass some datagrams through, or a train and a single one. Raises OSError, or _Failed."""
+    """Echo some datagrams, or a train and a single datagram.
+
+    Raises OSError, or _Failed.
+    """
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.socket(_family(bound), socket.SOCK_DGRAM))
         one, other = (stack.enter_context(socket.socket(_family(asked), socket.SOCK_DGRAM)) for _ in range(2))
@@ -105,7 +114,10 @@ def _pass(batch: Batch, bound: str, asked: str, train: bool = False) -> None:
 
 
 def _serve(batch: Batch, server: socket.socket, datagrams: int) -> None:
-    """Answer so many datagrams, or those that come in time. Raises OSError, or _Failed."""
+    """Answer so many datagrams, or as many as come in time.
+
+    Raises OSError, or _Failed.
+    """
     counted = batch.counters.datagrams
     while batch.counters.datagrams - counted < datagrams:
         if not select.select([server], [], [], PATIENCE)[0]:

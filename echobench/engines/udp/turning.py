@@ -1,14 +1,15 @@
-"""Turns control data round: from what came with a batch of messages to what their answers carry.
+"""Turns the control data of received messages into those of their answers.
 
 The destination of a message becomes the source of its answer (engines/destinations.py), and the size of the datagrams
-that the kernel joined (UDP_GRO) becomes the size to cut them up into (UDP_SEGMENT). There are three ways to do it, each
-slower than the one before, all with the same result:
+that the kernel joined (UDP_GRO) becomes the size to cut the answer into (UDP_SEGMENT). There are three ways to do it,
+from the fastest to the slowest, all with the same result:
 
-* every message has the same control data: they are turned round once;
-* they have one layout (kernel/layouts.py): it is turned round in columns, each different destination judged once;
-* anything else: message by message.
+* If every message has the same control data, these are turned round once.
+* If all have one layout (kernel/layouts.py), they are turned round in columns, and each different destination is judged
+  once.
+* Otherwise they are turned round message by message.
 
-A batch whose control data equal those of the batch before needs none of them: :meth:`TurnedBatch.covers`.
+A batch whose control data equal those of the batch before needs none of this: see :meth:`TurnedBatch.covers`.
 """
 
 from __future__ import annotations
@@ -26,16 +27,18 @@ from ..destinations import DESTINATIONS_REMEMBERED, Control, Destination, answer
 
 
 class Turned(NamedTuple):
-    """What the control data of a received message become when it is answered."""
+    """The control data of an answer, made from those of the received message."""
 
     control: bytes
     segment: int
-    """Bytes of each datagram but the last, if the message is a train of them; else 0."""
+    """Bytes of each datagram except the last, if the message is a train; else 0."""
 
 
 @functools.lru_cache(maxsize=1024)
 def turn(control: bytes) -> Turned | None:
-    """Turn the control data of one message round; None if it was sent to a multicast or broadcast address.
+    """Return the answer's control data for those of one message.
+
+    Returns None if the message was sent to a multicast or broadcast address.
 
     Leaves out control data about anything but the destination and the size of datagrams. Raises OSError as
     :func:`answering` does.
@@ -43,7 +46,7 @@ def turn(control: bytes) -> Turned | None:
     train: list[Control] = []
     source: list[Control] = []
     for level, cmsg_type, data in split(control):
-        if PARTS.get((level, cmsg_type)) != len(data):  # not asked for, or cut short by others that were not
+        if PARTS.get((level, cmsg_type)) != len(data):  # not asked for, or cut short because of others that were not
             continue
         if level == SOL_UDP:
             train = [(SOL_UDP, UDP_SEGMENT, data[:2])]  # the lower half of an s32
@@ -56,7 +59,10 @@ def turn(control: bytes) -> Turned | None:
 
 
 def segment_of(control: bytes) -> int:
-    """Return the size of the datagrams in a message with these control data, 0 if it is a single one."""
+    """Return the size of the datagrams in a train with these control data.
+
+    Returns 0 for a single datagram.
+    """
     for level, cmsg_type, data in split(control):
         if (level, cmsg_type) == (SOL_UDP, UDP_GRO):
             return int.from_bytes(data[:2], "little")
@@ -65,10 +71,13 @@ def segment_of(control: bytes) -> int:
 
 @attrs.frozen
 class TurnedBatch:
-    """What the control data of a batch were, and what follows from them. The outgoing ones are in the tables."""
+    """The control data of a batch, and what follows from them.
+
+    The outgoing control data are in the tables.
+    """
 
     controls: bytes = b""
-    """As received, of all messages one after the other; empty if they have to be turned round again."""
+    """The received control data of all messages in a row; empty if they have to be turned round again."""
     size: int | None = None
     """Bytes of control data in each message, if all have as many and the whole batch was turned round at once."""
     segments: tuple[int, ...] = ()
@@ -76,17 +85,23 @@ class TurnedBatch:
     groups: frozenset[int] = frozenset()
     """Numbers of the messages that must not be answered because they were sent to a group."""
     uniform: bool = False
-    """Whether all have the same control data. Then the tables are filled for as many messages as there can be."""
+    """Whether all have the same control data. Then the tables are filled for the largest possible batch."""
     trains: bool = False
     """Whether any message is a train."""
 
     def covers(self, sizes: list[int], controls: bytes) -> bool:
-        """Return whether a batch with these control data, of these sizes, is turned round already."""
+        """Return whether the tables already have the answers' control data.
+
+        A batch has such ``controls``, of such ``sizes``.
+        """
         return self.size is not None and sizes.count(self.size) == len(sizes) and self.controls.startswith(controls)
 
 
 class Turning:
-    """Turns round the control data of whole batches, from the incoming tables of ``messages`` to the outgoing ones."""
+    """Turns round the control data of whole batches.
+
+    It reads the incoming tables of ``messages``, and writes the outgoing ones.
+    """
 
     def __init__(self, messages: Messages) -> None:
         self._incoming, self._outgoing, self._count = messages.incoming, messages.outgoing, messages.count
@@ -97,7 +112,10 @@ class Turning:
         """Whether every destination of the batch that is being turned round could be judged."""
 
     def turn(self, sizes: list[int], controls: bytes) -> TurnedBatch:
-        """Turn round the control data of as many messages as there are ``sizes``, in the quickest way that will do."""
+        """Turn round a batch's control data, in the fastest way that works.
+
+        The batch has as many messages as there are ``sizes``.
+        """
         number, size, first = len(sizes), sizes[0], controls[:CONTROL]
         self._sure = True
         of_one_size = sizes.count(size) == number
@@ -112,7 +130,7 @@ class Turning:
         else:
             of_one_size = False
             segments = [self._turn_one(i, controls[CONTROL * i :][: sizes[i]], groups) for i in range(number)]
-        # What longer control data left behind shorter ones would make equal messages look different.
+        # Bytes that longer control data left behind shorter ones would make equal messages look different.
         self._incoming.control_memory[: CONTROL * number] = bytes(CONTROL * number)
         return TurnedBatch(
             controls=controls if self._sure else b"",
@@ -123,7 +141,7 @@ class Turning:
         )
 
     def _turn_uniform(self, control: bytes, size: int) -> TurnedBatch:
-        """Turn round what all messages have, for as many messages as there can be."""
+        """Turn round the control data that all messages share, for the largest possible batch."""
         outgoing, count = self._outgoing, self._count
         turned = self._judge(control[:size])
         answer, segment = turned or Turned(b"", segment_of(control[:size]))
@@ -139,7 +157,10 @@ class Turning:
         )
 
     def _turn_one(self, i: int, control: bytes, groups: list[int]) -> int:
-        """Turn round the control data of message ``i``, and return the size of the datagrams in it."""
+        """Turn round the control data of message ``i``.
+
+        Returns the size of the datagrams in it.
+        """
         turned = self._judge(control)
         if turned is None:
             groups.append(i)
@@ -158,7 +179,10 @@ class Turning:
             return None
 
     def _all_plain(self, layout: Layout, number: int) -> bool:
-        """Return whether columns can turn all destinations round: they cannot if one is a group or link-local."""
+        """Return whether all destinations can be turned round in columns.
+
+        They cannot if one is a group or link-local.
+        """
         unknown = layout.destinations(number) - self._plain
         if len(self._plain) + len(unknown) > DESTINATIONS_REMEMBERED:
             self._plain.clear()

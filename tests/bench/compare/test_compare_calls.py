@@ -188,7 +188,7 @@ def test_why_the_tracepoint_is_not_known_is_said(tracefs, monkeypatch):
         raise PermissionError(errno.EACCES, "no", str(path))
 
     monkeypatch.setattr(Path, "read_text", forbidden)
-    assert callcounter.missing() == "/nowhere cannot be read: commonly only root may"
+    assert callcounter.missing() == "/nowhere cannot be read: usually only root may read it"
     assert tracefs.asked == []
 
 

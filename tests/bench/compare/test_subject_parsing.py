@@ -76,7 +76,7 @@ def test_a_load_of_ones_own():
     ("text", "sentence"),
     [
         ("tiny", "'tiny' is not a load: choose from small, large,"),
-        ("small=--size 9", "'small' is the name of a profile"),
+        ("small=--size 9", "'small' is already the name of a load"),
         ("mine=--size", "load mine: "),
         ("mine=--size 9 --udp", "load mine: a UDP message has 16 to"),
         ("mine=--port 9", "load mine: leave out --port, which the comparison sets"),

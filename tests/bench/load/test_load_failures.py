@@ -25,7 +25,7 @@ def test_nobody_listens(blast, model, flows):
     with truth.nobody() as port:
         said = failure(blast, port, model=model, flows=flows)
     assert f"127.0.0.1 port {port} refuses connections" in said
-    assert "see that the server runs" in said
+    assert "check that the server is running" in said
 
 
 def test_nobody_answers_a_connection(blast):

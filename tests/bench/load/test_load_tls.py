@@ -118,7 +118,7 @@ def test_a_certificate_that_is_not_to_be_trusted(blast, tmp_path, pair, ca):
     with TLS(pair) as server, pytest.raises(RunFailedError) as caught:
         blast_tls(blast, server, pair, ca=trusted)
     said = str(caught.value)
-    assert f"the certificate of 127.0.0.1 port {server.port} is not to be trusted" in said
+    assert f"the certificate of 127.0.0.1 port {server.port} cannot be trusted" in said
     assert "--ca" in said
     assert "--insecure" in said
 

@@ -117,12 +117,12 @@ def test_a_count_ends_a_run(run):
     ("how", "sentence"),
     [
         ("refuses", "^the server refuses connections: is it running\\?$"),
-        ("junk", "it said what is not understood: 'Hello!'"),
+        ("junk", "its report cannot be understood: 'Hello!'"),
         ("dies-early", "it ended with status 1: no life before the run"),
         ("slow-start", "it was not ready in time"),
         (
             "unavailable",
-            "portable cannot: it is a fake that cannot.; --engine auto takes",
+            "portable cannot: it is a fake that cannot.; --engine auto chooses",
         ),
         ("raises", "it ended with status 1: RuntimeError: a fault of the engine"),
     ],
@@ -139,8 +139,8 @@ def test_no_result(run, how, sentence):
     ("how", "sentence"),
     [
         ("dies", "process 0: it ended with status 1: I am dying"),
-        ("freezes", "process 0: it said nothing for long after its end"),
-        ("hangs", "process 0: it said nothing for long after its end"),
+        ("freezes", "process 0: it did not report in time after the run"),
+        ("hangs", "process 0: it did not report in time after the run"),
         ("fails", "process 0: the server went away"),
     ],
 )
@@ -315,7 +315,7 @@ def test_choosing_an_engine(monkeypatch):
     assert chosen("portable") == ("portable", "asked for")
     names(columns="Unwilling", portable="Willing")
     assert chosen() == ("portable", "columns cannot: it is too old")
-    with pytest.raises(LoadError, match=r"columns cannot: it is too old\); --engine auto takes what can"):
+    with pytest.raises(LoadError, match=r"columns cannot: it is too old\); --engine auto chooses one that can"):
         chosen("columns")
     monkeypatch.setitem(worker.ENGINES, "columns", "no_such_module:Engine")
     assert chosen()[0] == "portable"

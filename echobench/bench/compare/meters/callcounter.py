@@ -117,7 +117,7 @@ def _tracepoint() -> int:
         try:
             return int((Path(place) / TRACEPOINT).read_text())
         except PermissionError:
-            raise OSError(f"{place} cannot be read: commonly only root may") from None
+            raise OSError(f"{place} cannot be read: usually only root may read it") from None
         except (FileNotFoundError, NotADirectoryError):
             if (Path(place) / "events").exists():
                 raise OSError("this kernel has no tracepoint raw_syscalls:sys_enter") from None

@@ -1,1 +1,1 @@
-"""The fast load engine for Linux: it handles many sockets at a time, as columns of a table."""
+"""The fast load engine for Linux: it handles many sockets at once, in tables."""

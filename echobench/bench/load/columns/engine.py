@@ -1,4 +1,7 @@
-"""The ``columns`` engine: load over TCP and UDP from the kernel's own tables (echobench/kernel/)."""
+"""The ``columns`` engine: load over TCP and UDP from the kernel's own tables.
+
+The tables are those of echobench/kernel/.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from .. import Tick
 
 
 class ColumnsLoad:
-    """Chooses the class for a plan's transport and model. See :class:`echobench.bench.load.Engine`."""
+    """Chooses the class for a plan's transport and model.
+
+    See :class:`echobench.bench.load.Engine`.
+    """
 
     def __init__(self, share: Share, address: tuple[str, int], tick: Tick) -> None:
         self._engine: Any
@@ -35,7 +41,7 @@ class ColumnsLoad:
 
     @staticmethod
     def unavailable(share: Share) -> str | None:
-        """Return what this engine cannot do, or what this machine lacks; None if it can run."""
+        """Return what this engine or this machine lacks; None if it can run."""
         plan = share.plan
         if plan.transport == "tls":
             return "it has no TLS"

@@ -1,4 +1,7 @@
-"""Sockets of the ``columns`` engine: bound to the plan's sources, connected, and non-blocking."""
+"""Opens the sockets of the ``columns`` engine.
+
+They are bound to the plan's sources, connected, and non-blocking.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ def open_datagram(plan: Plan, flow: int, address: tuple[str, int]) -> socket.soc
 
 
 def open_streams(plan: Plan, first: int, count: int, address: tuple[str, int]) -> list[socket.socket]:
-    """Connect ``count`` flows, ``AT_ONCE`` at a time. Raises LoadError, and then leaves nothing open."""
+    """Connect ``count`` flows, ``AT_ONCE`` at a time.
+
+    Raises LoadError, and then leaves nothing open.
+    """
     made: list[socket.socket] = []
     done: list[socket.socket] = []
     deadline = time.monotonic() + CONNECTING

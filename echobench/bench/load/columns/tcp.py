@@ -1,4 +1,6 @@
-"""Load over TCP by io_uring: each completion brings bytes of a connection, many in one call.
+"""Load over TCP with io_uring: the base of both kinds.
+
+Each completion brings bytes of one connection, and one call brings many completions.
 
 The server's ``completion`` engine does the same: each connection has one receive that lasts as long as it does, into
 buffers that are lent to the kernel. How a batch is handled depends on the load: with one message under way on each
@@ -32,7 +34,10 @@ AGAIN: Final = frozenset((-errno.ENOBUFS, -errno.ECANCELED, -errno.EINTR, -errno
 
 
 class TcpColumns:
-    """The base of both kinds of load over TCP. See :class:`echobench.bench.load.Engine`."""
+    """The base of both kinds of load over TCP.
+
+    See :class:`echobench.bench.load.Engine`.
+    """
 
     def __init__(self, share: Share, address: tuple[str, int], tick: Tick) -> None:
         self.tally = Tally()
@@ -126,7 +131,10 @@ class TcpColumns:
         )
 
     def one_by_one(self, n: int, now: int) -> int:
-        """Handle the first ``n`` completions one at a time; return how many brought bytes."""
+        """Handle the first ``n`` completions one at a time.
+
+        Returns how many of them brought bytes.
+        """
         rx, buffers = self.rx, self.buffers
         at = rx.index[rx.chead] & rx.cmask
         brought = 0
@@ -199,7 +207,10 @@ class TcpColumns:
         self.write(flow, data)
 
     def end(self, flow: int) -> None:
-        """Count a connection that ended too early, with all messages under way on it, and close it."""
+        """Count a connection that ended too early, and close it.
+
+        All messages under way on it are counted too.
+        """
         if flow not in self.alive:
             return
         self.alive.discard(flow)

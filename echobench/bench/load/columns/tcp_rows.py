@@ -161,7 +161,7 @@ class TcpRows(TcpColumns):
         return n
 
     def _all_right(self, came: slice, who: Any) -> bool:
-        """Whether each completion is the whole and right answer of a connection of its own."""
+        """Return whether each completion is one connection's whole, right answer."""
         how = self._how[came]
         return bool(
             (how & PLAIN).tobytes() == self._whole[: 8 * len(who)]

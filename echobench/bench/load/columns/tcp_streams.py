@@ -1,4 +1,4 @@
-"""All other load over TCP by io_uring: larger windows, several sizes, and the open model."""
+"""Load over TCP with io_uring: larger windows, several sizes, the open model."""
 
 from __future__ import annotations
 
@@ -114,7 +114,10 @@ class TcpStreams(TcpColumns):
                 self._send(flow, [time.perf_counter_ns()] * number)
 
     def _send_due(self, schedule: Schedule, now: int) -> int:
-        """Send what is due, each message on the next connection; return how many were due."""
+        """Send what is due, each message on the next connection.
+
+        Returns how many were due.
+        """
         due = schedule.due(min(now, self.window.last - 1), BATCH).tolist()
         self._left -= len(due)
         for intended in due:

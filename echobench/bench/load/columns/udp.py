@@ -1,4 +1,7 @@
-"""Load over UDP by columns: the answers of all sockets are one batch, or one train each."""
+"""Load over UDP in columns: the answers of all sockets are one batch.
+
+With trains, each socket's answers are one train.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +111,10 @@ class UdpColumns(UdpSender):
         return handled
 
     def _receive_trains(self, trains: Trains, events: list[tuple[int, int]], over: bool) -> int:
-        """Receive trains flow by flow, so that a train's bytes are still in the processor's cache."""
+        """Receive trains flow by flow.
+
+        That way a train's bytes are still in the processor's cache.
+        """
         handled = 0
         for fd, _ in events:
             flow = self.flow_of[fd]
@@ -122,7 +128,10 @@ class UdpColumns(UdpSender):
         return handled
 
     def _take_trains(self, trains: Trains, flow: int, came: int, over: bool) -> int:
-        """Check a flow's trains, count them, and send as many again; return how many datagrams came."""
+        """Check and count a flow's trains, and send as many again.
+
+        Returns how many datagrams came.
+        """
         now = time.perf_counter_ns()
         handled = 0
         if back := trains.returned(flow, came):
@@ -142,7 +151,10 @@ class UdpColumns(UdpSender):
         return handled
 
     def _take(self, answers: Turn, parts: list[Part], now: int, over: bool) -> int:
-        """Count right answers of many flows, and send as many again; return how many came."""
+        """Count right answers of many flows, and send as many again.
+
+        Returns how many came.
+        """
         account = self.account
         sent = answers.sent()
         handled = len(sent)
@@ -168,7 +180,10 @@ class UdpColumns(UdpSender):
         return handled
 
     def _one_by_one(self, part: Part, now: int) -> tuple[int, int]:
-        """Check datagrams one at a time; return how many came, and how many fewer are under way."""
+        """Check datagrams one at a time.
+
+        Returns how many came, and how many fewer are under way.
+        """
         flow, first, end = part
         handled = gone = 0
         for record in range(first, end):

@@ -1,4 +1,7 @@
-"""The models of load over UDP: closed (a window on each flow), open (a schedule), and flood."""
+"""The models of load over UDP: closed, open and flood.
+
+The closed model keeps a window on each flow; the open model follows a schedule.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sending datagrams: the sockets, and what happens when the kernel does not take a datagram."""
+"""Sends datagrams, and handles those that the kernel does not take."""
 
 from __future__ import annotations
 
@@ -81,7 +81,10 @@ class UdpSender:
         self.owing = True
 
     def take_owed(self, flow: int, number: int, now: int) -> int:
-        """Return how many datagrams a flow may send now, given ``number`` more; the rest stays owed."""
+        """Return how many datagrams a flow may send now, given ``number`` more.
+
+        The rest stays owed.
+        """
         owed = number + int(self.owed[flow]) if self.owing else number
         sends = min(owed, self.left, self.questions.most) if self.pause[flow] <= now else 0
         if self.owing or sends < owed:
@@ -90,7 +93,10 @@ class UdpSender:
         return sends
 
     def ask(self, flow: int, number: int, intended: Times | None) -> None:
-        """Send new datagrams on a flow, of any sizes; ``intended`` is None in the closed model."""
+        """Send new datagrams of any sizes on a flow.
+
+        ``intended`` is None in the closed model.
+        """
         self.left -= number
         if (number >= FEW and self.questions.equal) or isinstance(self.questions, Trains):
             first = int(self.flows.table[NEXT, flow])
@@ -152,7 +158,10 @@ class UdpSender:
         self.pause[flow] = time.perf_counter_ns() + NO_ROOM
 
     def refused(self, flow: int, error: OSError) -> None:
-        """Count all datagrams under way on a flow as refused by ICMP. Raises LoadError for other errors."""
+        """Count all datagrams under way on a flow as refused by ICMP.
+
+        Raises LoadError for other errors.
+        """
         if error.errno in ROUTE and self.plan.gso:
             raise LoadError(
                 f"a train of datagrams of {self.questions.size} bytes cannot be sent to {self.address[0]}: "

@@ -1,4 +1,6 @@
-"""Answers and next questions in one table: a datagram is checked, gets a new head, and is sent again.
+"""Answers and next questions in one table.
+
+A datagram is checked, gets a new header, and is sent again.
 
 ``recvmmsg`` fills records of the table, one socket after the other. The expected bytes are known, since on each flow
 the next answer belongs to the next question: they are written into a second table from the flows' columns (flows.py),
@@ -71,7 +73,9 @@ class Turn:
         return headers
 
     def check(self, parts: list[Part]) -> bool:
-        """Whether every datagram is the next answer of its flow, and right; if so, accept them all.
+        """Accept all datagrams if each is its flow's next answer, and right.
+
+        Returns whether that is so.
 
         ``parts`` lie one after the other.
         """
@@ -119,11 +123,17 @@ class Turn:
         return self.flows.intended[self._places[AWAITED]]
 
     def owed(self) -> tuple[Any, Any]:
-        """Return the flows, and how many answers of each were accepted; after :meth:`check`."""
+        """Return the flows, and how many answers of each were accepted.
+
+        Call it after :meth:`check`.
+        """
         return self._which, self._per_part
 
     def again(self, first: int, end: int) -> int:
-        """Turn the answers into the next questions; return the time in their heads. After :meth:`check`."""
+        """Turn the answers into the next questions, and return the time they carry.
+
+        Call it after :meth:`check`.
+        """
         flows, table, places = self.flows, self._table, self._places[NEXT]
         flows.table[NEXT, self._which] += self._per_part
         if flows.gaps:
@@ -144,7 +154,7 @@ class Turn:
             self.flows.forget(place)
 
     def sequences(self, flow: int, first: int, number: int) -> list[int]:
-        """Give the sequence numbers of a flow's datagrams in records that were to be sent."""
+        """Return the sequence numbers of a flow's datagrams in unsent records."""
         names = self._heads[first : first + number].copy().view(np.uint64)[::2].tolist()
         return [sequence(self.flows.first + flow, name) for name in names]
 
@@ -156,7 +166,10 @@ class Turn:
 
 
 class Questions(Turn):
-    """A table of datagrams that replace no answer: a flow's first ones, and all of the open model."""
+    """A table of datagrams that replace no answer.
+
+    These are a flow's first datagrams, and all datagrams of the open model.
+    """
 
     def __init__(self, flows: Flows) -> None:
         super().__init__(flows)

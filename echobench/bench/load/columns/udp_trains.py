@@ -1,4 +1,6 @@
-"""Trains of datagrams (UDP_SEGMENT out, UDP_GRO in), each sent and compared as one piece of memory.
+"""Trains of datagrams, each sent and compared as one piece of memory.
+
+They leave with UDP_SEGMENT and come back with UDP_GRO.
 
 A flow's datagrams lie one after the other, in the places that flows.py has for them, and a train is sent from there.
 The answer has to be the same bytes, from where the last train ended: one comparison for some fifty datagrams. Then they
@@ -46,7 +48,10 @@ class Piece(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Consecutive places, and views of their columns in flows.py; kept, because making one is slow."""
+    """Consecutive places, with views of their columns in flows.py.
+
+    The views are kept, because making one is slow.
+    """
 
     first: int
     end: int
@@ -98,7 +103,10 @@ class Trains:
         self._left: list[deque[Train]] = [deque(maxlen=flows.places) for _ in range(flows.count)]
 
     def returned(self, flow: int, number: int) -> list[Train]:
-        """Accept the trains of the first ``number`` records if they came back as they left; [] if not."""
+        """Accept the trains of the first records if they came back unchanged.
+
+        ``number`` is the count of records. Returns [] if they are different.
+        """
         flows, left, length, came = self.flows, self._left[flow], self.incoming.length, self._came
         awaited = int(flows.table[AWAITED, flow])
         while left and left[0].begin < awaited:
@@ -127,7 +135,9 @@ class Trains:
         return back
 
     def check(self, flow: int, first: int, end: int) -> int:
-        """Accept a flow's records if they are its next answers, and right; return how many datagrams.
+        """Accept a flow's records if they are its next answers, and right.
+
+        Returns how many datagrams they hold.
 
         0 means that something differs, and nothing was accepted.
         """
@@ -265,7 +275,10 @@ class Trains:
         return 0
 
     def _runs(self, flow: int, begin: int, number: int) -> list[tuple[int, int]]:
-        """Return the places of consecutive datagrams: one run, or two where the ring wraps around."""
+        """Return the places of consecutive datagrams as runs.
+
+        There is one run, or two where the ring wraps around.
+        """
         flows = self.flows
         base, at = flow * flows.places, begin & flows.mask
         if at + number <= flows.places:

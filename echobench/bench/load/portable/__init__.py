@@ -1,1 +1,1 @@
-"""The load engine for every platform, on Twisted; it also has TLS and the connect model."""
+"""The load engine for every platform, on Twisted, with TLS and connect."""

@@ -1,4 +1,4 @@
-"""The client's side of TLS: trust roots, and the name that the certificate must have."""
+"""The client's side of TLS: trust roots, and the name to expect."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", r
 
 
 def connection_creator(plan: Plan) -> Any:
-    """Return Twisted's creator of client TLS connections for a plan. Raises LoadError."""
+    """Return Twisted's creator of client TLS connections for a plan.
+
+    Raises LoadError.
+    """
     name = plan.server_name or plan.host
     if plan.insecure:
         return Unverified(name)
     try:
         return optionsForClientTLS(name, trustRoot=_roots(plan.ca) if plan.ca else None)
     except (UnicodeError, ValueError) as error:
-        raise LoadError(f"{name!r} is no name that a certificate can be for: {error}") from None
+        raise LoadError(f"{name!r} cannot be the name in a certificate: {error}") from None
 
 
 @implementer(IOpenSSLClientConnectionCreator)

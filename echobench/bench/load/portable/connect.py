@@ -35,7 +35,10 @@ class Cycle(Connection):
 
 
 class Probe(Connection):
-    """A connection before the run that shows whether the server accepts any; it does not count."""
+    """A connection made before the run, which does not count.
+
+    It shows whether the server accepts any.
+    """
 
     def __init__(self, room: Connect) -> None:
         self.room = room
@@ -106,7 +109,7 @@ class Connect(Offer):
         self.account.worked(whole or 0, now, self.account.now())
 
     def ended(self, cycle: Cycle, why: BaseException) -> None:
-        """Count a connection that has ended, or could not be made, and begin the next cycle."""
+        """Count a connection that ended or failed, and begin the next cycle."""
         stream = self._streams[cycle.index]
         del self._cycles[cycle.index]
         if self._closing:

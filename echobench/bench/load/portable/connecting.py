@@ -1,4 +1,7 @@
-"""Connections with Twisted: bound to the plan's sources, with or without TLS, with time limits."""
+"""Makes connections with Twisted.
+
+They are bound to the plan's sources, with or without TLS, and have time limits.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ AT_A_TIME: Final = 64  # connections being made at once: listen queues are seldo
 
 @implementer(IHandshakeListener)
 class Connection(Protocol):
-    """A connection to the server: ``up`` once it can be used; it ends exactly once, even if it was never up."""
+    """A connection to the server: ``up`` is called once it can be used.
+
+    It ends exactly once, even if it was never up.
+    """
 
     transport: Any
     up = False
@@ -42,7 +48,10 @@ class Connection(Protocol):
         """Called when the connection has ended, or could not be made."""
 
     def abort(self) -> None:
-        """Close with a reset, so that no TIME_WAIT keeps the port (Twisted's abort sets SO_LINGER of 0)."""
+        """Close with a reset, so that no TIME_WAIT keeps the port.
+
+        Twisted's abort sets SO_LINGER with a time of 0.
+        """
         if self.over:
             return
         if self.transport is not None:
@@ -86,7 +95,10 @@ class Connection(Protocol):
 
 
 class Dialer:
-    """Makes a run's connections. Raises LoadError if the plan's trust roots or sources cannot be used."""
+    """Makes a run's connections.
+
+    Raises LoadError if the plan's trust roots or sources cannot be used.
+    """
 
     def __init__(self, plan: Plan, address: tuple[str, int], reactor: Reactor) -> None:
         check_family(plan, address[0])

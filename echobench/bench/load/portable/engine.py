@@ -1,4 +1,6 @@
-"""The engine that runs everywhere: load through Twisted's own transports, on the best reactor that the platform has.
+"""The load engine that runs everywhere, on Twisted's own transports.
+
+It takes the best reactor of the platform.
 
 It handles one message at a time, so it is many times slower than ``columns``. It serves systems that have no other
 engine, TLS and the connect model, and as a second opinion on ``columns``. A reactor runs only once, so a process can
@@ -60,7 +62,9 @@ class PortableLoad:
     def unavailable(share: Share) -> str | None:
         """Return what Twisted's transports cannot do; None if they can run this share."""
         if share.plan.gso:
-            return "the portable engine sends datagrams one by one and knows no --gso: leave it out, or use columns"
+            return (
+                "the portable engine sends datagrams one by one and has no --gso: leave it out, or use --engine columns"
+            )
         return None
 
     def open(self) -> None:
@@ -96,7 +100,10 @@ class PortableLoad:
             raise self._failure
 
     def stop(self) -> None:
-        """End the window now; may be called from any thread, at any time. A turn sees it within a heartbeat."""
+        """End the window now; any thread may call this at any time.
+
+        A turn sees it within a heartbeat.
+        """
         self._stopping = True
 
     def close(self) -> None:
@@ -110,7 +117,10 @@ class PortableLoad:
         globalLogPublisher.removeObserver(self._faults)
 
     def _turn(self) -> None:
-        """Do what is due, and schedule the next turn; a fault ends the run, which would wait for ever."""
+        """Do what is due, and schedule the next turn.
+
+        A fault ends the run, which would otherwise wait for ever.
+        """
         try:
             wait = self._work()
         except Exception as error:  # noqa: BLE001
@@ -122,7 +132,10 @@ class PortableLoad:
             self._reactor.callLater(wait, self._turn)
 
     def _work(self) -> float | None:
-        """Do what is due; return the seconds until the next turn, None if the run is over."""
+        """Do what is due, and return the seconds until the next turn.
+
+        Returns None if the run is over.
+        """
         now = time.perf_counter_ns()
         offer, window = self._offer, self._window
         assert offer is not None
@@ -145,7 +158,10 @@ class PortableLoad:
         return max(0.0, due - now - COARSE) / SECOND
 
     def _end(self) -> None:
-        """Close everything, and then stop the reactor: Twisted closes sockets in its next turn."""
+        """Close everything, and then stop the reactor.
+
+        Twisted closes sockets in its next turn, so the reactor must run until then.
+        """
         self._over = True
         self._reactor.callLater(0, self._reactor.callLater, 0, self._reactor.stop)
         if self._offer is not None:

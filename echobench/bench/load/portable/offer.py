@@ -1,4 +1,7 @@
-"""The base of the portable engine's models: each offers messages, and knows what is under way."""
+"""The base of the portable engine's models of load.
+
+Each model offers messages, and knows what is under way.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ PAUSE: Final = 0.01  # seconds that a refused flow pauses
 
 
 class Offer:
-    """A model of load. The engine calls ``open``, ``begin``, ``turn`` repeatedly, ``finish`` and ``close``."""
+    """A model of load.
+
+    The engine calls ``open``, ``begin``, ``turn`` repeatedly, ``finish`` and ``close``.
+    """
 
     account: Account
 
@@ -53,7 +59,10 @@ class Offer:
         """Start to offer load; ``account`` is set by now."""
 
     def turn(self, now: int) -> int:
-        """Do what is due; return the time of the next call at the latest (``now``: at once)."""
+        """Do what is due, and return the latest time of the next call.
+
+        ``now`` means at once.
+        """
         return NEVER
 
     def finish(self) -> None:
@@ -63,7 +72,10 @@ class Offer:
         """Close all sockets; the reactor runs on until that is done."""
 
     def take(self, now: int) -> bool:
-        """Ask to begin one more message, in models without a schedule; False when the run has enough."""
+        """Ask to begin one more message, in models without a schedule.
+
+        Returns False when the run has enough.
+        """
         if now >= self.account.window.last or self._left == 0:
             return False
         if self._left is not None:

@@ -1,4 +1,7 @@
-"""UDP sockets under load: one connected socket for each flow, which ICMP refusals reach."""
+"""UDP sockets under load: one connected socket for each flow.
+
+ICMP refusals reach a connected socket.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,10 @@ class Endpoint(DatagramProtocol):
         self.room.received(self.flow, datagram)
 
     def connectionRefused(self) -> None:
-        """Count an ICMP refusal; Twisted also calls this from inside a write, which then has sent nothing."""
+        """Count an ICMP refusal.
+
+        Twisted also calls this from inside a write, which then has sent nothing.
+        """
         self.refusals += 1
         self.room.refused(self.flow)
 
@@ -88,7 +94,10 @@ class Port(udp.Port):
 
 
 def listen(reactor: Reactor, number: int, endpoint: Endpoint, interface: str) -> None:
-    """Open a socket for an endpoint. Raises CannotListenError, or OSError if not even a socket can be had."""
+    """Open a socket for an endpoint.
+
+    Raises CannotListenError, or OSError if not even a socket can be opened.
+    """
     if IReactorFDSet.providedBy(reactor):
         Port(number, endpoint, interface, MAX_DATAGRAM, reactor).startListening()
     else:  # IOCP has its own kind

@@ -48,7 +48,10 @@ class UDPLoad(UDPOffer):
         return how
 
     def refused(self, flow: int) -> None:
-        """End all datagrams under way on a flow: Linux does not tell which one ICMP refused."""
+        """End all datagrams under way on a flow.
+
+        Linux does not tell which of them ICMP refused.
+        """
         if self._flows is not None:
             self._flows.refuse(flow)
 
