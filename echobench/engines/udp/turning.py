@@ -141,7 +141,7 @@ class Turning:
         )
 
     def _turn_uniform(self, control: bytes, size: int) -> TurnedBatch:
-        """Turn round the control data that all messages share, for the largest possible batch."""
+        """Turn round the control data that all messages share, for any batch size."""
         outgoing, count = self._outgoing, self._count
         turned = self._judge(control[:size])
         answer, segment = turned or Turned(b"", segment_of(control[:size]))

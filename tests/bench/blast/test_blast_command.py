@@ -90,7 +90,7 @@ def test_options(planned, options, settings):
         ("", "no server to measure: give a HOST"),
         ("h --udp --tls", "--udp and --tls exclude each other: choose one"),
         ("h --rate 5 --connect", "--rate and --connect exclude each other"),
-        ("h --flood", "a flood is one-way, which only UDP can be: add --udp"),
+        ("h --flood", "a flood is one-way, which needs UDP: add --udp"),
         ("h --port 0", "port is at least 1, not 0"),
         ("h --port many", "'many' is not a number such as"),
         ("h --port 7.5", "'7.5' is not a whole number"),
