@@ -10,6 +10,8 @@ import pytest_twisted
 from rigs.helpers import blocking, dial, fill, pattern, port_of, read_to_end, settle, until
 from twisted.internet.threads import deferToThread
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 
 

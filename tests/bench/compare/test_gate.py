@@ -21,6 +21,7 @@ def findings(stored, new, **options):
     return {finding.subject: finding for finding in gate(stored, new, **options)}
 
 
+@pytest.mark.slow
 def test_error_rates():
     """The figures that docs/compare.md states: 10 rounds, 2 % of noise in each run, a tolerance of 5 %."""
     same = [findings(synthetic(seed), synthetic(500 + seed)) for seed in range(100)]
@@ -38,6 +39,7 @@ def test_error_rates():
     assert count(slower, "passed") == 0
 
 
+@pytest.mark.slow
 def test_a_smaller_tolerance_finds_a_smaller_difference():
     """A true difference of 5 % against a tolerance of none."""
     found = [findings(synthetic(s), synthetic(500 + s, 0.95), tolerance=0.0)["mine"].outcome for s in range(100)]
