@@ -164,6 +164,7 @@ def test_a_bucket_is_never_laxer_for_what_others_do():
     assert allowed <= 10 * 2.0 + 5
 
 
+@pytest.mark.slow
 def test_a_million_forged_sources_do_not_grow_the_tables():
     guard = Guard(rate=RateLimit(10, 10, lambda: 0.0))
     assert guard.rate is not None

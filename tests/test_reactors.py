@@ -117,6 +117,7 @@ def test_nothing_that_the_plugin_imports_brings_a_reactor(tmp_path):
     assert run([sys.executable, "-c", code], tmp_path).stdout == "False\n"
 
 
+@pytest.mark.slow
 @needs_linux
 @pytest.mark.parametrize(
     ("runner", "arguments", "reactor", "said"),

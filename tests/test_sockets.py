@@ -43,7 +43,7 @@ def reaches(sock, host):
         return True
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_socket_for_both_families(bound, kind):
     with capturedLogs() as logs:
@@ -54,7 +54,7 @@ def test_one_socket_for_both_families(bound, kind):
     assert [event["log_format"] for event in logs] == ["{spot}: one socket for IPv6 and IPv4"]
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_sockets_where_one_cannot_do_both(bound, kind):
     with capturedLogs() as logs:
@@ -68,7 +68,7 @@ def test_two_sockets_where_one_cannot_do_both(bound, kind):
     assert "two sockets" in logs[0]["log_format"]
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
 def test_two_sockets_on_windows(bound, monkeypatch):
     """Where Twisted binds again, without knowing of both families."""
     monkeypatch.setattr("echobench.sockets.sys.platform", "win32")

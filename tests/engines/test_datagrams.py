@@ -80,7 +80,7 @@ def test_low_source_ports_get_nothing_on_loopback_too(serve, udp_engine, port):
                 sock.send(b"loop?")
                 return unanswered(sock)
         except OSError as error:
-            pytest.skip(f"port {port} is taken here: {error}")
+            pytest.skip(f"port {port} is taken on this host: {error}")
 
     assert blocking(client)
     assert service.snapshot().drops == {Reason.SOURCE_PORT_LOW: 1}
@@ -155,6 +155,7 @@ def test_without_a_rate_that_loop_goes_on(serve, udp_engine):
     until(lambda: first.snapshot().datagrams > 500)
 
 
+@pytest.mark.slow
 def test_a_rate_is_for_each_source(serve, udp_engine):
     service = serve(0, ("127.0.0.1",), udp_engine=udp_engine, udp_rate=5)
     port = port_of(service, "udp")
@@ -239,7 +240,7 @@ def test_a_closed_client_harms_nobody(serve, udp_engine):
     assert blocking(ask, port, b"still there") == b"still there"
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
 def test_one_port_number_for_both_families_and_both_transports(serve, udp_engine):
     service = serve(udp_engine=udp_engine)
     ports = {address.port for _, address in service.addresses()}

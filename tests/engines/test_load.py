@@ -62,7 +62,7 @@ print(sorted(refused), counted.connections, counted.open_connections, counted.da
 @pytest.mark.parametrize("own", ["echo", "own"])
 def test_nothing_is_imported_later(tmp_path, engine, udp_engine, own):
     if own == "own" and (engine, udp_engine) != ("portable", "portable"):
-        pytest.skip("own protocols are served by the portable engines")
+        pytest.skip("only the portable engines serve own protocols")
     check(tmp_path, engine, udp_engine, own)
 
 

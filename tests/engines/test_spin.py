@@ -120,3 +120,68 @@ def test_a_second_look_that_finds_something_is_made_again():
         second_look(lambda: None, alone=True)
     found = [second_look(lambda: "more", alone=True) for _ in range(2 * PATIENT)]
     assert found[PATIENT:] == ["more"] * PATIENT
+
+
+def longest_look(world):
+    """Give the microseconds that it looks in vain, once it no longer holds off; 0 if it does not look."""
+    world.looks, world.comes = 0, 1 << 60
+    for _ in range(20):
+        world.spin.wait(world.look)
+        if world.looks:
+            break
+    return world.looks
+
+
+@pytest.mark.parametrize(
+    ("idle", "longest"),
+    [
+        ([20], 5),
+        ([20, 20], 10),
+        ([20] * 4, 40),
+        ([20, 20, 20, 45, 45], 50),  # and not 80: that is more than it may
+        ([50], 5),
+        ([51], 0),
+        ([20, 20, 51], 5),
+        ([20, 51], 0),
+        ([20, 20, 20, 45, 45, 60], 25),
+    ],
+)
+def test_it_doubles_its_time_after_a_short_wait_and_halves_it_after_a_long_one(idle, longest):
+    world = World(50)
+    for microseconds_idle in idle:
+        began, world.comes = world.now, 1 << 60
+        assert not world.spin.wait(world.look)
+        world.now = began + microseconds_idle * 1000
+        world.spin.woken()
+    assert longest_look(world) == longest
+
+
+@pytest.mark.parametrize(("gaps", "longest"), [([2], 5), ([3], 10), ([3, 5], 10), ([3, 6], 20), ([3, 6, 15, 30], 50)])
+def test_its_time_doubles_when_more_than_half_of_it_was_needed(gaps, longest):
+    world = World(50)
+    world.turn(20)
+    for gap in gaps:
+        assert world.turn(gap)
+    assert longest_look(world) == longest
+
+
+def test_a_look_that_finds_something_forgets_the_misses_before_it():
+    world = World(50)
+
+    def looked():
+        """Say of each of eight waits in vain whether it looked at all."""
+        said = []
+        for _ in range(8):
+            world.looks, world.comes = 0, 1 << 60
+            world.spin.wait(world.look)
+            said.append(world.looks > 0)
+            world.now += 2000
+            world.spin.woken()
+        return said
+
+    rarer = [True, True, False, True, False, False, False, True]  # holds off for 0, 1, 3, 7, ... waits
+    world.turn(20)
+    assert looked() == rarer
+    assert not any(world.turn(3) for _ in range(7))
+    assert world.turn(3)
+    assert looked() == rarer

@@ -253,7 +253,7 @@ def for_long(monkeypatch):
     from twisted.internet import reactor
 
     if type(reactor).__name__ != "EPollReactor":
-        pytest.skip("the reactor of these tests is another one")
+        pytest.skip("the stand-in serves EPollReactor, and this test run has another reactor")
     monkeypatch.setattr(standin, "STAY", 10**12)
     monkeypatch.setattr(standin, "WAIT", 10**9)
     monkeypatch.setattr(stream_engine, "SLICE", 10**12)

@@ -10,7 +10,7 @@ import pytest_twisted
 from rigs.helpers import blocking, dial, fill, pattern, port_of, read_to_end, settle, until
 from twisted.internet.threads import deferToThread
 
-pytestmark = pytest.mark.usefixtures("watched_states")
+pytestmark = [pytest.mark.usefixtures("watched_states"), pytest.mark.slow]
 MIB = 1 << 20
 
 

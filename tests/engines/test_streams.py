@@ -66,6 +66,7 @@ def test_more_than_any_buffer_comes_back_whole_after_a_half_close(serve, engine)
     assert blocking(exchange, port_of(service), [data]) == data
 
 
+@pytest.mark.slow
 def test_half_close_while_nothing_is_read_yet(serve, engine):
     """The peer sends more than the server may hold, ends its side, and only then begins to read."""
     service = serve(engine=engine, close_timeout=10)
@@ -90,6 +91,7 @@ def test_an_empty_connection_is_closed_after_its_end_of_file(serve, engine):
     until(lambda: service.snapshot().open_connections == 0)
 
 
+@pytest.mark.slow
 @needs_linux
 def test_peers_that_do_not_read_cost_a_bounded_amount(launch, engine):
     """64 MiB offered on each of 40 connections; what is ours must stay under 256 KiB for each of them."""
@@ -135,6 +137,7 @@ def test_idle_connections_are_ended(serve, engine):
     assert service.snapshot().drops == {Reason.IDLE: 1}
 
 
+@pytest.mark.slow
 def test_a_slow_reader_is_not_idle(serve, engine):
     """Twice the time-out to read it all, with no pause as long as that."""
     service = serve(engine=engine, idle_timeout=1.5)
@@ -201,6 +204,7 @@ def test_counts(serve, engine):
     assert seen.drops == {}
 
 
+@pytest.mark.slow
 def test_resets_in_mid_stream_harm_nobody_else(serve, engine):
     service = serve(engine=engine)
     data = pattern(4 * MIB)
@@ -235,6 +239,7 @@ def test_a_reset_while_we_hold_bytes_for_the_peer(serve, engine):
     until(lambda: service.snapshot().open_connections == 0)
 
 
+@pytest.mark.slow
 @needs_linux
 def test_out_of_descriptors(launch, engine):
     """Those who are in go on; the rest are refused and counted; when some leave, others get in."""
@@ -305,7 +310,7 @@ def test_silent_connections_cost_the_others_nothing(serve, engine):
             return exchange(port_of(service), [b"through"])
 
     if descriptors() < 4300:
-        pytest.skip("needs 4300 descriptors: both ends are here")
+        pytest.skip("both ends together need 4,300 descriptors, and fewer are allowed")
     assert blocking(client) == b"through"
     assert service.snapshot().connections == 2001
 
@@ -345,6 +350,7 @@ def test_fast_reuse_of_descriptors_mixes_nothing_up(serve, engine):
     assert blocking(clients) == []
 
 
+@pytest.mark.slow
 @needs_linux
 def test_a_closing_peer_that_takes_little_at_a_time_is_not_stuck(serve, engine):
     """What leaves the kernel's buffer counts too: for a long time nothing else moves."""

@@ -15,6 +15,7 @@ def named(path):
     return str(path.relative_to(DOCS.parent))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(DOCS.glob("examples/*.py")), ids=named)
 def test_an_example(tmp_path, path):
     done = run([sys.executable, str(path)], tmp_path)
@@ -42,6 +43,7 @@ def test_links_and_included_files_are_there(path):
         assert (path.parent / target).exists(), f"{named(path)} includes {target}"
 
 
+@pytest.mark.slow
 def test_the_site_builds(tmp_path):
     pytest.importorskip("sphinx", reason="the docs extra is not installed")
     command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(DOCS), str(tmp_path / "html")]

@@ -14,7 +14,10 @@ from rigs.places import ROOT
 
 PLUGIN = "twisted/plugins/echobench_plugin.py"
 
-pytestmark = pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="the tests are not in a source tree")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="the tests are not in a source tree"),
+]
 
 
 def built(kind, folder):
@@ -26,7 +29,7 @@ def built(kind, folder):
 
 
 def test_the_wheel(tmp_path):
-    pytest.importorskip("hatchling")
+    pytest.importorskip("hatchling", reason="hatchling is not installed")
     names = zipfile.ZipFile(built("wheel", tmp_path)).namelist()
     assert PLUGIN in names
     assert "echobench/py.typed" in names
@@ -39,7 +42,7 @@ def test_the_wheel(tmp_path):
 
 
 def test_the_sdist(tmp_path):
-    pytest.importorskip("hatchling")
+    pytest.importorskip("hatchling", reason="hatchling is not installed")
     with tarfile.open(built("sdist", tmp_path)) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {PLUGIN, "echobench/protocol.py", "tests/conftest.py", "docs/index.md", "README.md", "LICENSE"} <= names
@@ -48,8 +51,8 @@ def test_the_sdist(tmp_path):
 @pytest.mark.parametrize("how", ["wheel", "editable", "sdist"])
 def test_twistd_shows_it_and_uninstalling_leaves_nothing(tmp_path, how):
     """In a fresh environment that sees our Twisted but not our package."""
-    pytest.importorskip("hatchling")
-    pytest.importorskip("editables")
+    pytest.importorskip("hatchling", reason="hatchling is not installed")
+    pytest.importorskip("editables", reason="editables is not installed")
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     python = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

@@ -28,7 +28,7 @@ from echobench.kernel.control import (
     split,
 )
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these tests ask the Linux kernel")
 
 if sys.platform == "linux":
     from echobench.kernel.layouts import layouts
@@ -90,7 +90,7 @@ def turn_round(batch, number):
 )
 def test_what_comes_goes_back_to_whom_it_came_from(family, bound, asked):
     if family == socket.AF_INET6 and not has_ipv6():
-        pytest.skip("there is no IPv6 here")
+        pytest.skip("this host has no IPv6")
     batch = Messages(8)
     with ends(3, family, bound, asked) as (server, *clients):
         for turn in range(3):  # the same memory again and again

@@ -123,7 +123,7 @@ class Blaster:
         }
         said = FORKER.run(order, limit)
         if "unavailable" in said:
-            pytest.skip(said["unavailable"])
+            pytest.skip(f"the engine {self.name} cannot run this plan: {said['unavailable']}")
         if "failed" in said:
             raise RunFailedError(said["failed"])
         tally = Tally.from_dict(said["tally"])
@@ -136,7 +136,7 @@ def blast(request: pytest.FixtureRequest) -> Blaster:
     """Give each engine in turn, if it is there."""
     module = ENGINES[request.param].partition(":")[0]
     if importlib.util.find_spec(module) is None:
-        pytest.skip(f"there is no engine {request.param}")
+        pytest.skip(f"the engine {request.param} is not in this package")
     return Blaster(request.param)
 
 

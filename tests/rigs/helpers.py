@@ -48,8 +48,8 @@ def hosts() -> list[str]:
 both_families = pytest.mark.parametrize("host", hosts())
 
 is_root = hasattr(os, "geteuid") and os.geteuid() == 0
-needs_root = pytest.mark.skipif(not is_root, reason="needs root, for ports below 1024 and forged packets")
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+needs_root = pytest.mark.skipif(not is_root, reason="ports below 1024 and forged packets need root")
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="this test asks the Linux kernel")
 
 
 def can_bind(number: int) -> bool:

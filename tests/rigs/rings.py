@@ -26,8 +26,10 @@ def _works() -> bool:
     return True
 
 
-needs_ring = pytest.mark.skipif(not _works(), reason="needs io_uring")
-needs_completion = pytest.mark.skipif(not _works() or try_ring() is not None, reason="needs io_uring of Linux 6.17")
+needs_ring = pytest.mark.skipif(not _works(), reason="this kernel gives no io_uring")
+needs_completion = pytest.mark.skipif(
+    not _works() or try_ring() is not None, reason="this kernel has no io_uring like that of Linux 6.17"
+)
 
 
 def kernel_objects() -> list[str]:

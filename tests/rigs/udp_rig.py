@@ -23,8 +23,8 @@ if sys.platform == "linux":
     from echobench.kernel.messages import Headers
 
 TRAINS = sys.platform == "linux" and udp_trial.joins()
-needs_trains = pytest.mark.skipif(not TRAINS, reason="this kernel knows no trains")
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+needs_trains = pytest.mark.skipif(not TRAINS, reason="this kernel cannot cut up a train (UDP_SEGMENT)")
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import pytest
 from rigs import certificates
 from rigs.helpers import both_families, has_ipv6, pattern, program
 
+pytestmark = pytest.mark.slow
+
 DATA = pattern(200_000)
 
 
@@ -63,7 +65,7 @@ def test_openssl(launch, tmp_path):
     assert process.wait(10) == 0
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
 def test_two_interfaces(launch):
     server = launch("--interface", "127.0.0.1", "--interface", "::1")
     assert f"tcp=127.0.0.1:{server.port()},[::1]:{server.port()}" in server.output

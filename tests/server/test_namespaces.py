@@ -12,10 +12,13 @@ import pytest
 from rigs.helpers import ServerProcess, is_root, program, wait_for
 from rigs.places import ROOT
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not is_root or shutil.which("ip") is None,
-    reason="needs Linux, root and the ip program, to make network namespaces",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        sys.platform != "linux" or not is_root or shutil.which("ip") is None,
+        reason="network namespaces need Linux, root and the ip program",
+    ),
+]
 
 SERVER, CLIENT = f"echobench-s{os.getpid()}", f"echobench-c{os.getpid()}"
 
@@ -30,7 +33,7 @@ def network():
     try:
         ip("netns", "add", SERVER)
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"no network namespaces here: {error.stderr.strip()}")
+        pytest.skip(f"this host gives no network namespace: {error.stderr.strip()}")
     try:
         ip("netns", "add", CLIENT)
         ip("link", "add", "wire-s", "netns", SERVER, "type", "veth", "peer", "name", "wire-c", "netns", CLIENT)

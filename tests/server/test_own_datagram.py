@@ -75,7 +75,7 @@ def test_a_class_derived_from_echo(own):
     assert service.snapshot().datagrams == 1
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="needs IPv6")
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
 def test_an_answer_that_comes_later(own):
     """Another family's datagram came last: what the port knows of that one must not be used for this."""
     from twisted.internet import reactor
@@ -201,7 +201,7 @@ def test_an_instance_will_not_do():
         EchoService(0, datagram_protocol=Reverse())
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows hands no sockets on")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows cannot hand a socket to another process")
 def test_an_inherited_socket(serve):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))

@@ -104,7 +104,7 @@ def test_a_class_derived_from_echo_keeps_its_own_books(own):
     assert (service.snapshot().connections, service.snapshot().stream_bytes) == (1, 5)
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="needs IPv6")
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
 def test_both_families(serve):
     service = serve(protocol=Reverse, udp=False)
     for host in ("127.0.0.1", "::1"):

@@ -62,6 +62,7 @@ def test_under_twist(launch):
     assert "Traceback" not in server.output
 
 
+@pytest.mark.slow
 def test_a_stop_lets_a_slow_peer_have_what_was_read(launch):
     server = launch("--interface", "127.0.0.1", "--close-timeout", "10")
     with dial(server.port()) as sock:
@@ -85,6 +86,7 @@ def refuses(port):
     return False
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(launch):
     server = launch("--interface", "127.0.0.1", "--close-timeout", "600")
     with dial(server.port()) as sock:
@@ -99,6 +101,7 @@ def test_a_second_signal_ends_it_at_once(launch):
     assert "Traceback" not in server.output
 
 
+@pytest.mark.slow
 def test_the_deadline_ends_a_stuck_peer(launch):
     server = launch("--interface", "127.0.0.1", "--close-timeout", "0.5")
     with dial(server.port()) as sock:
@@ -135,6 +138,7 @@ def test_a_bind_that_fails_under_twist(tmp_path, taken):
     assert said.count("is in use by another program") == 1
 
 
+@pytest.mark.slow
 @needs_linux
 @pytest.mark.parametrize("runner", [(*ServerProcess.TWISTD, "-n"), ServerProcess.TWISTD, ServerProcess.TWIST])
 def test_port_7_without_privilege(tmp_path, runner):
@@ -148,7 +152,7 @@ def test_port_7_without_privilege(tmp_path, runner):
 
 def without_privilege():
     if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 7:
-        pytest.skip("everybody may bind port 7 here")
+        pytest.skip("this kernel lets every user bind port 7")
     if not is_root:
         return []
     drop = (
@@ -174,7 +178,7 @@ def test_a_daemon_serves_and_ends(tmp_path):
     assert "Traceback" not in (tmp_path / "twistd.log").read_text()
 
 
-@pytest.mark.skipif(not is_root, reason="only root can become somebody else")
+@pytest.mark.skipif(not is_root, reason="only root can change to another user")
 def test_privilege_is_given_up_after_the_sockets_are_bound(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -248,7 +252,7 @@ def test_statistics_live(launch):
 
 
 @needs_linux
-@pytest.mark.skipif(not is_root, reason="needs root, for a port below 1024")
+@pytest.mark.skipif(not is_root, reason="a port below 1024 needs root")
 def test_drops_show_in_the_statistics(launch):
     server = launch("--interface", "127.0.0.1", "--stats-interval", "0.1")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as low:
@@ -269,6 +273,7 @@ def test_a_warning_where_the_receive_buffer_is_clipped(launch):
     assert "asked for a receive buffer of 1072693248 bytes, the system gives" in server.output
 
 
+@pytest.mark.slow
 @needs_linux
 def test_ten_thousand_silent_connections(launch):
     """With content through the last of them, and quick to say goodbye."""
@@ -276,7 +281,7 @@ def test_ten_thousand_silent_connections(launch):
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 10_200:
-        pytest.skip(f"needs 10,200 descriptors for each end, {hard} are allowed")
+        pytest.skip(f"each end needs 10,200 descriptors, and {hard} are allowed")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 10_200), hard))
     server = launch("--interface", "127.0.0.1")
     socks = []

@@ -22,7 +22,9 @@ from zope.interface.verify import verifyObject
 from echobench import BindError, EchoService, Reason
 from echobench.engines import DATAGRAM, STREAM, EngineError, Setting, choose
 
-needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets, and hands none on")
+needs_posix = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no Unix sockets, and hands no socket to another process"
+)
 
 
 def best(kind):

@@ -10,7 +10,7 @@ import pytest
 
 from echobench.server.systemd import Inherited, inherited_sockets, notify
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no systemd on Windows, nor Unix sockets")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither systemd nor Unix sockets")
 
 
 def environ(**values):

@@ -147,6 +147,7 @@ def arguments(*more):
     return [sys.executable, "-m", "echobench", "compare", "--quiet", "--duration", "0.3", "--warmup", "0.1", *more]
 
 
+@pytest.mark.slow
 @needs_linux
 def test_the_whole_command(tmp_path):
     """Good and bad ones: each failure is named, and the rest goes on."""
@@ -173,6 +174,7 @@ def test_the_whole_command(tmp_path):
     assert sum("system calls" in note for note in found.notes) == 0
 
 
+@pytest.mark.slow
 @needs_linux
 def test_calls_can_be_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(callcounter, "missing", lambda: pytest.fail("it was looked for"))
@@ -182,6 +184,7 @@ def test_calls_can_be_left_out(tmp_path, monkeypatch):
     assert read(str(path)).calls == ()
 
 
+@pytest.mark.slow
 @needs_linux
 def test_all_subjects_fail():
     done = subprocess.run(arguments(f"x={command('exits')}", "--load", "one", "-n", "1", "--idle-connections", "0"),
@@ -189,6 +192,7 @@ def test_all_subjects_fail():
     assert done.returncode == 1
 
 
+@pytest.mark.slow
 @needs_linux
 @pytest.mark.parametrize("moment", [0.15, 0.5, 0.8, 1.1, 1.4, 1.8, 2.5])
 def test_nothing_is_left_after_an_interrupt(moment):

@@ -141,6 +141,7 @@ def test_a_run_that_fails(measured, how, failure, output):
         profiles.parse("mine=--size 64" if how == "late-exit" else "one")[0],)))[0].ratio is None  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_linux
 @pytest.mark.parametrize("load", ["--flows 2", "--udp --flows 2"])
 def test_one_that_ends_is_named_though_it_is_heard_of_late(monkeypatch, load):

@@ -173,7 +173,10 @@ def test_stored_results_give_the_same_rows():
 
 
 def test_how_often_the_interval_errs():
-    """The figures that docs/compare.md states: 10 rounds, 2 % of noise in each run, 3 % that a round's runs share."""
+    """The interval misses a ratio of 1 in 10 of 100 cases at most, and shows a ratio of 0.95 in 95 at least.
+
+    Each case has 10 rounds, 2 % of noise in each run, and 3 % that the runs of a round share.
+    """
     same = [judge(synthetic(seed))[1] for seed in range(100)]
     slower = [judge(synthetic(1000 + seed, 0.95))[1] for seed in range(100)]
     assert all(row.verdict == "server-bound" for row in same + slower)
@@ -210,3 +213,38 @@ def test_little_data():
     assert confidence.below([1.0] * 3, [2.0] * 3) == 0
     assert confidence.below([2.0] * 3, [2.0] * 3) == 1
     assert not math.isnan(confidence.below([1.0, 1.0, 1.0], [1.0, 1.1, 0.9]))
+
+
+@pytest.mark.parametrize(
+    ("values", "others", "p"),
+    [
+        # Hours of sleep that two drugs gained (Student, The Probable Error of a Mean, 1908; R's data set "sleep", of
+        # which R says t = -1.8608, df = 17.776, p-value = 0.07939 for two sides)
+        (
+            [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0],
+            [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4],
+            0.03969707009367915,
+        ),
+        # Unequal numbers and variances: 2.66, 2.007 and 2.249 degrees of freedom
+        ([1.0, 2.0, 4.0], [3.0, 3.5, 4.0, 4.5, 5.0], 0.0946346833716416),
+        ([10.0, 10.1, 9.9, 10.2, 9.8], [9.0, 12.0, 15.0], 0.1837617107007972),
+        ([5.0, 7.0, 9.0], [6.0, 6.5, 7.0], 0.6443983312358885),
+    ],
+)
+def test_welch(values, others, p):
+    """The figures of SciPy 1.17.1: ``ttest_ind(values, others, equal_var=False, alternative="less")``."""
+    assert confidence.below(values, others) == pytest.approx(p, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("t", "freedom", "part"),
+    [
+        (-2.0, 1.0, 0.14758361765043326),
+        (1.5, 2.5, 0.8760817734568519),
+        (-3.25, 4.75, 0.012223128487138623),
+        (0.5, 30.0, 0.6896384975574363),
+    ],
+)
+def test_student_with_broken_degrees_of_freedom(t, freedom, part):
+    """The figures of SciPy 1.17.1: ``t.cdf(t, freedom)``."""
+    assert confidence.student(t, freedom) == pytest.approx(part, abs=1e-6)

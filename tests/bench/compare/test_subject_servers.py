@@ -122,6 +122,7 @@ def test_nothing_is_left_of_a_block_that_fails(mark, how):
     assert mark.alive() == [], "an interrupt does not wait for the grace"
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_we_are_killed():
     """By SIGKILL, which nobody can handle: the keeper sees its input end."""
     mark = Mark()
@@ -141,6 +142,7 @@ def test_nothing_is_left_when_the_keeper_is_killed(mark):
     assert mark.gone() == []
 
 
+@pytest.mark.slow
 @repeated
 def test_processor_time_of_the_whole_tree(mark):
     """Of processes and threads, to a few milliseconds."""

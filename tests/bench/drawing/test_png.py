@@ -215,6 +215,7 @@ def test_a_sweep():
     assert list(overlaps(figure)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capacity", [100, 2100, 1e8])
 def test_sweeps_that_found_little(capacity):
     figure = sweep_figure(swept(queue(capacity, generator=9000), last=20_000))
@@ -262,6 +263,7 @@ def test_without_matplotlib(monkeypatch, tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_it_is_imported_for_the_option_only_and_pyplot_never():
     code = "import sys, echobench.cli, echobench.bench.compare.command, echobench.bench.sweep.command\n"
     code += "assert not [name for name in sys.modules if name.startswith('matplotlib')]"

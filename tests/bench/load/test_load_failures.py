@@ -28,6 +28,7 @@ def test_nobody_listens(blast, model, flows):
     assert "check that the server is running" in said
 
 
+@pytest.mark.slow
 def test_nobody_answers_a_connection(blast):
     """A listen queue that is full is silent: Linux throws away what it has no place for."""
     with socket.socket() as listener:

@@ -161,6 +161,7 @@ def test_a_server_that_speaks_no_tls(blast, pair):
     assert "leave out --tls" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_silent_in_the_handshake(blast, pair):
     with truth.TCP(truth.mute) as server, pytest.raises(RunFailedError) as caught:
         blast_tls(blast, server, pair, limit=15)

@@ -135,6 +135,7 @@ def test_no_result(run, how, sentence):
     assert kept.ended == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "sentence"),
     [
@@ -222,6 +223,7 @@ def gone(pids):
     wait_for(lambda: all(map(is_gone, pids)))
 
 
+@pytest.mark.slow
 @needs_linux
 def test_ctrl_c_once_ends_early_and_reports():
     blast = Blast("well", "--duration", "900")
@@ -238,6 +240,7 @@ def test_ctrl_c_once_ends_early_and_reports():
     gone(children)
 
 
+@pytest.mark.slow
 @needs_linux
 def test_ctrl_c_twice_leaves_at_once():
     blast = Blast("stubborn", "--duration", "900")
@@ -253,6 +256,7 @@ def test_ctrl_c_twice_leaves_at_once():
     gone(children)
 
 
+@pytest.mark.slow
 @needs_linux
 @pytest.mark.parametrize("how", ["well", "stubborn", "hangs"])
 def test_workers_do_not_outlive_a_parent_that_is_killed(how):

@@ -15,7 +15,7 @@ from rigs.undisturbed import repeated, unless_disturbed
 
 from echobench.bench.run.histogram import steps
 
-pytestmark = needs_linux
+pytestmark = [pytest.mark.slow, needs_linux]
 
 MS = 1e6
 BEST = 1.0 * MS  # what it may add to the luckiest message

@@ -126,6 +126,7 @@ def test_open_loop_over_the_only_connection_ends_with_it(blast):
         assert ran.tally.intended < 200
 
 
+@pytest.mark.slow
 @repeated
 def test_messages_wait_for_each_other_beyond_a_bound(blast):
     """4 MiB under way on a connection are 64 messages of 64 KiB: the others of 100 are not sent, and say so."""
@@ -146,6 +147,7 @@ def test_sizes_that_vary(blast):
     assert ran.tally.answered_bytes == server.seen > 100
 
 
+@pytest.mark.slow
 def test_the_margins_do_not_count(blast):
     """Only what is due within the window is counted, though the server sees all of it."""
     with TCP() as server:

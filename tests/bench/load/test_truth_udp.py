@@ -13,7 +13,7 @@ from rigs.helpers import needs_linux
 from rigs.truth import UDP, counted, every
 from rigs.undisturbed import repeated, unless_disturbed
 
-pytestmark = needs_linux  # the servers ask it
+pytestmark = [pytest.mark.slow, needs_linux]  # the servers ask it
 
 COUNT = 400
 
@@ -261,7 +261,7 @@ def test_ticks_come_in_time(blast):
 
 def test_over_ipv6(blast):
     if sys.platform != "linux" or not socket.has_ipv6:
-        pytest.skip("no IPv6")
+        pytest.skip("this host has no IPv6")
     with UDP(host="::1") as server:
         ran = blast(server.port, address="::1", transport="udp", count=50)
     assert counted(ran.tally) == {"answered": 50}

@@ -70,7 +70,7 @@ def test_this_program(monkeypatch):
     assert found["kernel"] == platform.release()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="this test asks the Linux kernel")
 def test_the_mtu():
     with open("/sys/class/net/lo/mtu") as file:
         assert mtu("127.0.0.1") == min(int(file.read()), 65535)  # no packet of IPv4 is longer

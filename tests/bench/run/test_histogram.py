@@ -131,3 +131,16 @@ def test_a_wrong_total():
     stored = of([1, 2, 3]).as_dict() | {"count": 4}
     with pytest.raises(ValueError, match="holds 3"):
         Histogram.from_dict(stored)
+
+
+def test_decoded_counts_give_back_the_sum_to_a_thousandth():
+    """Below 2,048 each value is a step of its own; 1,000,000 lies in a step of 512 whose middle is 1,000,192."""
+    made = Histogram.decode(of([3, 3, 1000]).encode())
+    assert (made.least, made.greatest, made.sum, made.mean) == (3, 1000, 1006, 1006 / 3)
+    made = Histogram.decode(of([3, 1_000_000, 1_000_000]).encode())
+    assert (made.least, made.greatest, made.sum) == (3, 1_000_192, 3 + 2 * 1_000_192)
+
+
+def test_decoded_from_nothing():
+    made = Histogram.decode(Histogram().encode())
+    assert same(made, Histogram())

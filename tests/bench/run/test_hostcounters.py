@@ -72,7 +72,7 @@ def test_whose_buffer():
     assert server_receive_buffer(None, 2) is None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux's counters")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these counters")
 @pytest.mark.parametrize(("host", "name"), [("127.0.0.1", "UdpRcvbufErrors"), ("::1", "Udp6RcvbufErrors")])
 def test_a_full_buffer_is_seen(host, name):
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -82,7 +82,7 @@ def test_a_full_buffer_is_seen(host, name):
         try:
             full.bind((host, 0))
         except OSError:
-            pytest.skip("there is no IPv6 here")
+            pytest.skip("this host has no IPv6")
         for _ in range(50):
             sender.sendto(bytes(1000), full.getsockname())
         wait_for(lambda: (since(before) or {})[name] > 10)

@@ -135,6 +135,9 @@ def test_whose_loss_it_is():
         ),
         ("loss<0.01%", 1000, 30.0, None),
         ("loss<=0,max<1s", 1, 1.0, None),
+        ("p99<1ms,loss<=0", 1002, 1.0, None),  # 1,000, one for the process and one for the edges
+        ("p99<1ms,loss<=0", 1001, 1.0, "p99 needs 1,002 messages"),
+        ("p99<1ms,loss<100%", 1000, 5.0, "p99 needs 1,000,002 messages"),
     ],
 )
 def test_enough_messages(text, rate, seconds, longer):
@@ -150,3 +153,25 @@ def test_the_duration_that_is_named_would_do(limit, rate, arrivals):
         return
     longer = float(said.partition("--step-duration ")[2].partition(",")[0])
     assert unsupported((limit,), attrs.evolve(plan, duration=longer)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("max<1000ms", "max<1s"),
+        ("max<999.5ms", "max<999.5ms"),
+        ("max<1000us", "max<1ms"),
+        ("max<1000ns", "max<1µs"),
+        ("max<999ns", "max<999ns"),
+        ("max<0.5ns", "max<0.5ns"),
+    ],
+)
+def test_a_bound_is_shown_in_the_greatest_unit_that_it_reaches(text, shown):
+    assert str(parse(text)[0]) == shown
+
+
+def test_the_whole_is_a_limit_on_loss_and_more_is_none():
+    assert parse("loss<100%") == parse("loss<1") == (Limit(kind="loss", bound=1.0),)
+    for text in ("loss<100.1%", "loss<1.001", "loss<0%"):
+        with pytest.raises(LimitError, match="between 0 and 100 %"):
+            parse(text)

@@ -232,3 +232,32 @@ def test_what_is_shown(done):
     assert "highest that held" in text
     assert "lowest that broke" in text
     assert text.replace("\n", " ").rstrip().endswith(sentence(done))
+
+
+WELL = times(100_000)
+
+
+@pytest.mark.parametrize(
+    ("tally", "how", "expected"),
+    [
+        # the server's own loss, 1 % exactly
+        ({"answered": 98_000, "unanswered": 2000, "our_receive_buffer": 1000}, {"text": "loss<1%"}, "broke"),
+        ({"answered": 98_000, "unanswered": 2000, "our_receive_buffer": 1000}, {"text": "loss<=1%"}, "generator"),
+        # lateness, half of the limit exactly, and a nanosecond more
+        ({"from_intended": SLOW, "from_send": SLOW, "lateness": times(500_000)}, {"text": "max<1ms"}, "broke"),
+        ({"from_intended": SLOW, "from_send": SLOW, "lateness": times(500_001)}, {"text": "max<1ms"}, "generator"),
+        # times from the sending, at the limit exactly
+        ({"from_intended": SLOW, "from_send": times(1_000_000)}, {"text": "max<1ms"}, "broke"),
+        ({"from_intended": SLOW, "from_send": times(1_000_000)}, {"text": "max<=1ms"}, "generator"),
+        # times from when messages were due, at the limit exactly
+        ({"from_intended": times(1_000_000), "from_send": WELL}, {"text": "max<=1ms"}, "held"),
+        ({"from_intended": times(1_000_001), "from_send": times(1_000_001)}, {"text": "max<=1ms"}, "broke"),
+        # a process that was busy for 0.95 of the window, or used 0.9 of its CPU, had no time left
+        ({"from_intended": SLOW, "from_send": SLOW}, {"busy": 0.95}, "generator"),
+        ({"from_intended": SLOW, "from_send": SLOW}, {"busy": 0.949}, "broke"),
+        ({"from_intended": SLOW, "from_send": SLOW, "cpu": 9.0}, {}, "generator"),
+        ({"from_intended": SLOW, "from_send": SLOW, "cpu": 8.99}, {}, "broke"),
+    ],
+)
+def test_at_a_bound_exactly(tally, how, expected):
+    assert became(tally, **how)[0] == expected

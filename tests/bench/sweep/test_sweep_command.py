@@ -222,8 +222,9 @@ def paced():
     return behave
 
 
+@pytest.mark.slow
 @repeated
-@pytest.mark.skipif(sys.platform != "linux", reason="the generator's engine for this is Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="the generator's engine for this test needs Linux")
 def test_the_capacity_of_a_real_server(tmp_path):
     """Up to its capacity the queue is short, and beyond it grows for as long as the step lasts."""
     path = tmp_path / "sweep.json"

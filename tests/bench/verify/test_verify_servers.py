@@ -19,6 +19,8 @@ from rigs.verifying import look
 from echobench.bench.verify import CLAUSES, VerifyError, run, verify
 from echobench.bench.verify.report import nobody as words
 
+pytestmark = pytest.mark.slow
+
 STOCK = RIGS / "stock_echo.py"
 LOOPBACK = ["127.0.0.1", "::1"]
 

@@ -96,6 +96,7 @@ def test_an_honest_server_passes(name, host):
     assert outcome.verdict == "ok", outcome.seen
 
 
+@pytest.mark.slow
 @repeated
 def test_a_late_answer():
     """Within the time-out, and yet too late."""

@@ -91,6 +91,7 @@ def test_an_honest_server_passes(name, host):
     assert outcome.verdict == "ok", outcome.seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in udp.CHECKS if name not in {"udp-loop-guard", "udp-source-other"}])
 def test_a_loss_is_forgiven(name):
     with UDP(truth.at(1, truth.drop)) as there:

@@ -178,7 +178,7 @@ def test_where_it_is(around, host):
     assert around(sock).port.getHost() == expected
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="needs IPv6")
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
 def test_where_it_is_on_both_families(around):
     (sock,) = bind(Spot("tcp", None, 0))
     assert around(sock).port.getHost() == IPv6Address("TCP", "::", sock.getsockname()[1])

@@ -113,6 +113,7 @@ def test_an_engine_that_the_reactor_gives_up_closes_everything(serve, fast, conn
             assert sock.recv(10) == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["readiness", pytest.param("completion", marks=needs_completion)])
 def test_stopped_by_a_signal_while_a_slow_reader_is_held(launch, engine):
     server = launch("--interface", "127.0.0.1", "--engine", engine, "--close-timeout", "0.5")
@@ -151,6 +152,7 @@ print("ended", service.snapshot().open_connections, service._engines["tcp"].runn
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["readiness", pytest.param("completion", marks=needs_completion)])
 def test_a_reactor_that_stops_waits_for_nobody(launch, engine):
     """In a program that does not stop the service first."""
@@ -171,6 +173,7 @@ def test_a_reactor_that_stops_waits_for_nobody(launch, engine):
     assert "Traceback" not in server.output
 
 
+@pytest.mark.slow
 def test_a_peer_that_half_closes_and_never_reads_is_stuck(serve, fast, connect):
     service = serve(None, inherited=[tight()], engine=fast, close_timeout=0.4)
     socks = connect(service, 3, receive_buffer=2304)

@@ -36,6 +36,7 @@ from echobench.engines.tcp import ringed
 pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_states"), needs_linux]
 
 
+@pytest.mark.slow
 def test_slow_readers(serve, fast):
     """64 MiB each, and nothing read for seconds.
 
@@ -90,6 +91,7 @@ def test_slow_readers(serve, fast):
     assert blocking(client) == (size, [True] * (number - 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", [1152, 2304, 4608])  # a small send buffer holds 4608 bytes: whole messages of these
 def test_messages_that_end_on_the_edge_of_a_small_send_buffer(serve, fast, message):
     service = serve(None, inherited=[tight()], engine=fast)
@@ -249,6 +251,7 @@ def test_the_ring_ends_a_connection_of_which_the_poller_speaks_too(serve, connec
     assert service.snapshot().open_connections == 1
 
 
+@pytest.mark.slow
 def test_descriptor_numbers_used_again_at_once(serve, fast):
     """No byte may reach another than the one who sent it, whoever had the number before."""
     service = serve(engine=fast)

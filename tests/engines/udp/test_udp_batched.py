@@ -20,7 +20,7 @@ from echobench.seldom import Seldom
 
 pytestmark = [
     pytest.mark.usefixtures("nothing_is_remembered"),
-    pytest.mark.skipif(sys.platform != "linux", reason="it is Linux's"),
+    pytest.mark.skipif(sys.platform != "linux", reason="the batched engine needs Linux"),
 ]
 
 if sys.platform == "linux":

@@ -18,7 +18,7 @@ from echobench import Reason
 
 pytestmark = [
     pytest.mark.usefixtures("nothing_is_remembered"),
-    pytest.mark.skipif(sys.platform != "linux", reason="it is Linux's"),
+    pytest.mark.skipif(sys.platform != "linux", reason="the batched engine needs Linux"),
 ]
 
 if sys.platform == "linux":
@@ -335,3 +335,47 @@ def test_where_nothing_can_be_joined_it_is_looked_for_ever_less(rig, monkeypatch
         for client in clients:
             assert client.recv(10) == b"x"
     assert 1 <= len(looks) <= 8
+
+
+@pytest.mark.parametrize(
+    ("length", "control", "most"),
+    [
+        (1, 0, 65_000),
+        (1452, 0, 44),  # 65,000 bytes at most
+        (1453, 0, 0),  # does not fit into a frame with IPv6
+        (0, 0, 0),
+        (100, 40, 650),  # IPV6_PKTINFO; the size of the pieces takes 24 more, and there are 64
+        (100, 48, 0),
+    ],
+)
+def test_how_many_are_joined_at_most(rig, length, control, most):
+    way = rig(trains=True).batch._joining
+    way.prepare(length, bytes(control))
+    assert way._most == most
+
+
+@needs_trains
+def test_looks_in_vain_become_rarer_until_something_can_be_joined(rig, monkeypatch):
+    here = rig(trains=True)
+    asked, looks = [], []
+    runs, send = joining.Joining._runs, joining.Joining.send
+    monkeypatch.setattr(joining.Joining, "_runs", lambda self, n: looks.append(len(asked)) or runs(self, n))
+    monkeypatch.setattr(joining.Joining, "send", lambda self, sock, n: asked.append(n) or send(self, sock, n))
+    clients = [here.client() for _ in range(10)]
+
+    def batches(number, each):
+        del asked[:], looks[:]
+        while len(asked) < number:
+            for client in clients:
+                for _ in range(each):
+                    client.send(b"x")
+            here.serve()
+            for client in clients:
+                assert received(client, each) == [b"x"] * each
+        return list(looks)
+
+    rarer = [1, 3, 6, 11, 20, 37, 70, 135, 200]  # leaves out 1, 2, 4, 8, 16, 32, 64, and 64 again
+    assert batches(200, 1) == rarer
+    batches(64, 1)
+    assert batches(1, 5) == [1], "now it can be joined"
+    assert batches(20, 1) == rarer[:5]

@@ -18,7 +18,10 @@ import pytest
 ROOT = next(each for each in Path(__file__).resolve().parents if (each / "pyproject.toml").exists())
 MEASURES = ROOT / "docs" / "measures"
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the instruments need Linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the instruments need Linux"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +351,7 @@ def cells(line):
 @pytest.mark.timeout(300)
 def test_one_command_makes_the_tables_and_the_picture(peers, tmp_path):
     if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("server and driver need a CPU each")
+        pytest.skip("the server and the driver need a CPU each")
     results, picture = tmp_path / "found.json", tmp_path / "found.svg"
     where = ["--results", results, "--picture", picture]
     short = ["--rounds", "2", "--duration", "0.2", "--warm-up", "0.05"]
