@@ -1,0 +1,129 @@
+"""Own stream protocols over TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+
+import pytest
+import pytest_twisted
+from rigs import certificates
+from rigs.helpers import blocking, dial, pattern, port_of, read_to_end, until
+from rigs.own_protocols import Quiet, Reverse
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.protocols.basic import LineReceiver
+from zope.interface import implementer
+
+from echobench import Reason
+from echobench.server.certificate import load_certificate
+
+
+@pytest.fixture
+def tls(serve, tmp_path):
+    pair = certificates.make(tmp_path)
+
+    def start(protocol, **options):
+        loaded = load_certificate(str(pair.certificate), str(pair.key))
+        service = serve(None, ("127.0.0.1",), tls_port=0, tls_options=loaded, protocol=protocol, **options)
+        context = ssl.create_default_context(cafile=str(pair.certificate))
+        return service, lambda: context.wrap_socket(
+            dial(port_of(service, "tls")), server_hostname="echo.example", suppress_ragged_eofs=False
+        )
+
+    return start
+
+
+def test_tls(tls):
+    service, connect = tls(Reverse)
+
+    def client():
+        with connect() as sock:
+            sock.sendall(b"abc\r\n")
+            got = sock.recv(100)
+            sock.unwrap().close()
+            return got
+
+    assert blocking(client) == b"cba\r\n"
+    until(lambda: service.snapshot().open_connections == 0)
+    assert (service.snapshot().connections, service.snapshot().stream_bytes) == (1, 5)
+
+
+def test_tls_stop_says_goodbye(tls):
+    service, connect = tls(Reverse, close_timeout=20)
+    sock = blocking(connect)
+    with sock:
+        sock.sendall(b"abc\r\n")
+        assert blocking(sock.recv, 100) == b"cba\r\n"
+
+        def goodbye():
+            got = sock.recv(100)
+            sock.unwrap().close()
+            return got
+
+        stopped = service.stopService()
+        assert blocking(goodbye) == b"", "a close_notify, and no ragged end"
+        pytest_twisted.blockon(stopped)
+
+
+def test_tls_has_no_half_close(tls):
+    """Twisted would end the TCP connection below TLS, without a goodbye."""
+
+    @implementer(IHalfCloseableProtocol)
+    class Half(Quiet):
+        def dataReceived(self, data):
+            self.transport.write(pattern(1 << 20))
+            self.transport.loseWriteConnection()
+
+        def readConnectionLost(self):
+            pass
+
+        def writeConnectionLost(self):
+            pass
+
+    service, connect = tls(Half)
+
+    def client():
+        with connect() as sock:
+            sock.sendall(b"x")
+            return read_to_end(sock)
+
+    assert blocking(client) == pattern(1 << 20), "and a close_notify: a ragged end would raise"
+    until(lambda: service.snapshot().open_connections == 0)
+
+
+def test_tls_idle_and_cap(tls):
+    service, connect = tls(Quiet, idle_timeout=0.3, max_connections=1)
+    with blocking(connect) as sock:
+        with blocking(dial, port_of(service, "tls")) as over:
+            assert blocking(over.recv, 1) == b""
+        with contextlib.suppress(ConnectionResetError, ssl.SSLError):
+            assert blocking(sock.recv, 1) == b""
+    until(lambda: service.snapshot().open_connections == 0)
+    assert service.snapshot().drops == {Reason.MAX_CONNECTIONS: 1, Reason.IDLE: 1}
+
+
+def test_start_tls_over_the_wrapper(own, tmp_path):
+    pair = certificates.make(tmp_path)
+    options = load_certificate(str(pair.certificate), str(pair.key))
+
+    class Upgrading(LineReceiver):
+        def lineReceived(self, line):
+            if line == b"STARTTLS":
+                self.sendLine(b"OK")
+                self.transport.startTLS(options)
+            else:
+                self.sendLine(line[::-1])
+
+    service = own(Upgrading)
+
+    def client():
+        with dial(port_of(service)) as sock:
+            sock.sendall(b"STARTTLS\r\n")
+            first = sock.recv(4)
+            context = ssl.create_default_context(cafile=str(pair.certificate))
+            with context.wrap_socket(sock, server_hostname="echo.example") as secure:
+                secure.sendall(b"abc\r\n")
+                return first + secure.recv(100)
+
+    assert blocking(client) == b"OK\r\ncba\r\n"
+    until(lambda: service.snapshot().open_connections == 0)
