@@ -14,8 +14,9 @@ import attrs
 import click
 
 from ..command import Sectioned
-from ..files import Target, json_target, open_targets, picture_target, store, text_target
+from ..files import Target, json_target, open_targets, picture_target, store, takes_output, text_target
 from ..load.checks import is_ours
+from ..printing import printed, report_console
 from ..run import environment
 from ..run.result import Result
 from ..run.stored import ResultError
@@ -33,7 +34,7 @@ from .page import compare_page
 from .rounds import Watch
 from .server.certificate import write as write_certificate
 from .server.lifecycle import Setting
-from .terminal import console_for, show, show_gate, show_side_by_side
+from .terminal import WIDTH, show, show_gate, show_side_by_side
 
 INTERRUPTED: Final = 130  # the status of a program that SIGINT ended
 
@@ -153,8 +154,8 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
         raise click.UsageError("stored results are shown, subjects are run: give either files or subjects")
     if files:
         titles = [path if files.count(path) == 1 else f"{path} ({n})" for n, path in enumerate(files, 1)]
-        show_side_by_side([(title, _stored(path)) for title, path in zip(titles, files, strict=True)])
-        return 0
+        stored_ones = [(title, _stored(path)) for title, path in zip(titles, files, strict=True)]
+        return printed(lambda: show_side_by_side(stored_ones))
     stored = read_baseline(against) if against else None
     if stored is None and options["tolerance"] is not None:
         raise click.UsageError("--tolerance needs --against")
@@ -163,14 +164,21 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     order = make_order(options, named, stored)
     targets = _targets(options["json"], options["html"], options["png"])
     comparison = compare_all(order, watch_on(options["quiet"], order.rounds))
-    show(comparison)
     failed = store(targets, comparison)
+    console = report_console(to_error=takes_output(targets), width=WIDTH)
     if stored is None or comparison.cut_short:
-        return failed or status(comparison)
+        shown = printed(lambda: show(comparison, console))
+        return failed or status(comparison) or shown
     tolerance = DEFAULTS["tolerance"] if options["tolerance"] is None else options["tolerance"]
     findings = gate.gate(stored, comparison, tolerance)
-    show_gate(findings, gate.differences(stored, comparison), console_for())
-    return failed or gate.status(findings)
+    found = gate.status(findings)
+
+    def report() -> None:
+        show(comparison, console)
+        show_gate(findings, gate.differences(stored, comparison), console)
+
+    shown = printed(report)
+    return failed or found or shown
 
 
 def read_baseline(path: str) -> Comparison:

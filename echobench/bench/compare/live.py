@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from ..printing import is_live, progress_console
 from ..words import quantity
 from .analysis.comparison import Run
 from .analysis.judge import per_cpu, rate
@@ -20,12 +21,10 @@ from .rounds import Turn, Watch
 
 def watch_on(quiet: bool, rounds: int, console: Console | None = None) -> Watch:
     """Give the progress that suits standard error: live, lines or none."""
-    console = console or Console(stderr=True, highlight=False)
+    console = console or progress_console()
     if quiet:
         return Nobody()
-    return (
-        OnTerminal(console, rounds) if console.is_terminal and not console.is_dumb_terminal else Lines(console, rounds)
-    )
+    return OnTerminal(console, rounds) if is_live(console) else Lines(console, rounds)
 
 
 def clock(seconds: float) -> str:
