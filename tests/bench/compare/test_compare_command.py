@@ -50,7 +50,7 @@ def invoke(*options):
     ],
 )
 def test_wrong_options(options, sentence, monkeypatch):
-    monkeypatch.setattr(module, "compare_all", lambda *_: pytest.fail("something was run"))
+    monkeypatch.setattr(module, "compare_all", lambda *_, **__: pytest.fail("something was run"))
     done = invoke(*options)
     assert (done.exit_code, sentence in done.stderr) == (2, True), done.stderr
 
@@ -59,7 +59,7 @@ def test_wrong_options(options, sentence, monkeypatch):
 def pretended(monkeypatch):
     """Run nothing, and give what a test puts here."""
     orders, results = [], []
-    monkeypatch.setattr(module, "compare_all", lambda order, watch: orders.append(order) or results.pop())
+    monkeypatch.setattr(module, "compare_all", lambda order, *_: orders.append(order) or results.pop())
     return orders, results
 
 
