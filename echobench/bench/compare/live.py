@@ -109,7 +109,8 @@ def words(run: Run, rounds: int) -> str:
     of = f"/{rounds}" if run.round <= rounds else ""  # an extra round has no total
     head = f"round {run.round}{of}  {run.load}  {run.subject}  "
     if run.failure is not None:
-        return f"{head}failed: {run.failure}{''.join(f'; {line}' for line in run.output[-1:])}"
+        ends = dict.fromkeys((*run.output[:1], *run.output[-1:]))
+        return f"{head}failed: {run.failure}{''.join(f'; {line}' for line in ends)}"
     work = per_cpu(run)
     cost = f"  {quantity(work)}/CPU s" if work is not None else ""
     odd = "".join(f"; {each}" for each in run.troubles)

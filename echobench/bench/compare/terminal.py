@@ -82,8 +82,8 @@ def _tell(comparison: Comparison, console: Console) -> None:
         console.print(f"{memory.subject}: {each} of memory per idle connection ({memory.connections} opened)")
     said: dict[str, int] = {}
     for run in comparison.runs:
-        last = f" (its last output: {' | '.join(run.output)})" if run.output else ""
-        for sentence in [*([run.failure + last] if run.failure else []), *run.troubles]:
+        output = f" (its output: {' | '.join(run.output)})" if run.output else ""
+        for sentence in [*([run.failure + output] if run.failure else []), *run.troubles]:
             key = f"{run.subject}, {run.load}: {sentence}"
             said[key] = said.get(key, 0) + 1
     for calls in comparison.calls:
