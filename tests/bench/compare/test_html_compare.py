@@ -32,7 +32,6 @@ class Run:
     failure: str | None = None
     troubles: tuple = ()
     output: tuple = ()
-    output: tuple = ()
 
 
 @attrs.frozen
