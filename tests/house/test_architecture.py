@@ -14,7 +14,7 @@ import echobench
 
 PACKAGE = Path(echobench.__file__).parent
 
-GROUND = {"protocol", "guard", "counters", "reactors", "sockets", "acceptor", "seldom", "defaults", "errors"}
+GROUND = {"protocol", "guard", "counters", "reactors", "sockets", "acceptor", "seldom", "clocks", "silence", "defaults", "errors"}
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
     "kernel": {"kernel"},
@@ -212,7 +212,7 @@ def test_a_module_says_first_what_it_is_for(path):
 
 def test_the_lesson_knows_only_the_vocabulary():
     ours = {name for name in imports(PACKAGE / "protocol.py") if name.startswith("echobench.")}
-    assert {name.split(".")[1] for name in ours} == {"counters", "defaults", "guard"}
+    assert {name.split(".")[1] for name in ours} == {"clocks", "counters", "defaults", "guard", "silence"}
 
 
 def test_the_lesson_is_short():

@@ -61,7 +61,7 @@ class Connections:
     def hold(self, fd: int, unsent: bytes | memoryview) -> None:
         """Keep what the kernel did not take, and read no further until it has."""
         if (odd := self.odd.get(fd)) is None:
-            odd = self.odd[fd] = Odd(self._setting.reactor.seconds())
+            odd = self.odd[fd] = Odd(self._setting.clock.seconds())
             self._mover.write(fd)
         odd.unsent += unsent
 
@@ -93,7 +93,7 @@ class Connections:
 
         For plain ones the mover tells the time-outs, batch by batch.
         """
-        self.odd[fd].moved_at = self._setting.reactor.seconds()
+        self.odd[fd].moved_at = self._setting.clock.seconds()
         self.timeouts.moved((fd,))
 
     def end_of_file(self, fd: int) -> None:
@@ -139,8 +139,8 @@ class Connections:
         for fd in self.open:
             odd = self.odd.get(fd)
             if odd is None:
-                odd = self.odd[fd] = Odd(self._setting.reactor.seconds())
-            odd.leaving, odd.moved_at = True, self._setting.reactor.seconds()
+                odd = self.odd[fd] = Odd(self._setting.clock.seconds())
+            odd.leaving, odd.moved_at = True, self._setting.clock.seconds()
             if not odd.unsent:
                 self._end_our_side(fd)
         self.timeouts.closing()

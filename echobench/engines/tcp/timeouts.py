@@ -57,7 +57,7 @@ class Timeouts:
         """By descriptor, the bytes that the peer had yet to take at the last look."""
         self._idle_call: Any = None
         self._closing_sweep = LoopingCall(self._sweep_closing)
-        self._closing_sweep.clock = setting.reactor
+        self._closing_sweep.clock = setting.clock
 
     def opened(self, fd: int) -> None:
         """Begin to watch a connection."""
@@ -104,11 +104,11 @@ class Timeouts:
             self._quarters.append(set())
             self.moved = self._quarters[-1].update
         if connections.open:  # else the engine may just have ended, with its last connection
-            self._idle_call = self._setting.reactor.callLater(0 if more else limit / PARTS, self._sweep_idle)
+            self._idle_call = self._setting.clock.callLater(0 if more else limit / PARTS, self._sweep_idle)
 
     def _sweep_closing(self) -> None:
         connections, limit = self._connections, self._setting.close_timeout
-        now = self._setting.reactor.seconds()
+        now = self._setting.clock.seconds()
         watched = list(connections.closing())
         if not watched:
             self._closing_sweep.stop()
