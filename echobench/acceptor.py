@@ -52,7 +52,7 @@ class Acceptor(Generic[Accepted]):
         self._accept = accept
         self._listener = listener
         self._counters = counters
-        self._clock = steady(reactor)
+        self._reactor = steady(reactor)
         self._watch = watch
         self._spare: int | None = None
         self._reserve()
@@ -75,7 +75,7 @@ class Acceptor(Generic[Accepted]):
             take(accepted)
         if self.starved and self._pause is None:
             self._watch(False)
-            self._pause = self._clock.callLater(STARVED_FOR, self._resume)
+            self._pause = self._reactor.callLater(STARVED_FOR, self._resume)
 
     def accept(self, limit: int) -> Iterator[Accepted]:
         """Yield up to ``limit`` new connections, until none waits.
@@ -117,7 +117,7 @@ class Acceptor(Generic[Accepted]):
                     error=error,
                     more=self._faults.more,
                 )
-            self._pause = self._clock.callLater(STARVED_FOR, self._resume)
+            self._pause = self._reactor.callLater(STARVED_FOR, self._resume)
 
     def _reserve(self) -> None:
         try:

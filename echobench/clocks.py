@@ -1,9 +1,10 @@
 """The clock for durations: monotonic, under any reactor.
 
-Twisted's reactors go by the wall clock (``time.time``). When that is set back by an hour, a call that is due in a second
-comes in an hour; when it is set forward, every call comes at once. So a process that is ours alone makes its reactor
-monotonic, with :func:`make_monotonic`. In somebody else's process the reactor is left as it is, because other code may
-take its seconds for the time of day (twisted.web does). There :func:`steady` gives a clock beside the reactor's.
+Twisted's reactors go by the wall clock (``time.time``). When that is set back by an hour, a call that is due in a
+second comes in an hour; when it is set forward, every call comes at once. So a process that is ours alone makes its
+reactor monotonic, with :func:`make_monotonic`. In somebody else's process the reactor is left as it is, because other
+code may take its seconds for the time of day (twisted.web does). There :func:`steady` gives a clock beside the
+reactor's.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class SteadyClock:
         """Whether the reactor has been asked to call :meth:`_run`."""
         self._alarm = Alarm(self._ask)
 
-    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:  # noqa: A002
         """Call a function in ``delay`` seconds, on the reactor's thread and never within this call."""
         call = DelayedCall(
             self.seconds() + delay, callable, args, kw, self._cancelled, self._moved, seconds=self.seconds
@@ -84,12 +85,12 @@ class SteadyClock:
         self._active += 1
         self._push(call)
         self._set()
-        made: IDelayedCall = call  # type: ignore[assignment]
+        made: IDelayedCall = call
         return made
 
     def getDelayedCalls(self) -> list[IDelayedCall]:
         """List the calls that wait."""
-        return [call for _, _, call in self._calls if call.active()]  # type: ignore[misc]
+        return [call for _, _, call in self._calls if call.active()]
 
     def _push(self, call: DelayedCall) -> None:
         self._number += 1  # calls that are due at the same time are made in the order in which they were asked for

@@ -14,7 +14,10 @@ import echobench
 
 PACKAGE = Path(echobench.__file__).parent
 
-GROUND = {"protocol", "guard", "counters", "reactors", "sockets", "acceptor", "seldom", "clocks", "silence", "defaults", "errors"}
+GROUND = {
+    "protocol", "guard", "counters", "reactors", "sockets", "acceptor", "clocks", "silence", "seldom", "defaults",
+    "errors",
+}  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
     "kernel": {"kernel"},

@@ -32,9 +32,9 @@ def answer_alpn(options: Any) -> None:
     static = tuple(getattr(options, "_acceptableProtocols", None) or ())
 
     def select(connection: SSL.Connection, offered: Sequence[bytes]) -> Any:
-        factory = getattr(getattr(connection.get_app_data(), "factory", None), "wrappedFactory", None)
-        negotiating = IProtocolNegotiationFactory(factory, None)
-        known = (*(negotiating.acceptableProtocols() if negotiating is not None else ()), *static)
+        protocol: Any = connection.get_app_data()
+        negotiating: Any = IProtocolNegotiationFactory(getattr(protocol.factory, "wrappedFactory", None), None)
+        known = [*([] if negotiating is None else negotiating.acceptableProtocols()), *static]
         if not known:
             return SSL.NO_OVERLAPPING_PROTOCOLS
         return next((each for each in known if each in offered), b"")  # none: Twisted refuses, as whoever has some asks
@@ -42,7 +42,7 @@ def answer_alpn(options: Any) -> None:
     try:
         context.set_alpn_select_callback(select)
     except ValueError:  # pyOpenSSL changes no context that has been used
-        log.warn("the tls_options have been used before: if clients that offer ALPN are refused, give options of their own")
+        log.warn("the tls_options were used before: if clients that offer ALPN are refused, give options of their own")
     else:
         _answering.add(context)
 

@@ -11,11 +11,11 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from ...guard import source_of
-from ...sockets import borrowed
+from ...sockets import borrowed, readable
 from .. import Setting
 from .mover import Mover
 from .states import Odd
@@ -125,6 +125,18 @@ class Connections:
         with borrowed(fd) as sock, contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.close(fd)
+
+    def waiting(self, fds: Collection[int]) -> set[int]:
+        """Return those for which bytes, or an end of file, have come that are yet to be read.
+
+        That is, by the kernel's word or by the mover's. Nothing is read from a peer that does not take what is held for
+        it: what waits there does not count.
+        """
+        if not fds:
+            return set()
+        odd = self.odd
+        read = {fd for fd in fds if fd not in odd or not odd[fd].unsent}
+        return readable(read) | (read & self._mover.arrived())
 
     def closing(self) -> Iterator[tuple[int, Odd]]:
         """Iterate over those that are being ended, by the peer or by us."""

@@ -59,7 +59,7 @@ class Port:
         if self._bare and accepter is not None:
             accept = accepter(self.fd)
         self._acceptor = Acceptor[Any](accept, sock, counters, reactor, partial(watch, self))
-        self._clock = steady(reactor)
+        self._reactor = steady(reactor)
         self._serve, self._watch, self._closed = serve, watch, closed
         self._stopped: Deferred[None] | None = None
         if sock.family != getattr(socket, "AF_UNIX", None):
@@ -79,7 +79,7 @@ class Port:
         """Stop accepting; fires when the socket is closed."""
         if self._stopped is None:
             self.close()
-            self._stopped = deferLater(self._clock, 0)
+            self._stopped = deferLater(self._reactor, 0)
         return self._stopped
 
     def close(self) -> None:
