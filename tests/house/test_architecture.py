@@ -218,6 +218,15 @@ def test_the_lesson_knows_only_the_vocabulary():
     assert {name.split(".")[1] for name in ours} == {"clocks", "counters", "defaults", "guard", "silence"}
 
 
+def test_durations_follow_the_monotonic_clock():
+    """A reactor's own timers follow the wall clock, unless it is ours alone, as the generator's worker's is."""
+    theirs = re.compile(r"\breactor\b\.(seconds|callLater)|time\.time\(|\bsetting\.reactor\.(seconds|callLater)")
+    for path in modules():
+        name = str(path.relative_to(PACKAGE))
+        if name != "clocks.py" and not name.startswith("bench/load/portable/"):
+            assert not theirs.search(path.read_text()), name
+
+
 def test_the_lesson_is_short():
     tree = ast.parse((PACKAGE / "protocol.py").read_text())
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}

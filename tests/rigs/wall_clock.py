@@ -32,6 +32,11 @@ class WallClock:
         path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.env = {"PYTHONPATH": path, "ECHOBENCH_WALL_CLOCK": str(self._name)}
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the whole environment of such a process."""
+        return {**os.environ, **self.env}
+
     def set(self, seconds: float) -> None:
         """Set it so many seconds forward, or back."""
         temporary = self._name.with_suffix(".new")

@@ -53,9 +53,10 @@ class FailedHandshakes:
         The attributes are private to Twisted's class: without them nothing is counted. A handshake that we ended
         ourselves, as idle or because the service stops, is no failure.
         """
-        if getattr(protocol, "_handshakeDone", True) or getattr(protocol, "_aborted", False):
+        failure = getattr(protocol, "_reason", None)
+        if getattr(protocol, "_handshakeDone", True) or (failure is None and getattr(protocol, "_aborted", False)):
             return
-        why, said = reason_of((getattr(protocol, "_reason", None) or reason).value)
+        why, said = reason_of((failure or reason).value)
         self._counters.drop(why)
         seldom = self._seldom[why]
         if seldom.due():

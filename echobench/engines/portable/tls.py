@@ -34,10 +34,12 @@ class EchoTLSTransport(TLSMemoryBIOProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Decrypt what came, and see whether the peer has ended.
 
-        After the peer's close_notify, or an error, the TCP transport below is closing.
+        After the peer's close_notify, or an error, the TCP transport below is closing. A handshake that failed is no
+        end of file: to close would be to abort, and the reset might overtake the alert that says why.
         """
         super().dataReceived(data)
-        if self.transport.disconnecting and not self._told and not self.disconnecting:
+        done = getattr(self, "_handshakeDone", True)
+        if done and self.transport.disconnecting and not self._told and not self.disconnecting:
             self._told = True
             protocol = IHalfCloseableProtocol(self.wrappedProtocol, None)
             if protocol is not None:

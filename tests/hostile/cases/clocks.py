@@ -90,7 +90,7 @@ def go_on(server: ServerProcess) -> None:
     done="the server is stopped (SIGSTOP) for 3 s, with an idle time-out of 2 s, while bytes come on 40 connections",
     holds="each is answered when it goes on",
     unit="messages",
-    short=1,
+    short=2,
     long=20,
     needs=[linux],
 )
@@ -108,7 +108,7 @@ def stopped_with_bytes_waiting(trial: Trial) -> None:
     done="the same over TLS",
     holds="each is answered when it goes on",
     unit="messages",
-    short=1,
+    short=2,
     long=20,
     needs=[linux],
     engines=["portable"],
@@ -148,7 +148,7 @@ def clock_set_forward(trial: Trial) -> None:
             for _ in range(trial.amount):
                 for seconds in (HOUR, 0):
                     clock.set(seconds)
-                    time.sleep(0.2)
+                    ask(trial, socks[:1], chance)  # wakes the reactor, which looks at the clock
                     ask(trial, socks, chance)
 
 
