@@ -37,6 +37,7 @@ class Echo(Protocol):
     """What the limits count the peer under, None for a peer without an address."""
     closing = False
     """Whether the connection is ending, and echoes no more."""
+    _silence: Silence
     _ended: Deferred[None] | None = None
 
     def connectionMade(self) -> None:
@@ -47,8 +48,8 @@ class Echo(Protocol):
         self.factory.connections.add(self)
         self.factory.counters.connections += 1
         self.factory.counters.open_connections += 1
-        self.silence = Silence(self.factory.clock, self._held)
-        self.silence.watch(self.factory.idle_timeout, lambda: self._end(Reason.IDLE))
+        self._silence = Silence(self.factory.clock, self._held)
+        self._silence.watch(self.factory.idle_timeout, lambda: self._end(Reason.IDLE))
 
     def dataReceived(self, data: bytes) -> None:
         """Send back ``data``, and note when.
@@ -56,10 +57,10 @@ class Echo(Protocol):
         A timer that looks later is cheaper than one that is reset for each read.
         """
         if self.closing:  # the reading side is open only for the peer to end it (see drain)
-            self.silence.heard_at = self.factory.clock.seconds()
+            self._silence.heard_at = self.factory.clock.seconds()
             return
         self.transport.write(data)
-        self.silence.moved_at = self.factory.clock.seconds()
+        self._silence.moved_at = self.factory.clock.seconds()
         counters = self.factory.counters
         counters.reads += 1
         counters.stream_bytes += len(data)
@@ -70,7 +71,7 @@ class Echo(Protocol):
 
     def resumeProducing(self) -> None:
         """Read again: the peer has taken everything."""
-        self.silence.moved_at = self.factory.clock.seconds()
+        self._silence.moved_at = self.factory.clock.seconds()
         # A transport that began to close while its producer was paused (TLS does, at close_notify) resumes the
         # producer, stops writing and never ends. Coming back as a new producer makes it look again.
         self.transport.unregisterProducer()
@@ -92,7 +93,7 @@ class Echo(Protocol):
     def connectionLost(self, reason: Any = connectionDone) -> None:
         """Give up the connection's place in the counts and limits, whatever ended it."""
         if self in self.factory.connections:  # it is not if TLS could not even begin
-            self.silence.stop()
+            self._silence.stop()
             self.factory.connections.remove(self)
             self.factory.counters.open_connections -= 1
         self.factory.caps.release(self.source)
@@ -111,11 +112,11 @@ class Echo(Protocol):
         """
         self._ended = self._ended or Deferred()
         if not self.closing:
-            whole = self.silence.quiet() or INegotiated.providedBy(self.transport)
+            whole = self._silence.quiet() or INegotiated.providedBy(self.transport)
             self.transport.resumeProducing()  # to see the peer's end
             self._close(self.transport.loseConnection if whole else self.transport.loseWriteConnection)
             if self in self.factory.connections:  # it may have ended within that call
-                self.silence.leave(getattr(self.transport, "hangUp", self.transport.loseConnection))
+                self._silence.leave(getattr(self.transport, "hangUp", self.transport.loseConnection))
         return self._ended
 
     def _close(self, lose: Any) -> None:
@@ -125,7 +126,7 @@ class Echo(Protocol):
         """
         self.closing = True
         self.transport.unregisterProducer()  # a paused producer would keep the transport open for ever
-        self.silence.watch(self.factory.close_timeout, lambda: self._end(Reason.STUCK))
+        self._silence.watch(self.factory.close_timeout, lambda: self._end(Reason.STUCK))
         lose()
 
     def _end(self, reason: Reason) -> None:
@@ -161,6 +162,7 @@ class EchoFactory(Factory):
     close_timeout: float | None = CLOSE_TIMEOUT
     reactor: Any = attrs.field(factory=lambda: import_module("twisted.internet.reactor"))
     clock: Any = attrs.field(default=attrs.Factory(lambda self: steady(self.reactor), takes_self=True), init=False)
+    """Measures durations: ``reactor``, or a monotonic clock beside it if that goes by the wall clock."""
     connections: set[Echo] = attrs.field(factory=set, init=False)
 
     def buildProtocol(self, addr: Any) -> Any:
