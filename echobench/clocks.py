@@ -17,7 +17,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.base import DelayedCall
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -26,6 +26,8 @@ from twisted.python import runtime
 from zope.interface import implementer
 
 log = Logger()
+
+LINGER: Final = 1.0  # seconds that a thread stays without anything to wait for
 
 
 def goes_by_wall_clock(reactor: Any) -> bool:
@@ -63,7 +65,8 @@ class SteadyClock:
     """Calls later on a reactor's thread, by the monotonic clock.
 
     A reactor that sleeps by the wall clock wakes up for a byte or for a call from a thread, and for nothing else. So a
-    thread sleeps until the first call is due, and wakes the reactor. There is a thread only while calls wait.
+    thread sleeps until the first call is due, and wakes the reactor. There is a thread only while calls wait, and a
+    moment longer.
     """
 
     seconds = staticmethod(time.monotonic)
@@ -155,29 +158,31 @@ class Alarm:
     """A thread that calls ``ring`` at a time of the monotonic clock.
 
     It waits in the kernel for a number of seconds, which no setting of a clock changes. (Python 3.10 waits for a lock
-    until a time of the wall clock.)
+    until a time of the wall clock.) When it has nothing to wait for, it stays for :data:`LINGER` seconds: connections
+    that come and go one after the other do not make a thread each.
     """
 
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring = ring
         self._lock = threading.Lock()
         self._time: float | None = None
+        self._wakes_at = 0.0
+        """When the thread will look at the time by itself."""
         self._bell: socket.socket | None = None
-        """Interrupts the thread; None if there is no thread."""
+        """Wakes the thread before that; None if there is no thread."""
 
     def set(self, when: float | None) -> bool:
         """Ring at ``when`` and not before, or never; return False if no thread can be had.
 
-        When it has rung, it has to be set again; set to None, it ends its thread.
+        When it has rung, it has to be set again.
         """
         with self._lock:
-            before, self._time = self._time, when
+            self._time = when
             if self._bell is None:
                 return when is None or self._start()
-            if when is None:
-                self._bell.close()  # the thread sees the end of file
-                self._bell = None
-            elif before is None or when < before:  # else it wakes up in time to see that it may sleep on
+            wanted = time.monotonic() + LINGER if when is None else when
+            if wanted < self._wakes_at:
+                self._wakes_at = wanted
                 with contextlib.suppress(BlockingIOError):  # it has been told often enough
                     self._bell.send(b"!")
             return True
@@ -199,18 +204,27 @@ class Alarm:
         return True
 
     def _watch(self, bell: socket.socket) -> None:
-        """Sleep and ring, until the other end of ``bell`` is closed: whoever closed it may have a new thread by now."""
+        """Sleep and ring, until there has been nothing to wait for all the time that it lingered."""
         with bell, selectors.DefaultSelector() as selector:
             selector.register(bell, selectors.EVENT_READ)
-            left: float | None = 0.0
+            left, lingering = 0.0, False
             while True:
-                if selector.select(left) and not bell.recv(4096):
-                    return
+                woken = selector.select(left)
+                if woken:
+                    bell.recv(4096)
                 with self._lock:
-                    left = None if self._time is None else max(0.0, self._time - time.monotonic())
-                    rings = left == 0
+                    now = time.monotonic()
+                    rings = self._time is not None and self._time <= now
                     if rings:
-                        self._time = left = None
+                        self._time = None
+                    elif self._time is None and lingering and not woken:
+                        assert self._bell is not None
+                        self._bell.close()
+                        self._bell = None
+                        return
+                    lingering = self._time is None
+                    self._wakes_at = now + LINGER if self._time is None else self._time
+                    left = self._wakes_at - now
                 if rings:
                     self._ring()
 

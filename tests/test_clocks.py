@@ -124,6 +124,18 @@ def test_a_thread_is_there_only_while_calls_wait(clock):
     assert clock.getDelayedCalls() == []
 
 
+def test_a_thread_stays_for_a_moment_in_which_calls_come_and_go(clock, monkeypatch):
+    monkeypatch.setattr(clocks, "LINGER", 0.5)
+    clock.callLater(100, int).cancel()
+    (thread,) = alarms()
+    for _ in range(200):
+        clock.callLater(100, int).cancel()
+    seen = []
+    clock.callLater(0.01, seen.append, 1)
+    until(lambda: seen)
+    assert alarms() == [thread]
+
+
 def test_cancelled_calls_are_forgotten_before_they_are_due(clock):
     last = clock.callLater(100, int)
     for _ in range(1000):
