@@ -19,6 +19,7 @@ from typing import Final, Generic, TypeVar
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from .clocks import steady
 from .counters import Counters, Reason
 from .seldom import Seldom
 
@@ -51,7 +52,7 @@ class Acceptor(Generic[Accepted]):
         self._accept = accept
         self._listener = listener
         self._counters = counters
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._watch = watch
         self._spare: int | None = None
         self._reserve()

@@ -47,6 +47,16 @@ class Reason(enum.Enum):
     """A connection on which no byte moved for ``--idle-timeout``."""
     STUCK = "stuck"
     """A closing connection whose peer did not take what was left for it within ``--close-timeout``."""
+    TLS_NOT_SPOKEN = "tls_not_spoken"
+    """A connection to the TLS port on which something else than TLS came."""
+    TLS_NOTHING_IN_COMMON = "tls_nothing_in_common"
+    """A TLS handshake without a version, cipher or key exchange that both sides have."""
+    TLS_REFUSED_BY_PEER = "tls_refused_by_peer"
+    """A TLS handshake that the client ended with an alert: mostly it does not trust the certificate."""
+    TLS_CUT_SHORT = "tls_cut_short"
+    """A connection to the TLS port that ended before its handshake was complete."""
+    TLS_FAILED = "tls_failed"
+    """A TLS handshake that failed for any other reason, which the log has."""
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import select
 import socket
 import struct
 import sys
@@ -166,6 +167,19 @@ def send_queue(fd: int) -> int:
         return int(struct.unpack("=i", fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)))[0])
     except (OSError, ValueError):  # it is closed
         return 0
+
+
+def readable(fds: Iterable[int]) -> set[int]:
+    """Ask the kernel on which of these descriptors bytes, or an end of file, wait to be read.
+
+    Returns none of them where the system has no poll(2).
+    """
+    if not hasattr(select, "poll"):
+        return set()
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return {fd for fd, mask in poll.poll(0) if mask & select.POLLIN}
 
 
 @contextlib.contextmanager

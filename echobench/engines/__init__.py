@@ -15,10 +15,11 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.logger import Logger
 from zope.interface import Attribute, Interface
 
+from ..clocks import steady
 from ..counters import Counters
 from ..defaults import BACKLOG, CLOSE_TIMEOUT
 from ..errors import EchobenchError
@@ -35,6 +36,10 @@ class EngineError(EchobenchError):
     """
 
 
+def _clock_of(setting: Setting) -> IReactorTime:
+    return steady(setting.reactor)
+
+
 @attrs.frozen
 class Setting:
     """What every engine works with. Times are in seconds, and None is never."""
@@ -49,6 +54,8 @@ class Setting:
     """Connections that may wait to be accepted, for an engine that has to listen again."""
     spin: float = 0.0
     """Microseconds for which an engine may look for more before it goes back to the reactor (see engines/spin.py)."""
+    clock: IReactorTime = attrs.field(init=False, default=attrs.Factory(_clock_of, takes_self=True))
+    """Measures durations, and calls later: the reactor, or a clock beside it that nobody sets (see clocks.py)."""
 
 
 class IEngine(Interface):

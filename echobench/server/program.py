@@ -15,6 +15,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from ..clocks import steady
 from ..errors import EchobenchError
 from .failure import StartupFailure
 from .service import EchoService
@@ -38,7 +39,7 @@ class Program(MultiService):
             self._timer.setServiceParent(self)
 
     def _seconds(self) -> float:
-        return float(self.echo.clock.seconds())
+        return float(steady(self.echo.clock).seconds())
 
     def privilegedStartService(self) -> None:
         """Bind the sockets."""
@@ -47,7 +48,7 @@ class Program(MultiService):
     def startService(self) -> None:
         """Serve, and tell the service manager."""
         if self._timer is not None:
-            self._timer.clock = self.echo.clock
+            self._timer.clock = steady(self.echo.clock)
         _or_fail(super().startService)
         notify(f"READY=1\nSTATUS={self.echo.where()}")
 

@@ -24,6 +24,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..clocks import steady
 from ..counters import Counters, Snapshot
 from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
 from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Setting, choose, load
@@ -175,7 +176,7 @@ class EchoService(Service):
             log.failure("a port could not be closed in good order", failure)
         deadline = None
         if self.close_timeout is not None:
-            deadline = self.clock.callLater(self.close_timeout, _abort, engines)
+            deadline = steady(self.clock).callLater(self.close_timeout, _abort, engines)
         yield gatherResults([engine.drain() for engine in engines])
         if deadline is not None and deadline.active():
             deadline.cancel()

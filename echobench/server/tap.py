@@ -11,6 +11,7 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.python import usage
 
+from ..clocks import make_monotonic
 from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
 from ..engines import DATAGRAM, STREAM
 from ..errors import EchobenchError
@@ -214,6 +215,9 @@ class Options(usage.Options):
             install_best_reactor()
         except ImportError as error:
             raise usage.UsageError(str(error)) from error
+        from twisted.internet import reactor
+
+        make_monotonic(reactor)  # the process is ours alone
 
 
 def makeService(options: Mapping[str, Any]) -> IService:

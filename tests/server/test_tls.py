@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import time
 
 import pytest
 import pytest_twisted
@@ -263,6 +264,25 @@ def test_a_silent_handshake_is_idle(serve_tls):
     blocking(client)
     until(lambda: service.snapshot().open_connections == 0)
     assert service.snapshot().drops == {Reason.IDLE: 1}
+
+
+def test_a_stop_waits_for_no_goodbye(serve_tls, pair):
+    service = serve_tls(close_timeout=60)
+
+    def client():
+        sock = wrap(dial(port_of(service, "tls")), pair)
+        sock.sendall(b"x")
+        assert sock.recv(1) == b"x"
+        return sock
+
+    socks = [blocking(client) for _ in range(3)]
+    began = time.monotonic()
+    pytest_twisted.blockon(service.stopService())
+    assert time.monotonic() - began < 20
+    assert service.snapshot().drops == {}
+    for sock in socks:
+        assert blocking(sock.recv, 10) == b"", "it had our goodbye"
+        sock.close()
 
 
 def test_a_connection_cut_off_in_mid_stream(serve_tls, pair):

@@ -25,6 +25,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ...clocks import steady
 from ...counters import Counters, Reason
 from ...reactors import Reactor
 from ...seldom import Seldom
@@ -66,7 +67,7 @@ class DatagramPort:
         """Stop; fires when the socket is closed."""
         if self._stopped is None:
             self._reactor.removeReader(self)
-            self._stopped = deferLater(self._reactor, 0, self._close)
+            self._stopped = deferLater(steady(self._reactor), 0, self._close)
         return self._stopped
 
     def getHost(self) -> IPv4Address | IPv6Address:

@@ -49,7 +49,7 @@ class PortableStream:
 
         ``options`` are twisted.internet.ssl.CertificateOptions.
         """
-        return self._listen(sock, EchoTLSFactory(options, self.factory, self._setting.reactor))
+        return self._listen(sock, EchoTLSFactory(options, self.factory, self._setting.clock, self._setting.counters))
 
     def listen_endpoint(self, endpoint: IStreamServerEndpoint) -> Deferred[IListeningPort]:
         """Serve whatever the endpoint listens on."""

@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from ... import kernel
 from ...acceptor import Acceptor
+from ...clocks import steady
 from ...counters import Counters
 from ...reactors import Reactor
 
@@ -58,7 +59,7 @@ class Port:
         if self._bare and accepter is not None:
             accept = accepter(self.fd)
         self._acceptor = Acceptor[Any](accept, sock, counters, reactor, partial(watch, self))
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._serve, self._watch, self._closed = serve, watch, closed
         self._stopped: Deferred[None] | None = None
         if sock.family != getattr(socket, "AF_UNIX", None):

@@ -103,6 +103,16 @@ class Ringed:
         """Whether descriptors wait for the end of their receive."""
         return bool(self._dying)
 
+    def arrived(self) -> set[int]:
+        """Return connections that have completions which have not been looked at yet."""
+        rx = self._rx
+        found = rx.ready()
+        if found >= rx.completions:  # there may be more, kept by the kernel: nobody knows whose
+            return self._receiving
+        at = rx.index[rx.chead] & rx.cmask
+        end = at + found
+        return {*rx.who[at:end], *rx.who[: max(0, end - rx.completions)]}
+
     def lanes(self) -> Lanes:
         """Show which descriptors are where."""
         return Lanes(self.polled.watched, self._receiving, self._dying)

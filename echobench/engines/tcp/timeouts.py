@@ -5,12 +5,15 @@ aside, and a new one begins. A connection that is in none of the last four sets 
 quarter more at most. One set operation finds all such connections.
 
 **Closing.** Few connections are being ended, unless the service is about to stop. They are checked one by one.
+
+A sweep may come late: the process was stopped (SIGSTOP), or busy. Meanwhile bytes may have come that nobody has read.
+So the kernel is asked for them before anybody is ended for silence.
 """
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, Final, Protocol
 
@@ -35,6 +38,9 @@ class Watched(Protocol):
     def closing(self) -> Iterator[tuple[int, Odd]]:
         """Iterate over the connections that are being ended."""
 
+    def waiting(self, fds: Collection[int]) -> set[int]:
+        """Return those for which bytes have come that are yet to be read, and will be."""
+
     def close(self, fd: int) -> None:
         """Close a connection."""
 
@@ -57,7 +63,7 @@ class Timeouts:
         """By descriptor, the bytes that the peer had yet to take at the last look."""
         self._idle_call: Any = None
         self._closing_sweep = LoopingCall(self._sweep_closing)
-        self._closing_sweep.clock = setting.reactor
+        self._closing_sweep.clock = setting.clock
 
     def opened(self, fd: int) -> None:
         """Begin to watch a connection."""
@@ -93,8 +99,10 @@ class Timeouts:
         idle: set[int] = set()
         if len(self._quarters) == PARTS:
             idle = connections.open.difference(*self._quarters).difference(dict(connections.closing()))
-        for fd in islice(idle, PER_SWEEP):
-            if self._takes(fd):
+        some = list(islice(idle, PER_SWEEP))
+        waiting = connections.waiting(some)
+        for fd in some:
+            if self._takes(fd) or fd in waiting:
                 self.moved((fd,))
             else:
                 self._setting.counters.drop(Reason.IDLE)
@@ -104,22 +112,29 @@ class Timeouts:
             self._quarters.append(set())
             self.moved = self._quarters[-1].update
         if connections.open:  # else the engine may just have ended, with its last connection
-            self._idle_call = self._setting.reactor.callLater(0 if more else limit / PARTS, self._sweep_idle)
+            self._idle_call = self._setting.clock.callLater(0 if more else limit / PARTS, self._sweep_idle)
 
     def _sweep_closing(self) -> None:
         connections, limit = self._connections, self._setting.close_timeout
-        now = self._setting.reactor.seconds()
+        now = self._setting.clock.seconds()
         watched = list(connections.closing())
         if not watched:
             self._closing_sweep.stop()
+        quiet: dict[int, Odd] = {}
         for fd, odd in watched:
             if self._takes(fd):
                 odd.moved_at = now
             elif odd.leaving and fd not in self._unsent and now - odd.moved_at >= QUIET:
-                connections.close(fd)
+                quiet[fd] = odd
             elif limit is not None and now - odd.moved_at >= limit:
                 self._setting.counters.drop(Reason.STUCK)
                 connections.abort(fd)
+        waiting = connections.waiting(quiet)
+        for fd, odd in quiet.items():
+            if fd in waiting:
+                odd.moved_at = now
+            else:
+                connections.close(fd)
 
     def _takes(self, fd: int) -> bool:
         """Return whether the peer has taken anything since the last look.

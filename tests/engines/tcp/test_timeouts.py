@@ -23,10 +23,15 @@ FIRST = 1 << 20  # no descriptor of this process is as high
 
 
 class World:
-    """Connections without sockets; ``ended`` says when each was closed, ``unsent`` what its peer has yet to take."""
+    """Connections without sockets; ``ended`` says when each was closed, ``unsent`` what its peer has yet to take.
+
+    Bytes of those in ``unread`` wait in the kernel, and of those in ``come`` with the mover.
+    """
 
     def __init__(self, patch, idle_timeout=None, close_timeout=3.0):
         self.clock, self.counters, self.ended, self.unsent = Clock(), Counters(), {}, {}
+        self.unread, self.come = set(), set()
+        patch.setattr(c, "readable", lambda fds: self.unread & set(fds))
         patch.setattr(t, "send_queue", lambda fd: self.unsent.get(fd, 0))
         patch.setattr(c, "borrowed", lambda fd: contextlib.nullcontext(mock.Mock()))
         setting = Setting(self.clock, self.counters, idle_timeout=idle_timeout, close_timeout=close_timeout)
@@ -40,6 +45,9 @@ class World:
         pass
 
     write = read
+
+    def arrived(self):
+        return self.come
 
     def close(self, fd):
         self.ended[fd] = self.clock.seconds()
@@ -272,6 +280,41 @@ def test_one_that_we_leave_and_that_has_yet_to_take_something_is_not_quiet(world
     assert each.connections.open == {fd}
     each.run(1.5)
     assert each.drops == {Reason.STUCK: 1}
+
+
+@pytest.mark.parametrize("where", ["unread", "come"])
+def test_one_whose_bytes_wait_is_not_idle(world, where):
+    """A process that was stopped for a while finds them, and has not read them yet."""
+    each = world(idle_timeout=IDLE)
+    fd = each.open()
+    getattr(each, where).add(fd)
+    each.run(3 * IDLE)
+    assert each.connections.open == {fd}
+    getattr(each, where).clear()
+    each.run(1.5 * IDLE)
+    assert each.drops == {Reason.IDLE: 1}
+
+
+@pytest.mark.parametrize("where", ["unread", "come"])
+def test_one_that_we_leave_and_whose_bytes_wait_is_not_quiet(world, where):
+    each = world(close_timeout=600.0)
+    fd = each.open()
+    getattr(each, where).add(fd)
+    each.connections.leave()
+    each.run(3 * QUIET)
+    assert each.connections.open == {fd}
+    getattr(each, where).clear()
+    each.run(1.5 * QUIET)
+    assert each.connections.open == set()
+
+
+def test_bytes_that_wait_because_the_peer_takes_nothing_keep_nobody(world):
+    each = world(idle_timeout=IDLE)
+    fd = each.open()
+    each.connections.hold(fd, bytes(3000))
+    each.unread.add(fd)
+    each.run(3 * IDLE)
+    assert each.drops == {Reason.IDLE: 1}
 
 
 def test_no_timer_runs_while_nobody_is_there(world):

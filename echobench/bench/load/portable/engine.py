@@ -20,6 +20,7 @@ from typing import Any, Final
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
+from ....clocks import make_monotonic
 from ....reactors import install_best_reactor
 from ...run.plan import Share
 from ...run.tally import Tally
@@ -75,6 +76,7 @@ class PortableLoad:
         from twisted.internet import reactor
 
         self._reactor = reactor
+        make_monotonic(reactor)  # the process is ours alone
         globalLogPublisher.addObserver(self._faults)
         plan = self._share.plan
         room = ROOMS[plan.model, plan.transport == "udp"]
