@@ -31,6 +31,8 @@ class Reason(enum.Enum):
     """A datagram that claims to come from a multicast, broadcast or unspecified address."""
     DESTINATION_GROUP = "destination_multicast_or_broadcast"
     """A datagram sent to a multicast or broadcast address: all who hear it would answer one victim."""
+    DESTINATION_UNKNOWN = "destination_unknown"
+    """A datagram of which it could not be found out whether it was sent to a group, or where an answer leaves from."""
     UDP_RATE = "udp_rate"
     """A datagram over the ``--udp-rate`` of its source."""
     SEND_BUFFER_FULL = "send_buffer_full"

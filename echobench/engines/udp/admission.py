@@ -10,7 +10,7 @@ the last train in it may be cut.
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from ...counters import Counters, Reason
 from ...guard import Guard, RateLimit, source_of
@@ -28,14 +28,14 @@ class Admission:
         self._ipv4 = (names.column("I", 4),)
         self._ipv6 = (names.column("Q", 8), names.column("Q", 16))
 
-    def choose(self, number: int, groups: Collection[int]) -> list[Run]:
+    def choose(self, number: int, misdirected: Mapping[int, Reason]) -> list[Run]:
         """Return the runs of messages that all rules but the rate allow.
 
-        ``groups`` are the messages that were sent to a group.
+        ``misdirected`` are those not to be answered because of where they were sent to, and why.
         """
         runs: list[Run] = []
         for i in range(number):
-            refused = Reason.DESTINATION_GROUP if i in groups else self._guard.refuses_source(*self._messages.source(i))
+            refused = misdirected.get(i) or self._guard.refuses_source(*self._messages.source(i))
             if refused is None:
                 first = runs.pop()[0] if runs and runs[-1][1] == i else i
                 runs.append((first, i + 1))

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ... import kernel
-from ...kernel.control import IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RECVERR, SOL_UDP, UDP_GRO
+from ...kernel.control import SOL_UDP, UDP_GRO
 from ...protocol import EchoUDP
 from ...reactors import Reactor
 from ...seldom import Seldom
@@ -51,6 +51,8 @@ class BatchedPort(DatagramPort):
         self._batch: Batch | None = None
         self._unfinished: Unfinished | None = None
         self._second_look = SecondLook()
+        self._one_by_one = False
+        """Whether this socket delivers control data for which a batch has no room."""
         prepare(sock)
 
     def doRead(self) -> None:
@@ -58,6 +60,9 @@ class BatchedPort(DatagramPort):
 
         It goes on for as long as the reactor has nothing else to do.
         """
+        if self._one_by_one:
+            super().doRead()
+            return
         engine, sock, second_look = self._engine, self.socket, self._second_look
         now, descriptor = time.perf_counter_ns, sock.fileno()
         batch = engine.lend()
@@ -76,13 +81,15 @@ class BatchedPort(DatagramPort):
                 number: int | None = look()
                 while number:
                     unfinished = batch.answer(sock, number)
+                    if batch.cut:  # somebody who shares the socket has asked for more than we know of
+                        self._one_by_one, batch.cut, end = True, False, 0
                     if unfinished is not None:
                         self._hold(batch, unfinished)
                         return
                     if now() >= end:
                         break
                     number = second_look(look, number == 1) or (engine.spin.wait(look) if engine.alone else None)
-                if not engine.stand_in.wait(descriptor):
+                if self._one_by_one or not engine.stand_in.wait(descriptor):
                     break
         except Exception:  # noqa: BLE001 (one batch must not end the service for all)
             engine.log_fault()
@@ -199,16 +206,6 @@ class BatchedDatagram:
 
 
 def prepare(sock: socket.socket) -> None:
-    """Set the socket up: join datagrams if possible, and report no errors.
-
-    IP_RECVERR would report the errors of datagrams that we sent.
-
-    An inherited socket may have that option. With it, a call would fail with the error of another call's answer.
-    """
-    for level, option, value in (
-        (SOL_UDP, UDP_GRO, int(joins())),
-        (IPPROTO_IP, IP_RECVERR, 0),
-        (IPPROTO_IPV6, IPV6_RECVERR, 0),
-    ):
-        with contextlib.suppress(OSError):
-            sock.setsockopt(level, option, value)
+    """Have the kernel join datagrams if possible."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(SOL_UDP, UDP_GRO, int(joins()))

@@ -344,8 +344,9 @@ def test_where_nothing_can_be_joined_it_is_looked_for_ever_less(rig, monkeypatch
         (1452, 0, 44),  # 65,000 bytes at most
         (1453, 0, 0),  # does not fit into a frame with IPv6
         (0, 0, 0),
-        (100, 40, 650),  # IPV6_PKTINFO; the size of the pieces takes 24 more, and there are 64
-        (100, 48, 0),
+        (100, 40, 650),  # IPV6_PKTINFO
+        (100, 104, 650),  # the size of the pieces takes 24 more, and there are 128
+        (100, 112, 0),
     ],
 )
 def test_how_many_are_joined_at_most(rig, length, control, most):
