@@ -32,6 +32,7 @@ from ...reactors import Reactor
 from ...seldom import Seldom
 from ...sockets import receive_drops
 from ..destinations import Control, answering, destination_in, put_in_order, segment_in, tells_destinations
+from ..outsiders import Outsiders
 
 log = Logger()
 
@@ -43,10 +44,18 @@ PEERS_REMEMBERED: Final = 1024
 
 @implementer(IListeningPort, IReadDescriptor)
 class DatagramPort:
-    """Serves one bound, non-blocking datagram socket with a Twisted protocol."""
+    """Serves one bound, non-blocking datagram socket with a Twisted protocol.
+
+    ``outsiders`` protects the socket, unless it is None.
+    """
 
     def __init__(
-        self, sock: socket.socket, protocol: AbstractDatagramProtocol, counters: Counters, reactor: Reactor
+        self,
+        sock: socket.socket,
+        protocol: AbstractDatagramProtocol,
+        counters: Counters,
+        reactor: Reactor,
+        outsiders: Outsiders | None = None,
     ) -> None:
         self.socket = sock
         self._protocol = protocol
@@ -62,6 +71,9 @@ class DatagramPort:
         self._faults = Seldom()
         put_in_order(sock)
         self._needs_destinations = tells_destinations(sock)
+        self._outsiders = outsiders
+        self._early = outsiders is not None and outsiders.protect(sock)
+        """Whether the socket may still hold datagrams from before it was protected."""
 
     def startListening(self) -> None:
         """Begin to serve."""
@@ -98,6 +110,7 @@ class DatagramPort:
             try:
                 data, control, flags, address = self.socket.recvmsg(MAX_DATAGRAM, CONTROL_ROOM)
             except BlockingIOError:
+                self._early = False
                 break
             except OSError:
                 continue  # the error of an earlier datagram, brought by ICMP; the next call reads on
@@ -108,6 +121,9 @@ class DatagramPort:
                 continue
             if len(address) == 4:  # IPv6: host, port, flow label, scope (not 0 for a link-local address)
                 address = (f"{address[0]}%{address[3]}", address[1]) if address[3] else address[:2]
+            if self._early and self._outsiders is not None and self._outsiders.claims(address[0]):
+                self._counters.drop(Reason.SOURCE_OUTSIDE)
+                continue
             if self._sources is not None:
                 self._remember(self._sources, address)
             for piece in _pieces(data, self._segment) if self._segment else (data,):
@@ -162,6 +178,8 @@ class DatagramPort:
     def _close(self) -> None:
         if self.socket.fileno() >= 0:
             self._counters.kernel_drops += receive_drops(self.socket)
+            if self._outsiders is not None:
+                self._outsiders.release(self.socket)
             self.socket.close()
             self._protocol.doStop()
 

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from typing import Final
 
 from ...counters import Counters, Reason
-from ...guard import Guard, RateLimit, source_of
-from ...kernel.messages import Messages
+from ...guard import FIRST_BYTES, LOOK, Guard, RateLimit, source_of
+from ...kernel.messages import NAME, Messages
 from .sending import Run, Sending
+
+PASSED_REMEMBERED: Final = 1024  # names; a forger can only make us look again
 
 
 class Admission:
@@ -27,6 +30,41 @@ class Admission:
         # The places of the addresses in names (kernel/messages.py). The names of a socket are of one family.
         self._ipv4 = (names.column("I", 4),)
         self._ipv6 = (names.column("Q", 8), names.column("Q", 16))
+
+    def passes(self, number: int) -> bool:
+        """Return whether the rules but the rate allow the sources of all messages.
+
+        Mostly a few bytes of each source show that; where they do not, the guard is asked.
+        """
+        names, guard = self._messages.name_memory, self._guard
+        if number == 1:
+            name = names[:NAME]
+            if name in guard.passed:
+                return True
+            if not self._look(1):
+                return False
+            if len(guard.passed) >= PASSED_REMEMBERED:
+                guard.passed.clear()
+            guard.passed.add(name)
+            return True
+        return self._look(number)
+
+    def _look(self, number: int) -> bool:
+        messages, guard = self._messages, self._guard
+        if not guard.passes_all(*messages.ports(number)):
+            return False
+        names, end = messages.name_memory, NAME * number
+        # Where an address begins and ends in its name (kernel/messages.py), IPv4-mapped ones twice.
+        firsts, last = ((8, 20), 23) if names[0] == socket.AF_INET6 else ((4,), 7)
+        suspects = [names[last:end:NAME].translate(guard.last_bytes)]
+        suspects += [names[first:end:NAME].translate(FIRST_BYTES) for first in firsts]
+        for column in suspects:
+            i = column.find(LOOK)
+            while i >= 0:
+                if guard.refuses_source(*messages.source(i)) is not None:
+                    return False
+                i = column.find(LOOK, i + 1)
+        return True
 
     def choose(self, number: int, misdirected: Mapping[int, Reason]) -> list[Run]:
         """Return the runs of messages that all rules but the rate allow.

@@ -102,7 +102,7 @@ class Batch:
             turned.refused
             or guard.rate is not None
             or (turned.trains and self.sending.refused)
-            or not guard.passes_all(*messages.ports(number))
+            or not self._admission.passes(number)
         ):
             runs = self._select(number, turned)
             if runs is not None:
@@ -174,7 +174,7 @@ class Batch:
         """
         guard, whole = self._guard, [(0, number)]
         runs = whole
-        if turned.refused or not guard.passes_all(*self.messages.ports(number)):
+        if turned.refused or not self._admission.passes(number):
             runs = self._admission.choose(number, turned.refused)
         if guard.rate is not None:
             wanted, runs = runs, self._admission.ration(guard.rate, runs, turned.trains)

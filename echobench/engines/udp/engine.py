@@ -24,6 +24,7 @@ from ...reactors import Reactor
 from ...seldom import Seldom
 from ...sockets import receive_drops
 from .. import IEngine, Setting
+from ..outsiders import Outsiders
 from ..portable.datagram import DatagramPort
 from ..spin import SecondLook, Spin
 from ..standin import StandIn
@@ -46,7 +47,7 @@ class BatchedPort(DatagramPort):
     def __init__(self, sock: socket.socket, engine: BatchedDatagram, setting: Setting) -> None:
         # The protocol sees no datagram. It gives the port its name in the log, and tells the guard our port's number.
         protocol = EchoUDP(guard=setting.guard, counters=setting.counters)
-        super().__init__(sock, protocol, setting.counters, setting.reactor)
+        super().__init__(sock, protocol, setting.counters, setting.reactor, engine.outsiders)
         self._engine = engine
         self._batch: Batch | None = None
         self._unfinished: Unfinished | None = None
@@ -60,7 +61,7 @@ class BatchedPort(DatagramPort):
 
         It goes on for as long as the reactor has nothing else to do.
         """
-        if self._one_by_one:
+        if self._one_by_one or self._early:
             super().doRead()
             return
         engine, sock, second_look = self._engine, self.socket, self._second_look
@@ -147,6 +148,7 @@ class BatchedDatagram:
         self._ports: list[BatchedPort] = []
         self._faults = Seldom()
         self._idle: list[Batch] = []
+        self.outsiders = Outsiders(setting.guard, setting.reactor)
         self.spin = Spin(setting.spin)
         self.stand_in = StandIn(setting.reactor)
         self.alone = True

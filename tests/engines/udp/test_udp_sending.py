@@ -72,6 +72,7 @@ def test_one_that_is_refused_costs_none_of_its_neighbours(rig):
     names = here.batch.messages.names
     for i in (0, 4, 8):
         names.bytes[32 * i] = 99
+        names.bytes[32 * i + 4 : 32 * i + 8] = bytes([10, 0, 0, 1])  # an address like any other
     assert here.batch.answer(here.server, number) is None
     assert received(client, 6) == [b"%d" % i for i in (1, 2, 3, 5, 6, 7)]
     assert here.counters.datagrams == 6

@@ -1,0 +1,136 @@
+"""Keeps outsiders from reaching this host's own services through an echo.
+
+A datagram that comes from the network and claims an address of this host would have its answer sent to this host. There
+it may reach a service that only listens on loopback, or believes whom it takes for local. On Linux the kernel drops
+such datagrams for us (kernel/sockfilter.py), and tells when the addresses change (kernel/addresses.py), so that no
+datagram costs us anything. What this host sends to itself is answered.
+
+The filter does not see what was queued before it was there, such as the datagram that made systemd start us. So as long
+as there may be such datagrams, an engine asks :meth:`Outsiders.claims` about each.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ..guard import Guard
+from ..kernel.addresses import Addresses
+from ..kernel.sockfilter import refuse_from_outside
+from ..reactors import Reactor
+from ..seldom import Seldom
+
+log = Logger()
+
+_FAMILIES: Final = {4: socket.AF_INET, 16: socket.AF_INET6}
+
+
+@implementer(IReadDescriptor)
+class Outsiders:
+    """Protects the sockets of one engine, and tells ``guard`` the broadcast addresses."""
+
+    def __init__(self, guard: Guard, reactor: Reactor) -> None:
+        self._guard, self._reactor = guard, reactor
+        self._sockets: list[socket.socket] = []
+        self._addresses: Addresses | None = None
+        self._own: frozenset[bytes] = frozenset()
+        self._faults = Seldom()
+
+    def protect(self, sock: socket.socket) -> bool:
+        """Protect a socket from now on; return whether it already holds datagrams that nobody has looked at."""
+        if sys.platform != "linux":
+            return False
+        if not self._sockets:
+            self._open()
+        self._sockets.append(sock)
+        self._filter(sock)
+        try:
+            sock.recvfrom(0, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:  # an error that waited in their place
+            return True
+        return True
+
+    def release(self, sock: socket.socket) -> None:
+        """Protect a socket no longer, since it is about to be closed."""
+        if sock in self._sockets:
+            self._sockets.remove(sock)
+            if not self._sockets:
+                self._close()
+
+    def claims(self, host: str) -> bool:
+        """Return whether a source claims an address of this host.
+
+        Those of the loopback interface do not count: the kernel takes them from nobody outside, unless it is told to
+        (route_localnet in ip-sysctl.rst).
+        """
+        host = host.partition("%")[0]
+        packed = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+        packed = packed.removeprefix(_MAPPED)
+        return packed in self._own and packed not in _LOOPBACK
+
+    def fileno(self) -> int:
+        """Give the reactor the descriptor that tells of changes."""
+        return -1 if self._addresses is None else self._addresses.fileno()
+
+    def logPrefix(self) -> str:
+        """Name this, for the log."""
+        return "addresses"
+
+    def doRead(self) -> None:
+        """Follow the changes."""
+        try:
+            if self._addresses is not None and self._addresses.read():
+                self._learn(self._addresses)
+                for sock in self._sockets:
+                    self._filter(sock)
+        except OSError as error:
+            self._warn(error)
+
+    def connectionLost(self, reason: Any) -> None:
+        """Stop, since the reactor no longer watches the descriptor."""
+        self._close()
+
+    def _open(self) -> None:
+        try:
+            self._addresses = Addresses()
+        except OSError as error:
+            self._warn(error)
+        else:
+            self._learn(self._addresses)
+            self._reactor.addReader(self)
+
+    def _close(self) -> None:
+        if self._addresses is not None:
+            self._reactor.removeReader(self)
+            self._addresses.close()
+            self._addresses = None
+
+    def _learn(self, addresses: Addresses) -> None:
+        self._own = addresses.own
+        self._guard.set_broadcasts(socket.inet_ntop(_FAMILIES[len(each)], each) for each in addresses.broadcasts)
+
+    def _filter(self, sock: socket.socket) -> None:
+        try:
+            refuse_from_outside(sock, self._own)
+        except OSError as error:
+            self._warn(error)
+
+    def _warn(self, error: OSError) -> None:
+        if self._faults.due():
+            log.warn(
+                "UDP from the network that claims an address of this host may be answered: {error}; under systemd add "
+                "AF_NETLINK to RestrictAddressFamilies=, or have a firewall refuse it{more}",
+                error=error,
+                more=self._faults.more,
+            )
+
+
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+_LOOPBACK: Final = frozenset((socket.inet_aton("127.0.0.1"), bytes(15) + b"\1"))
