@@ -11,8 +11,10 @@ as there may be such datagrams, an engine asks :meth:`Outsiders.claims` about ea
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -65,15 +67,15 @@ class Outsiders:
                 self._close()
 
     def claims(self, host: str) -> bool:
-        """Return whether a source claims an address of this host.
+        """Return whether a source claims an address of this host, and may be outside.
 
-        Those of the loopback interface do not count: the kernel takes them from nobody outside, unless it is told to
-        (route_localnet in ip-sysctl.rst).
+        Those of the loopback interface may not: the kernel takes them from nobody outside, unless it is told to.
         """
         host = host.partition("%")[0]
-        packed = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
-        packed = packed.removeprefix(_MAPPED)
-        return packed in self._own and packed not in _LOOPBACK
+        packed = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host).removeprefix(_MAPPED)
+        if len(packed) == 4 and packed[0] == 127:
+            return loopback_is_routed()
+        return packed in self._own and packed != _LOOPBACK
 
     def fileno(self) -> int:
         """Give the reactor the descriptor that tells of changes."""
@@ -133,4 +135,13 @@ class Outsiders:
 
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
-_LOOPBACK: Final = frozenset((socket.inet_aton("127.0.0.1"), bytes(15) + b"\1"))
+_LOOPBACK: Final = bytes(15) + b"\1"
+
+
+def loopback_is_routed() -> bool:
+    """Return whether the kernel takes 127.0.0.0/8 from outside too (route_localnet in ip-sysctl.rst)."""
+    for path in Path("/proc/sys/net/ipv4/conf").glob("*/route_localnet"):
+        with contextlib.suppress(OSError):
+            if path.read_text(encoding="ascii").strip() != "0":
+                return True
+    return False

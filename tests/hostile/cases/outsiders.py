@@ -197,6 +197,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 )
 def outsiders_that_wait(trial: Trial) -> None:
     with two_hosts() as (inside, outside):
+        trusting(inside)
         victim = Victim(trial, inside)
         mac = inside.run(MAC, inside.wire)
         go = Path(trial.cwd, "go")
