@@ -167,7 +167,7 @@ class Guard:
         1024 or more if and only if its high byte is 4 or more, and it can be one of ours only if its high byte is the
         high byte of one. So the high bytes alone nearly always tell.
         """
-        if LOOK not in high.translate(self._high_bytes):
+        if LOOK not in high.translate(self.high_bytes):
             return True
         return min(high) >= 4 and self._own_pairs.isdisjoint(zip(high, low, strict=True))
 
@@ -175,7 +175,8 @@ class Guard:
         """Make the tables that translate a byte of a batch's sources to LOOK if the others matter."""
         self._own_pairs = frozenset(divmod(port, 256) for port in self.own_ports)
         highs = {high for high, _ in self._own_pairs}
-        self._high_bytes = _table(lambda high: high < 4 or high in highs)
+        self.high_bytes = _table(lambda high: high < 4 or high in highs)
+        """By the high byte of a source's port: whether it may be low, or one of ours."""
         ends = {int(host.rpartition(".")[2]) for host in (*self._broadcasts, "255.255.255.255", "0.0.0.0")}
         self.last_bytes = _table(ends.__contains__)
         """By the last byte of a source's address: whether it may be unspecified (:: too) or broadcast."""

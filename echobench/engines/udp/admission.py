@@ -19,6 +19,7 @@ from ...kernel.messages import NAME, Messages
 from .sending import Run, Sending
 
 PASSED_REMEMBERED: Final = 1024  # names; a forger can only make us look again
+_INET6: Final = int(socket.AF_INET6)  # the lower byte of the family in a name
 
 
 class Admission:
@@ -36,34 +37,44 @@ class Admission:
 
         Mostly a few bytes of each source show that; where they do not, the guard is asked.
         """
-        names, guard = self._messages.name_memory, self._guard
-        if number == 1:
-            name = names[:NAME]
-            if name in guard.passed:
-                return True
-            if not self._look(1):
-                return False
-            if len(guard.passed) >= PASSED_REMEMBERED:
-                guard.passed.clear()
-            guard.passed.add(name)
+        if number > 1:
+            return self._look(number)
+        name, passed = self._messages.name_memory[:NAME], self._guard.passed
+        if name in passed:
             return True
-        return self._look(number)
+        if not self._look(1):
+            return False
+        if len(passed) >= PASSED_REMEMBERED:
+            passed.clear()
+        passed.add(name)
+        return True
 
     def _look(self, number: int) -> bool:
-        messages, guard = self._messages, self._guard
-        if not guard.passes_all(*messages.ports(number)):
+        names, guard, end = self._messages.name_memory, self._guard, NAME * number
+        high = names[2:end:NAME]
+        if LOOK in high.translate(guard.high_bytes) and not guard.passes_all(high, names[3:end:NAME]):
             return False
-        names, end = messages.name_memory, NAME * number
-        # Where an address begins and ends in its name (kernel/messages.py), IPv4-mapped ones twice.
-        firsts, last = ((8, 20), 23) if names[0] == socket.AF_INET6 else ((4,), 7)
-        suspects = [names[last:end:NAME].translate(guard.last_bytes)]
-        suspects += [names[first:end:NAME].translate(FIRST_BYTES) for first in firsts]
-        for column in suspects:
-            i = column.find(LOOK)
-            while i >= 0:
-                if guard.refuses_source(*messages.source(i)) is not None:
-                    return False
-                i = column.find(LOOK, i + 1)
+        # Where an address begins and ends in its name (kernel/messages.py); IPv4-mapped ones begin again.
+        if names[0] == _INET6:
+            ends, first, mapped = names[23:end:NAME], names[8:end:NAME], names[20:end:NAME]
+        else:
+            ends, first, mapped = names[7:end:NAME], names[4:end:NAME], b""
+        if (
+            LOOK in ends.translate(guard.last_bytes)
+            or LOOK in first.translate(FIRST_BYTES)
+            or LOOK in mapped.translate(FIRST_BYTES)
+        ):
+            suspects = ends.translate(guard.last_bytes), first.translate(FIRST_BYTES), mapped.translate(FIRST_BYTES)
+            return all(self._pass(column) for column in suspects)
+        return True
+
+    def _pass(self, suspects: bytes) -> bool:
+        """Return whether the guard passes each message whose byte here is LOOK."""
+        i = suspects.find(LOOK)
+        while i >= 0:
+            if self._guard.refuses_source(*self._messages.source(i)) is not None:
+                return False
+            i = suspects.find(LOOK, i + 1)
         return True
 
     def choose(self, number: int, misdirected: Mapping[int, Reason]) -> list[Run]:
