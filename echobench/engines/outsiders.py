@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from ..seldom import Seldom
 
 log = Logger()
 
+SMALLEST: Final = 256  # bytes; any datagram takes more of a receive buffer, an empty one too (struct sk_buff)
 _FAMILIES: Final = {4: socket.AF_INET, 16: socket.AF_INET6}
 
 
@@ -38,33 +40,33 @@ class Outsiders:
 
     def __init__(self, guard: Guard, reactor: Reactor) -> None:
         self._guard, self._reactor = guard, reactor
-        self._sockets: list[socket.socket] = []
+        self._sockets: dict[socket.socket, Callable[[], None]] = {}
         self._addresses: Addresses | None = None
         self._own: frozenset[bytes] = frozenset()
         self._faults = Seldom()
 
-    def protect(self, sock: socket.socket) -> bool:
-        """Protect a socket from now on; return whether it already holds datagrams that nobody has looked at."""
+    def protect(self, sock: socket.socket, changed: Callable[[], None]) -> int:
+        """Protect a socket from now on, and call ``changed`` when addresses of this host have changed.
+
+        Returns how many datagrams it may already hold at most, at which nobody has looked.
+        """
         if sys.platform != "linux":
-            return False
+            return 0
         if not self._sockets:
             self._open()
-        self._sockets.append(sock)
+        self._sockets[sock] = changed
         self._filter(sock)
-        try:
-            sock.recvfrom(0, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:  # an error that waited in their place
-            return True
-        return True
+        with contextlib.suppress(OSError):  # an error may wait in their place
+            try:
+                sock.recvfrom(0, socket.MSG_PEEK)
+            except BlockingIOError:
+                return 0
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // SMALLEST + 1
 
     def release(self, sock: socket.socket) -> None:
         """Protect a socket no longer, since it is about to be closed."""
-        if sock in self._sockets:
-            self._sockets.remove(sock)
-            if not self._sockets:
-                self._close()
+        if self._sockets.pop(sock, None) is not None and not self._sockets:
+            self._close()
 
     def claims(self, host: str) -> bool:
         """Return whether a source claims an address of this host, and may be outside.
@@ -90,8 +92,9 @@ class Outsiders:
         try:
             if self._addresses is not None and self._addresses.read():
                 self._learn(self._addresses)
-                for sock in self._sockets:
+                for sock, changed in self._sockets.items():
                     self._filter(sock)
+                    changed()
         except OSError as error:
             self._warn(error)
 

@@ -31,7 +31,15 @@ from ...protocol import EchoUDP
 from ...reactors import Reactor
 from ...seldom import Seldom
 from ...sockets import receive_drops
-from ..destinations import Control, answering, destination_in, put_in_order, segment_in, tells_destinations
+from ..destinations import (
+    Control,
+    answering,
+    destination_in,
+    destination_of,
+    put_in_order,
+    segment_in,
+    tells_destinations,
+)
 from ..outsiders import Outsiders
 
 log = Logger()
@@ -72,8 +80,8 @@ class DatagramPort:
         put_in_order(sock)
         self._needs_destinations = tells_destinations(sock)
         self._outsiders = outsiders
-        self._early = outsiders is not None and outsiders.protect(sock)
-        """Whether the socket may still hold datagrams from before it was protected."""
+        self._early = 0 if outsiders is None else outsiders.protect(sock, self.forget)
+        """How many datagrams from before it was protected the socket may still hold at most."""
 
     def startListening(self) -> None:
         """Begin to serve."""
@@ -110,7 +118,7 @@ class DatagramPort:
             try:
                 data, control, flags, address = self.socket.recvmsg(MAX_DATAGRAM, CONTROL_ROOM)
             except BlockingIOError:
-                self._early = False
+                self._early = 0
                 break
             except OSError:
                 continue  # the error of an earlier datagram, brought by ICMP; the next call reads on
@@ -121,9 +129,11 @@ class DatagramPort:
                 continue
             if len(address) == 4:  # IPv6: host, port, flow label, scope (not 0 for a link-local address)
                 address = (f"{address[0]}%{address[3]}", address[1]) if address[3] else address[:2]
-            if self._early and self._outsiders is not None and self._outsiders.claims(address[0]):
-                self._counters.drop(Reason.SOURCE_OUTSIDE)
-                continue
+            if self._early and self._outsiders is not None:
+                self._early -= 1
+                if self._outsiders.claims(address[0]):
+                    self._counters.drop(Reason.SOURCE_OUTSIDE)
+                    continue
             if self._sources is not None:
                 self._remember(self._sources, address)
             for piece in _pieces(data, self._segment) if self._segment else (data,):
@@ -144,6 +154,11 @@ class DatagramPort:
             host, _, scope = addr[0].partition("%")
             to = (host, addr[1], 0, int(scope))
         self.socket.sendmsg((datagram,), source, 0, to)
+
+    def forget(self) -> None:
+        """Forget what kind of address any is, since the host has got others."""
+        destination_of.cache_clear()
+        self._asked = []
 
     def _turn_to(self, controls: list[Control], cut: bool) -> None:
         """Answer as these control messages say, or not at all.

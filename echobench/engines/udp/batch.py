@@ -128,6 +128,11 @@ class Batch:
             self.counters.datagram_bytes += sum(self.sending.lengths[:number])
         return None
 
+    def forget(self) -> None:
+        """Forget what kind of address any destination is. An unfinished batch goes on as it began."""
+        self._learnt = NOTHING
+        self._turning.forget()
+
     def _learn(self, number: int, headers: bytes, controls: bytes) -> None:
         """Make the outgoing headers for a batch, and remember what it looked like."""
         turned, incoming, outgoing = self._learnt.turned, self.messages.incoming, self.messages.outgoing

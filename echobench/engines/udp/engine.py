@@ -32,6 +32,7 @@ from ..watching import watches_descriptors
 from .batch import Batch
 from .sending import Unfinished
 from .trial import joins, trial
+from .turning import turn
 
 log = Logger()
 
@@ -117,6 +118,13 @@ class BatchedPort(DatagramPort):
         self._reactor.removeWriter(self)
         return super().stopListening()
 
+    def forget(self) -> None:
+        """Forget what kind of address any is, since the host has got others."""
+        super().forget()
+        self._engine.forget()
+        if self._batch is not None:
+            self._batch.forget()
+
     def _hold(self, batch: Batch, unfinished: Unfinished) -> None:
         """Keep a batch until the socket is writable, and read nothing until then."""
         self._batch, self._unfinished = batch, unfinished
@@ -186,6 +194,12 @@ class BatchedDatagram:
         """Take a batch's memory back, and keep it if no other is kept."""
         if not self._idle:
             self._idle.append(batch)
+
+    def forget(self) -> None:
+        """Forget all that was learnt of addresses, apart from what a port holds."""
+        turn.cache_clear()
+        for batch in self._idle:
+            batch.forget()
 
     def log_fault(self) -> None:
         """Log the current exception, at most once a minute.

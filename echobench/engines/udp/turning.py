@@ -148,6 +148,10 @@ class Turning:
             trains=any(segments),
         )
 
+    def forget(self) -> None:
+        """Forget which destinations can be turned round in columns."""
+        self._plain.clear()
+
     def _turn_uniform(self, control: bytes, size: int) -> TurnedBatch:
         """Turn round the control data that all messages share, for any batch size."""
         outgoing, count = self._outgoing, self._count
