@@ -29,8 +29,13 @@ class Reason(enum.Enum):
     """A datagram from the number of a UDP port of ours: an echo server like us would answer the answer."""
     SOURCE_GROUP = "source_multicast_or_broadcast"
     """A datagram that claims to come from a multicast, broadcast or unspecified address."""
+    SOURCE_OUTSIDE = "source_outside"
+    """A datagram that may be from outside and claims an address of this host, queued before the server came. Later ones
+    the kernel drops for us (``kernel``)."""
     DESTINATION_GROUP = "destination_multicast_or_broadcast"
     """A datagram sent to a multicast or broadcast address: all who hear it would answer one victim."""
+    DESTINATION_UNKNOWN = "destination_unknown"
+    """A datagram of which it could not be found out whether it was sent to a group, or where an answer leaves from."""
     UDP_RATE = "udp_rate"
     """A datagram over the ``--udp-rate`` of its source."""
     SEND_BUFFER_FULL = "send_buffer_full"
@@ -76,7 +81,10 @@ class Snapshot:
     datagram_bytes: int = 0
     """Bytes of payload in the datagrams answered."""
     kernel_drops: int = 0
-    """Datagrams that the kernel dropped at our sockets before we saw them (Linux: SO_MEMINFO); elsewhere 0."""
+    """Datagrams that the kernel dropped at our sockets before we saw them (Linux: SO_MEMINFO); elsewhere 0.
+
+    A buffer was full, or somebody outside claimed an address of this host.
+    """
     drops: Mapping[Reason, int] = attrs.field(factory=dict)
     """How much was refused or ended, by reason; a reason that never came up is absent."""
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import ipaddress
 import select
 import socket
 import struct
@@ -33,6 +35,15 @@ log = Logger()
 
 SO_MEMINFO: Final = 55  # asm-generic/socket.h; nine u32, the last SK_MEMINFO_DROPS (linux/sock_diag.h)
 PORT_TRIES: Final = 64
+
+# linux/socket.h
+MSG_PROBE: Final = 0x10
+MSG_CONFIRM: Final = 0x800
+
+_NO_ANSWER: Final = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EBADF, errno.EAFNOSUPPORT, errno.EPERM)
+)
+"""Errors that say nothing about an address."""
 
 
 class BindError(EchobenchError):
@@ -213,20 +224,69 @@ def receive_drops(sock: socket.socket) -> int:
 def is_broadcast(host: str) -> bool:
     """Return whether an IPv4 address is a broadcast address on this host.
 
-    Only a socket that connects to such an address needs SO_BROADCAST.
+    Only a socket that sends to such an address needs SO_BROADCAST.
 
-    Raises OSError if there is no descriptor left to find out with.
+    Raises OSError if that cannot be found out now. On Linux it always can once :func:`ready_to_tell_broadcasts` has
+    succeeded.
     """
     if host == "255.255.255.255":  # also where there is no route to ask about
         return True
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((host, 9))
-        except PermissionError:  # EACCES, udp(7)
+    try:
+        if sys.platform == "linux":
+            # With these flags and no payload the kernel looks up the route and sends nothing (udp_sendmsg in
+            # net/ipv4/udp.c). Unlike connect, that leaves no trace on the socket for the next address.
+            _prober().sendto(b"", MSG_CONFIRM | MSG_PROBE, (host, 9))
+        else:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.connect((host, 9))
+    except OSError as error:
+        if error.errno == errno.EACCES:  # udp(7)
             return True
-        except OSError:
-            return False
+        if error.errno in _NO_ANSWER:
+            raise
     return False
+
+
+def ready_to_tell_broadcasts() -> None:
+    """Open what :func:`is_broadcast` asks the kernel with, and keep it open.
+
+    Later there may be no descriptor left for it. Does nothing where there is no IPv4.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            _prober()
+
+
+@functools.lru_cache(maxsize=1)
+def _prober() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def group_kind(host: str) -> str | None:
+    """Return "multicast" or "broadcast" for the address of a group of hosts, None for any other.
+
+    Raises ValueError if ``host`` is no address, and OSError as :func:`is_broadcast` does.
+    """
+    address = ipaddress.ip_address(host)
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_multicast:
+        return "multicast"
+    return "broadcast" if address.version == 4 and is_broadcast(str(address)) else None
+
+
+def refuse_group(spot: Spot) -> None:
+    """Raise BindError if the spot's host is the address of a group of hosts.
+
+    Such a socket gets what was sent to the group, and does not ask where it was sent to. The system may refuse to bind
+    it, or not, by family and kind of socket.
+    """
+    kind = None
+    with contextlib.suppress(ValueError, OSError):  # what is no address has a sentence of its own
+        kind = None if spot.host is None else group_kind(spot.host)
+    if kind is not None:
+        raise BindError(
+            f"{spot}: that is a {kind} address, and no host's own; 'ip address' lists those of this machine"
+        )
 
 
 class _NoIPv6(Exception):  # noqa: N818 (it is caught where it is raised)
@@ -235,6 +295,7 @@ class _NoIPv6(Exception):  # noqa: N818 (it is caught where it is raised)
 
 def _bind_one(spot: Spot, family: int, *, v6_only: bool, backlog: int, receive_buffer: int | None) -> socket.socket:
     host = spot.host or ("::" if family == socket.AF_INET6 else "0.0.0.0")
+    refuse_group(spot)
     try:
         sock = socket.socket(family, spot.type)
     except OSError as error:

@@ -10,6 +10,7 @@ import pytest
 from rigs.helpers import has_ipv6, needs_linux
 from twisted.logger import capturedLogs
 
+from echobench import sockets
 from echobench.sockets import BindError, Spot, bind, bind_all, close_all, is_broadcast, receive_drops
 
 KINDS = ("tcp", "udp")
@@ -180,6 +181,26 @@ def test_addresses_that_are_not_here(host, sentence):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("host", "what"),
+    [
+        ("224.0.0.1", "multicast"),
+        ("239.1.2.3", "multicast"),
+        ("ff02::1", "multicast"),
+        ("ff02::1%1", "multicast"),
+        ("::ffff:224.0.0.1", "multicast"),
+        pytest.param("127.255.255.255", "broadcast", marks=needs_linux),
+        pytest.param("::ffff:127.255.255.255", "broadcast", marks=needs_linux),
+        ("255.255.255.255", "broadcast"),
+    ],
+)
+def test_addresses_of_groups(kind, host, what):
+    """Linux would bind UDP to most of them, and the server would answer what was sent to all."""
+    with pytest.raises(BindError, match=re.escape(f"{kind.upper()} port 7007 on {host}: that is a {what} address")):
+        bind(Spot(kind, host, 7007))
+
+
 def test_without_privilege_the_three_ways_out_are_named(monkeypatch):
     def forbidden(self, address):
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -235,3 +256,41 @@ def test_broadcast_addresses_are_known():
     assert is_broadcast("127.255.255.255")
     assert not is_broadcast("127.0.0.1")
     assert not is_broadcast("127.0.0.2")
+
+
+@needs_linux
+def test_broadcast_addresses_are_known_without_a_descriptor_left(monkeypatch):
+    """What asks the kernel is kept open."""
+    sockets.ready_to_tell_broadcasts()
+
+    def none_left(*args):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("echobench.sockets.socket.socket", none_left)
+    assert is_broadcast("127.255.255.255")
+    assert not is_broadcast("127.0.0.3")
+
+
+@needs_linux
+def test_to_ask_about_an_address_sends_nothing_to_it():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        try:
+            listener.bind(("127.0.0.4", 9))
+        except OSError as error:
+            pytest.skip(f"port 9 cannot be had: {error}")
+        listener.setblocking(False)
+        assert not is_broadcast("127.0.0.4")
+        with pytest.raises(BlockingIOError):
+            listener.recv(10)
+
+
+@needs_linux
+@pytest.mark.parametrize("code", [errno.ENOMEM, errno.EMFILE, errno.EBADF])
+def test_an_error_that_tells_nothing_of_the_address_is_no_answer(monkeypatch, code):
+    class Prober:
+        def sendto(self, *args):
+            raise OSError(code, "no")
+
+    monkeypatch.setattr("echobench.sockets._prober", Prober)
+    with pytest.raises(OSError, match="no"):
+        is_broadcast("127.0.0.5")

@@ -34,7 +34,7 @@ from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
 from ..guard import Caps, Guard, RateLimit
 from ..reactors import Reactor
-from ..sockets import BindError, Spot, bind_all, close_all, widen
+from ..sockets import BindError, Spot, bind_all, close_all, refuse_group, widen
 
 log = Logger()
 
@@ -349,6 +349,7 @@ def _kind_of(sock: socket.socket, tls: bool = False) -> str:
     type_ = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
     internet = sock.family in (socket.AF_INET, socket.AF_INET6)
     if type_ == socket.SOCK_DGRAM and internet and not tls:
+        refuse_group(Spot("udp", *sock.getsockname()[:2]))
         return "udp"
     if type_ == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         return "tls" if tls else "tcp"

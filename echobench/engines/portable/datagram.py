@@ -9,7 +9,8 @@ Twisted's ``udp.Port`` has three faults for an echo server:
 * it cannot choose the source of an answer, so a host with several addresses answers from the wrong one.
 
 This transport bounds the number of datagrams, keeps the scope, and on Linux answers from the address that was asked,
-and not at all what was sent to a multicast or broadcast address (engines/destinations.py).
+and not at all what was sent to a multicast or broadcast address (engines/destinations.py). It takes no control message
+for another, whatever the maker of the socket has asked for.
 """
 
 from __future__ import annotations
@@ -27,36 +28,61 @@ from zope.interface import implementer
 
 from ...clocks import steady
 from ...counters import Counters, Reason
+from ...protocol import EchoUDP
 from ...reactors import Reactor
 from ...seldom import Seldom
 from ...sockets import receive_drops
-from ..destinations import Control, answering, ask_for_destinations
+from ..destinations import (
+    Control,
+    answering,
+    destination_in,
+    destination_of,
+    put_in_order,
+    segment_in,
+    tells_destinations,
+)
+from ..outsiders import Outsiders
 
 log = Logger()
 
 MAX_DATAGRAM: Final = 65536  # bytes; the UDP length field ends at 65,535, and 8 of those are the header
 DATAGRAMS_PER_WAKE_UP: Final = 64  # a millisecond of work or less; then others on the reactor have their turn
-CONTROL_ROOM: Final = 64  # bytes; the control message with an in6_pktinfo takes CMSG_SPACE(20) = 40
+CONTROL_ROOM: Final = 1024  # bytes; ours take 64 (kernel/control.py), and others come only if somebody asked for them
+PEERS_REMEMBERED: Final = 1024
 
 
 @implementer(IListeningPort, IReadDescriptor)
 class DatagramPort:
-    """Serves one bound, non-blocking datagram socket with a Twisted protocol."""
+    """Serves one bound, non-blocking datagram socket with a Twisted protocol.
+
+    ``outsiders`` protects the socket, unless it is None.
+    """
 
     def __init__(
-        self, sock: socket.socket, protocol: AbstractDatagramProtocol, counters: Counters, reactor: Reactor
+        self,
+        sock: socket.socket,
+        protocol: AbstractDatagramProtocol,
+        counters: Counters,
+        reactor: Reactor,
+        outsiders: Outsiders | None = None,
     ) -> None:
         self.socket = sock
         self._protocol = protocol
         self._counters = counters
         self._reactor = reactor
         self._asked: list[Control] = []
-        self._answer_from: tuple[Control, ...] | None = ()
+        self._answer_from: tuple[Control, ...] = ()
+        self._refused: Reason | None = None
+        self._segment = 0
+        # EchoUDP itself answers at once, and only the sender. Any other protocol may answer later, or somebody else.
+        self._sources: dict[tuple[str, int], tuple[Control, ...]] | None = None if type(protocol) is EchoUDP else {}
         self._stopped: Deferred[None] | None = None
         self._faults = Seldom()
-        # An inherited socket may have this option; without it the kernel refuses to send to a forged broadcast source.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 0)
-        ask_for_destinations(sock)
+        put_in_order(sock)
+        self._needs_destinations = tells_destinations(sock)
+        self._outsiders = outsiders
+        self._early = 0 if outsiders is None else outsiders.protect(sock, self.forget)
+        """How many datagrams from before it was protected the socket may still hold at most."""
 
     def startListening(self) -> None:
         """Begin to serve."""
@@ -91,45 +117,89 @@ class DatagramPort:
         """Hand the datagrams that wait to the protocol, up to a bound."""
         for _ in range(DATAGRAMS_PER_WAKE_UP):
             try:
-                data, control, _flags, address = self.socket.recvmsg(MAX_DATAGRAM, CONTROL_ROOM)
+                data, control, flags, address = self.socket.recvmsg(MAX_DATAGRAM, CONTROL_ROOM)
             except BlockingIOError:
+                self._early = 0
                 break
             except OSError:
                 continue  # the error of an earlier datagram, brought by ICMP; the next call reads on
-            if control != self._asked:  # most datagrams are sent to the same address as the last one
-                self._turn_to(control)
-            if self._answer_from is None:
-                self._counters.drop(Reason.DESTINATION_GROUP)
+            if control != self._asked or flags & socket.MSG_CTRUNC:  # most are sent to the same address as the last one
+                self._turn_to(control, bool(flags & socket.MSG_CTRUNC))
+            if self._refused is not None:
+                self._counters.drop(self._refused, -(-len(data) // self._segment) if self._segment else 1)
                 continue
             if len(address) == 4:  # IPv6: host, port, flow label, scope (not 0 for a link-local address)
                 address = (f"{address[0]}%{address[3]}", address[1]) if address[3] else address[:2]
-            try:
-                self._protocol.datagramReceived(data, address)
-            except Exception:  # noqa: BLE001 (one datagram must not end the service for all)
-                if self._faults.due():
-                    log.failure("a datagram could not be handled{more}", more=self._faults.more)
+            if self._early and self._outsiders is not None:
+                self._early -= 1
+                if self._outsiders.claims(address[0]):
+                    self._counters.drop(Reason.SOURCE_OUTSIDE)
+                    continue
+            if self._sources is not None:
+                self._remember(self._sources, address)
+            for piece in _pieces(data, self._segment) if self._segment else (data,):
+                try:
+                    self._protocol.datagramReceived(piece, address)
+                except Exception:  # noqa: BLE001 (one datagram must not end the service for all)
+                    if self._faults.due():
+                        log.failure("a datagram could not be handled{more}", more=self._faults.more)
 
     def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """Send from the address that the last datagram was sent to.
+        """Send from the address that the peer last sent to.
 
         Raises OSError if the kernel refuses.
         """
         to: tuple[Any, ...] = addr
+        source = self._answer_from if self._sources is None else self._sources.get((addr[0], addr[1]), ())
         if "%" in addr[0]:
             host, _, scope = addr[0].partition("%")
             to = (host, addr[1], 0, int(scope))
-        self.socket.sendmsg((datagram,), self._answer_from or (), 0, to)
+        self.socket.sendmsg((datagram,), source, 0, to)
 
-    def _turn_to(self, control: list[Control]) -> None:
-        """Answer from the address that these control data name, or not at all."""
-        try:
-            self._answer_from = answering(control[0]) if control else ()
-            self._asked = control
-        except OSError:  # what address it is cannot be found out now: do not answer, and ask again next time
-            self._answer_from, self._asked = None, []
+    def forget(self) -> None:
+        """Forget what kind of address any is, since the host has got others."""
+        destination_of.cache_clear()
+        self._asked = []
+
+    def _turn_to(self, controls: list[Control], cut: bool) -> None:
+        """Answer as these control messages say, or not at all.
+
+        ``cut`` says whether there was no room for all of them. Those are no guide to the next datagram, even if it
+        comes with the same.
+        """
+        self._asked, self._segment = [], segment_in(controls)
+        self._answer_from, self._refused = (), None
+        destination = destination_in(controls)
+        if destination is None:
+            if self._needs_destinations:
+                self._refused = Reason.DESTINATION_UNKNOWN
+        else:
+            try:
+                answer = answering(destination)
+            except OSError:  # what address it is cannot be found out now: ask again next time
+                self._refused = Reason.DESTINATION_UNKNOWN
+                return
+            self._answer_from = answer or ()
+            self._refused = Reason.DESTINATION_GROUP if answer is None else None
+        if not cut and self._refused is not Reason.DESTINATION_UNKNOWN:
+            self._asked = controls
+
+    def _remember(self, sources: dict[tuple[str, int], tuple[Control, ...]], peer: tuple[str, int]) -> None:
+        """Remember where the peer's answers leave from."""
+        sources.pop(peer, None)
+        if len(sources) >= PEERS_REMEMBERED:  # forget the one that has been silent for the longest time
+            del sources[next(iter(sources))]
+        sources[peer] = self._answer_from
 
     def _close(self) -> None:
         if self.socket.fileno() >= 0:
             self._counters.kernel_drops += receive_drops(self.socket)
+            if self._outsiders is not None:
+                self._outsiders.release(self.socket)
             self.socket.close()
             self._protocol.doStop()
+
+
+def _pieces(train: bytes, segment: int) -> list[bytes]:
+    """Cut up a train, which comes if the socket's maker asked for it (UDP_GRO)."""
+    return [train[at : at + segment] for at in range(0, len(train), segment)]

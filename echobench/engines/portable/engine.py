@@ -13,6 +13,7 @@ from zope.interface import implementer
 from ...reactors import Reactor
 from ...sockets import receive_drops
 from .. import IEngine, Setting
+from ..outsiders import Outsiders
 from ..watching import watches_descriptors
 from .datagram import MAX_DATAGRAM, DatagramPort
 from .own_datagram import protocol_for
@@ -95,6 +96,7 @@ class PortableDatagram:
         self._setting = setting
         self._protocol = protocol
         self._sockets: list[socket.socket] = []
+        self._outsiders = Outsiders(setting.guard, setting.reactor)
 
     @staticmethod
     def unavailable(reactor: Reactor) -> str | None:
@@ -106,7 +108,7 @@ class PortableDatagram:
         setting = self._setting
         protocol = protocol_for(setting, self._protocol)
         if watches_descriptors(setting.reactor):
-            ours = DatagramPort(sock, protocol, setting.counters, setting.reactor)
+            ours = DatagramPort(sock, protocol, setting.counters, setting.reactor, self._outsiders)
             ours.startListening()
             self._sockets.append(sock)
             return ours
