@@ -41,6 +41,7 @@ FEAT_NODROP: Final = 1 << 1
 OFF_SQES: Final = 0x10000000
 ENTER_GETEVENTS: Final = 1 << 0
 REGISTER_PBUF_RING: Final = 22
+SQ_CQ_OVERFLOW: Final = 1 << 1
 OP_NOP: Final = 0
 OP_POLL_ADD: Final = 6
 OP_ASYNC_CANCEL: Final = 14
@@ -52,6 +53,8 @@ CQE_F_BUFFER: Final = 1 << 0
 CQE_F_MORE: Final = 1 << 1
 CQE_F_SOCK_NONEMPTY: Final = 1 << 2
 
+PASSING: Final = frozenset((errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM))
+"""Errors of io_uring_enter(2) that pass: no memory, or no room for completions, at the moment."""
 U32: Final = 0xFFFFFFFF
 TRIES: Final = 100
 MSG_NOSIGNAL: Final = 0x4000  # linux/socket.h
@@ -99,6 +102,8 @@ class Ring:
         self.index = memoryview(rings).cast("I")
         """The rings' heads and tails, at the places that follow; they count up modulo 2**32, and are masked for use."""
         self.head, self.tail, self.chead, self.ctail = sq[0] // 4, sq[1] // 4, cq[0] // 4, cq[1] // 4
+        self.flags = sq[4] // 4
+        """The place of the kernel's flags in ``index``."""
         Table(4, self.size, rings, sq[6]).column("I", 0)[:] = memoryview(
             struct.pack(f"={self.size}I", *range(self.size))
         ).cast("I")
@@ -158,23 +163,43 @@ class Ring:
         index[self.tail] = (tail + 1) & U32
         self.queued += 1
 
-    def enter(self) -> None:
+    def enter(self) -> int:
         """Hand over the queued requests, and let the kernel write completions.
 
         It does not wait.
 
-        Requests stay queued if the kernel has no memory for them now, or no room for completions. Raises OSError.
+        Requests stay queued if the kernel has no memory for them now, or no room for completions. Returns 0, or the
+        error if it took none for such a reason (one of PASSING). Raises OSError for any other error.
         """
         submitted: int = self._enter(self.fd, self.queued, 0, ENTER_GETEVENTS, None, 0)
         if submitted >= 0:
             self.queued -= submitted
-        elif ctypes.get_errno() not in (errno.EAGAIN, errno.EBUSY, errno.EINTR):
+            return 0
+        error = ctypes.get_errno()
+        if error not in PASSING:
             raise failure("io_uring_enter")
+        return error
+
+    def withdraw(self) -> list[tuple[int, int]]:
+        """Take back the queued requests, and list their two halves of ``user_data``, the lower one first.
+
+        The kernel has not seen them: it looks at the tail only inside :meth:`enter`.
+        """
+        tail = self.index[self.tail]
+        places = [(tail - self.queued + i) & self.mask for i in range(self.queued)]
+        taken_back = [(self.user_data[at] & U32, self.user_data[at] >> 32) for at in places]
+        self.index[self.tail] = (tail - self.queued) & U32
+        self.queued = 0
+        return taken_back
 
     def ready(self) -> int:
         """Count the completions to read."""
         index = self.index
         return int(index[self.ctail] - index[self.chead]) & U32
+
+    def overflowed(self) -> bool:
+        """Whether the kernel keeps completions for which there was no room, until the next :meth:`enter`."""
+        return bool(self.index[self.flags] & SQ_CQ_OVERFLOW)
 
     def register(self, what: int, argument: bytearray, count: int) -> None:
         """Call io_uring_register(2). Raises OSError."""

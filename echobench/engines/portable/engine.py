@@ -68,11 +68,14 @@ class PortableStream:
         """End every connection now."""
         self.factory.abort()
 
+    def _lost(self, sentence: str) -> None:
+        self._setting.failed(sentence, None)
+
     def _listen(self, sock: socket.socket, factory: Any) -> IListeningPort:
         reactor, counters = self._setting.reactor, self._setting.counters
         internet = sock.family in (socket.AF_INET, socket.AF_INET6)
         if internet and can_adopt(self.port) and watches_descriptors(reactor):
-            return self.port.adopt(sock, factory, counters, reactor)
+            return self.port.adopt(sock, factory, counters, reactor, lost=self._lost)
         port: IListeningPort
         if IReactorSocket.providedBy(reactor) and not platform.isWindows():
             port = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
