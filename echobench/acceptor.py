@@ -98,7 +98,7 @@ class Acceptor(Generic[Accepted]):
         """
         self._take_all(take)
         if self.broken is not None:
-            raise BindError(self._sentence(self.broken))
+            raise BindError(self.sentence(self.broken))
 
     def serve(self, take: Callable[[Accepted], None]) -> None:
         """Call ``take`` with each waiting connection, up to a bound.
@@ -110,7 +110,7 @@ class Acceptor(Generic[Accepted]):
         self._take_all(take)
         if self.broken is not None:
             self._leave_alone()
-            self._lost(self._sentence(self.broken))
+            self._lost(self.sentence(self.broken))
         elif self.starved and self._pause is None:
             self._leave_alone()
             self._pause = self._reactor.callLater(STARVED_FOR, self._resume)
@@ -144,6 +144,15 @@ class Acceptor(Generic[Accepted]):
             else:
                 yield accepted
 
+    def sentence(self, error: OSError) -> str:
+        """Say which socket accepts no more connections, and why."""
+        why = os.strerror(error.errno or 0)
+        if error.errno == errno.EINVAL:
+            why = "it was shut down, perhaps by another process that holds it"
+        elif error.errno in (errno.EPERM, errno.EACCES, errno.ENOSYS):
+            why = f"accept fails with {errno.errorcode[error.errno]}, as under a seccomp filter or a security module"
+        return f"the listening socket {self._name()} accepts no more connections: {why}"
+
     def close(self) -> None:
         """Give up the reserve, and end a pause; the listening socket stays the caller's."""
         if self._pause is not None:
@@ -168,14 +177,6 @@ class Acceptor(Generic[Accepted]):
         self.starved = True  # the queue is not seen to become shorter, so look at it less often
         if self._faults.due():
             log.warn("connections died before they were accepted: {error}{more}", error=error, more=self._faults.more)
-
-    def _sentence(self, error: OSError) -> str:
-        why = os.strerror(error.errno or 0)
-        if error.errno == errno.EINVAL:
-            why = "it was shut down, perhaps by another process that holds it"
-        elif error.errno in (errno.EPERM, errno.EACCES, errno.ENOSYS):
-            why = f"accept fails with {errno.errorcode[error.errno]}, as under a seccomp filter or a security module"
-        return f"the listening socket {self._name()} accepts no more connections: {why}"
 
     def _name(self) -> str:
         try:

@@ -109,7 +109,7 @@ class PortableDatagram:
         setting = self._setting
         protocol = protocol_for(setting, self._protocol)
         if watches_descriptors(setting.reactor):
-            ours = DatagramPort(sock, protocol, setting.counters, setting.reactor)
+            ours = DatagramPort(sock, protocol, setting.counters, setting.reactor, lost=self._lost)
             ours.startListening()
             self._sockets.append(sock)
             return ours
@@ -117,6 +117,9 @@ class PortableDatagram:
         sock.close()
         port: IListeningPort = setting.reactor.listenUDP(number, protocol, interface=host, maxPacketSize=MAX_DATAGRAM)
         return port
+
+    def _lost(self, sentence: str) -> None:
+        self._setting.failed(sentence, None)
 
     def kernel_drops(self) -> int:
         """Count what the kernel dropped at the sockets that are open."""

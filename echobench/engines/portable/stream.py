@@ -9,6 +9,7 @@ and counts none of them. This port uses an Acceptor instead, and gives its conne
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -77,11 +78,12 @@ class StreamPort(tcp.Port):
         process that holds it, for example, which poll(2) calls a hang-up.
         """
         expected = self.disconnecting or reason.check(ConnectionLost)
-        where = "" if expected else str(self.getHost())
+        error = reason.value if reason.check(OSError) else OSError(errno.EINVAL, reason.getErrorMessage())
+        sentence = "" if expected else self._acceptor.sentence(error)
         self._acceptor.close()
         super().connectionLost(reason)
         if not expected:
-            self._lost(f"the listening socket {where} accepts no more connections: {reason.getErrorMessage()}")
+            self._lost(sentence)
 
     def _watch(self, wanted: bool) -> None:
         if not wanted:

@@ -76,7 +76,7 @@ class Ringed:
         self._buffers: LentBuffers
         self._receiving: set[int] = set()
         self._dying: set[int] = set()
-        self._faults = Faults()
+        self._faults, self._send_faults = Faults(), Faults()
         self._retry: IDelayedCall | None = None
         """Will hand over what the kernel did not take."""
         self._retired = False
@@ -258,9 +258,10 @@ class Ringed:
             return False
         fds, sizes, buffers, ended = batch
         self._receiving.difference_update(ended)
-        failed: OSError | None = None
+        failed: Exception | None = None
         try:
-            tx.enter()
+            if tx.enter() and self._send_faults.again() is None:
+                failed = OSError("the kernel takes no requests")
         except OSError as error:
             failed = error
         left = tx.queued
@@ -272,6 +273,8 @@ class Ringed:
             tx.withdraw()
             done = n - left
             sent[done:] = [self._write(fds[i], buffers[i], sizes[i]) for i in range(done, n)]
+        elif self._send_faults.since is not None:
+            self._send_faults.over()
         if sent != sizes:
             for fd, buffer, size, done in zip(fds, buffers.tolist(), sizes, sent, strict=True):
                 if done != size:
