@@ -258,23 +258,9 @@ class Ringed:
             return False
         fds, sizes, buffers, ended = batch
         self._receiving.difference_update(ended)
-        failed: Exception | None = None
-        try:
-            if tx.enter() and self._send_faults.again() is None:
-                failed = OSError("the kernel takes no requests")
-        except OSError as error:
-            failed = error
-        left = tx.queued
-        if tx.ready() != n - left:
-            raise RuntimeError(f"{tx.ready()} of {n} sends ended, {left} were not taken")
-        tx.index[tx.chead] = tx.index[tx.ctail]
-        sent = tx.result[goes].tolist()
-        if left:
-            tx.withdraw()
-            done = n - left
-            sent[done:] = [self._write(fds[i], buffers[i], sizes[i]) for i in range(done, n)]
-        elif self._send_faults.since is not None:
-            self._send_faults.over()
+        sent = self._send(goes, n)
+        if sent is None:
+            sent = self._send_left(fds, sizes, buffers.tolist(), goes)
         if sent != sizes:
             for fd, buffer, size, done in zip(fds, buffers.tolist(), sizes, sent, strict=True):
                 if done != size:
@@ -288,9 +274,39 @@ class Ringed:
         counters.stream_bytes += sum(sizes)
         if connections.timeouts.watches_idle:
             connections.timeouts.moved(fds)
-        if failed is not None:
-            self._retire(failed)
         return True
+
+    def _send(self, goes: slice, n: int) -> list[int] | None:
+        """Hand over ``n`` sends, and return what became of them; None if the kernel did not take them all."""
+        tx = self._tx
+        try:
+            error = tx.enter()
+        except OSError as failed:
+            self._retire(failed)
+            return None
+        if tx.queued:
+            if self._send_faults.again() is None:
+                self._retire(OSError(error, os.strerror(error)) if error else OSError("it takes no sends"))
+            return None
+        if tx.ready() != n:
+            raise RuntimeError(f"{tx.ready()} of {n} sends ended")
+        if self._send_faults.since is not None:
+            self._send_faults.over()
+        tx.index[tx.chead] = tx.index[tx.ctail]
+        return tx.result[goes].tolist()
+
+    def _send_left(self, fds: list[int], sizes: list[int], buffers: list[int], goes: slice) -> list[int]:
+        """Write what the kernel did not take as requests, and return what became of all."""
+        tx = self._tx
+        done = len(fds) - tx.queued
+        if tx.ready() != done:
+            raise RuntimeError(f"{tx.ready()} of {done} sends ended")
+        tx.withdraw()
+        tx.index[tx.chead] = tx.index[tx.ctail]
+        sent: list[int] = tx.result[goes].tolist()
+        for i in range(done, len(fds)):
+            sent[i] = self._write(fds[i], buffers[i], sizes[i])
+        return sent
 
     def _write(self, fd: int, number: int, size: int) -> int:
         """Send what is in a buffer by a call of its own; return what a completion would say."""
