@@ -6,17 +6,38 @@ A request (SQE) says what to do; a completion (CQE) says how it went. One system
 any number of requests. Completions are read from memory, without a call. The names and layouts are those of io_uring(7)
 and linux/io_uring.h.
 
-No memory barriers are needed, because one thread alone reads and writes the rings: the one that made them. The kernel
-reads requests, and the tail behind them, inside this thread's own ``io_uring_enter`` (there is no SQPOLL thread). It
-also writes completions in this thread. On every processor, a thread sees its own writes in order:
+**Why there are no memory barriers.** The kernel's own note (io_uring/io_uring.c) asks an application for them: an
+acquire when it reads the completions' tail, a release when it writes the requests' tail or the completions' head.
+They pair with those of a kernel that may run on another processor at the same time. Python has neither. None is
+needed here, on arm64 as little as on x86-64, because both sides are one thread: the one that made the rings. A
+processor shows a thread its own accesses in program order, in user mode and in the kernel, and an interrupt comes
+between two instructions. When the thread moves to another processor, the scheduler orders what it did before and does
+after.
 
-* The kernel first tries a request inside ``io_uring_enter``, and writes its completion there.
-* A request that has to wait stays in the socket's wait queue. A wake-up, on any processor, writes no completion: it
-  queues *task work* for the thread that made the request (io_poll_wake in io_uring/poll.c of Linux). That thread does
-  the work whenever it leaves the kernel, from any system call or interrupt. COOP_TASKRUN only spares it the interrupt.
-* Worker threads (io-wq) would write completions from elsewhere. They get no request of ours: a multishot request is
-  never run there (io_wq_submit_work in io_uring/io_uring.c), a send with MSG_DONTWAIT fails with EAGAIN instead of
-  waiting, and a cancellation waits for nothing. :meth:`Ring.push` asserts that a request is one of these.
+That the kernel's side is always this thread follows from how the rings are made (SINGLE_ISSUER, no SQPOLL, no IOPOLL)
+and from what is asked for. By index:
+
+* The requests' **tail**, which we write after the requests, and their **head**: the kernel reads the one and writes
+  the other inside this thread's ``io_uring_enter`` only (io_submit_sqes). We never read the head.
+* The completions' **tail**, which we read before the completions, at any time, and also without a call: the kernel
+  writes it in this thread. It first tries a request inside ``io_uring_enter``. One that has to wait stays in the
+  socket's wait queue, and a wake-up, on whichever processor, writes no completion: io_poll_wake (io_uring/poll.c)
+  queues *task work* for the thread that made the request. This thread runs it when it leaves the kernel, from any
+  system call or interrupt; COOP_TASKRUN only spares it the interrupt. The comment of io_req_post_cqe says it of
+  multishot requests: it "should only be used from a task_work". The received bytes are copied there too.
+* The completions' **head**, which we write after we have read them: the kernel reads it where it writes the tail, and
+  in this thread's epoll_wait (io_uring_poll).
+* The **tail of the lent buffers** (buffers.py), which we write after their entries: the kernel reads it where it
+  receives, in the same task work (io_buffer_select).
+* The **flags**, which we only read (:meth:`Ring.overflowed`): a single word, with which nothing else has to agree.
+
+Worker threads (io-wq) would write completions from elsewhere, beside us. They get no request of ours: a multishot
+request is never run there (io_wq_submit_work says "Don't allow any multishot execution from io-wq"), a send with
+MSG_DONTWAIT fails with EAGAIN instead of waiting, and a cancellation waits for nothing. :meth:`Ring.push` asserts
+that a request is one of these. And an index is one aligned word, which memoryview reads and writes with one access.
+
+This is how Linux 6.17 and 6.18 do it, and not what io_uring promises. It has been tried on x86-64, whose processors
+keep the order anyway. On others it stands on the argument above.
 """
 
 from __future__ import annotations
