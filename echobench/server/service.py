@@ -27,11 +27,12 @@ from twisted.python.failure import Failure
 from ..clocks import steady
 from ..counters import Counters, Snapshot
 from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
-from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Setting, choose, load
+from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Replaceable, Setting, choose, load
 from ..engines.portable.engine import PortableDatagram, PortableStream
 from ..engines.portable.own_datagram import check_datagram_protocol
 from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
+from ..errors import EchobenchError
 from ..guard import Caps, Guard, RateLimit
 from ..reactors import Reactor
 from ..sockets import BindError, Spot, bind_all, close_all, refuse_group, widen
@@ -113,8 +114,11 @@ class EchoService(Service):
     _sockets: list[tuple[str, socket.socket]] = _state(list)
     """Sockets that are bound, and not yet given to an engine."""
     _engines: dict[str, IEngine] = _state(dict)
+    _setting: Setting = attrs.field(init=False, repr=False)
     _ports: list[tuple[str, IListeningPort]] = _state(list)
     _pending: list[Deferred[Any]] = _state(list)
+    _watchers: list[Deferred[str]] = _state(list)
+    """Who wants to know when something can be served no more."""
     _run: object = _state(lambda: None)
     """Distinguishes one start from the next."""
 
@@ -184,6 +188,17 @@ class EchoService(Service):
     def abort(self) -> None:
         """End every connection now."""
         _abort(set(self._engines.values()))
+
+    def when_failed(self) -> Deferred[str]:
+        """Return a Deferred that fires with a sentence when something can be served no more.
+
+        A listening socket was shut down by another process that holds it, for example, or the last engine that works
+        here has failed. What can still be served goes on. The sentence is logged as critical, and the program decides:
+        ``twistd echobench`` stops, and ends with status 1.
+        """
+        watcher: Deferred[str] = Deferred()
+        self._watchers.append(watcher)
+        return watcher
 
     def addresses(self) -> list[tuple[str, Any]]:
         """List pairs of a kind and the Twisted address listened on.
@@ -263,7 +278,9 @@ class EchoService(Service):
             close_timeout=self.close_timeout,
             backlog=self.backlog,
             spin=microseconds(self.spin),
+            failed=self._failed,
         )
+        self._setting = setting
         kinds = {kind for kind, _ in self._sockets}
         made: dict[str, IEngine] = {}
         if "tcp" in kinds:
@@ -289,6 +306,42 @@ class EchoService(Service):
             del self._sockets[0]
         for endpoint in self.endpoints:
             self._listen_on(portable, endpoint)
+
+    def _failed(self, sentence: str, engine: Replaceable | None) -> None:
+        """Have another engine take over, or tell that something can be served no more."""
+        if engine is not None:
+            try:
+                self._replace(engine, sentence)
+            except (EchobenchError, OSError) as error:
+                sentence = f"{sentence}; {error}"
+            else:
+                return
+        log.critical("{sentence}", sentence=sentence)
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher.callback(sentence)
+
+    def _replace(self, failed: Replaceable, why: str) -> None:
+        """Give the sockets of an engine to the next slower one that works.
+
+        Raises EngineError, BindError or OSError if there is none; then they are closed.
+        """
+        serving: dict[str, Any] = self._engines
+        kind = next(kind for kind, engine in serving.items() if engine is failed)
+        table = STREAM if kind == "tcp" else DATAGRAM
+        given = failed.surrender()
+        try:
+            engine = choose(table, "auto", self._setting, instead_of=failed.name, why=why)
+            self._engines[kind] = engine
+            while given:
+                port, sock = given[0]
+                replacement = engine.listen(sock)
+                self._ports = [(kind, replacement if each is port else each) for kind, each in self._ports]
+                del given[0]
+        finally:
+            close_all(sock for _, sock in given)
+            lost = [port for port, _ in given]
+            self._ports = [(kind, each) for kind, each in self._ports if each not in lost]
 
     def _listen_on(self, engine: PortableStream, endpoint: IStreamServerEndpoint) -> None:
         """Serve an endpoint, which may take time; if it fails at once, the start fails."""

@@ -15,15 +15,20 @@ for another, whatever the maker of the socket has asked for.
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort, IReadDescriptor, IUDPTransport
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReadDescriptor, IUDPTransport
 from twisted.internet.protocol import AbstractDatagramProtocol
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...clocks import steady
@@ -31,7 +36,7 @@ from ...counters import Counters, Reason
 from ...protocol import EchoUDP
 from ...reactors import Reactor
 from ...seldom import Seldom
-from ...sockets import receive_drops
+from ...sockets import Spot, receive_drops
 from ..destinations import (
     Control,
     answering,
@@ -41,12 +46,14 @@ from ..destinations import (
     segment_in,
     tells_destinations,
 )
+from ..faults import Faults
 from ..outsiders import Outsiders
 
 log = Logger()
 
 MAX_DATAGRAM: Final = 65536  # bytes; the UDP length field ends at 65,535, and 8 of those are the header
 DATAGRAMS_PER_WAKE_UP: Final = 64  # a millisecond of work or less; then others on the reactor have their turn
+IN_VAIN: Final = 64  # wake-ups with nothing to read, after which the socket is asked whether it was shut down
 CONTROL_ROOM: Final = 1024  # bytes; ours take 64 (kernel/control.py), and others come only if somebody asked for them
 PEERS_REMEMBERED: Final = 1024
 
@@ -65,8 +72,14 @@ class DatagramPort:
         counters: Counters,
         reactor: Reactor,
         outsiders: Outsiders | None = None,
+        *,
+        lost: Callable[[str], None] = log.critical,
     ) -> None:
         self.socket = sock
+        self._lost = lost
+        self._trouble = Faults()
+        self._pause: IDelayedCall | None = None
+        self._in_vain = 0
         self._protocol = protocol
         self._counters = counters
         self._reactor = reactor
@@ -92,6 +105,7 @@ class DatagramPort:
     def stopListening(self) -> Deferred[None]:
         """Stop; fires when the socket is closed."""
         if self._stopped is None:
+            self._end_pause()
             self._reactor.removeReader(self)
             self._stopped = deferLater(steady(self._reactor), 0, self._close)
         return self._stopped
@@ -110,39 +124,113 @@ class DatagramPort:
         return type(self._protocol).__name__
 
     def connectionLost(self, reason: Any) -> None:
-        """Close, since the reactor stops or no longer watches the socket."""
+        """Close, since the reactor stops or no longer watches the socket.
+
+        Unless the reactor stops, the socket has failed: it was shut down by another process that holds it, for example,
+        which poll(2) calls a hang-up.
+        """
+        expected = self._stopped is not None or not isinstance(reason, Failure) or reason.check(ConnectionLost)
+        where = self._where()
         self._close()
+        if not expected:
+            self._lost(f"{where} receives no more datagrams: {reason.getErrorMessage()}")
 
     def doRead(self) -> None:
         """Hand the datagrams that wait to the protocol, up to a bound."""
+        failed: Exception | None = None
+        number = 0
         for _ in range(DATAGRAMS_PER_WAKE_UP):
             try:
                 data, control, flags, address = self.socket.recvmsg(MAX_DATAGRAM, CONTROL_ROOM)
             except BlockingIOError:
                 self._early = 0
                 break
-            except OSError:
+            except OSError as error:
+                failed = error
                 continue  # the error of an earlier datagram, brought by ICMP; the next call reads on
-            if control != self._asked or flags & socket.MSG_CTRUNC:  # most are sent to the same address as the last one
-                self._turn_to(control, bool(flags & socket.MSG_CTRUNC))
-            if self._refused is not None:
-                self._counters.drop(self._refused, -(-len(data) // self._segment) if self._segment else 1)
-                continue
-            if len(address) == 4:  # IPv6: host, port, flow label, scope (not 0 for a link-local address)
-                address = (f"{address[0]}%{address[3]}", address[1]) if address[3] else address[:2]
-            if self._early and self._outsiders is not None:
-                self._early -= 1
-                if self._outsiders.claims(address[0]):
-                    self._counters.drop(Reason.SOURCE_OUTSIDE)
-                    continue
-            if self._sources is not None:
-                self._remember(self._sources, address)
-            for piece in _pieces(data, self._segment) if self._segment else (data,):
-                try:
-                    self._protocol.datagramReceived(piece, address)
-                except Exception:  # noqa: BLE001 (one datagram must not end the service for all)
-                    if self._faults.due():
-                        log.failure("a datagram could not be handled{more}", more=self._faults.more)
+            except MemoryError as error:
+                failed = error
+                break
+            number += 1
+            self._take(data, control, bool(flags & socket.MSG_CTRUNC), address)
+        if not number or self._trouble.since is not None:
+            self._judge(number, failed)
+
+    def _take(self, data: bytes, control: list[Control], cut: bool, address: Any) -> None:
+        """Hand one datagram to the protocol, or refuse it. ``cut`` says that there are control data not shown."""
+        if control != self._asked or cut:  # most are sent to the same address as the last one
+            self._turn_to(control, cut)
+        if self._refused is not None:
+            self._counters.drop(self._refused, -(-len(data) // self._segment) if self._segment else 1)
+            return
+        if len(address) == 4:  # IPv6: host, port, flow label, scope (not 0 for a link-local address)
+            address = (f"{address[0]}%{address[3]}", address[1]) if address[3] else address[:2]
+        if self._early and self._outsiders is not None:
+            self._early -= 1
+            if self._outsiders.claims(address[0]):
+                self._counters.drop(Reason.SOURCE_OUTSIDE)
+                return
+        if self._sources is not None:
+            self._remember(self._sources, address)
+        for piece in _pieces(data, self._segment) if self._segment else (data,):
+            try:
+                self._protocol.datagramReceived(piece, address)
+            except Exception:  # noqa: BLE001 (one datagram must not end the service for all)
+                if self._faults.due():
+                    log.failure("a datagram could not be handled{more}", more=self._faults.more)
+
+    def _judge(self, number: int, failed: Exception | None) -> None:
+        """Judge a wake-up that brought so many datagrams, and perhaps an error.
+
+        An error that keeps coming, and nothing else, is the socket's or the call's own: pause, and give up in the end.
+        """
+        if number:
+            self._trouble.over()
+        elif failed is not None:
+            self._failed(failed)
+        else:
+            self._in_vain += 1
+            if self._in_vain >= IN_VAIN:
+                self._in_vain = 0
+                if was_shut_down(self.socket):
+                    self._end_reading()
+                    self._lost(f"{self._where()} was shut down, perhaps by another process that holds it")
+
+    def _failed(self, error: Exception) -> None:
+        """Pause after a wake-up that brought nothing but an error, or give up."""
+        pause = self._trouble.again()
+        self._end_reading()
+        if pause is None:
+            self._give_up(f"{self._where()} receives no more datagrams: {str(error) or type(error).__name__}")
+        else:
+            self._pause = self._reactor.callLater(pause, self._read_again)
+
+    def _give_up(self, sentence: str) -> None:
+        """Tell that this port can receive no more."""
+        self._lost(sentence)
+
+    def _where(self) -> str:
+        try:
+            name = self.socket.getsockname()
+        except OSError:
+            return "a UDP socket"
+        return str(Spot("udp", *name[:2]))
+
+    def _end_reading(self) -> None:
+        with contextlib.suppress(OSError):  # epoll_ctl(2)
+            self._reactor.removeReader(self)
+
+    def _read_again(self) -> None:
+        self._pause = None
+        try:
+            self._reactor.addReader(self)
+        except OSError as error:  # epoll_ctl(2)
+            self._failed(error)
+
+    def _end_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
 
     def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Send from the address that the peer last sent to.
@@ -192,6 +280,7 @@ class DatagramPort:
         sources[peer] = self._answer_from
 
     def _close(self) -> None:
+        self._end_pause()
         if self.socket.fileno() >= 0:
             self._counters.kernel_drops += receive_drops(self.socket)
             if self._outsiders is not None:
@@ -203,3 +292,15 @@ class DatagramPort:
 def _pieces(train: bytes, segment: int) -> list[bytes]:
     """Cut up a train, which comes if the socket's maker asked for it (UDP_GRO)."""
     return [train[at : at + segment] for at in range(0, len(train), segment)]
+
+
+def was_shut_down(sock: socket.socket) -> bool:
+    """Return whether somebody has called shutdown(2) on a socket for receiving, which wakes whoever watches it."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(sock, 0)  # POLLHUP is reported unasked
+    hung_up = select.POLLHUP | getattr(select, "POLLRDHUP", 0)
+    if hasattr(select, "POLLRDHUP"):
+        poll.modify(sock, select.POLLRDHUP)
+    return any(mask & hung_up for _, mask in poll.poll(0))

@@ -69,11 +69,14 @@ class PortableStream:
         """End every connection now."""
         self.factory.abort()
 
+    def _lost(self, sentence: str) -> None:
+        self._setting.failed(sentence, None)
+
     def _listen(self, sock: socket.socket, factory: Any) -> IListeningPort:
         reactor, counters = self._setting.reactor, self._setting.counters
         internet = sock.family in (socket.AF_INET, socket.AF_INET6)
         if internet and can_adopt(self.port) and watches_descriptors(reactor):
-            return self.port.adopt(sock, factory, counters, reactor)
+            return self.port.adopt(sock, factory, counters, reactor, lost=self._lost)
         port: IListeningPort
         if IReactorSocket.providedBy(reactor) and not platform.isWindows():
             port = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
@@ -108,7 +111,7 @@ class PortableDatagram:
         setting = self._setting
         protocol = protocol_for(setting, self._protocol)
         if watches_descriptors(setting.reactor):
-            ours = DatagramPort(sock, protocol, setting.counters, setting.reactor, self._outsiders)
+            ours = DatagramPort(sock, protocol, setting.counters, setting.reactor, self._outsiders, lost=self._lost)
             ours.startListening()
             self._sockets.append(sock)
             return ours
@@ -116,6 +119,9 @@ class PortableDatagram:
         sock.close()
         port: IListeningPort = setting.reactor.listenUDP(number, protocol, interface=host, maxPacketSize=MAX_DATAGRAM)
         return port
+
+    def _lost(self, sentence: str) -> None:
+        self._setting.failed(sentence, None)
 
     def kernel_drops(self) -> int:
         """Count what the kernel dropped at the sockets that are open."""

@@ -55,8 +55,12 @@ class Connections:
         setting.counters.connections += 1
         setting.counters.open_connections += 1
         self.open.add(fd)
-        self.timeouts.opened(fd)
-        self._mover.begin(fd)
+        try:
+            self.timeouts.opened(fd)
+            self._mover.begin(fd)
+        except Exception:
+            self.abort(fd)
+            raise
 
     def hold(self, fd: int, unsent: bytes | memoryview) -> None:
         """Keep what the kernel did not take, and read no further until it has."""

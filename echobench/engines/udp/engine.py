@@ -48,7 +48,7 @@ class BatchedPort(DatagramPort):
     def __init__(self, sock: socket.socket, engine: BatchedDatagram, setting: Setting) -> None:
         # The protocol sees no datagram. It gives the port its name in the log, and tells the guard our port's number.
         protocol = EchoUDP(guard=setting.guard, counters=setting.counters)
-        super().__init__(sock, protocol, setting.counters, setting.reactor, engine.outsiders)
+        super().__init__(sock, protocol, setting.counters, setting.reactor, engine.outsiders, lost=engine.lost)
         self._engine = engine
         self._batch: Batch | None = None
         self._unfinished: Unfinished | None = None
@@ -70,11 +70,18 @@ class BatchedPort(DatagramPort):
         batch = engine.lend()
         engine.stand_in.woken()
 
+        failed: Exception | None = None
+        received = 0
+
         def look() -> int:
+            nonlocal failed, received
             try:
-                return batch.receive(descriptor)
-            except OSError:  # the error of an earlier datagram; the next call reads on
+                number = batch.receive(descriptor)
+            except OSError as error:  # the error of an earlier datagram; the next call reads on
+                failed = error
                 return 0
+            received |= number
+            return number
 
         try:
             while True:
@@ -93,9 +100,12 @@ class BatchedPort(DatagramPort):
                     number = second_look(look, number == 1) or (engine.spin.wait(look) if engine.alone else None)
                 if self._one_by_one or not engine.stand_in.wait(descriptor):
                     break
-        except Exception:  # noqa: BLE001 (one batch must not end the service for all)
+        except Exception as error:  # noqa: BLE001 (one batch must not end the service for all)
             engine.log_fault()
+            failed, received = error, 0
         engine.take_back(batch)
+        if not received or self._trouble.since is not None:
+            self._judge(received, failed)
 
     def doWrite(self) -> None:
         """Go on with the batch that found the send buffer full."""
@@ -140,9 +150,21 @@ class BatchedPort(DatagramPort):
             self._engine.take_back(self._batch)
         self._batch = self._unfinished = None
 
+    def _give_up(self, sentence: str) -> None:
+        self._engine.failed(sentence)
+
     def _close(self) -> None:
         self._let_go()
         super()._close()
+
+    def release(self) -> socket.socket:
+        """Serve no more, and hand over the socket."""
+        self._end_pause()
+        self._let_go()
+        self._end_reading()
+        self._engine.outsiders.release(self.socket)
+        family, kind = self.socket.family, self.socket.type
+        return socket.socket(family, kind, fileno=self.socket.detach())
 
 
 @implementer(IEngine)
@@ -212,6 +234,18 @@ class BatchedDatagram:
     def kernel_drops(self) -> int:
         """Count what the kernel dropped at the sockets that are open."""
         return sum(receive_drops(port.socket) for port in self._ports if port.fileno() >= 0)
+
+    def lost(self, sentence: str) -> None:
+        """Tell that one socket can receive no more, whatever the engine."""
+        self._setting.failed(sentence, None)
+
+    def failed(self, sentence: str) -> None:
+        """Tell that this engine cannot serve any more."""
+        self._setting.failed(f"engine {self.name} has failed: {sentence}", self)
+
+    def surrender(self) -> list[tuple[IListeningPort, socket.socket]]:
+        """Stop serving, and hand over the sockets."""
+        return [(port, port.release()) for port in self._ports if port.fileno() >= 0]
 
     def drain(self) -> Deferred[Any]:
         """Do nothing: a datagram is answered as it is read."""
