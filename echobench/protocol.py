@@ -22,6 +22,8 @@ from .defaults import CLOSE_TIMEOUT
 from .guard import Caps, Guard, source_of
 from .sockets import keep_urgent
 
+LOOKS = 4  # in each time-out, which therefore ends a connection a quarter late at most
+
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class Echo(Protocol):
@@ -133,16 +135,19 @@ class Echo(Protocol):
         self._timer, self._moved_at = None, self.factory.reactor.seconds()
         if limit is not None:
             self._unsent = self._held()
-            self._timer = self.factory.reactor.callLater(limit, self._check, limit)
+            self._timer = self.factory.reactor.callLater(limit / LOOKS, self._check, limit)
 
     def _check(self, limit: float) -> None:
-        """End the connection if no byte has moved for ``limit`` seconds, or look again."""
+        """End the connection if no byte has moved for ``limit`` seconds, or look again.
+
+        Only a look tells what the peer has taken, so there are several in that time.
+        """
         now, before, self._unsent = self.factory.reactor.seconds(), self._unsent, self._held()
         if before != self._unsent:
             self._moved_at = now
         wait = self._moved_at + limit - now
         if wait > 0:
-            self._timer = self.factory.reactor.callLater(wait, self._check, limit)
+            self._timer = self.factory.reactor.callLater(min(wait, limit / LOOKS), self._check, limit)
         else:
             self._timer = None
             self.factory.counters.drop(Reason.STUCK if self.closing else Reason.IDLE)

@@ -27,7 +27,7 @@ from zope.interface import implementer
 
 from ...counters import Reason
 from ...guard import source_of
-from ...protocol import Echo, EchoFactory
+from ...protocol import LOOKS, Echo, EchoFactory
 from ...sockets import keep_urgent
 from .. import Setting
 from .transport import held
@@ -191,7 +191,7 @@ class OwnConnection(ProtocolWrapper):
         self._timer, self._moved_at = None, reactor.seconds()
         if limit is not None:
             self._unsent, self._written = held(self.transport), 0
-            self._timer = reactor.callLater(limit, self._check, limit)
+            self._timer = reactor.callLater(limit / LOOKS, self._check, limit)
 
     def _check(self, limit: float) -> None:
         """End the connection if no byte has moved for ``limit`` seconds.
@@ -205,7 +205,7 @@ class OwnConnection(ProtocolWrapper):
         self._unsent, self._written = unsent, 0
         wait = self._moved_at + limit - now
         if wait > 0:
-            self._timer = setting.reactor.callLater(wait, self._check, limit)
+            self._timer = setting.reactor.callLater(min(wait, limit / LOOKS), self._check, limit)
         else:
             self._timer = None
             setting.counters.drop(Reason.STUCK if self._closing else Reason.IDLE)
