@@ -158,7 +158,7 @@ def test_a_peer_that_takes_what_is_written_is_not_idle():
     assert not transport.aborted
     transport.waiting = 4
     made[-1].transport.write(b"tick")  # it stays where it is
-    clock.advance(0.5)
+    clock.advance(1.5)
     transport.waiting = 3  # but for a byte, soon
     for _ in range(125):
         clock.advance(0.1)
