@@ -167,6 +167,17 @@ def widen(sock: socket.socket, spot: Spot, asked: int | None) -> None:
         )
 
 
+def keep_urgent(sock: socket.socket) -> None:
+    """Have a stream socket deliver urgent bytes in their place in the stream.
+
+    By default one of them is taken out and lost to whoever does not ask for it (MSG_OOB, recv(2)). It is part of the
+    stream (RFC 9293, 3.8.5). What a listening TCP socket accepts inherits the option, except connections that were
+    waiting before it was set.
+    """
+    with contextlib.suppress(OSError):  # a Unix socket, where the kernel knows no urgent bytes
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+
 def send_queue(fd: int) -> int:
     """Count the bytes that a TCP peer has not acknowledged (SIOCOUTQ, tcp(7)).
 
@@ -311,6 +322,7 @@ def _bind_one(spot: Spot, family: int, *, v6_only: bool, backlog: int, receive_b
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         sock.bind(_address(host, spot.port, family))
         if spot.type == socket.SOCK_STREAM:
+            keep_urgent(sock)  # before any connection can wait
             sock.listen(backlog)
         else:
             widen(sock, spot, receive_buffer)

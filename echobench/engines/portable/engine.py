@@ -11,7 +11,7 @@ from twisted.python.runtime import platform
 from zope.interface import implementer
 
 from ...reactors import Reactor
-from ...sockets import receive_drops
+from ...sockets import keep_urgent, receive_drops
 from .. import IEngine, Setting
 from ..outsiders import Outsiders
 from ..watching import watches_descriptors
@@ -55,7 +55,7 @@ class PortableStream:
     def listen_endpoint(self, endpoint: IStreamServerEndpoint) -> Deferred[IListeningPort]:
         """Serve whatever the endpoint listens on."""
         listening: Deferred[IListeningPort] = endpoint.listen(self.factory)
-        return listening
+        return listening.addCallback(_keep_urgent)
 
     def kernel_drops(self) -> int:
         """Return 0: a stream loses nothing."""
@@ -74,6 +74,7 @@ class PortableStream:
 
     def _listen(self, sock: socket.socket, factory: Any) -> IListeningPort:
         reactor, counters = self._setting.reactor, self._setting.counters
+        keep_urgent(sock)
         internet = sock.family in (socket.AF_INET, socket.AF_INET6)
         if internet and can_adopt(self.port) and watches_descriptors(reactor):
             return self.port.adopt(sock, factory, counters, reactor, lost=self._lost)
@@ -86,7 +87,15 @@ class PortableStream:
         host, number = sock.getsockname()[:2]
         sock.close()
         port = reactor.listenTCP(number, factory, interface=host, backlog=self._setting.backlog)
-        return port
+        return _keep_urgent(port)
+
+
+def _keep_urgent(port: IListeningPort) -> IListeningPort:
+    """Set the option on a port of Twisted's, as :func:`keep_urgent` does, if it has a socket."""
+    sock = getattr(port, "socket", None)
+    if isinstance(sock, socket.socket):
+        keep_urgent(sock)
+    return port
 
 
 @implementer(IEngine)

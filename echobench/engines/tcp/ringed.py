@@ -376,6 +376,11 @@ class Ringed:
             self._buffers.give_back(number)
         if ended:
             self._receive_ended(fd, result)
+        elif flags & k.CQE_F_SOCK_NONEMPTY and fd not in self._dying and fd not in self.polled.watched:
+            # Bytes were left: urgent ones, or such as came just then. The kernel goes on with them at once, but 32
+            # times at most. After that it may wait for yet more to come (seen with Linux 6.18), while the peer waits
+            # for its echo. A new receive takes them, and its count begins anew. This is rare, so it is done every time.
+            self._cancel(fd)
 
     def _receive_ended(self, fd: int, result: int) -> None:
         """Close a descriptor that waited for the end of its receive.
