@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 
 from . import __version__
+from .early import plain_interrupts, restore_interrupts
 
 EXTRA = ("numpy", "click", "rich")
 
 
 def main() -> None:
-    """Run a command; without the extra ``bench``, say how to get it."""
+    """Run a command; without the extra ``bench``, say how to get it.
+
+    Ctrl-C while the commands are imported ends it without a traceback.
+    """
+    plain_interrupts()
     try:
         import click
 
@@ -23,6 +28,7 @@ def main() -> None:
             raise
         name = " ".join(["echobench", *sys.argv[1:2]])
         sys.exit(f"{name} needs the extra: pip install 'echobench[bench]' ({error.name} is not installed)")
+    restore_interrupts()
     commands = [blast, compare, sweep, verify]
     group = click.Group("echobench", help="Measure, compare and verify echo servers (RFC 862).", commands=commands)
     click.version_option(__version__)(group)(prog_name="echobench")

@@ -24,6 +24,7 @@ from twisted.logger import Logger
 
 from .defaults import BACKLOG, RECEIVE_BUFFER
 from .errors import EchobenchError
+from .values import readable
 
 if sys.platform == "linux":  # now, for a service that has given up its privilege may not be able to read Python's files
     import fcntl
@@ -62,10 +63,7 @@ class Spot:
 
     def __str__(self) -> str:
         """Name it as an error message should."""
-        host = self.host
-        if host is not None and not (host.isprintable() and 0 < len(host) <= 60):
-            host = repr(host if len(host) <= 60 else f"{host[:50]}...")
-        return f"{self.kind.upper()} port {self.port}" + ("" if host is None else f" on {host}")
+        return f"{self.kind.upper()} port {self.port}" + ("" if self.host is None else f" on {readable(self.host)}")
 
 
 def bind(
@@ -341,7 +339,8 @@ def _held(sockets: Iterable[tuple[str, socket.socket]]) -> list[_Held]:
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             both = sock.family == socket.AF_INET6 and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
             families = frozenset({int(sock.family)} | ({int(socket.AF_INET)} if both else set()))
-            found.append(_Held(kind, *sock.getsockname()[:2], families))
+            host, port = sock.getsockname()[:2]
+            found.append(_Held(kind, host, port, families))
     return found
 
 
@@ -362,23 +361,28 @@ def _no_address(spot: Spot) -> str:
 def _sentence(spot: Spot, error: OSError) -> str:
     """Say what failed and what to do about it.
 
-    Programs that embed the service have other options or none, so the sentences speak of what there is to change. The gist is in the first
-    80 characters (see server/failure.py).
+    Programs that embed the service have other options, or none: so the sentences speak of what there is to change. The
+    gist is in the first 80 characters (see server/failure.py).
     """
     if isinstance(error, socket.gaierror):
-        if "%" in (spot.host or ""):
-            return f"{spot}: the interface after the % is none of this machine's; 'ip address' lists them"
-        return _no_address(spot)
+        no_interface = f"{spot}: the interface after the % is none of this machine's; 'ip address' lists them"
+        return no_interface if "%" in (spot.host or "") else _no_address(spot)
     if error.errno == errno.EACCES:
         return f"{spot} needs privilege: root with --uid, a systemd socket, or port 7007 (docs/how-to/service.md)"
     if error.errno == errno.EADDRINUSE:
         return f"{spot} is in use by another program: stop that one, or take another port"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{spot}: this machine has no such address; 'ip address' lists those it has"
-    if error.errno == errno.EINVAL and spot.host is not None and ":" in spot.host:
-        address = ipaddress.IPv6Address(spot.host.partition("%")[0])
-        if address.ipv4_mapped is not None:
-            return f"{spot}: that is an IPv4 address as IPv6 writes it: give {address.ipv4_mapped}"
-        if address.is_link_local:
-            return f"{spot}: a link-local address needs its interface, such as {address}%eth0"
+    if error.errno == errno.EINVAL and ":" in (spot.host or "") and (why := _wants_more(spot.host or "")):
+        return f"{spot}: {why}"
     return f"{spot} cannot be listened on: {error.strerror or error}"
+
+
+def _wants_more(host: str) -> str | None:
+    """Say what is missing in an IPv6 address that cannot be bound as it is."""
+    address = ipaddress.IPv6Address(host.partition("%")[0])
+    if address.ipv4_mapped is not None:
+        return f"that is an IPv4 address as IPv6 writes it: give {address.ipv4_mapped}"
+    if address.is_link_local:
+        return f"a link-local address needs its interface, such as {address}%eth0"
+    return None

@@ -14,7 +14,19 @@ import echobench
 
 PACKAGE = Path(echobench.__file__).parent
 
-GROUND = {"protocol", "guard", "counters", "reactors", "sockets", "acceptor", "seldom", "defaults", "errors"}
+GROUND = {
+    "protocol",
+    "guard",
+    "counters",
+    "reactors",
+    "sockets",
+    "acceptor",
+    "seldom",
+    "defaults",
+    "errors",
+    "values",
+    "early",
+}
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
     "kernel": {"kernel"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from rigs import certificates
 from rigs.certificates import DAY, NOW
@@ -31,7 +33,38 @@ def test_missing(tmp_path):
     pair = certificates.make(tmp_path)
     refused("certificate .*nowhere cannot be read: No such file", tmp_path / "nowhere")
     refused("private key .*nowhere cannot be read: No such file", pair.certificate, tmp_path / "nowhere")
-    refused("cannot be read: Is a directory", tmp_path)
+
+
+needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+
+
+@needs_pipes
+@pytest.mark.parametrize("as_key", [False, True])
+def test_no_file(tmp_path, as_key):
+    """A pipe would be waited for, and a device never end."""
+    pair = certificates.make(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for name in (tmp_path, tmp_path / "pipe", "/dev/zero", "/dev/null"):
+        named = (pair.certificate, name) if as_key else (name, None)
+        refused(f"the {'private key' if as_key else 'certificate'} {name} is not a file", *named)
+
+
+@needs_pipes
+def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr("echobench.server.certificate.stat.S_ISREG", lambda mode: True)
+    refused("holds no certificate in PEM form", tmp_path / "pipe")
+
+
+def test_a_file_that_is_no_certificate_by_its_size(tmp_path):
+    (tmp_path / "large").write_bytes(b"")
+    os.truncate(tmp_path / "large", 1 << 40)
+    refused("certificate .*large is larger than 1 MiB", tmp_path / "large")
+
+
+def test_a_name_that_is_none():
+    refused("the certificate 'a\\\\nb' cannot be read: No such file", "a\nb")
+    refused(r"the certificate .x+\.\.\.x+. cannot be read: File name too long", 256 * "x")
 
 
 def test_no_pem(tmp_path):

@@ -9,10 +9,10 @@ from rigs import certificates
 
 from echobench import EchobenchError
 from echobench.engines import STREAM
-from echobench.server import tap
 from echobench.server.failure import StartupFailure
+from echobench.server.parsing import size
 from echobench.server.program import Program
-from echobench.server.tap import Options, makeService, size
+from echobench.server.tap import Options, makeService
 
 
 def parse(*arguments):
@@ -121,7 +121,7 @@ def test_what_the_user_can_put_right_is_one_sentence(monkeypatch):
     def refuse(*args, **options):
         raise EchobenchError("the moon is full: wait a week")
 
-    monkeypatch.setattr(tap, "EchoService", refuse)
+    monkeypatch.setattr("echobench.server.service.EchoService", refuse)
     with pytest.raises(StartupFailure, match="the moon is full: wait a week"):
         makeService({"port": 7007})
 
@@ -140,7 +140,7 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch, error):
     def fail(*args, **options):
         raise error("a bug")
 
-    monkeypatch.setattr(tap, "EchoService", fail)
+    monkeypatch.setattr("echobench.server.service.EchoService", fail)
     with pytest.raises(error, match="a bug") as caught:
         makeService({"port": 7007})
     assert caught.type is error
