@@ -29,6 +29,10 @@ from .values import readable
 if sys.platform == "linux":  # now, for a service that has given up its privilege may not be able to read Python's files
     import fcntl
     import termios
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None  # type: ignore[assignment]
 
 log = Logger()
 
@@ -152,9 +156,7 @@ def close_all(sockets: Iterable[socket.socket]) -> None:
 
 def no_descriptor() -> str:
     """Say that there is no file descriptor left, how many there may be, and how many a server needs."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
+    if resource is None:
         return "no file descriptor is left"
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return (

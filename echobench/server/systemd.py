@@ -14,6 +14,7 @@ from itertools import chain, repeat
 import attrs
 
 from ..errors import EchobenchError
+from ..sockets import close_all
 from ..values import shown
 
 FIRST = 3
@@ -62,6 +63,7 @@ def inherited_sockets(environ: MutableMapping[str, str] = os.environ, first: int
             os.set_inheritable(fd, False)
             sock = socket.socket(fileno=fd)
         except OSError as error:
+            close_all([*plain, *tls])
             raise InheritedError(
                 f"descriptor {fd}, which LISTEN_FDS says was handed over, is no socket: {error.strerror}"
             ) from error

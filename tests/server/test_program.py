@@ -140,6 +140,36 @@ def test_a_bind_that_fails_under_twist(tmp_path, taken):
 
 @pytest.mark.slow
 @needs_linux
+@pytest.mark.parametrize("limit", [9, 12, 17, 19])
+def test_too_few_descriptors_to_serve_anybody(tmp_path, limit):
+    """The reactor needs some when it starts, after the server would have said that it is ready."""
+    few = (
+        "import os, resource, sys\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    said = failing(
+        tmp_path, sys.executable, "-c", few, *ServerProcess.TWISTD, "-n", "echobench", "--port", "0", "--interface",
+        "127.0.0.1",
+    )  # fmt: skip
+    assert f"no file descriptor is left ('ulimit -n' is {limit}): raise the limit to 32" in said
+    assert "ready" not in said
+
+
+def test_one_number_for_tcp_and_tls(tmp_path):
+    pair = certificates.make(tmp_path)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number = str(probe.getsockname()[1])
+    said = failing(
+        tmp_path, *ServerProcess.TWISTD, "-n", "echobench", "--port", number, "--tls-port", number, "--interface",
+        "127.0.0.1", "--certificate", str(pair.certificate), "--private-key", str(pair.key),
+    )  # fmt: skip
+    assert f"TLS port {number} on 127.0.0.1 is this server's TCP port too: give each a number of its own" in said
+
+
+@pytest.mark.slow
+@needs_linux
 @pytest.mark.parametrize("runner", [(*ServerProcess.TWISTD, "-n"), ServerProcess.TWISTD, ServerProcess.TWIST])
 def test_port_7_without_privilege(tmp_path, runner):
     """Root without the capability is as good as nobody."""
