@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from twisted.python import usage
 
 from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
-from ..early import plain_interrupts, restore_interrupts, restore_when_the_reactor_starts
 from ..engines import DATAGRAM, STREAM
 from ..errors import EchobenchError
 from ..reactors import install_best_reactor
 from ..sockets import is_address
 from ..values import INT_MAX, LONGEST, shown
+from .early import plain_interrupts, restore_interrupts, restore_when_the_reactor_starts
 from .failure import StartupFailure
 from .parsing import Parser, file_name, one_of, real, size, spin, whole
 from .systemd import Inherited, inherited_sockets
