@@ -6,8 +6,6 @@ Whatever is wrong with them is told in one sentence.
 from __future__ import annotations
 
 import datetime
-import os
-import stat
 from typing import Any, Final
 
 from cryptography import x509
@@ -17,6 +15,7 @@ from OpenSSL.SSL import Error as SSLError
 from twisted.internet.ssl import CertificateOptions
 
 from ..errors import EchobenchError
+from ..reading import contents
 from ..values import readable
 
 LARGEST: Final = 1 << 20
@@ -84,20 +83,10 @@ def load_certificate(certificate: str, private_key: str | None = None, now: date
 
 
 def _read(what: str, name: str) -> bytes:
-    """Read a file, and nothing else: a pipe may wait for ever, and a device may never end."""
     try:
-        if not stat.S_ISREG(os.stat(name).st_mode):
-            raise CertificateError(f"the {what} {readable(name)} is not a file: give the name of one in PEM form")
-        # Not to wait either for the writer of a pipe that has taken the file's place in the meantime.
-        with open(os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            data = file.read(LARGEST + 1)
+        return contents(name, LARGEST)
     except OSError as error:
         raise CertificateError(f"the {what} {readable(name)} cannot be read: {error.strerror or error}") from error
-    if len(data) > LARGEST:
-        raise CertificateError(
-            f"the {what} {readable(name)} is larger than {LARGEST >> 20} MiB: give a file in PEM form"
-        )
-    return data
 
 
 def _public(key: Any) -> bytes:

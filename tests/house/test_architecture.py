@@ -25,7 +25,7 @@ GROUND = {
     "defaults",
     "errors",
     "values",
-    "early",
+    "reading",
 }
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
