@@ -24,6 +24,7 @@ from typing import Final
 import attrs
 
 from .counters import Reason
+from .values import INT_MAX, check_whole
 
 
 @attrs.frozen
@@ -73,7 +74,7 @@ class RateLimit:
     SLOTS = 1 << 16
 
     def __init__(self, rate: float, burst: float, seconds: Callable[[], float]) -> None:
-        if rate <= 0 or burst < 1:
+        if not (rate > 0 and burst >= 1):  # so that NaN fails too
             raise ValueError(f"a rate limit needs a rate over 0 and a burst of 1 or more, not {rate:g} and {burst:g}")
         self._per_second = rate * _EVENT
         self._tolerance = burst * _EVENT - (_EVENT - 1)  # a hundredth more than needed, so that rounding costs no event
@@ -119,6 +120,8 @@ class Guard:
         rate: RateLimit | None = None,
     ) -> None:
         self.own_ports = frozenset(own_ports)
+        for port in self.own_ports:
+            check_whole("a port", port, 0, 65535)
         self.allow_low_source_ports = allow_low_source_ports
         self.rate = rate
         self._broadcasts: frozenset[str] = frozenset()
@@ -126,6 +129,7 @@ class Guard:
 
     def add_own_port(self, port: int) -> None:
         """Also refuse datagrams whose source port is ``port``."""
+        check_whole("a port", port, 0, 65535)
         self.own_ports |= {port}
         self._prepare()
 
@@ -197,6 +201,9 @@ class Caps:
     """The limits on open connections: in all, and from one source. None is no limit."""
 
     def __init__(self, total: int | None = None, per_source: int | None = None) -> None:
+        for name, limit in (("total", total), ("per_source", per_source)):
+            if limit is not None:
+                check_whole(name, limit, 1, INT_MAX)
         self.total = total
         self.per_source = per_source
         self._taken = 0

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from ..values import shown
+
 UNITS: Final = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 
@@ -44,7 +46,7 @@ def number(text: str) -> float:
     """Read 1500, 1.5k, 2M."""
     found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([kmg]?)", text.lower())
     if not found:
-        raise ValueError(f"{text!r} is not a number such as 2500, 10k or 1.5M")
+        raise ValueError(f"{shown(text)} is not a number such as 2500, 10k or 1.5M")
     return float(found[1]) * UNITS[found[2]]
 
 
@@ -52,7 +54,7 @@ def whole(text: str) -> int:
     """Read 1500, 10k, 1M."""
     value = number(text)
     if value != int(value):
-        raise ValueError(f"{text!r} is not a whole number such as 50, 10k or 1M")
+        raise ValueError(f"{shown(text)} is not a whole number such as 50, 10k or 1M")
     return int(value)
 
 
@@ -60,7 +62,7 @@ def seconds(text: str) -> float:
     """Read 10, 0.5, 10s, 500ms, 2m."""
     found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})(ms|s|m|)", text.lower())
     if not found:
-        raise ValueError(f"{text!r} is not a time such as 10, 0.5, 500ms or 2m; without a unit it is in seconds")
+        raise ValueError(f"{shown(text)} is not a time such as 10, 0.5, 500ms or 2m; without a unit it is in seconds")
     return float(found[1]) * {"ms": 0.001, "s": 1, "": 1, "m": 60}[found[2]]
 
 
@@ -73,7 +75,7 @@ def size(text: str) -> str:
     def one(match: re.Match[str]) -> str:
         return str(int(match[1]) * BYTES[match[2]])
 
-    wrong = f"{text!r} is not a size in bytes such as 64, 16K, 64-1500 or 64,512,1400"
+    wrong = f"{shown(text)} is not a size in bytes such as 64, 16K, 64-1500 or 64,512,1400"
     if not re.fullmatch(r"[0-9]{1,9}[km]?(-[0-9]{1,9}[km]?|(,[0-9]{1,9}[km]?)*)", text.lower()):
         raise ValueError(wrong)
     return re.sub(r"([0-9]+)([km]?)", one, text.lower())
@@ -81,9 +83,9 @@ def size(text: str) -> str:
 
 def share(text: str) -> float:
     """Read 5%, 5 % or 0.05 as a part of 1."""
-    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)", text)
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) *(%?)", text)
     if not found:
-        raise ValueError(f"{text!r} is not a share such as 5% or 0.05")
+        raise ValueError(f"{shown(text)} is not a share such as 5% or 0.05")
     return float(found[1]) / (100 if found[2] else 1)
 
 
@@ -93,7 +95,7 @@ def cpus(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         ends = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)
         if not ends or int(ends[1]) > int(ends[2] or ends[1]):
-            raise ValueError(f"{text!r} is not a list of CPUs such as 1 or 1,2-3")
+            raise ValueError(f"{shown(text)} is not a list of CPUs such as 1 or 1,2-3")
         found += range(int(ends[1]), int(ends[2] or ends[1]) + 1)
     return tuple(dict.fromkeys(found))
 
@@ -102,7 +104,7 @@ def ports(text: str) -> tuple[int, int]:
     """Read 20000-29999, or one port."""
     found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", text)
     if not found:
-        raise ValueError(f"{text!r} is not a range of ports such as 20000-29999")
+        raise ValueError(f"{shown(text)} is not a range of ports such as 20000-29999")
     return int(found[1]), int(found[2] or found[1])
 
 

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from ..clocks import steady
 from ..errors import EchobenchError
+from ..sockets import NO_DESCRIPTOR, no_descriptor
 from .failure import StartupFailure
 from .mainloop import MainLoopWatch
 from .service import EchoService
@@ -118,5 +119,6 @@ def _or_fail(start: Callable[[], None]) -> None:
         start()
     except EchobenchError as error:
         raise StartupFailure(str(error)) from error
-    except OSError as error:  # mostly that no descriptor is left
-        raise StartupFailure(f"the server cannot be started: {error}") from error
+    except OSError as error:
+        why = no_descriptor() if error.errno in NO_DESCRIPTOR else error
+        raise StartupFailure(f"the server cannot be started: {why}") from error

@@ -16,7 +16,7 @@ PACKAGE = Path(echobench.__file__).parent
 
 GROUND = {
     "protocol", "guard", "counters", "reactors", "sockets", "acceptor", "clocks", "silence", "seldom", "defaults",
-    "errors",
+    "errors", "values", "reading",
 }  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),

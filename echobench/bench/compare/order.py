@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import click
 
+from ...sockets import is_address
+from ...values import shown
+from ..load.checks import is_ours
+from ..run.plan import PlanError
 from . import profiles
 from .analysis.comparison import IDEAL, Comparison, Load, Subject
 from .options import DEFAULTS
@@ -36,9 +40,7 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
 
     Options override the stored comparison, and that overrides the defaults.
     """
-    for name in ("rounds",):
-        if options[name] is not None and options[name] < 1:
-            raise click.UsageError(f"--{name} is at least 1, not {options[name]}")
+    _check(options)
     given = {name: value for name, value in options.items() if value is not None}
     known = {**DEFAULTS, **({"rounds": stored.rounds, "seed": stored.seed} if stored else {}), **given}
     loads = [load for several in options["loads"] for load in several]
@@ -47,7 +49,10 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
     if stored is None:
         options = {**options, "duration": known["duration"], "warmup": known["warmup"]}
     if options["duration"] is not None or options["warmup"] is not None:
-        loads = [profiles.timed(load, duration=options["duration"], warmup=options["warmup"]) for load in loads]
+        try:
+            loads = [profiles.timed(load, duration=options["duration"], warmup=options["warmup"]) for load in loads]
+        except PlanError as error:
+            raise click.UsageError(str(error)) from None
     before = {each.name: each for each in stored.subjects} if stored else {}
     subjects = {**before, **{each.name: each for each in named}}
     subjects = {IDEAL: ideal(), **{name: each for name, each in subjects.items() if name != IDEAL}}
@@ -76,3 +81,24 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
         count_calls=known["count_calls"],
         notes=tuple(notes),
     )
+
+
+BOUNDS: Final[dict[str, tuple[float, float]]] = {
+    "rounds": (1, 10_000),
+    "extra_rounds": (0, 10_000),
+    "start_timeout": (0.001, 3600),
+    "idle_connections": (0, 60_000),
+    "count_calls": (0, 3600),
+}
+"""The least and the greatest value of options that are numbers. Idle connections have one source address."""
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Refuse numbers and addresses that make no sense. Raises click.UsageError."""
+    for name, (low, high) in BOUNDS.items():
+        if options[name] is not None and not low <= options[name] <= high:
+            dashed = name.replace("_", "-")
+            raise click.UsageError(f"--{dashed} is at least {low:g} and at most {high:g}, not {options[name]:g}")
+    host = options["host"]
+    if host is not None and not (is_address(host) and is_ours(host)):
+        raise click.UsageError(f"--host is an address of this machine such as 127.0.0.1, not {shown(host)}")

@@ -6,6 +6,7 @@ import ipaddress
 import socket
 from pathlib import Path
 
+from ...values import shown
 from ..run.plan import Plan, shares
 from . import LoadError
 from .worker import SPARE
@@ -23,7 +24,9 @@ def resolve(plan: Plan) -> tuple[str, int]:
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         of = {socket.AF_INET: "IPv4 ", socket.AF_INET6: "IPv6 "}.get(family, "")
-        raise LoadError(f"{plan.host!r} has no {of}address: {why}; give an address, or a name known here") from None
+        raise LoadError(
+            f"{shown(plan.host)} has no {of}address: {why}; give an address, or a name known here"
+        ) from None
     address = found[0][4]
     text = str(address[0])
     scope = address[3] if len(address) == 4 else 0

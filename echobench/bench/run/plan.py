@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from ...errors import EchobenchError
+from ...values import shown
 
 Transport = Literal["tcp", "udp", "tls"]
 MODELS: Final = ("closed", "open", "flood", "connect")
@@ -19,6 +20,8 @@ ENGINES: Final = ("auto", "columns", "portable")
 HEADER: Final = 16  # bytes that every message begins with: flow, sequence and time (load/payload.py)
 LARGEST: Final = {"tcp": 1 << 24, "tls": 1 << 24, "udp": 65507}
 WHOLE: Final = ("port", "flows", "window", "processes", "seed", "count")  # settings that are whole numbers
+FASTEST: Final = 1e9  # messages per second
+UNDER_WAY: Final = 10_000_000  # messages, each of which takes memory of the generator
 MIX: Final = 1024  # sizes drawn from a range or a list; then they repeat
 
 
@@ -90,8 +93,15 @@ class Plan:
         for name in ("warmup", "cooldown"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise PlanError(f"{name} is a number of seconds, not {getattr(self, name):g}")
-        if self.rate is not None and not 0 < self.rate <= 1e9:
-            raise PlanError(f"a rate is a number of messages per second above 0, not {self.rate:g}")
+        if self.rate is not None and not 0 < self.rate <= FASTEST:
+            raise PlanError(
+                f"a rate is a number of messages per second above 0 and up to {FASTEST:.0e}, not {self.rate:g}"
+            )
+        if self.flows * self.window > UNDER_WAY:
+            raise PlanError(
+                f"{self.flows} flows with {self.window} messages each are more than the {UNDER_WAY:,} messages that "
+                "can be under way: take a smaller --window"
+            )
 
     def _check_together(self) -> None:
         sizes = self.sizes()
@@ -109,6 +119,7 @@ class Plan:
                 bool(self.ca or self.insecure or self.server_name) and self.transport != "tls",
                 "--ca, --insecure and --server-name are for TLS: add --tls",
             ),
+            (self.server_name == "", "the server's name is empty: give one, or leave out --server-name"),
             (
                 self.processes > self.flows,
                 f"{self.processes} processes need at least one flow each, and there are {self.flows}: add --flows",
@@ -120,9 +131,11 @@ class Plan:
     def _check_sources(self) -> None:
         for source in self.sources:
             try:
-                ipaddress.ip_address(source.partition("%")[0])
+                found = ipaddress.ip_address(source.partition("%")[0])
             except ValueError:
-                raise PlanError(f"a source is an address of this machine, not {source!r}") from None
+                raise PlanError(f"a source is an address of this machine, not {shown(source)}") from None
+            if found.is_multicast or found.packed == b"\xff" * 4:
+                raise PlanError(f"a source is an address of this machine, and {source} is that of a group")
         if self.source_ports is None:
             return
         first, last = self.source_ports
@@ -137,7 +150,7 @@ class Plan:
 
         One size if all are equal, else ``MIX`` sizes that repeat. Raises PlanError.
         """
-        if not re.fullmatch(r"\d+(-\d+|(,\d+)*)", self.size):
+        if not re.fullmatch(r"[0-9]+(-[0-9]+|(,[0-9]+)*)", self.size):
             raise PlanError(
                 f"a size is a number of bytes, a range like 64-1500 or a list like 64,512: not {self.size!r}"
             )

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import attrs
 
 from ..load import LoadError
-from ..run.plan import Plan, PlanError
+from ..run.plan import FASTEST, Plan, PlanError
 from ..run.result import Result
 from .judge import judge
 from .limits import Limit, parse, show, unsupported
@@ -57,6 +57,8 @@ def prepare(plan: Plan, limit: str, last: float, precision: float, repeats: int)
         raise PlanError("a sweep's steps have a rate, and a duration instead of a count")
     if not plan.rate <= last:
         raise PlanError(f"--to-rate is {last:,.0f}, below --from-rate, {plan.rate:,.0f}: give a higher one")
+    if last > FASTEST:
+        raise PlanError(f"--to-rate is at most {FASTEST:,.0f} messages per second, not {last:,.0f}")
     if not 0.001 <= precision <= 1:
         raise PlanError(f"--precision is from 0.1 to 100 %, not {100 * precision:g} %")
     if not 1 <= repeats <= 99 or repeats % 2 == 0:

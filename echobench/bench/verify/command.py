@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from ...values import shown
 from ..command import SECONDS, WHOLE
 from ..files import open_targets, store, takes_output, text_target
 from ..printing import printed, report_console
@@ -18,6 +19,7 @@ from .run import TRANSPORTS, VerifyError
 from .run import verify as make
 
 PORT: Final = 7
+LONGEST: Final = 3600.0  # seconds
 
 
 def place(text: str) -> tuple[str, int]:
@@ -28,7 +30,7 @@ def place(text: str) -> tuple[str, int]:
             ipaddress.ip_address(text.partition("%")[0])
             return text, PORT
     if found is None:
-        raise ValueError(f"{text!r} is not a HOST or HOST:PORT such as localhost, 192.0.2.1:7007 or [::1]:7007")
+        raise ValueError(f"{shown(text)} is not a HOST or HOST:PORT such as localhost, 192.0.2.1:7007 or [::1]:7007")
     port = PORT if found[2] is None else int(found[2])
     if not 1 <= port <= 65535:
         raise ValueError(f"a port is a number from 1 to 65535, not {port}")
@@ -89,8 +91,8 @@ def _settings(host: str | None, options: dict[str, Any]) -> dict[str, Any]:
         name, port = place(host)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if options["timeout"] <= 0:
-        raise click.UsageError(f"--timeout is a time above 0, not {options['timeout']:g}")
+    if not 0 < options["timeout"] <= LONGEST:
+        raise click.UsageError(f"--timeout is a time above 0 and up to {LONGEST:g} s, not {options['timeout']:g}")
     if not 1 <= options["connections"] <= 20_000:
         raise click.UsageError(f"--connections is a number from 1 to 20000, not {options['connections']}")
     families = [number for number, chosen in ((4, options["four"]), (6, options["six"])) if chosen]

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from ...guard import source_of
-from ...sockets import borrowed, readable
+from ...sockets import borrowed, have_input
 from .. import Setting
 from .mover import Mover
 from .states import Odd
@@ -140,7 +140,7 @@ class Connections:
             return set()
         odd = self.odd
         read = {fd for fd in fds if fd not in odd or not odd[fd].unsent}
-        return readable(read) | (read & self._mover.arrived())
+        return have_input(read) | (read & self._mover.arrived())
 
     def closing(self) -> Iterator[tuple[int, Odd]]:
         """Iterate over those that are being ended, by the peer or by us."""

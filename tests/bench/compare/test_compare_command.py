@@ -38,7 +38,7 @@ def invoke(*options):
         (["a=x {port}", "a=y {port}"], "two subjects have the name 'a'"),
         (["--load", "tiny"], "'tiny' is not a load"),
         (["--load", "one,one"], "two loads have the name 'one'"),
-        (["--rounds", "0"], "--rounds is at least 1, not 0"),
+        (["--rounds", "0"], "--rounds is at least 1 and at most 10000, not 0"),
         (["--server-cpus", "999"], "CPU 999 is not available"),
         (["--tolerance", "5%"], "--tolerance needs --against"),
         (["--against", "/nowhere"], "File '/nowhere' does not exist"),

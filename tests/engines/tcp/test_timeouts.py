@@ -32,7 +32,7 @@ class World:
     def __init__(self, patch, idle_timeout=None, close_timeout=3.0):
         self.clock, self.counters, self.ended, self.unsent = Clock(), Counters(), {}, {}
         self.unread, self.come = set(), set()
-        patch.setattr(c, "readable", lambda fds: self.unread & set(fds))
+        patch.setattr(c, "have_input", lambda fds: self.unread & set(fds))
         patch.setattr(t, "send_queue", lambda fd: self.unsent.get(fd, 0))
         patch.setattr(c, "borrowed", lambda fd: contextlib.nullcontext(mock.Mock()))
         setting = Setting(self.clock, self.counters, idle_timeout=idle_timeout, close_timeout=close_timeout)
