@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated, IPu
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
 from zope.interface import implementer
 
-from .counters import Counters, Reason
+from .counters import Counters, Reason, why_unsent
 from .defaults import CLOSE_TIMEOUT
 from .guard import Caps, Guard, source_of
 
@@ -222,8 +222,6 @@ class EchoUDP(DatagramProtocol):
                 self.counters.datagrams += 1
                 self.counters.datagram_bytes += len(data)
                 return
-        except BlockingIOError:
-            refused = Reason.SEND_BUFFER_FULL
-        except (OSError, MessageLengthError):
-            refused = Reason.SEND_FAILED
+        except (OSError, MessageLengthError) as error:
+            refused = why_unsent(error)
         self.counters.drop(refused)

@@ -25,11 +25,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ...counters import Counters, Reason
+from ...counters import Counters, Reason, Unsent
 from ...reactors import Reactor
 from ...seldom import Seldom
 from ...sockets import receive_drops
 from ..destinations import Control, answering, ask_for_destinations
+from ..sendroom import Peer, SendRoom
 
 log = Logger()
 
@@ -56,6 +57,7 @@ class DatagramPort:
         # An inherited socket may have this option; without it the kernel refuses to send to a forged broadcast source.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 0)
         ask_for_destinations(sock)
+        self._room = SendRoom(sock)
 
     def startListening(self) -> None:
         """Begin to serve."""
@@ -111,13 +113,31 @@ class DatagramPort:
     def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Send from the address that the last datagram was sent to.
 
-        Raises OSError if the kernel refuses.
+        Raises OSError if the kernel refuses, and as :meth:`send` does.
+        """
+        self.send(datagram, addr, self._answer_from or ())
+
+    def send(self, datagram: bytes, addr: tuple[str, int], source: tuple[Control, ...] = ()) -> None:
+        """Send a datagram, from the address in ``source`` if it names one.
+
+        Raises Unsent if it would wait for a neighbour while the send buffer is in danger of being full,
+        BlockingIOError if the buffer is full, and OSError if the kernel refuses.
         """
         to: tuple[Any, ...] = addr
         if "%" in addr[0]:
             host, _, scope = addr[0].partition("%")
             to = (host, addr[1], 0, int(scope))
-        self.socket.sendmsg((datagram,), self._answer_from or (), 0, to)
+        if not self._room.careful:
+            try:
+                self.socket.sendmsg((datagram,), source, 0, to)
+                return
+            except BlockingIOError:
+                if not self._room.relieves():
+                    raise
+        self._room.look()
+        if self._room.careful and not self._room.admits(_peer(to), len(datagram)):
+            raise Unsent(Reason.NEIGHBOUR_UNKNOWN)
+        self.socket.sendmsg((datagram,), source, 0, to)
 
     def _turn_to(self, control: list[Control]) -> None:
         """Answer from the address that these control data name, or not at all."""
@@ -128,7 +148,14 @@ class DatagramPort:
             self._answer_from, self._asked = None, []
 
     def _close(self) -> None:
+        self._room.close()
         if self.socket.fileno() >= 0:
             self._counters.kernel_drops += receive_drops(self.socket)
             self.socket.close()
             self._protocol.doStop()
+
+
+def _peer(to: tuple[Any, ...]) -> Peer:
+    """Return whom a socket address names."""
+    family = socket.AF_INET6 if ":" in to[0] else socket.AF_INET
+    return socket.inet_pton(family, to[0]), to[3] if len(to) == 4 else 0

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.error import MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 
-from ...counters import Counters, Reason
+from ...counters import Counters, why_unsent
 from ...protocol import EchoUDP
 from .. import Setting
 from .datagram import DatagramPort
@@ -31,12 +31,9 @@ class OwnTransport:
             if self.handling or not isinstance(self._port, DatagramPort):
                 self._port.write(datagram, addr)
             else:  # the port remembers where the last datagram was sent to, which need not be the one answered now
-                host, _, scope = addr[0].partition("%")
-                self._port.socket.sendto(datagram, (host, addr[1], 0, int(scope)) if scope else addr)
-        except BlockingIOError:
-            self._counters.drop(Reason.SEND_BUFFER_FULL)
-        except (OSError, MessageLengthError):
-            self._counters.drop(Reason.SEND_FAILED)
+                self._port.send(datagram, addr)
+        except (OSError, MessageLengthError) as error:
+            self._counters.drop(why_unsent(error))
 
     def getHost(self) -> Any:
         """Say where the socket is bound."""
