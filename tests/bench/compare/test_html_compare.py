@@ -31,6 +31,7 @@ class Run:
     result: object = None
     failure: str | None = None
     troubles: tuple = ()
+    output: tuple = ()
 
 
 @attrs.frozen
@@ -71,7 +72,7 @@ def compared():
     runs = tuple(Run(name, "many", a_result()) for name in ("ideal", "other") for _ in range(3))
     return Comparison(
         subjects=(Subject("ideal"), Subject("other"), Subject("gone", None, "h:7")),
-        runs=(*runs, Run("gone", "many", None, "it did not start", ("it holds its port",))),
+        runs=(*runs, Run("gone", "many", None, "it did not start", ("it holds its port",), ("panic: no",))),
     )
 
 
@@ -88,7 +89,12 @@ def test_the_page(compared):
     text = said(read)
     for figure in ("63.4", "61.0 to 65.5", "100.0 by rate", "12,345", "54,321", "100 µs", "1.00 ms", "0.000%", "4.25"):
         assert figure in text, figure
-    for sentence in ("it did not start", "it holds its port", "server and load shared a CPU", "running at h:7"):
+    for sentence in (
+        "it did not start (its output: panic: no)",
+        "it holds its port",
+        "server and load shared a CPU",
+        "running at h:7",
+    ):
         assert sentence in text, sentence
     heads = [(each, each.find("thead")) for each in read.iter("table")]
     tables = [each for each, head in heads if head is not None and "verdict" in "".join(head.itertext())]
