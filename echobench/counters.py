@@ -40,6 +40,10 @@ class Reason(enum.Enum):
     """A datagram over the ``--udp-rate`` of its source."""
     SEND_BUFFER_FULL = "send_buffer_full"
     """A datagram whose answer found no room in the socket's send buffer."""
+    NEIGHBOUR_UNKNOWN = "neighbour_unknown"
+    """A datagram whose answer would wait for a host on the link that does not say where it is (ARP, IPv6 discovery).
+
+    It is counted only while such answers threaten to fill the send buffer."""
     SEND_FAILED = "send_failed"
     """A datagram whose answer the kernel refused to send: no route, a filter, larger than the path allows."""
     MAX_CONNECTIONS = "max_connections"
@@ -62,6 +66,21 @@ class Reason(enum.Enum):
     """A connection to the TLS port that ended before its handshake was complete."""
     TLS_FAILED = "tls_failed"
     """A TLS handshake that failed for any other reason, which the log has."""
+
+
+class Unsent(OSError):  # noqa: N818 (it is caught where datagrams are sent, and no user sees it)
+    """A datagram that a transport did not hand to the kernel, and the ``reason``."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(f"not sent: {reason.value}")
+        self.reason = reason
+
+
+def why_unsent(error: Exception) -> Reason:
+    """Return the reason under which to count a datagram whose sending failed with ``error``."""
+    if isinstance(error, Unsent):
+        return error.reason
+    return Reason.SEND_BUFFER_FULL if isinstance(error, BlockingIOError) else Reason.SEND_FAILED
 
 
 @attrs.frozen

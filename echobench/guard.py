@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import mmap
 import secrets
-from array import array
+import sys
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -32,16 +33,19 @@ class Source:
     """The sender of a datagram or connection, as limits and rules see it."""
 
     key: str
-    """What counts as one source: an IPv4 address (IPv4-mapped ones too), or the /64 that an IPv6 host owns."""
+    """What counts as one source: an IPv4 address (IPv4-mapped ones too), or the /64 that an IPv6 host owns.
+
+    For a link-local address the /64 is that of one link."""
     group: bool
     """Whether it is a multicast, broadcast or unspecified address, which no single host can have."""
 
 
 @functools.lru_cache(maxsize=4096)
-def source_of(host: str | bytes) -> Source:
+def source_of(host: str | bytes, scope: int = 0) -> Source:
     """Classify an address, given as text or packed into 4 or 16 bytes.
 
-    As text, it is such as ``192.0.2.1`` or ``fe80::1%eth0``.
+    As text, it is such as ``192.0.2.1`` or ``fe80::1%2``. The interface of a link-local address may be given as
+    ``scope`` instead; for others it is 0, or does not count.
 
     Raises ValueError if it is no address. The cache is bounded; a forger can only make it miss.
     """
@@ -50,11 +54,14 @@ def source_of(host: str | bytes) -> Source:
         if address.ipv4_mapped is None:
             # A subscriber has a /64 at least (RFC 6177), and may use any address in it.
             network = int.from_bytes(address.packed[:8], "big")
-            return Source(f"{network:016x}/64", address.is_multicast or address.is_unspecified)
+            # Every link has the /64 of link-local addresses (RFC 4291, 2.5.6), and each with hosts of its own.
+            link = f"%{address.scope_id or scope}" if address.is_link_local else ""
+            return Source(f"{network:016x}/64{link}", address.is_multicast or address.is_unspecified)
         address = address.ipv4_mapped
     return Source(str(address), address.is_multicast or address.is_unspecified or address.packed == b"\xff" * 4)
 
 
+_UPPER: Final = sys.hash_info.width - 20  # from this bit of a hash on, there are enough for a slot
 _EVENT: Final = 100  # hundredths of the time that an event takes at its rate: the unit of RateLimit
 
 
@@ -62,8 +69,14 @@ class RateLimit:
     """A token bucket for each source, in a table of fixed size.
 
     ``rate`` is in events per second, ``burst`` in events, ``seconds`` a monotonic clock. Sources share :attr:`SLOTS`
-    buckets by a salted hash. A table of sources would either grow under forged addresses or, if bounded, forget the
-    source that loops. A shared bucket may be stricter than a source's own, but never laxer, however many are forged.
+    buckets. A table of sources would either grow under forged addresses or, if bounded, forget the source that loops.
+
+    A salted hash chooses two buckets for each source, one with its lower bits and one with its upper ones. The fuller
+    one says how many tokens there are, and both are emptied to what is then left in it (a count-min sketch with
+    conservative update: Cormode and Muthukrishnan 2005, Estan and Varghese 2002). So a source is refused for what
+    others took only if they emptied both. And neither bucket ever has more tokens than the source's own would: shared
+    ones may be stricter than that, but never laxer, however many sources are forged. (Taking from the fuller one alone
+    would let each source have twice the rate.)
 
     A bucket is one number: the time at which it will be full again. This is the generic cell rate algorithm (ITU-T
     I.371, annex A, "virtual scheduling"), which needs no refilling. Time is counted from the start, in hundredths of
@@ -71,7 +84,8 @@ class RateLimit:
     a million events per second.
     """
 
-    SLOTS = 1 << 16
+    SLOTS = 1 << 20
+    """Of 8 bytes each; memory is only used for those that somebody took from."""
 
     def __init__(self, rate: float, burst: float, seconds: Callable[[], float]) -> None:
         if not (rate > 0 and burst >= 1):  # so that NaN fails too
@@ -81,26 +95,32 @@ class RateLimit:
         self._seconds = seconds
         self._began = seconds()
         self._salt = secrets.token_hex(8)
-        self._full_at = array("d", bytes(8 * self.SLOTS))
+        self._full_at = memoryview(mmap.mmap(-1, 8 * self.SLOTS)).cast("d")
 
     def take(self, key: str, events: int = 1) -> int:
-        """Take up to ``events`` tokens from the source's bucket.
+        """Take up to ``events`` of a source's tokens.
 
-        Returns how many it had.
+        Returns how many there were.
 
         That is as many as so many calls for one event each would get at the same instant.
         """
-        slot = hash((self._salt, key)) & (self.SLOTS - 1)
+        hashed, mask, table = hash(self._salt + key), self.SLOTS - 1, self._full_at
+        one, other = hashed & mask, hashed >> _UPPER & mask
         now = (self._seconds() - self._began) * self._per_second // 1
-        full_at = self._full_at[slot]
-        full_at = max(full_at, now)
+        one_full_at, other_full_at = table[one], table[other]
+        full_at = one_full_at if one_full_at < other_full_at else other_full_at  # noqa: FURB136 (min and max take longer)
+        full_at = full_at if full_at > now else now  # noqa: FURB136
         # Each event is granted while the bucket is full, or would be within the tolerance, and puts that time off.
         spare = self._tolerance - (full_at - now)
         if spare < 0:
             return 0
         room = spare // _EVENT + 1
         granted = int(room) if room < events else events  # an infinite rate or burst makes it no number: then all
-        self._full_at[slot] = full_at + granted * _EVENT
+        full_at += granted * _EVENT
+        if one_full_at < full_at:
+            table[one] = full_at
+        if other_full_at < full_at:
+            table[other] = full_at
         return granted
 
 

@@ -18,7 +18,7 @@ from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, conne
 from zope.interface import implementer
 
 from .clocks import steady
-from .counters import Counters, Reason
+from .counters import Counters, Reason, why_unsent
 from .defaults import CLOSE_TIMEOUT
 from .guard import Caps, Guard, source_of
 from .silence import Silence
@@ -216,8 +216,6 @@ class EchoUDP(DatagramProtocol):
                 self.counters.datagrams += 1
                 self.counters.datagram_bytes += len(data)
                 return
-        except BlockingIOError:
-            refused = Reason.SEND_BUFFER_FULL
-        except (OSError, MessageLengthError):
-            refused = Reason.SEND_FAILED
+        except (OSError, MessageLengthError) as error:
+            refused = why_unsent(error)
         self.counters.drop(refused)

@@ -161,6 +161,13 @@ class Messages:
         name = self.name_memory[NAME * i : NAME * (i + 1)]
         return name[8:24] if name[0] == socket.AF_INET6 else name[4:8]  # the lower byte of the family
 
+    def peer(self, i: int) -> tuple[bytes, int]:
+        """Return the address in a name, packed into 16 or 4 bytes, and its scope: 0 unless it is link-local."""
+        name = self.name_memory[NAME * i : NAME * (i + 1)]
+        if name[0] == socket.AF_INET6:
+            return name[8:24], int.from_bytes(name[24:28], "little")
+        return name[4:8], 0
+
     def source(self, i: int) -> tuple[str, int]:
         """Return the address in a name, without its scope, and the port."""
         address = self.address(i)

@@ -32,7 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...clocks import steady
-from ...counters import Counters, Reason
+from ...counters import Counters, Reason, Unsent
 from ...protocol import EchoUDP
 from ...reactors import Reactor
 from ...seldom import Seldom
@@ -48,6 +48,7 @@ from ..destinations import (
 )
 from ..faults import Faults
 from ..outsiders import Outsiders
+from ..sendroom import Peer, SendRoom
 
 log = Logger()
 
@@ -96,6 +97,7 @@ class DatagramPort:
         self._outsiders = outsiders
         self._early = 0 if outsiders is None else outsiders.protect(sock, self.forget)
         """How many datagrams from before it was protected the socket may still hold at most."""
+        self._room = SendRoom(sock)
 
     def startListening(self) -> None:
         """Begin to serve."""
@@ -235,13 +237,24 @@ class DatagramPort:
     def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Send from the address that the peer last sent to.
 
-        Raises OSError if the kernel refuses.
+        Raises Unsent if the datagram would wait for a neighbour while the send buffer is in danger of being full,
+        BlockingIOError if the buffer is full, and OSError if the kernel refuses.
         """
         to: tuple[Any, ...] = addr
         source = self._answer_from if self._sources is None else self._sources.get((addr[0], addr[1]), ())
         if "%" in addr[0]:
             host, _, scope = addr[0].partition("%")
             to = (host, addr[1], 0, int(scope))
+        if not self._room.careful:
+            try:
+                self.socket.sendmsg((datagram,), source, 0, to)
+                return
+            except BlockingIOError:
+                if not self._room.relieves():
+                    raise
+        self._room.look()
+        if self._room.careful and not self._room.admits(_peer(to), len(datagram)):
+            raise Unsent(Reason.NEIGHBOUR_UNKNOWN)
         self.socket.sendmsg((datagram,), source, 0, to)
 
     def forget(self) -> None:
@@ -281,6 +294,7 @@ class DatagramPort:
 
     def _close(self) -> None:
         self._end_pause()
+        self._room.close()
         if self.socket.fileno() >= 0:
             self._counters.kernel_drops += receive_drops(self.socket)
             if self._outsiders is not None:
@@ -304,3 +318,9 @@ def was_shut_down(sock: socket.socket) -> bool:
     if hasattr(select, "POLLRDHUP"):
         poll.modify(sock, select.POLLRDHUP)
     return any(mask & hung_up for _, mask in poll.poll(0))
+
+
+def _peer(to: tuple[Any, ...]) -> Peer:
+    """Return whom a socket address names."""
+    family = socket.AF_INET6 if ":" in to[0] else socket.AF_INET
+    return socket.inet_pton(family, to[0]), to[3] if len(to) == 4 else 0

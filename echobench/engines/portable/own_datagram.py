@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.error import MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 
-from ...counters import Counters, Reason
+from ...counters import Counters, why_unsent
 from ...protocol import EchoUDP
 from .. import Setting
 
@@ -26,10 +26,8 @@ class OwnTransport:
         """Send a datagram to ``addr``."""
         try:
             self._port.write(datagram, addr)
-        except BlockingIOError:
-            self._counters.drop(Reason.SEND_BUFFER_FULL)
-        except (OSError, MessageLengthError):
-            self._counters.drop(Reason.SEND_FAILED)
+        except (OSError, MessageLengthError) as error:
+            self._counters.drop(why_unsent(error))
 
     def getHost(self) -> Any:
         """Say where the socket is bound."""

@@ -45,7 +45,7 @@ class Connections:
         """
         setting, source = self._setting, None
         if setting.caps.per_source is not None and isinstance(address, tuple):
-            source = source_of(address[0]).key
+            source = source_of(address[0], address[3] if len(address) == 4 else 0).key
         if (refused := setting.caps.take(source)) is not None:
             setting.counters.drop(refused)
             os.close(fd)

@@ -28,9 +28,9 @@ class Admission:
     def __init__(self, messages: Messages, sending: Sending, guard: Guard, counters: Counters) -> None:
         self._messages, self._sending, self._guard, self._counters = messages, sending, guard, counters
         names = messages.names
-        # The places of the addresses in names (kernel/messages.py). The names of a socket are of one family.
+        # The places of the addresses in names (kernel/messages.py), with their scope. A socket has names of one family.
         self._ipv4 = (names.column("I", 4),)
-        self._ipv6 = (names.column("Q", 8), names.column("Q", 16))
+        self._ipv6 = (names.column("Q", 8), names.column("Q", 16), names.column("I", 24))
 
     def passes(self, number: int) -> bool:
         """Return whether the rules but the rate allow the sources of all messages.
@@ -102,7 +102,7 @@ class Admission:
         granted_runs: list[Run] = []
         everything = True
         for first, end in self._by_source(runs):
-            source = source_of(self._messages.address(first))
+            source = source_of(*self._messages.peer(first))
             wanted = self._count(first, end) if trains else end - first
             granted = 0 if source.group else rate.take(source.key, wanted)
             if granted != wanted:

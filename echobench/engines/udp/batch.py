@@ -17,6 +17,7 @@ from ...counters import Counters
 from ...guard import Guard
 from ...kernel.messages import CONTROL, FLAGS, HEADER, MSG_CTRUNC, Messages
 from ...kernel.tables import constant
+from ..sendroom import SendRoom
 from .admission import Admission
 from .joining import WORTH_JOINING, Joining
 from .sending import Run, Sending, Unfinished
@@ -84,8 +85,8 @@ class Batch:
         """
         return self.messages.incoming.receive(descriptor, self.most)
 
-    def answer(self, sock: socket.socket, number: int) -> Unfinished | None:
-        """Answer the ``number`` messages that were received last.
+    def answer(self, sock: socket.socket, number: int, room: SendRoom | None = None) -> Unfinished | None:
+        """Answer the ``number`` messages that were received last. ``room`` is that of the socket.
 
         If the send buffer fills, returns a generator that finishes the batch. Call ``next()`` on it when the socket is
         writable: it sends until the buffer is full again, or raises StopIteration when all is sent. Closing it gives
@@ -106,7 +107,9 @@ class Batch:
         ):
             runs = self._select(number, turned)
             if runs is not None:
-                return _begin(self.sending.send(sock, runs))
+                return _begin(self.sending.send(sock, runs, room))
+        if room is not None and room.careful:
+            return _begin(self.sending.send(sock, [(0, number)], room))
         sent = 0
         if learnt.joins and number >= WORTH_JOINING and self._joining is not None:
             sent = self._joining.send(sock, number)
@@ -114,7 +117,7 @@ class Batch:
             sent += max(0, messages.outgoing.send(sock.fileno(), sent, number - sent))
         if sent < number:
             self.sending.count(0, sent)
-            return _begin(self.sending.send(sock, [(sent, number)]))
+            return _begin(self.sending.send(sock, [(sent, number)], room))
         if learnt.alike:
             self.counters.datagrams += number * learnt.datagrams
             self.counters.datagram_bytes += number * learnt.size

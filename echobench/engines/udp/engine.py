@@ -13,7 +13,7 @@ import time
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IListeningPort, IReadWriteDescriptor
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReadWriteDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -39,6 +39,7 @@ log = Logger()
 LONGEST_TURN: Final = (
     400_000  # nanoseconds that a wake-up may take, until the end of its batch; then others have a turn
 )
+LOOK_AGAIN: Final = 0.01  # seconds until a full buffer is tried again that may not become writable
 
 
 @implementer(IReadWriteDescriptor)
@@ -52,6 +53,7 @@ class BatchedPort(DatagramPort):
         self._engine = engine
         self._batch: Batch | None = None
         self._unfinished: Unfinished | None = None
+        self._again: IDelayedCall | None = None
         self._second_look = SecondLook()
         self._one_by_one = False
         """Whether this socket delivers control data for which a batch has no room."""
@@ -89,7 +91,7 @@ class BatchedPort(DatagramPort):
                 end = now() + LONGEST_TURN
                 number: int | None = look()
                 while number:
-                    unfinished = batch.answer(sock, number)
+                    unfinished = batch.answer(sock, number, self._room)
                     if batch.cut:  # somebody who shares the socket has asked for more than we know of
                         self._one_by_one, batch.cut, end = True, False, 0
                     if unfinished is not None:
@@ -112,6 +114,7 @@ class BatchedPort(DatagramPort):
         try:
             if self._unfinished is not None:
                 next(self._unfinished)
+                self._wait()
                 return
         except StopIteration:
             pass
@@ -140,9 +143,26 @@ class BatchedPort(DatagramPort):
         self._batch, self._unfinished = batch, unfinished
         self._reactor.removeReader(self)
         self._reactor.addWriter(self)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Have :meth:`doWrite` called soon, even if the socket does not become writable.
+
+        It is writable when half of its buffer is free (sock_writeable, net/sock.h). What waits for neighbours may keep
+        it from that, though there is room.
+        """
+        self._stop_waiting()
+        if self._room.careful:
+            self._again = self._reactor.callLater(LOOK_AGAIN, self.doWrite)
+
+    def _stop_waiting(self) -> None:
+        if self._again is not None and self._again.active():
+            self._again.cancel()
+        self._again = None
 
     def _let_go(self) -> None:
         """Give the batch back, finished or not."""
+        self._stop_waiting()
         self._reactor.removeWriter(self)
         if self._unfinished is not None:
             self._unfinished.close()
@@ -163,6 +183,7 @@ class BatchedPort(DatagramPort):
         self._let_go()
         self._end_reading()
         self._engine.outsiders.release(self.socket)
+        self._room.close()
         family, kind = self.socket.family, self.socket.type
         return socket.socket(family, kind, fileno=self.socket.detach())
 
