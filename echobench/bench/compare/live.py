@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..words import quantity
 from .analysis.comparison import Run
-from .analysis.judge import per_cpu, rate
+from .analysis.figures import per_cpu, rate
 from .rounds import Turn, Watch
 
 

@@ -11,12 +11,6 @@ from echobench.bench.compare.analysis.comparison import Load
 from echobench.bench.compare.analysis.gate import another_machine, differences, gate, status
 
 
-@pytest.fixture(autouse=True)
-def _fewer_resamples(monkeypatch):
-    """The gate does not use the intervals, which take most of the time."""
-    monkeypatch.setattr(confidence, "RESAMPLES", 20)
-
-
 def findings(stored, new, **options):
     return {finding.subject: finding for finding in gate(stored, new, **options)}
 

@@ -23,7 +23,8 @@ import numpy as np
 from ...words import share
 from . import confidence
 from .comparison import IDEAL, Comparison
-from .judge import Figure, Row, judge, per_cpu, rate, ratios
+from .figures import FIGURES, Basis, fair_ratios, known
+from .judge import Row, judge
 from .selection import fair
 
 ALPHA: Final = 0.05
@@ -115,19 +116,20 @@ def _tested(figures: tuple[list[float], list[float], str], tolerance: float, alp
 
 
 def _figures(stored: Comparison, new: Comparison, row: Row) -> tuple[list[float], list[float], str]:
-    """Give the logarithms of the stored and of the new figures, and their name."""
+    """Give the logarithms of the stored and of the new figures, and their name.
 
-    def logs(figure: Figure, comparison: Comparison) -> list[float]:
-        runs, ideals = fair(comparison, row.subject, row.load)
+    They are those that the rows' ratios are made of, if both rows are made of the same.
+    """
+    both = [fair_ratios(each, row.subject, row.load) for each in (stored, new)]
+    basis: Basis = "cpu" if all(each.basis == "cpu" for each in both) else "rate"
+
+    def logs(comparison: Comparison) -> list[float]:
         if row.subject == IDEAL:
-            values = [value for run in runs if (value := figure(run))]
+            values = known(FIGURES[basis], fair(comparison, row.subject, row.load)[0])
         else:
-            values = ratios(runs, ideals, figure)
+            ratios = fair_ratios(comparison, row.subject, row.load)
+            values = list((ratios.cpu if basis == "cpu" else ratios.rate).values())
         return [math.log(value) for value in values if value > 0]
 
-    by_cpu = logs(per_cpu, stored), logs(per_cpu, new)
-    figures = (
-        by_cpu if all(len(each) >= confidence.ENOUGH for each in by_cpu) else (logs(rate, stored), logs(rate, new))
-    )
-    name = "work per server-CPU second" if figures is by_cpu else "the rate"
-    return *figures, name if row.subject == IDEAL else f"{name}, against the ideal's,"
+    name = "work per server-CPU second" if basis == "cpu" else "the rate"
+    return logs(stored), logs(new), name if row.subject == IDEAL else f"{name}, against the ideal's,"

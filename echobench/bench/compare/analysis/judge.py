@@ -1,32 +1,30 @@
 """Judges a comparison: a row of figures and a verdict for each subject and load.
 
-The ratio: machines drift, so a subject is compared with the ideal *in the same round*, and the ratio is the median of
-the rounds' ratios, with a bootstrap interval. It is made of *work per CPU second of the server* if both have that
-figure. A rate is what server and generator reach together; where the generator is the limit, all rates are the
-generator's.
+The ratio: machines drift, so a subject is compared with the ideal *in the same round*, and the ratio is the geometric
+mean of the rounds' ratios, with Student's interval (:mod:`.confidence`). It is made of *work per CPU second of the
+server* if both have that figure (:mod:`.figures`). A rate is what server and generator reach together; where the
+generator is the limit, all rates are the generator's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
 
 from ...run.histogram import Histogram
-from ...run.result import Result, per_second
+from ...run.result import Result
 from ...run.tally import lost
 from . import confidence
 from .comparison import Comparison, Run
-from .selection import counts, fair
+from .figures import compared, known, per_cpu, rate, server_share
+from .selection import fair
 
 NOISE: Final = 0.10  # standard deviation by mean, beyond which a figure means nothing
 OTHERS: Final = 0.10  # part of the server's CPUs that other programs may use
 FULL: Final = 0.90  # part of a CPU: a thread that uses more has no time left
-LEAST_CPU: Final = 0.02  # seconds of CPU time that work per CPU second needs
 WRONG: Final = ("wrong bytes", "connections lost", "refused")
-
-Figure = Callable[[Run], "float | None"]
 
 
 @attrs.frozen(kw_only=True)
@@ -66,38 +64,6 @@ class Row:
         return attrs.asdict(self)
 
 
-def rate(run: Run) -> float | None:
-    """Give answers per second; None without a result."""
-    return per_second(run.result.tally.answered, run.result.tally) if run.result is not None else None
-
-
-def server_share(run: Run) -> float | None:
-    """Give the server's CPU time as a part of the window; None if it is not known."""
-    return run.usage.cpu / run.usage.window if run.usage and run.usage.window else None
-
-
-def per_cpu(run: Run) -> float | None:
-    """Give answers per second of the server's CPU time.
-
-    None if that is not known, or too little to divide by.
-    """
-    answers, share = rate(run), server_share(run)
-    if answers is None or not share or run.usage is None or run.usage.cpu < LEAST_CPU:
-        return None
-    return answers / share
-
-
-def ratios(runs: Sequence[Run], ideals: Sequence[Run], figure: Figure) -> list[float]:
-    """Give the ratio of each round in which both have the figure."""
-    reference = {run.round: figure(run) for run in ideals if counts(run)}
-    found = []
-    for run in runs:
-        mine, theirs = figure(run), reference.get(run.round)
-        if counts(run) and mine is not None and theirs:
-            found.append(mine / theirs)
-    return found
-
-
 def judge(comparison: Comparison) -> list[Row]:
     """Give all rows: load by load, the subjects in their order."""
     return [_row(comparison, subject.name, load.name) for load in comparison.loads for subject in comparison.subjects]
@@ -115,14 +81,15 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
     verdict, why = _verdict(comparison, subject, runs, good)
     if verdict == "void":
         return Row(subject=subject, load=load, verdict=verdict, why=why)
-    by_cpu, by_rate = ratios(good, ideals, per_cpu), ratios(good, ideals, rate)
-    basis, used = ("cpu", by_cpu) if by_cpu else ("rate", by_rate) if by_rate else (None, [])
-    ends = confidence.interval(used, comparison.seed)
+    ratios = compared(good, ideals)
+    by_rate = confidence.estimate(list(ratios.rate.values()))
+    by_cpu = confidence.estimate(list(ratios.cpu.values()))
+    found = confidence.estimate(list(ratios.used.values()))
     # Programs on the server's CPUs make figures wrong. The interval says only how uncertain they are.
     if verdict == "not conformant" or _crowded(good, len(comparison.server_cpus)):
-        used, ends, basis, by_cpu, by_rate = [], None, None, [], []
-    elif (confidence.spread(_all(rate, good)) or 0) > NOISE:
-        by_rate = []
+        found = by_cpu = by_rate = None
+    elif (confidence.spread(known(rate, good)) or 0) > NOISE:
+        by_rate = None
     times = _times(results)
     return Row(
         subject=subject,
@@ -130,30 +97,26 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
         verdict=verdict,
         why=why,
         rounds=len(good),
-        basis=basis,
-        ratio=confidence.median(used),
-        low=ends[0] if ends else None,
-        high=ends[1] if ends else None,
-        ratio_cpu=confidence.median(by_cpu),
-        ratio_rate=confidence.median(by_rate),
-        rate=confidence.median(_all(rate, good)),
-        per_cpu=confidence.median(_all(per_cpu, good)),
-        spread_rate=confidence.spread(_all(rate, good)),
-        spread_cpu=confidence.spread(_all(per_cpu, good)),
+        basis=ratios.basis if found else None,
+        ratio=found.value if found else None,
+        low=found.low if found else None,
+        high=found.high if found else None,
+        ratio_cpu=by_cpu.value if by_cpu else None,
+        ratio_rate=by_rate.value if by_rate else None,
+        rate=confidence.median(known(rate, good)),
+        per_cpu=confidence.median(known(per_cpu, good)),
+        spread_rate=confidence.spread(known(rate, good)),
+        spread_cpu=confidence.spread(known(per_cpu, good)),
         p50=times.get(50.0),
         p99=times.get(99.0),
         p99_9=times.get(99.9),
         lost=sum(lost(each.tally) for each in results) / max(1, sum(each.tally.intended for each in results)),
-        server_cpu=confidence.median(_all(server_share, good)),
+        server_cpu=confidence.median(known(server_share, good)),
         generator_cpu=confidence.median([max((p.cpu_share for p in each.processes), default=0.0) for each in results]),
         peak=max((run.usage.peak for run in good if run.usage and run.usage.peak), default=None),
         connection_memory=next((each.each for each in comparison.memory if each.subject == subject), None),
         system_calls=next((c.each for c in comparison.calls if (c.subject, c.load) == (subject, load)), None),
     )
-
-
-def _all(figure: Figure, runs: Sequence[Run]) -> list[float]:
-    return [value for run in runs if (value := figure(run)) is not None]
 
 
 def _times(results: Sequence[Result]) -> dict[float, float]:
@@ -211,9 +174,9 @@ def _noise(good: Sequence[Run], cpus: int) -> tuple[str, str] | None:
         )
     # The figure that is compared must be steady: work, if it is known. A rate may vary with the machine while the cost
     # of an echo stays the same.
-    name, found = "work per CPU second", confidence.spread(_all(per_cpu, good))
+    name, found = "work per CPU second", confidence.spread(known(per_cpu, good))
     if found is None:
-        name, found = "rate", confidence.spread(_all(rate, good))
+        name, found = "rate", confidence.spread(known(rate, good))
     if found is not None and found > NOISE:
         return "too noisy", f"the {name} of the rounds varies by {found:.0%} of its mean (standard deviation)"
     return None
