@@ -22,7 +22,7 @@ from ..run.stored import ResultError
 from . import callruns, rounds
 from .analysis import gate
 from .analysis.comparison import IDEAL, Calls, Comparison, Load, Memory, Run, Subject, read
-from .analysis.judge import as_stored, judge
+from .analysis.judge import as_stored, drift, judge
 from .analysis.selection import disturbance
 from .conformance import essentials
 from .live import watch_on
@@ -91,7 +91,7 @@ def compare_all(order: Order, watch: Watch) -> Comparison:
         cut_short=cut_short,
     )
     said = disturbance(made)
-    return attrs.evolve(made, notes=(*notes, said)) if said else made
+    return attrs.evolve(made, notes=(*notes, *([said] if said else []), *drift(made)))
 
 
 @contextlib.contextmanager

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import attrs
+import numpy as np
 import pytest
 from rigs.compare_results import a_comparison, a_run, synthetic, usage
 
 from echobench.bench.compare.analysis import confidence
 from echobench.bench.compare.analysis.comparison import Comparison, Conformance, Memory
-from echobench.bench.compare.analysis.judge import judge
+from echobench.bench.compare.analysis.gate import gate
+from echobench.bench.compare.analysis.judge import drift, judge
 from echobench.bench.run.histogram import Histogram
 
 
@@ -141,17 +143,56 @@ def test_spread(spread, noisy):
     assert (row.ratio, row.low, row.high) == pytest.approx((found.value, found.low, found.high), rel=1e-3)
 
 
+def drifting(speed, drift=0.15, rounds=5):
+    """Rounds whose two runs share the speed of the machine, which varies; each run has 0.05 % of its own."""
+    random = np.random.default_rng(7)
+    runs = []
+    for number in range(1, rounds + 1):
+        common = 1 + drift * (-1) ** number
+        for subject, true in (("ideal", 1.0), ("mine", speed)):
+            runs.append(a_run(subject, number, 10_000 * common * true * (1 + 0.0005 * random.standard_normal())))
+    return runs
+
+
+def test_what_a_round_shares_is_no_noise():
+    """It cancels in the ratio, and a note says how much it was; it was called noise, and the row not judged."""
+    row = rows(drifting(0.8))["mine"]
+    assert (row.verdict, row.ratio) == ("server-bound", pytest.approx(0.8, rel=1e-3))
+    assert row.high - row.low < 0.002
+    assert row.spread_ratio < 0.002
+    assert row.spread_cpu > 0.15
+    assert row.ratio_rate == pytest.approx(0.8, rel=1e-3)
+    (note,) = drift(a_comparison(drifting(0.8)))
+    assert note.startswith(
+        "small: the speed of the machine varied by 17% from round to round (the ideal's work"
+    )
+    assert drift(a_comparison(drifting(0.8, drift=0.05))) == []
+
+
+def test_the_gate_sees_half_the_speed_through_the_drift():
+    """It said that it could not tell, and so a pipeline passed it."""
+    stored, new = a_comparison(drifting(1.0)), a_comparison(drifting(0.5))
+    assert {each.subject: each.outcome for each in gate(stored, new)}["mine"] == "slower"
+    assert {each.subject: each.outcome for each in gate(stored, stored)}["mine"] == "passed"
+
+
+def test_noise_of_one_server_alone_is_noise():
+    """Its ratio varies, whatever the ideal does."""
+    runs = [a_run(number=n) if r.subject == "ideal" else r for r in drifting(0.8) for n in [r.round]]
+    row = rows(runs)["mine"]
+    assert (row.verdict, row.why) == (
+        "too noisy", "the ratio to the ideal varies by 17% from round to round (standard deviation)")  # fmt: skip
+    assert row.ratio_rate is None
+
+
 def test_a_rate_that_varies_takes_no_ratio_of_work_away():
-    """The machine gives now more and now less; what an echo costs stays the same."""
+    """The generator gets now more and now less of the machine; what an echo costs stays the same."""
     runs = []
     for number, part in ((1, 0.5), (2, 0.9), (3, 0.7)):
-        runs += [
-            a_run(number=number, rate=10_000 * part, cpu=part),
-            a_run("mine", number, 8_000 * part, part),
-        ]
+        runs += [a_run(number=number, rate=10_000, cpu=1.0), a_run("mine", number, 8_000 * part, part)]
     row = rows(runs)["mine"]
     assert (row.verdict, row.basis, row.ratio) == ("waiting", "cpu", pytest.approx(0.8))
-    assert row.spread_rate > 0.1
+    assert row.spread_rate > 0.1 > row.spread_ratio
     assert row.ratio_rate is None
     unknown = rows([attrs.evolve(run, usage=None) for run in runs])["mine"]
     assert (unknown.verdict, unknown.basis) == ("too noisy", "rate")

@@ -42,6 +42,17 @@ def per_cpu(run: Run) -> float | None:
 FIGURES: Final[dict[Basis, Figure]] = {"cpu": per_cpu, "rate": rate}
 
 
+def chosen(cpu: int, rate: int) -> Basis | None:
+    """Choose a figure by how many rounds have either.
+
+    Work per CPU second, if enough rounds have it, or as many as have rates: one round has no interval, so it is no
+    better than several rates.
+    """
+    if cpu and cpu >= min(confidence.ENOUGH, rate):
+        return "cpu"
+    return "rate" if rate else None
+
+
 def known(figure: Figure, runs: Sequence[Run]) -> list[float]:
     """Give the figure of each run that has it."""
     return [value for run in runs if (value := figure(run)) is not None]
@@ -67,14 +78,8 @@ class Ratios:
 
     @property
     def basis(self) -> Basis | None:
-        """The figure that the row's ratio is made of; None if there is no ratio.
-
-        Work per CPU second, if enough rounds have it, or as many as have rates: one round has no interval, so it is no
-        better than several rates.
-        """
-        if self.cpu and len(self.cpu) >= min(confidence.ENOUGH, len(self.rate)):
-            return "cpu"
-        return "rate" if self.rate else None
+        """The figure that the row's ratio is made of; None if there is no ratio."""
+        return chosen(len(self.cpu), len(self.rate))
 
     @property
     def used(self) -> dict[int, float]:

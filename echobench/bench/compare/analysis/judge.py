@@ -17,11 +17,11 @@ from ...run.histogram import Histogram
 from ...run.result import Result
 from ...run.tally import lost
 from . import confidence
-from .comparison import Comparison, Run
-from .figures import compared, known, per_cpu, rate, server_share
+from .comparison import IDEAL, Comparison, Run
+from .figures import chosen, compared, known, per_cpu, rate, server_share
 from .selection import fair
 
-NOISE: Final = 0.10  # standard deviation by mean, beyond which a figure means nothing
+NOISE: Final = 0.10  # standard deviation of the rounds, as a part of the figure, beyond which it means nothing
 OTHERS: Final = 0.10  # part of the server's CPUs that other programs may use
 FULL: Final = 0.90  # part of a CPU: a thread that uses more has no time left
 WRONG: Final = ("wrong bytes", "connections lost", "refused")
@@ -49,6 +49,7 @@ class Row:
     per_cpu: float | None = None
     spread_rate: float | None = None
     spread_cpu: float | None = None
+    spread_ratio: float | None = None
     p50: float | None = None
     p99: float | None = None
     p99_9: float | None = None
@@ -78,17 +79,17 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
     runs = comparison.of(subject, load)
     good, ideals = fair(comparison, subject, load)
     results = [run.result for run in good if run.result is not None]
-    verdict, why = _verdict(comparison, subject, runs, good)
+    ratios = compared(good, ideals)
+    found = confidence.estimate(list(ratios.used.values()))
+    verdict, why = _verdict(comparison, subject, runs, good, found)
     if verdict == "void":
         return Row(subject=subject, load=load, verdict=verdict, why=why)
-    ratios = compared(good, ideals)
     by_rate = confidence.estimate(list(ratios.rate.values()))
     by_cpu = confidence.estimate(list(ratios.cpu.values()))
-    found = confidence.estimate(list(ratios.used.values()))
     # Programs on the server's CPUs make figures wrong. The interval says only how uncertain they are.
     if verdict == "not conformant" or _crowded(good, len(comparison.server_cpus)):
         found = by_cpu = by_rate = None
-    elif (confidence.spread(known(rate, good)) or 0) > NOISE:
+    elif by_rate and (by_rate.spread or 0) > NOISE:
         by_rate = None
     times = _times(results)
     return Row(
@@ -107,6 +108,7 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
         per_cpu=confidence.median(known(per_cpu, good)),
         spread_rate=confidence.spread(known(rate, good)),
         spread_cpu=confidence.spread(known(per_cpu, good)),
+        spread_ratio=found.spread if found else None,
         p50=times.get(50.0),
         p99=times.get(99.0),
         p99_9=times.get(99.9),
@@ -127,7 +129,13 @@ def _times(results: Sequence[Result]) -> dict[float, float]:
     return merged.percentiles()
 
 
-def _verdict(comparison: Comparison, subject: str, runs: Sequence[Run], good: Sequence[Run]) -> tuple[str, str]:
+def _verdict(
+    comparison: Comparison,
+    subject: str,
+    runs: Sequence[Run],
+    good: Sequence[Run],
+    ratio: confidence.Estimate | None,
+) -> tuple[str, str]:
     """Give the gravest verdict that holds, and its reason."""
     for look in (_void, _wrong):
         if found := look(runs, good):
@@ -137,7 +145,7 @@ def _verdict(comparison: Comparison, subject: str, runs: Sequence[Run], good: Se
         if each.subject == subject and each.transport == same and each.failed:
             return "not conformant", f"it failed what RFC 862 requires: {'; '.join(each.failed)}"
     cpus = len(comparison.server_cpus)
-    return _noise(good, cpus) or _generator(good) or _limit(good)
+    return _noise(good, cpus, ratio) or _generator(good) or _limit(good)
 
 
 def _void(runs: Sequence[Run], good: Sequence[Run]) -> tuple[str, str] | None:
@@ -165,21 +173,48 @@ def _crowded(good: Sequence[Run], cpus: int) -> float | None:
     return taken if taken is not None and taken > OTHERS and cpus else None
 
 
-def _noise(good: Sequence[Run], cpus: int) -> tuple[str, str] | None:
-    """Look for rounds that differ too much, and for others on the server's CPUs."""
+def _noise(good: Sequence[Run], cpus: int, ratio: confidence.Estimate | None) -> tuple[str, str] | None:
+    """Look for others on the server's CPUs, and for rounds that differ too much.
+
+    It is the ratio that must be steady. What the runs of a round have in common (:func:`drift`) cancels in it. Where
+    there is no ideal to compare with, the figure itself must be steady.
+    """
     if taken := _crowded(good, cpus):
         return (
             "too noisy",
             f"other programs used {taken:.0%} of the server's CPUs: stop them, or choose --server-cpus",
         )
-    # The figure that is compared must be steady: work, if it is known. A rate may vary with the machine while the cost
-    # of an echo stays the same.
-    name, found = "work per CPU second", confidence.spread(known(per_cpu, good))
-    if found is None:
-        name, found = "rate", confidence.spread(known(rate, good))
+    if ratio is not None:
+        name, found = "ratio to the ideal", ratio.spread
+    else:
+        name, found = _spread(good)
     if found is not None and found > NOISE:
-        return "too noisy", f"the {name} of the rounds varies by {found:.0%} of its mean (standard deviation)"
+        return "too noisy", f"the {name} varies by {found:.0%} from round to round (standard deviation)"
     return None
+
+
+def _spread(runs: Sequence[Run]) -> tuple[str, float | None]:
+    """Give the name of the figure that is compared, and how much it varies itself."""
+    work, rates = known(per_cpu, runs), known(rate, runs)
+    by_cpu = chosen(len(work), len(rates)) == "cpu"
+    found = confidence.estimate(work if by_cpu else rates)
+    return "work per CPU second" if by_cpu else "rate", found.spread if found else None
+
+
+def drift(comparison: Comparison) -> list[str]:
+    """Say under which loads the machine's speed varied so much that only ratios mean something.
+
+    It is known from the ideal, which runs in every round.
+    """
+    said = []
+    for load in comparison.loads:
+        name, found = _spread(fair(comparison, IDEAL, load.name)[0])
+        if found is not None and found > NOISE:
+            said.append(
+                f"{load.name}: the speed of the machine varied by {found:.0%} from round to round (the ideal's {name}, "
+                "standard deviation); what both runs of a round share cancels in the ratios, not in the other figures"
+            )
+    return said
 
 
 def _generator(good: Sequence[Run]) -> tuple[str, str] | None:
