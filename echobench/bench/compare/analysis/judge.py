@@ -19,7 +19,7 @@ from ...run.tally import lost
 from . import confidence
 from .comparison import IDEAL, Comparison, Run
 from .figures import chosen, compared, known, per_cpu, rate, server_share
-from .selection import fair
+from .selection import all_counting, fair
 
 NOISE: Final = 0.10  # standard deviation of the rounds, as a part of the figure, beyond which it means nothing
 OTHERS: Final = 0.10  # part of the server's CPUs that other programs may use
@@ -39,10 +39,14 @@ class Row:
     verdict: str
     why: str
     rounds: int = 0
+    rounds_made: int = 0
     basis: str | None = None
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
+    ratio_all: float | None = None
+    low_all: float | None = None
+    high_all: float | None = None
     ratio_cpu: float | None = None
     ratio_rate: float | None = None
     rate: float | None = None
@@ -83,12 +87,13 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
     found = confidence.estimate(list(ratios.used.values()))
     verdict, why = _verdict(comparison, subject, runs, good, found)
     if verdict == "void":
-        return Row(subject=subject, load=load, verdict=verdict, why=why)
+        return Row(subject=subject, load=load, verdict=verdict, why=why, rounds_made=len(runs))
+    everything = _with_those_left_out(comparison, subject, load, good)
     by_rate = confidence.estimate(list(ratios.rate.values()))
     by_cpu = confidence.estimate(list(ratios.cpu.values()))
     # Programs on the server's CPUs make figures wrong. The interval says only how uncertain they are.
     if verdict == "not conformant" or _crowded(good, len(comparison.server_cpus)):
-        found = by_cpu = by_rate = None
+        found = by_cpu = by_rate = everything = None
     elif by_rate and (by_rate.spread or 0) > NOISE:
         by_rate = None
     times = _times(results)
@@ -97,11 +102,15 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
         load=load,
         verdict=verdict,
         why=why,
-        rounds=len(good),
+        rounds=found.rounds if found else len(good),
+        rounds_made=len(runs),
         basis=ratios.basis if found else None,
         ratio=found.value if found else None,
         low=found.low if found else None,
         high=found.high if found else None,
+        ratio_all=everything.value if everything else None,
+        low_all=everything.low if everything else None,
+        high_all=everything.high if everything else None,
         ratio_cpu=by_cpu.value if by_cpu else None,
         ratio_rate=by_rate.value if by_rate else None,
         rate=confidence.median(known(rate, good)),
@@ -119,6 +128,14 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
         connection_memory=next((each.each for each in comparison.memory if each.subject == subject), None),
         system_calls=next((c.each for c in comparison.calls if (c.subject, c.load) == (subject, load)), None),
     )
+
+
+def _with_those_left_out(
+    comparison: Comparison, subject: str, load: str, good: Sequence[Run]
+) -> confidence.Estimate | None:
+    """Estimate the ratio over all rounds; None if none were left out, or all have no ratio."""
+    every, ideals = all_counting(comparison, subject, load)
+    return confidence.estimate(list(compared(every, ideals).used.values())) if len(every) > len(good) else None
 
 
 def _times(results: Sequence[Result]) -> dict[float, float]:
