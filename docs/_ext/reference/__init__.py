@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import code, options, schemas, tables
+from . import code, options, reliability, schemas, tables
 
 GENERATORS: dict[str, Callable[..., str]] = {
     "options": options.of_command,
@@ -26,6 +26,8 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "fields": schemas.fields,
     "files": code.files,
     "states": code.states,
+    "hostile-cases": reliability.cases,
+    "hostile-totals": reliability.totals,
 }
 
 BLOCK = re.compile(r"^```\{generated\} (.+)\n```$", re.MULTILINE)

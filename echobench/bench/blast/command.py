@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from ..command import Sectioned
-from ..files import csv_target, json_target, open_targets, picture_target, store, text_target
+from ..files import csv_target, json_target, open_targets, picture_target, store, takes_output, text_target
 from ..load import LoadError, runner
+from ..printing import printed, report_console
 from ..run import verdicts
 from ..run.plan import Plan, PlanError
 from ..run.result import Result, read
@@ -74,8 +75,9 @@ def _run(
         result = runner.run(plan, progress_on(options["quiet"]))
     except LoadError as error:
         raise click.ClickException(str(error)) from None
-    show(result)
-    return store(targets, result) or verdicts.status(result)
+    failed = store(targets, result)
+    shown = printed(lambda: show(result, report_console(to_error=takes_output(targets))))
+    return failed or verdicts.status(result) or shown
 
 
 def _picture(result: Result) -> bytes:

@@ -25,7 +25,7 @@ def tolerance(text: str) -> float:
 
 def a_subject(text: str) -> Subject | str:
     """Read a subject, or keep the name of a file. Raises ValueError."""
-    return text if text.endswith(".json") and "=" not in text else subject.parse(text)
+    return text if text.endswith((".json", ".part")) and "=" not in text else subject.parse(text)
 
 
 SUBJECT, LOAD = Parsed("subject", a_subject), Parsed("load", profiles.parse)
@@ -94,13 +94,23 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         ),
         click.Option(["--tolerance"], type=TOLERANCE, help="How much slower it may be.  [default: 5%]"),
     ),
+    "An unfinished run": (
+        click.Option(
+            ["--resume"],
+            type=IN_FILE,
+            metavar="FILE",
+            help="Go on with a comparison that was ended early: FILE, or FILE.part if it was killed. --rounds may ask "
+            "for more rounds than it had.",
+        ),
+    ),
     "Output": (
         click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
         click.Option(
             ["--json"],
             type=click.Path(),
             metavar="FILE",
-            help="Store the comparison as JSON; an existing file is replaced.",
+            help="Store the comparison as JSON; an existing file is replaced. Until then, finished rounds are in "
+            "FILE.part.",
         ),
         HTML,
         PNG,

@@ -15,7 +15,7 @@ from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale, scale
 from ..run.histogram import Histogram
 from ..words import apiece, duration, quantity
-from .analysis.comparison import Comparison, Load, Subject
+from .analysis.comparison import Comparison, Load, Run, Subject
 from .analysis.judge import Row
 from .rows import best_first, circumstances, interval, left_out, offered, percent, rounds
 
@@ -153,11 +153,15 @@ def _subject(subject: Subject) -> tuple[str, str]:
     return subject.name, subject.command or f"running at {subject.address}"
 
 
+def _output(run: Run) -> str:
+    return f" (its output: {' | '.join(run.output)})" if run.output else ""
+
+
 def _odd(comparison: Comparison) -> Html | None:
     said = dict.fromkeys(
         f"{run.subject}, {run.load}: {sentence}"
         for run in comparison.runs
-        for sentence in [*([run.failure] if run.failure else []), *run.troubles]
+        for sentence in [*([run.failure + _output(run)] if run.failure else []), *run.troubles]
     )
     said |= dict.fromkeys(
         f"{calls.subject}, {calls.load}: its system calls were not counted: {calls.failure}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -10,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..blast.rows import model
+from ..printing import report_console
 from ..words import apiece, duration, quantity
 from .analysis.comparison import Comparison
 from .analysis.gate import Finding
@@ -24,14 +24,9 @@ STYLES = {
 OUTCOMES = {"passed": "green", "slower": "bold red", "cannot tell": "yellow"}
 
 
-def console_for() -> Console:
-    """Give standard output, wide enough for the table if it is not a terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-
-
 def show(comparison: Comparison, console: Console | None = None) -> None:
     """Print the comparison."""
-    console = console or console_for()
+    console = console or report_console(width=WIDTH)
     rows = judge(comparison)
     for load in comparison.loads:
         mine = [row for row in rows if row.load == load.name]
@@ -90,8 +85,8 @@ def _tell(comparison: Comparison, console: Console) -> None:
         console.print(f"{memory.subject}: {each} of memory per idle connection ({memory.connections} opened)")
     said: dict[str, int] = {}
     for run in comparison.runs:
-        last = f" (its last output: {' | '.join(run.output)})" if run.output else ""
-        for sentence in [*([run.failure + last] if run.failure else []), *run.troubles]:
+        output = f" (its output: {' | '.join(run.output)})" if run.output else ""
+        for sentence in [*([run.failure + output] if run.failure else []), *run.troubles]:
             key = f"{run.subject}, {run.load}: {sentence}"
             said[key] = said.get(key, 0) + 1
     for calls in comparison.calls:
@@ -131,7 +126,7 @@ def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console 
 
     First what differs between their environments, then load by load.
     """
-    console = console or console_for()
+    console = console or report_console(width=WIDTH)
     names = list(dict.fromkeys(name for _, each in named for name in each.environment if name != "command"))
     head = Table("differs", *(name for name, _ in named), box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in names:

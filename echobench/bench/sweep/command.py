@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 import click
-from rich.console import Console
 
 from ..blast.command import make_plan
 from ..command import Sectioned
-from ..files import csv_line, json_target, open_targets, picture_target, store, text_target
+from ..files import csv_line, json_target, open_targets, picture_target, store, takes_output, text_target
 from ..load import LoadError, runner
+from ..printing import printed, progress_console, report_console
 from ..run.plan import Plan, PlanError
 from ..run.result import NAMES, Result, figures
 from ..run.stored import ResultError
@@ -56,7 +56,7 @@ def _run(
         ("--html", html, lambda path: text_target(path, sweep_page)),
         ("--png", png, lambda path: picture_target(path, _picture)),
     )
-    lines = StepLines(Console(stderr=True, highlight=False, quiet=quiet))
+    lines = StepLines(progress_console(quiet=quiet))
 
     def step(plan: Plan) -> Result:
         return runner.run(plan, lines.progress())
@@ -65,8 +65,9 @@ def _run(
         done = sweep(prepared, step, lines)
     except LoadError as error:
         raise click.ClickException(str(error)) from None
-    show_sweep(done)
-    return store(targets, done) or done.status
+    failed = store(targets, done)
+    shown = printed(lambda: show_sweep(done, report_console(to_error=takes_output(targets))))
+    return failed or done.status or shown
 
 
 def _picture(done: Sweep) -> bytes:

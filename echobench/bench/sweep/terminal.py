@@ -12,6 +12,7 @@ from ..blast.live import LiveLine
 from ..blast.rows import sources
 from ..blast.terminal import STYLES
 from ..load.progress import Progress, Silent
+from ..printing import report_console
 from ..run.result import Verdict, per_second
 from ..run.tally import Tally, loss
 from ..words import endpoint, quantity
@@ -125,7 +126,7 @@ class _Once(LiveLine):
 
 def show_sweep(done: Sweep, console: Console | None = None) -> None:
     """Print the curve, the verdicts and the answer."""
-    console = console or Console(highlight=False)
+    console = console or report_console()
     plan = done.plan
     console.print()
     where = f"{endpoint(plan.host, plan.port)} over {plan.transport.upper()}"

@@ -10,7 +10,8 @@ from typing import Any, Final
 import click
 
 from ..command import SECONDS, WHOLE
-from ..files import open_targets, store, text_target
+from ..files import open_targets, store, takes_output, text_target
+from ..printing import printed, report_console
 from .formats import as_json, as_junit, as_tap
 from .report import Going, nobody, show, show_clauses
 from .run import TRANSPORTS, VerifyError
@@ -36,8 +37,7 @@ def place(text: str) -> tuple[str, int]:
 
 def _list(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        show_clauses()
-        ctx.exit()
+        ctx.exit(printed(show_clauses))
 
 
 OPTIONS: Final[tuple[click.Option, ...]] = (
@@ -117,14 +117,15 @@ def _run(host: str | None, json: str | None, junit: str | None, tap: bool, quiet
             found = make(**settings, progress=going)
     except VerifyError as error:
         raise click.ClickException(str(error)) from None
-    if tap:
-        click.echo(as_tap(found), nl=False)
-    elif not found.nobody:
-        show(found)
     failed = store(targets, found)
+    shown = 0
+    if tap:
+        shown = printed(lambda: click.echo(as_tap(found), nl=False))
+    elif not found.nobody:
+        shown = printed(lambda: show(found, report_console(to_error=takes_output(targets))))
     if found.nobody:
         raise click.ClickException(nobody(found))
-    return failed or int(not found.passed)
+    return failed or int(not found.passed) or shown
 
 
 def _command(**options: Any) -> None:

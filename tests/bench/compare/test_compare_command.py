@@ -50,7 +50,7 @@ def invoke(*options):
     ],
 )
 def test_wrong_options(options, sentence, monkeypatch):
-    monkeypatch.setattr(module, "compare_all", lambda *_: pytest.fail("something was run"))
+    monkeypatch.setattr(module, "compare_all", lambda *_, **__: pytest.fail("something was run"))
     done = invoke(*options)
     assert (done.exit_code, sentence in done.stderr) == (2, True), done.stderr
 
@@ -59,7 +59,7 @@ def test_wrong_options(options, sentence, monkeypatch):
 def pretended(monkeypatch):
     """Run nothing, and give what a test puts here."""
     orders, results = [], []
-    monkeypatch.setattr(module, "compare_all", lambda order, watch: orders.append(order) or results.pop())
+    monkeypatch.setattr(module, "compare_all", lambda order, *_: orders.append(order) or results.pop())
     return orders, results
 
 
@@ -156,10 +156,7 @@ def test_the_whole_command(tmp_path):
     options = ["--load", "one", "-n", "2", "--idle-connections", "50", "--json", str(path)]
     done = subprocess.run(arguments(*subjects, *options), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
-    assert (
-        "exits, one: it ended with status 3 before it answered (its last output: the licence has expired)"
-        in done.stdout
-    )
+    assert "exits, one: it ended with status 3 before it answered (its output: the licence has expired)" in done.stdout
     assert "wrong, one: it does not echo" in done.stdout.replace("\n", " ")
     found = read(str(path))
     assert [run.result is not None for run in found.runs if run.subject in ("good", "ideal")] == [True] * 4

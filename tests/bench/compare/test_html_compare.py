@@ -31,6 +31,7 @@ class Run:
     result: object = None
     failure: str | None = None
     troubles: tuple = ()
+    output: tuple = ()
 
 
 @attrs.frozen
@@ -76,7 +77,7 @@ def compared():
     runs = tuple(Run(name, "many", a_result()) for name in ("ideal", "other") for _ in range(3))
     return Comparison(
         subjects=(Subject("ideal"), Subject("other"), Subject("gone", None, "h:7")),
-        runs=(*runs, Run("gone", "many", None, "it did not start", ("it holds its port",))),
+        runs=(*runs, Run("gone", "many", None, "it did not start", ("it holds its port",), ("panic: no",))),
     )
 
 
@@ -95,7 +96,12 @@ def test_the_page(compared):
         assert figure in text, figure
     assert "3 of 7" in text
     assert "63.4 % of ideal (61.0 to 65.5); over all of them it is 59.8 % of ideal (40.0 to 89.4)" in text
-    for sentence in ("it did not start", "it holds its port", "server and load shared a CPU", "running at h:7"):
+    for sentence in (
+        "it did not start (its output: panic: no)",
+        "it holds its port",
+        "server and load shared a CPU",
+        "running at h:7",
+    ):
         assert sentence in text, sentence
     heads = [(each, each.find("thead")) for each in read.iter("table")]
     tables = [each for each, head in heads if head is not None and "verdict" in "".join(head.itertext())]

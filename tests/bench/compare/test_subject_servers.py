@@ -70,6 +70,15 @@ def test_servers_that_are_none(mark, how, patience, sentence, last):
     assert mark.alive() == []
 
 
+@pytest.mark.parametrize(("number", "kept"), [(2, 3), (9, 10), (10, 11), (10_000, 11)])
+def test_a_panic_says_first_what_was_wrong(mark, number, kept):
+    with pytest.raises(SubjectError) as caught, a_server(f"panics {number}"):
+        pass
+    output = caught.value.output
+    assert (output[0], output[-1], len(output)) == ("panic: index out of range", f"goroutine {number - 1}", kept)
+    assert ("..." in output) == (number > 9)
+
+
 def test_a_command_that_does_not_start(mark):
     with pytest.raises(SubjectError, match="could not be started"):
         Server(Subject(name="x", command="/no/such/thing {port}"), "tcp").__enter__()

@@ -84,7 +84,7 @@ class Run:
     troubles: tuple[str, ...] = ()
     """Other oddities: the server ignored SIGTERM, went into the background, or kept its port after its end."""
     output: tuple[str, ...] = ()
-    """The last lines that the server wrote, if something was wrong."""
+    """The first and the last lines that the server wrote, if something was wrong."""
 
 
 @attrs.frozen(kw_only=True)
