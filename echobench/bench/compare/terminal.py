@@ -21,7 +21,7 @@ STYLES = {
     "server-bound": "green", "waiting": "", "generator-bound": "yellow", "too noisy": "yellow",
     "not conformant": "bold red", "void": "bold red",
 }  # fmt: skip
-OUTCOMES = {"passed": "green", "slower": "bold red", "cannot tell": "yellow"}
+OUTCOMES = {"passed": "green", "slower": "bold red", "inconclusive": "yellow"}
 
 
 def show(comparison: Comparison, console: Console | None = None) -> None:

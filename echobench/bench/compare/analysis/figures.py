@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 import attrs
 
-from ...run.result import per_second
+from ...run.histogram import HIGHEST, Histogram
+from ...run.result import Result, per_second
 from . import confidence
 from .comparison import Comparison, Run
 from .selection import counts, fair
@@ -37,6 +38,22 @@ def per_cpu(run: Run) -> float | None:
     if answers is None or not share or run.usage is None or run.usage.cpu < LEAST_CPU:
         return None
     return answers / share
+
+
+def times(result: Result) -> Histogram:
+    """Give the round-trip times: in the open model, from when messages were due."""
+    return result.tally.from_intended if result.plan.model == "open" else result.tally.from_send
+
+
+def time_at(depth: float) -> Figure:
+    """Give the figure that is a percentile of the round-trip times; None of a run that has too few."""
+
+    def value(run: Run) -> float | None:
+        if run.result is None or not times(run.result).supports(depth):
+            return None
+        return min(times(run.result).percentile(depth), HIGHEST)  # also if it is beyond every bound
+
+    return value
 
 
 FIGURES: Final[dict[Basis, Figure]] = {"cpu": per_cpu, "rate": rate}

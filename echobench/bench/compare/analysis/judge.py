@@ -18,8 +18,8 @@ from ...run.result import Result
 from ...run.tally import lost
 from . import confidence
 from .comparison import IDEAL, Comparison, Run
-from .figures import chosen, compared, known, per_cpu, rate, server_share
-from .selection import all_counting, fair
+from .figures import chosen, compared, known, per_cpu, rate, server_share, times
+from .selection import all_counting, disturbance, fair
 
 NOISE: Final = 0.10  # standard deviation of the rounds, as a part of the figure, beyond which it means nothing
 OTHERS: Final = 0.10  # part of the server's CPUs that other programs may use
@@ -142,7 +142,7 @@ def _times(results: Sequence[Result]) -> dict[float, float]:
     """Give percentiles of the rounds' merged histograms, as far as supported."""
     merged = Histogram()
     for result in results:
-        merged.add(result.tally.from_intended if result.plan.model == "open" else result.tally.from_send)
+        merged.add(times(result))
     return merged.percentiles()
 
 
@@ -216,6 +216,12 @@ def _spread(runs: Sequence[Run]) -> tuple[str, float | None]:
     by_cpu = chosen(len(work), len(rates)) == "cpu"
     found = confidence.estimate(work if by_cpu else rates)
     return "work per CPU second" if by_cpu else "rate", found.spread if found else None
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """Give the notes that follow from the runs: what the host took, and how far the machine drifted."""
+    taken = disturbance(comparison)
+    return [*([taken] if taken else []), *drift(comparison)]
 
 
 def drift(comparison: Comparison) -> list[str]:
