@@ -196,6 +196,26 @@ def test_a_rate_that_varies_takes_no_ratio_of_work_away():
     assert (unknown.verdict, unknown.basis) == ("too noisy", "rate")
 
 
+@pytest.mark.parametrize(
+    ("used", "cpus", "verdict", "why"),
+    [
+        # a server that forks for each connection: no process does much, and together they fill the CPU
+        ({"cpu": 9.7, "busiest": 0.2, "processes": 50}, (0,), "server-bound",
+         "the server's processes together used 97% of its CPU"),
+        ({"cpu": 18.4, "busiest": 0.2, "processes": 50}, (0, 2), "server-bound",
+         "the server's processes together used 92% of its 2 CPUs"),
+        ({"cpu": 9.7, "busiest": 0.2, "processes": 50}, (0, 2), "waiting", "together used 48% of its 2 CPUs"),
+        ({"cpu": 9.7, "busiest": 9.5}, (0, 2), "server-bound", "the server's busiest thread used 95% of a CPU"),
+        ({"cpu": 9.7, "busiest": 0.2, "processes": 50}, (), "waiting", "the server's busiest thread used 2% of a CPU"),
+    ],
+)  # fmt: skip
+def test_processes_that_fill_the_cpus_together(used, cpus, verdict, why):
+    row = rows(pair(usage=attrs.evolve(usage(), **used)), server_cpus=cpus)["mine"]
+    assert (row.verdict, why in row.why) == (verdict, True), row.why
+    named = rows(pair(usage=attrs.evolve(usage(), **used), named=("generator-bound",)), server_cpus=cpus)["mine"]
+    assert named.verdict == ("server-bound" if verdict == "server-bound" else "generator-bound")
+
+
 def test_others_now_and_then_are_no_noise():
     """In half of the rounds or more, they would be."""
     runs = []

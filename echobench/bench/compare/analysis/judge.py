@@ -17,13 +17,13 @@ from ...run.histogram import Histogram
 from ...run.result import Result
 from ...run.tally import lost
 from . import confidence
-from .comparison import IDEAL, Comparison, Run
+from .comparison import IDEAL, Comparison, Run, Usage
 from .figures import chosen, compared, known, per_cpu, rate, server_share, times
 from .selection import all_counting, disturbance, fair
 
 NOISE: Final = 0.10  # standard deviation of the rounds, as a part of the figure, beyond which it means nothing
 OTHERS: Final = 0.10  # part of the server's CPUs that other programs may use
-FULL: Final = 0.90  # part of a CPU: a thread that uses more has no time left
+FULL: Final = 0.90  # part of a CPU: a thread that uses more has no time left, and so has a server that fills its CPUs
 WRONG: Final = ("wrong bytes", "connections lost", "refused")
 
 
@@ -162,7 +162,7 @@ def _verdict(
         if each.subject == subject and each.transport == same and each.failed:
             return "not conformant", f"it failed what RFC 862 requires: {'; '.join(each.failed)}"
     cpus = len(comparison.server_cpus)
-    return _noise(good, cpus, ratio) or _generator(good) or _limit(good)
+    return _noise(good, cpus, ratio) or _generator(good, cpus) or _limit(good, cpus)
 
 
 def _void(runs: Sequence[Run], good: Sequence[Run]) -> tuple[str, str] | None:
@@ -240,25 +240,37 @@ def drift(comparison: Comparison) -> list[str]:
     return said
 
 
-def _generator(good: Sequence[Run]) -> tuple[str, str] | None:
+def _share(usage: Usage, cpus: int) -> tuple[float, str]:
+    """Give how much of the CPU time that a server can use it used, and of what.
+
+    A thread can use one CPU. All threads together can use the ``cpus`` that the server is pinned to: many processes,
+    each of them short-lived or little used, may fill these.
+    """
+    thread = usage.busiest / usage.window
+    together = usage.cpu / usage.window / cpus if cpus else 0.0
+    if together > thread:
+        whose = "its CPU" if cpus == 1 else f"its {cpus} CPUs"
+        return together, f"the server's processes together used {together:.0%} of {whose}"
+    return thread, f"the server's busiest thread used {thread:.0%} of a CPU"
+
+
+def _generator(good: Sequence[Run], cpus: int) -> tuple[str, str] | None:
     """Look whether the generator was the limit in half of the rounds.
 
     Rounds in which the server had no time left either do not count.
     """
     bound = [run for run in good if run.result and any(v.name == "generator-bound" for v in run.result.verdicts)]
-    idle = [run for run in bound if not run.usage or run.usage.busiest < FULL * run.usage.window]
+    idle = [run for run in bound if not run.usage or not run.usage.window or _share(run.usage, cpus)[0] < FULL]
     if 2 * len(idle) < len(good) or not idle:
         return None
     return "generator-bound", "the load's processes had no time left: the rate is theirs, not the server's"
 
 
-def _limit(good: Sequence[Run]) -> tuple[str, str]:
-    busy = confidence.median([run.usage.busiest / run.usage.window for run in good if run.usage and run.usage.window])
-    if busy is None:
+def _limit(good: Sequence[Run], cpus: int) -> tuple[str, str]:
+    shares = sorted(_share(run.usage, cpus) for run in good if run.usage and run.usage.window)
+    if not shares:
         return "waiting", "the server's CPU time is not known, and the generator had time left"
+    busy, said = shares[len(shares) // 2]
     if busy >= FULL:
-        return "server-bound", f"the server's busiest thread used {busy:.0%} of a CPU"
-    return (
-        "waiting",
-        f"neither server nor generator was the limit: the server's busiest thread used {busy:.0%} of a CPU",
-    )
+        return "server-bound", said
+    return "waiting", f"neither server nor generator was the limit: {said}"
