@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from ..command import CPUS, HTML, IN_FILE, PNG, SECONDS, WHOLE, Parsed, share
+from ..command import CPUS, HTML, IN_FILE, PNG, SECONDS, SHARE, WHOLE, Parsed, share
 from . import profiles
 from .analysis.comparison import Subject
 from .server import subject
@@ -92,7 +92,12 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             type=IN_FILE,
             help="Repeat a stored comparison, and fail if any subject is slower than in the stored run.",
         ),
-        click.Option(["--tolerance"], type=TOLERANCE, help="How much slower it may be.  [default: 5%]"),
+        click.Option(["--tolerance"], type=TOLERANCE, help="How much less work it may do.  [default: 5%]"),
+        click.Option(
+            ["--time-tolerance"],
+            type=SHARE,
+            help="How much longer p50 and p99 may be, under loads that measure times.  [default: 25%]",
+        ),
     ),
     "An unfinished run": (
         click.Option(
@@ -128,4 +133,5 @@ DEFAULTS: Final[dict[str, Any]] = {
     "idle_connections": 200,
     "count_calls": 0.5,
     "tolerance": 0.05,
+    "time_tolerance": 0.25,
 }

@@ -90,7 +90,8 @@ command = Sectioned(
     ],
     help="""Find the highest rate at which the echo server on HOST keeps a limit.
 
-    The rate is doubled until the limit breaks, and then narrowed down; decisive steps are repeated.
+    The rate is doubled until the limit breaks, and then narrowed down; decisive steps are repeated, each at least
+    15 s after the one before at the same rate.
     Numbers may be written 10k or 1M. HOST is a name or an IP address.
     The exit status is 0 if a rate held, 1 if even the lowest did not, or if the sweep failed or was ended early, 2 if
     the options are wrong.
