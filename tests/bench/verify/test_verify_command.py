@@ -109,8 +109,8 @@ def test_a_good_server(options, tmp_path):
         done = run(f"127.0.0.1:{there.port}", "--udp", *options, "--essential", "--json", str(tmp_path / "v.json"))
     assert done.exit_code == 0
     assert "ok  udp-answer  16 bytes came back after" in done.stdout
-    assert "All required clauses hold: 1 ok, 0 failed, 0 not checked." in done.stdout
-    assert done.stderr == "1/1  ok    127.0.0.1 udp-answer\n"
+    assert "All required clauses hold: 2 ok, 0 failed, 0 not checked." in done.stdout
+    assert done.stderr == "1/2  ok    127.0.0.1 udp-answer\n2/2  ok    127.0.0.1 udp-source\n"
     Draft202012Validator(SCHEMA).validate(json.loads((tmp_path / "v.json").read_text()))
 
 
@@ -171,7 +171,8 @@ def test_tap_from_the_command():
     with UDP() as there:
         done = run(f"127.0.0.1:{there.port}", "--udp", "--essential", "--tap")
     assert done.stdout.splitlines() == [
-        "TAP version 13", "1..1", "ok 1 - 127.0.0.1 udp-answer: A small datagram comes back",
+        "TAP version 13", "1..2", "ok 1 - 127.0.0.1 udp-answer: A small datagram comes back",
+        "ok 2 - 127.0.0.1 udp-source: The answer comes from the address and port that the datagram was sent to",
     ]  # fmt: skip
     with nobody() as port:
         done = run(f"127.0.0.1:{port}", "--tcp", "--tap", "-q")
@@ -229,4 +230,4 @@ def test_the_whole_command(launch):
     line = [sys.executable, "-m", "echobench", "verify", f"127.0.0.1:{port}", "--essential", "-q"]
     done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "All required clauses hold: 3 ok" in done.stdout
+    assert "All required clauses hold: 4 ok" in done.stdout

@@ -24,7 +24,7 @@ NOISE: Final = 0.10  # standard deviation by mean, beyond which a figure means n
 OTHERS: Final = 0.10  # part of the server's CPUs that other programs may use
 FULL: Final = 0.90  # part of a CPU: a thread that uses more has no time left
 LEAST_CPU: Final = 0.02  # seconds of CPU time that work per CPU second needs
-WRONG: Final = ("wrong bytes", "connections lost", "refused")
+WRONG: Final = ("wrong bytes", "connections lost", "connections stuck", "refused")
 
 Figure = Callable[[Run], "float | None"]
 

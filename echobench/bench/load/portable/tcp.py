@@ -140,6 +140,7 @@ class TCPLoad(Offer):
         """Count messages that have not come back, and those that were never sent."""
         for link in self._links:
             if link.stream is not None:
+                self.tally.flows_silent += link.stream.silent(self.account.window.silent)
                 link.stream.lost("unanswered")
             self._leave(link)
 
