@@ -18,8 +18,8 @@ from rigs.helpers import LIMIT
 from rigs.truth import UDP, nobody
 
 from echobench.bench import verify as package
+from echobench.bench.command import place
 from echobench.bench.verify import CLAUSES, Outcome, Verification, command, report
-from echobench.bench.verify.command import place
 from echobench.bench.verify.formats import as_json, as_junit, as_tap
 
 SCHEMA = json.loads((Path(package.__file__).parent / "verification.schema.json").read_text())
@@ -49,13 +49,14 @@ MIXED = a_verification("ok", "FAIL", "n/a", "note")
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("host", ("host", 7)),
+        ("host", ("host", None)),
         ("host:7007", ("host", 7007)),
         ("192.0.2.1:65535", ("192.0.2.1", 65535)),
-        ("::1", ("::1", 7)),
-        ("fe80::1%eth0", ("fe80::1%eth0", 7)),
-        ("[::1]", ("::1", 7)),
+        ("::1", ("::1", None)),
+        ("fe80::1%eth0", ("fe80::1%eth0", None)),
+        ("[::1]", ("::1", None)),
         ("[::1]:7007", ("::1", 7007)),
+        ("[fe80::1%eth0]:7007", ("fe80::1%eth0", 7007)),
     ],
 )
 def test_places(text, found):
@@ -77,7 +78,10 @@ def test_places(text, found):
         ("h --connections 0", "--connections is a number from 1 to 20000, not 0"),
         ("h --json /", "--json: / cannot be written: it is a directory"),
         ("h --junit /nowhere/x", "--junit: /nowhere/x cannot be written: No such file or directory"),
-        ("h g", "unexpected extra argument"),
+        ("h g", "a port is a number from 1 to 65535, not g"),
+        ("h 0", "a port is a number from 1 to 65535, not 0"),
+        ("h:7 8", "h is given with two ports, 7 and 8: give one"),
+        ("h 7 8", "unexpected extra argument"),
         ("h --colour", "No such option"),
     ],
 )

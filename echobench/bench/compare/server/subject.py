@@ -15,7 +15,7 @@ import echobench
 
 from ..analysis.comparison import IDEAL, Subject
 
-RUNS: Final = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^\s{}:]+):([0-9]{1,5})")
+RUNS: Final = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^\s{}:/]+)(?::|\s+)([0-9]{1,5})")
 
 
 def parse(text: str) -> Subject:
@@ -27,8 +27,8 @@ def parse(text: str) -> Subject:
         raise ValueError(
             f"the name {IDEAL!r} is taken by echobench's own server, which always takes part: choose another"
         )
-    if RUNS.fullmatch(what.strip()):
-        return Subject(name=name, address=what.strip())
+    if found := RUNS.fullmatch(what.strip()):
+        return Subject(name=name, address=":".join(found.groups()))
     if "{port}" not in what:
         raise ValueError(f"{name}: its command does not contain {{port}}: put it where the port number belongs")
     try:
