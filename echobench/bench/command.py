@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -108,6 +110,47 @@ def ports(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or found[1])
 
 
+def place(text: str) -> tuple[str, int | None]:
+    """Read host, host:7007, ::1, [::1] or [::1]:7007; the port is None if none is given."""
+    found = re.fullmatch(r"\[([^][]+)\](?::([0-9]{1,5}))?", text) or re.fullmatch(
+        r"([^][:\s]+)(?::([0-9]{1,5}))?", text
+    )
+    with contextlib.suppress(ValueError):
+        if found is None:
+            ipaddress.ip_address(text.partition("%")[0])
+            return text, None
+    if found is None:
+        raise ValueError(f"{text!r} is not a HOST or HOST:PORT such as localhost, 192.0.2.1:7007 or [::1]:7007")
+    return found[1], None if found[2] is None else port(found[2])
+
+
+def port(text: str) -> int:
+    """Read a port's number."""
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise ValueError(f"a port is a number from 1 to 65535, not {text}")
+    return int(text)
+
+
+def server(host: str, word: str | None, option: int | None = None) -> tuple[str, int | None]:
+    """Give the host and port of a server, given as HOST:PORT, as HOST PORT, or with an option.
+
+    Raises click.UsageError.
+    """
+    try:
+        name, own = place(host)
+        given = {each for each in (own, None if word is None else port(word), option) if each is not None}
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if len(given) > 1:
+        raise click.UsageError(f"{name} is given with two ports, {' and '.join(map(str, sorted(given)))}: give one")
+    return name, given.pop() if given else None
+
+
+def family(four: bool, six: bool) -> int | None:
+    """Give the version of IP that -4 or -6 ask for; None for either."""
+    return None if four == six else 4 if four else 6
+
+
 NUMBER, WHOLE = Parsed("number", number), Parsed("number", whole)
 
 
@@ -118,6 +161,18 @@ CPUS, PORTS = Parsed("list", cpus), Parsed("a-b", ports)
 
 
 SHARE = Parsed("share", share)
+
+
+FAMILIES = (
+    click.Option(["-4", "four"], is_flag=True, help="Over IPv4 only."),
+    click.Option(["-6", "six"], is_flag=True, help="Over IPv6 only."),
+)
+
+
+HOST = (
+    click.Argument(["host"], required=False, metavar="HOST[:PORT]"),
+    click.Argument(["port_word"], required=False, metavar="[PORT]"),
+)
 
 
 IN_FILE = click.Path(exists=True, dir_okay=False, readable=True)

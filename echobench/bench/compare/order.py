@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Final
 
 import attrs
@@ -9,6 +10,7 @@ import click
 
 from ...sockets import is_address
 from ...values import shown
+from ..command import family
 from ..load.checks import is_ours
 from ..run.plan import PlanError
 from . import profiles
@@ -33,6 +35,22 @@ class Order:
     count_calls: float
     """Seconds for which system calls are counted under each load; 0 for not at all."""
     notes: tuple[str, ...] = ()
+
+
+def host_of(given: str | None, version: int | None) -> str:
+    """Give the address where servers listen. Raises click.UsageError if it is of another version of IP than asked for.
+
+    A name stays as it is, unless -4 or -6 choose one of its addresses.
+    """
+    if given is None:
+        return "::1" if version == 6 else "127.0.0.1"
+    if version is None:
+        return given
+    kind = socket.AF_INET6 if version == 6 else socket.AF_INET
+    try:
+        return str(socket.getaddrinfo(given, None, kind, socket.SOCK_STREAM)[0][4][0])
+    except (OSError, UnicodeError):
+        raise click.UsageError(f"--host {given} has no IPv{version} address, which -{version} asks for") from None
 
 
 def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison | None) -> Order:
@@ -69,7 +87,14 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
             raise click.UsageError(f"CPU {missing[0]} is not available: choose from {placement.allowed()}")
         server, load_cpus = (), ()
     server, load_cpus, notes = placement.place(server, load_cpus, there)
-    setting = Setting(server_cpus=server, load_cpus=load_cpus, start_timeout=known["start_timeout"], host=known["host"])
+    version = family(options["four"], options["six"])
+    setting = Setting(
+        server_cpus=server,
+        load_cpus=load_cpus,
+        start_timeout=known["start_timeout"],
+        host=host_of(known.get("host"), version),
+        family=version,
+    )
     return Order(
         subjects=tuple(subjects.values()),
         loads=tuple(loads),

@@ -18,7 +18,8 @@ TRANSPORTS: Final = ("tcp", "udp", "tls")
 ARRIVALS: Final = ("constant", "poisson")
 ENGINES: Final = ("auto", "columns", "portable")
 HEADER: Final = 16  # bytes that every message begins with: flow, sequence and time (load/payload.py)
-LARGEST: Final = {"tcp": 1 << 24, "tls": 1 << 24, "udp": 65507}
+LARGEST: Final = {"tcp": 1 << 24, "tls": 1 << 24, "udp": 65527}  # 16 bits of length, less UDP's header (RFC 768)
+LARGEST_IPV4: Final = 65507  # in a datagram: the same 16 bits hold IPv4's header too (RFC 791)
 WHOLE: Final = ("port", "flows", "window", "processes", "seed", "count")  # settings that are whole numbers
 FASTEST: Final = 1e9  # messages per second
 UNDER_WAY: Final = 10_000_000  # messages, each of which takes memory of the generator
@@ -47,6 +48,8 @@ class Plan:
 
     host: str
     port: int = 7
+    family: int | None = None
+    """4 or 6: use the host's addresses of that version of IP only."""
     transport: str = "tcp"
     model: str = "closed"
     flows: int = 1
@@ -82,6 +85,8 @@ class Plan:
         for name, known in (("transport", TRANSPORTS), ("model", MODELS), ("arrivals", ARRIVALS), ("engine", ENGINES)):
             if getattr(self, name) not in known:
                 raise PlanError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
+        if self.family not in (None, 4, 6):
+            raise PlanError(f"family is 4 or 6, not {self.family!r}")
         for name in ("flows", "window", "processes", "port", "count"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise PlanError(f"{name} is at least 1, not {getattr(self, name)}")
@@ -114,6 +119,10 @@ class Plan:
             (self.model == "flood" and not udp, "a flood is one-way, which needs UDP: add --udp"),
             (self.model == "connect" and udp, "--connect opens connections, and UDP has none: leave out --udp"),
             (self.gso and not udp, "--gso is for UDP: add --udp"),
+            (
+                udp and int(sizes.max()) > LARGEST_IPV4 and (self.family == 4 or _is_ipv4(self.host)),
+                f"a datagram over IPv4 has at most {LARGEST_IPV4} bytes, not {int(sizes.max())}: take fewer, or IPv6",
+            ),
             (self.gso and len(sizes) > 1, "--gso sends trains of equal datagrams: give one --size"),
             (
                 bool(self.ca or self.insecure or self.server_name) and self.transport != "tls",
@@ -188,6 +197,13 @@ class Plan:
             return cls(**settings)
         except (TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"the stored run's settings cannot be read: {error}") from None
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 4
+    except ValueError:
+        return False
 
 
 @attrs.frozen(kw_only=True)

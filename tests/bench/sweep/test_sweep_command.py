@@ -47,6 +47,13 @@ def invoke(monkeypatch):
     return invoke
 
 
+@pytest.mark.parametrize("words", ["[::1]:7007", "::1 7007", "::1 --port 7007"])
+def test_where_to(invoke, words):
+    done = invoke(*words.split(), "-6", "--udp", "-l", "p99<1ms")
+    assert done.exit_code == 0, done.output
+    assert {(plan.host, plan.port, plan.family) for plan in invoke.seen} == {("::1", 7007, 6)}
+
+
 def test_the_answer_the_files_and_the_status(invoke, tmp_path):
     json_file, csv_file, page, picture = (str(tmp_path / f"a.{kind}") for kind in ("json", "csv", "html", "png"))
     done = invoke("h", "--udp", "-l", "p99<1ms", "--json", json_file, "--csv", csv_file, "--html", page,

@@ -24,7 +24,7 @@ from .selection import all_counting, disturbance, fair
 NOISE: Final = 0.10  # standard deviation of the rounds, as a part of the figure, beyond which it means nothing
 OTHERS: Final = 0.10  # part of the server's CPUs that other programs may use
 FULL: Final = 0.90  # part of a CPU: a thread that uses more has no time left, and so has a server that fills its CPUs
-WRONG: Final = ("wrong bytes", "connections lost", "refused")
+WRONG: Final = ("wrong bytes", "connections lost", "connections stuck", "refused")
 
 
 @attrs.frozen(kw_only=True)

@@ -16,7 +16,7 @@ import echobench
 from ....values import shown
 from ..analysis.comparison import IDEAL, Subject
 
-RUNS: Final = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^\s{}:]+):([0-9]{1,5})")
+RUNS: Final = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^\s{}:/]+)(?::|\s+)([0-9]{1,5})")
 
 
 def parse(text: str) -> Subject:
@@ -31,7 +31,7 @@ def parse(text: str) -> Subject:
     if found := RUNS.fullmatch(what.strip()):
         if not 1 <= int(found[2]) <= 65535:
             raise ValueError(f"{name}: a port is a number from 1 to 65535, not {found[2]}")
-        return Subject(name=name, address=what.strip())
+        return Subject(name=name, address=":".join(found.groups()))
     if "{port}" not in what:
         raise ValueError(f"{name}: its command does not contain {{port}}: put it where the port number belongs")
     try:
