@@ -205,7 +205,7 @@ class DatagramPort:
         if pause is None:
             self._give_up(f"{self._where()} receives no more datagrams: {str(error) or type(error).__name__}")
         else:
-            self._pause = self._reactor.callLater(pause, self._read_again)
+            self._pause = steady(self._reactor).callLater(pause, self._read_again)
 
     def _give_up(self, sentence: str) -> None:
         """Tell that this port can receive no more."""

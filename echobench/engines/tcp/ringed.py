@@ -33,6 +33,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ... import kernel
+from ...clocks import steady
 from ...kernel import ring as k
 from ...kernel.buffers import LentBuffers
 from ...reactors import Reactor
@@ -505,7 +506,7 @@ class Ringed:
         if pause is None:
             self._retire(OSError(error or errno.EAGAIN, os.strerror(error or errno.EAGAIN)))
         elif self._retry is None:
-            self._retry = self._reactor.callLater(pause, self._end_pause)
+            self._retry = steady(self._reactor).callLater(pause, self._end_pause)
 
     def _end_pause(self) -> None:
         self._retry = None

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ... import kernel
+from ...clocks import steady
 from ...kernel.control import SOL_UDP, UDP_GRO
 from ...protocol import EchoUDP
 from ...reactors import Reactor
@@ -153,7 +154,7 @@ class BatchedPort(DatagramPort):
         """
         self._stop_waiting()
         if self._room.careful:
-            self._again = self._reactor.callLater(LOOK_AGAIN, self.doWrite)
+            self._again = steady(self._reactor).callLater(LOOK_AGAIN, self.doWrite)
 
     def _stop_waiting(self) -> None:
         if self._again is not None and self._again.active():
