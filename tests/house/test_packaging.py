@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -20,10 +21,10 @@ pytestmark = [
 ]
 
 
-def built(kind, folder):
+def built(kind, folder, root=ROOT):
     """Build without isolation if hatchling is here, else as pip does; skip where no index can be reached."""
     code = f"import hatchling.build as b; print(b.build_{kind}({str(folder)!r}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder / done.stdout.split()[-1]
 
@@ -46,6 +47,25 @@ def test_the_sdist(tmp_path):
     with tarfile.open(built("sdist", tmp_path)) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {PLUGIN, "echobench/protocol.py", "tests/conftest.py", "docs/index.md", "README.md", "LICENSE"} <= names
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_the_cache_of_plugins_is_not_packed(tmp_path, kind):
+    """Twisted writes it beside the plugins; a source tree that git does not keep has no .gitignore to leave it out."""
+    pytest.importorskip("hatchling", reason="hatchling is not installed")
+    for name in ("echobench", "twisted"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "twisted/plugins/dropin.cache").write_bytes(b"stale")
+    made = built(kind, tmp_path, tmp_path)
+    if kind == "wheel":
+        names = zipfile.ZipFile(made).namelist()
+    else:
+        with tarfile.open(made) as archive:
+            names = archive.getnames()
+    assert [name for name in names if name.endswith("echobench_plugin.py")]
+    assert not [name for name in names if name.endswith("dropin.cache")]
 
 
 @pytest.mark.parametrize("how", ["wheel", "editable", "sdist"])
