@@ -10,7 +10,8 @@ from rigs.compare_results import MACHINE, a_comparison, a_run, synthetic
 from echobench.bench.compare import profiles
 from echobench.bench.compare.analysis import confidence
 from echobench.bench.compare.analysis.comparison import Load
-from echobench.bench.compare.analysis.gate import another_machine, differences, gate, measures_times, status
+from echobench.bench.compare.analysis.gate import another_machine, differences, gate, status
+from echobench.bench.compare.analysis.steadiness import measures_times
 from echobench.bench.run.histogram import Histogram
 from echobench.bench.run.plan import Plan
 
