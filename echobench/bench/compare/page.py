@@ -17,6 +17,7 @@ from ..run.histogram import Histogram
 from ..words import apiece, duration, quantity
 from .analysis.comparison import Comparison, Load, Run, Subject
 from .analysis.judge import Row
+from .charts import rounds_figure
 from .rows import best_first, circumstances, interval, left_out, offered, percent, rounds
 
 HEAD = (
@@ -62,6 +63,7 @@ def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
         _bars(comparison, load, rows),
         tag("div", table(HEAD, [_cells(row) for row in rows], label=load.name), class_="named broad"),
         tag("ul", [tag("li", tag("strong", row.subject), f": {_why(row)}") for row in rows], class_="why"),
+        rounds_figure(comparison, load),
         _curves(comparison, load),
     )
 
@@ -100,7 +102,7 @@ def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:
             low=row.ratio if row.low is None else row.low,
             high=row.ratio if row.high is None else row.high,
             said=(f"{percent(row)} %" if row.basis == "cpu" else f"{100 * row.ratio:.1f} % by rate")
-            + (f", {row.verdict}" if row.verdict == "too noisy" else ""),
+            + (f", {row.verdict}" if row.verdict in ("too noisy", "not steady") else ""),
             plain=row.subject == comparison.subjects[0].name,
         )
         for row in rows

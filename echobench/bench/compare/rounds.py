@@ -19,6 +19,8 @@ from .server.subject import ideal_tls
 
 GIVE_UP: Final = 2  # failures of a subject under a load, after which it is not tried again
 MOMENT: Final = 0.5  # seconds until word of a process's end arrives, on a busy machine too
+PARTS: Final = 6  # intervals in the window, for the comparison of its halves
+LEAST_INTERVAL: Final = 0.05  # seconds; a report of the generator takes some tenths of a millisecond
 AROUND: Final = 1.5  # seconds to start and end the server and the load of a run
 
 
@@ -160,7 +162,7 @@ def _offer(plan: Plan, setting: Setting, server: Server, meter: Meter) -> tuple[
         port=server.port,
         cpus=setting.load_cpus,
         processes=processes(plan, setting),
-        interval=60.0,
+        interval=max(LEAST_INTERVAL, plan.duration / PARTS),
     )
     try:
         meter.ready(server)

@@ -19,6 +19,7 @@ from .rows import best_first, left_out, offered, rounds
 WIDTH = 154  # columns where there is no terminal
 STYLES = {
     "server-bound": "green", "waiting": "", "generator-bound": "yellow", "too noisy": "yellow",
+    "not steady": "yellow",
     "not conformant": "bold red", "void": "bold red",
 }  # fmt: skip
 OUTCOMES = {"passed": "green", "slower": "bold red", "inconclusive": "yellow"}

@@ -16,6 +16,7 @@ from rigs.undisturbed import repeated, unless_disturbed
 
 from echobench import bench
 from echobench.bench.compare import profiles, rounds
+from echobench.bench.compare.analysis import steadiness
 from echobench.bench.compare.analysis.comparison import Calls, Comparison, Conformance, Memory, Subject, read
 from echobench.bench.compare.analysis.judge import as_stored, judge
 from echobench.bench.compare.live import Nobody, clock
@@ -111,12 +112,17 @@ def test_a_run(measured, load):
     assert (run.failure, run.troubles, run.output) == (None, (), ())
     assert run.result.plan.duration == 0.4
     assert 0 <= run.usage.busiest <= run.usage.cpu + 0.02
+    assert 0 <= run.usage.first_half <= run.usage.cpu + 0.02
+    assert 0 < run.usage.first_half_window < run.usage.window
     with unless_disturbed():
         assert run.result.tally.answered > 100
         assert run.usage.busiest > 0
         assert 0.3 < run.usage.window < 0.6
         assert run.usage.cpu < 0.6
         assert run.usage.switches > 10
+        assert 0.3 < run.usage.first_half_window / run.usage.window < 0.7
+        halves = steadiness.split(run.result.moments)
+        assert all(sum(moment.measured for moment in half) > 0.1 for half in halves)
 
 
 @needs_linux

@@ -10,7 +10,9 @@ from rigs.compare_results import MACHINE, a_comparison, a_run, synthetic
 from echobench.bench.compare import profiles
 from echobench.bench.compare.analysis import confidence
 from echobench.bench.compare.analysis.comparison import Load
-from echobench.bench.compare.analysis.gate import another_machine, differences, gate, measures_times, status
+from echobench.bench.compare.analysis.gate import another_machine, differences, gate, status
+from echobench.bench.compare.analysis.judge import judge
+from echobench.bench.compare.analysis.steadiness import measures_times
 from echobench.bench.run.histogram import Histogram
 from echobench.bench.run.plan import Plan
 
@@ -279,26 +281,35 @@ def test_the_generators_rates_are_inconclusive(when):
     assert gate(free, free)[1].outcome == "passed"
 
 
+def with_time_left(comparison, *, named=()):
+    """The same, where the server used half of its CPU, and the runs have these verdicts."""
+    runs = [
+        attrs.evolve(
+            run,
+            usage=attrs.evolve(run.usage, cpu=run.usage.cpu / 2, busiest=run.usage.cpu / 2),
+            result=attrs.evolve(run.result, verdicts=a_run(named=named).result.verdicts),
+        )
+        for run in comparison.runs
+    ]
+    return attrs.evolve(comparison, runs=tuple(runs))
+
+
 def test_work_of_a_bound_generator_is_judged():
     """The server's CPU time is its own, whoever was the limit."""
-    stored, new = (
-        [attrs.evolve(r, usage=attrs.evolve(r.usage, busiest=5.0)) for r in synthetic(s).runs] for s in (1, 2)
-    )
-    runs = [attrs.evolve(r, result=attrs.evolve(r.result, verdicts=a_run(named=("generator-bound",)).result.verdicts))
-            for r in new]  # fmt: skip
-    assert gate(a_comparison(stored), a_comparison(runs))[1].outcome == "passed"
+    stored, new = with_time_left(synthetic(1)), with_time_left(synthetic(2), named=("generator-bound",))
+    assert judge(new)[1].verdict == "generator-bound"
+    assert gate(stored, new)[1].outcome == "passed"
 
 
 def test_times_of_a_late_generator_are_inconclusive():
     """What it sent late is a part of an open load's times; not of a closed one's, which are from the sending."""
-    late = attrs.evolve(timed(200_000, 1), runs=tuple(
-        attrs.evolve(r, usage=attrs.evolve(r.usage, busiest=1.0),
-                     result=attrs.evolve(r.result, verdicts=a_run(named=("generator-bound",)).result.verdicts))
-        for r in timed(200_000, 1).runs))  # fmt: skip
-    found = by_figure(timed(200_000, 1), late)
-    assert {name: each.outcome for name, each in found.items()} == {
-        "work": "passed", "p50": "inconclusive", "p99": "inconclusive"}  # fmt: skip
-    assert found["p99"].sentence == "its p99 says nothing of the server: the generator was the limit now"
-    one = attrs.evolve(late, loads=(Load(name="small", plan=ONE),), runs=tuple(
-        attrs.evolve(r, result=attrs.evolve(r.result, plan=ONE)) for r in late.runs))  # fmt: skip
-    assert {each.outcome for each in by_figure(one, one).values()} == {"passed"}
+    for plan, outcome in ((OPEN, "inconclusive"), (ONE, "passed")):
+        stored = with_time_left(timed(200_000, 1, plan=plan))
+        found = by_figure(stored, with_time_left(timed(200_000, 1, plan=plan), named=("generator-bound",)))
+        assert {name: each.outcome for name, each in found.items()} == {
+            "work": "passed",
+            "p50": outcome,
+            "p99": outcome,
+        }
+        if plan is OPEN:
+            assert found["p99"].sentence == "its p99 says nothing of the server: the generator was the limit now"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import attrs
 import pytest
 from rigs.blast_results import a_result
+from rigs.compare_results import a_comparison, a_run, synthetic, usage
 from rigs.pages import HOSTILE, said, tree
 
+from echobench.bench.compare.analysis.judge import judge
+from echobench.bench.compare.charts import rounds_chart
 from echobench.bench.compare.page import compare_page
 from echobench.bench.run.plan import Plan
 
@@ -32,6 +35,8 @@ class Run:
     failure: str | None = None
     troubles: tuple = ()
     output: tuple = ()
+    round: int = 1
+    usage: object = None
 
 
 @attrs.frozen
@@ -70,6 +75,9 @@ class Comparison:
     load_cpus: tuple = ()
     notes: tuple = ("server and load shared a CPU",)
     cut_short: bool = False
+
+    def of(self, subject, load):
+        return [run for run in self.runs if (run.subject, run.load) == (subject, load)]
 
 
 @pytest.fixture
@@ -123,6 +131,35 @@ def test_hostile_names_are_names(compared):
     tree(page)
     assert "<script" not in page
     assert "<img" not in page
+
+
+def test_the_chart_of_the_rounds():
+    """A point for each round, and a cross where the host took CPU time; the ratios are in its table too."""
+    runs = []
+    for number, (speed, steal) in enumerate([(0.8, 0.0), (0.82, 0.0), (0.4, 0.3), (0.78, 0.0)], 1):
+        runs += [a_run(number=number), a_run("mine", number, 10_000 * speed, usage=usage(steal=steal))]
+    comparison = a_comparison(runs)
+    chart = rounds_chart(comparison, comparison.loads[0])
+    (mine,) = chart.series
+    assert [(x, round(y, 6)) for x, y in mine.points] == [(1, 80), (2, 82), (3, 40), (4, 78)]
+    assert mine.marks == ("dot", "dot", "cross", "dot")
+    page = compare_page(comparison, judge(comparison))
+    text = said(tree(page))
+    assert "40.0 ✕" in text
+    assert page.count("Percent of ideal by round") >= 2
+    one = attrs.evolve(comparison, runs=tuple(runs[:2]))
+    assert rounds_chart(one, one.loads[0]) is None, "one round is no course"
+    assert rounds_chart(attrs.evolve(comparison, runs=()), comparison.loads[0]) is None
+
+
+def test_the_chart_of_rounds_by_rate():
+    runs = [attrs.evolve(run, usage=None) for run in synthetic(1, 0.8, rounds=30).runs]
+    comparison = a_comparison(runs)
+    chart = rounds_chart(comparison, comparison.loads[0])
+    assert [each.name for each in chart.series] == ["mine, by rate"]
+    assert chart.x.ticks[0] == 0
+    assert chart.x.ticks[-1] >= 30
+    assert len(chart.x.ticks) <= 12
 
 
 def test_a_comparison_of_nothing(compared):

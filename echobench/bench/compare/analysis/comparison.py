@@ -61,6 +61,10 @@ class Usage:
     """Its peak resident memory in bytes: the sum of its processes' peaks."""
     processes: int
     """How many processes there were at the end of the window."""
+    first_half: float | None = None
+    """Seconds of CPU time in the first half of the window; None if it was not read."""
+    first_half_window: float | None = None
+    """Seconds from the first reading to that in the middle."""
     steal: float | None = None
     """The part of its time (0 to 1) that the host took from the CPU that lost most, of those that were used."""
 

@@ -23,13 +23,13 @@ from typing import Final, Literal
 import attrs
 import numpy as np
 
-from ...run.plan import Plan
 from ...words import share
 from . import confidence
 from .comparison import IDEAL, Comparison
 from .figures import FIGURES, Basis, fair_ratios, known, ratios, time_at
 from .judge import Row, judge
 from .selection import fair
+from .steadiness import measures_times
 
 ALPHA: Final = 0.05
 TOLERANCE: Final = 0.05
@@ -97,11 +97,6 @@ def gate(stored: Comparison, new: Comparison, tolerance: float = TOLERANCE, long
     return found
 
 
-def measures_times(plan: Plan) -> bool:
-    """Tell whether a load's result is a time: its messages wait for nothing but the server."""
-    return plan.model == "open" or (plan.model == "closed" and plan.flows == plan.window == 1)
-
-
 def _times(stored: Comparison, row: Row) -> list[str]:
     """Give the percentiles that a row is tested by: those that the stored run has."""
     plan = next(load.plan for load in stored.loads if load.name == row.load)
@@ -126,7 +121,7 @@ def _unfit(stored: Comparison, new: Comparison, before: Row, now: Row | None) ->
     if now.verdict == "not conformant" and before.verdict != "not conformant":
         return "slower", f"it does not work now, so its speed does not count: {now.why}", None
     for row, when in ((before, "in the stored run"), (now, "now")):
-        if row.verdict in ("too noisy", "not conformant"):
+        if row.verdict in ("too noisy", "not steady", "not conformant"):
             return "inconclusive", f"{row.verdict} {when}: {row.why}", None
     if before.subject == IDEAL and another_machine(stored, new):
         return "inconclusive", "the stored run is from another machine, and the ideal has no other reference", None

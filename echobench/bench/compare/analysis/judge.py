@@ -20,6 +20,7 @@ from . import confidence
 from .comparison import IDEAL, Comparison, Run, Usage
 from .figures import chosen, compared, known, per_cpu, rate, server_share, times
 from .selection import all_counting, disturbance, fair
+from .steadiness import trend
 
 NOISE: Final = 0.10  # standard deviation of the rounds, as a part of the figure, beyond which it means nothing
 OTHERS: Final = 0.10  # part of the server's CPUs that other programs may use
@@ -162,7 +163,7 @@ def _verdict(
         if each.subject == subject and each.transport == same and each.failed:
             return "not conformant", f"it failed what RFC 862 requires: {'; '.join(each.failed)}"
     cpus = len(comparison.server_cpus)
-    return _noise(good, cpus, ratio) or _generator(good, cpus) or _limit(good, cpus)
+    return _noise(good, cpus, ratio) or _trend(good) or _generator(good, cpus) or _limit(good, cpus)
 
 
 def _void(runs: Sequence[Run], good: Sequence[Run]) -> tuple[str, str] | None:
@@ -238,6 +239,12 @@ def drift(comparison: Comparison) -> list[str]:
                 "standard deviation); what both runs of a round share cancels in the ratios, not in the other figures"
             )
     return said
+
+
+def _trend(good: Sequence[Run]) -> tuple[str, str] | None:
+    """Look whether the server was still changing its speed."""
+    said = trend(good)
+    return ("not steady", said) if said else None
 
 
 def _share(usage: Usage, cpus: int) -> tuple[float, str]:

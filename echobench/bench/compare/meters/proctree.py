@@ -57,6 +57,11 @@ def take(keeper: int, cpus: Collection[int], load: Collection[int] = ()) -> Read
     )
 
 
+def cpu_time(keeper: int) -> float:
+    """Give the seconds of CPU time that all processes below a keeper have used so far."""
+    return sum(map(_cpu, descendants(keeper)))
+
+
 def threads(keeper: int) -> list[int]:
     """Give the ids of all threads of all processes below a keeper."""
     found: list[int] = []

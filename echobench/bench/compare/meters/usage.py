@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Sequence
 
+import attrs
+
 from ...load.progress import Silent
 from ...load.window import SECOND, Window
 from ...run.plan import Plan
@@ -36,6 +38,9 @@ class Meter(Silent):
         """Read at the start of the window."""
         raise NotImplementedError
 
+    def middle(self) -> None:
+        """Read in the middle of the window."""
+
     def last(self) -> None:
         """Read at the end of the window."""
         raise NotImplementedError
@@ -55,8 +60,10 @@ class Meter(Silent):
     def _measure(self, window: Window) -> None:
         if self._wait(window.first):
             self.first()
-            if self._wait(window.end):
-                self.last()
+            if self._wait((window.first + window.end) // 2):
+                self.middle()
+                if self._wait(window.end):
+                    self.last()
 
     def _wait(self, until: int) -> bool:
         return not self._finished.wait(max(0, until - time.perf_counter_ns()) / SECOND)
@@ -71,6 +78,7 @@ class UsageMeter(Meter):
         """The CPUs that server and load use, if they are known."""
         self._keeper: int | None = None
         self._before: proctree.Reading | None = None
+        self._middle: tuple[float, float] | None = None
         self.usage: Usage | None = None
         """None if it could not be read at both ends."""
 
@@ -87,8 +95,18 @@ class UsageMeter(Meter):
         assert self._keeper is not None
         self._before = proctree.take(self._keeper, self.server, self.load)
 
+    def middle(self) -> None:
+        """Read its CPU time alone: all else is of the whole window."""
+        assert self._keeper is not None
+        self._middle = time.perf_counter(), proctree.cpu_time(self._keeper)
+
     def last(self) -> None:
         """Read what it has used now."""
         assert self._keeper is not None
         assert self._before is not None
-        self.usage = proctree.used(self._before, proctree.take(self._keeper, self.server, self.load))
+        used = proctree.used(self._before, proctree.take(self._keeper, self.server, self.load))
+        if self._middle is not None:
+            at, cpu = self._middle
+            half = max(0.0, cpu - self._before.cpu)
+            used = attrs.evolve(used, first_half=half, first_half_window=at - self._before.at)
+        self.usage = used
