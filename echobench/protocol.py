@@ -18,10 +18,11 @@ from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, conne
 from zope.interface import implementer
 
 from .clocks import steady
-from .counters import Counters, Reason
+from .counters import Counters, Reason, why_unsent
 from .defaults import CLOSE_TIMEOUT
 from .guard import Caps, Guard, source_of
 from .silence import Silence
+from .sockets import keep_urgent
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -44,6 +45,8 @@ class Echo(Protocol):
         """Count the connection, and watch the transport's buffer and the clock."""
         with contextlib.suppress(AttributeError, OSError):  # a Unix socket has no such call; a reset one may refuse
             self.transport.setTcpNoDelay(True)
+        with contextlib.suppress(AttributeError):  # no socket: TLS, whose port cares for it, or what is none at all
+            keep_urgent(self.transport.getHandle())
         self.transport.registerProducer(self, True)
         self.factory.connections.add(self)
         self.factory.counters.connections += 1
@@ -213,8 +216,6 @@ class EchoUDP(DatagramProtocol):
                 self.counters.datagrams += 1
                 self.counters.datagram_bytes += len(data)
                 return
-        except BlockingIOError:
-            refused = Reason.SEND_BUFFER_FULL
-        except (OSError, MessageLengthError):
-            refused = Reason.SEND_FAILED
+        except (OSError, MessageLengthError) as error:
+            refused = why_unsent(error)
         self.counters.drop(refused)

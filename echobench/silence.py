@@ -1,7 +1,7 @@
 """Ends a connection on which no byte moves, with one timer that is never moved.
 
-A byte that comes in is noted as a time. Whether the peer has taken something is asked only when the timer fires, of
-whoever knows how many bytes the peer has yet to take. Then the timer is set again, for the rest of the time.
+A byte that comes in is noted as a time. Whether the peer has taken something is asked only when the timer fires, some
+times in each time-out, of whoever knows how many bytes the peer has yet to take. Then the timer is set again.
 
 A timer may be late: the process was stopped (SIGSTOP), or busy, or its host was asleep. Meanwhile bytes may have come
 that nobody has read. So before a peer is ended for its silence, the reactor has a turn to ask the kernel what there is.
@@ -14,6 +14,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+LOOKS: Final = 4  # in each time-out: only a look tells what the peer has taken, so an end comes a quarter late at most
 QUIET: Final = 1.0  # seconds without a byte after which a connection that we are leaving is closed
 
 
@@ -81,7 +82,7 @@ class Silence:
 
     def _wait(self, silent: float) -> None:
         """Look again when it can be time, ``silent`` seconds after a byte last moved."""
-        waits = [] if self._limit is None else [max(0.0, self._limit - silent)]
+        waits = [] if self._limit is None else [min(max(0.0, self._limit - silent), self._limit / LOOKS)]
         if self._hang_up is not None:
             waits.append(QUIET / 4)  # so often, for nobody tells when the peer takes something
         if waits:

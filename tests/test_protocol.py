@@ -149,6 +149,22 @@ def test_a_byte_that_leaves_counts_as_one_that_comes(make, clock):
     lose(echo)
 
 
+def test_a_peer_that_takes_nothing_more_is_idle_a_quarter_late_at_most(make, clock):
+    """However much it took at first."""
+    echo = make(idle_timeout=10)
+    clock.advance(0.5)
+    echo.dataReceived(b"x" * 1000)
+    clock.advance(0.5)
+    echo.transport.take(100)
+    for _ in range(99):
+        clock.advance(0.1)
+    assert not echo.transport.aborting
+    for _ in range(26):
+        clock.advance(0.1)
+    assert echo.transport.aborting
+    assert echo.factory.counters.drops == {Reason.IDLE: 1}
+
+
 def test_the_time_out_costs_no_timer_for_a_read(make, clock):
     echo = make(idle_timeout=10)
     (timer,) = clock.getDelayedCalls()

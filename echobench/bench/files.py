@@ -1,7 +1,7 @@
-"""Writes results to files, whole or not at all.
+"""Writes results to the files that options name.
 
-A file is written beside its place and moved there when it is complete. Before a run begins, each file is opened on
-trial, so that a wrong path costs no run.
+Before a run begins, each is opened on trial, so that a wrong path costs no run. How a place is written is in
+``places``.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import csv
 import io
 import json
 import operator
-import os
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import click
 
+from . import places
+from .places import Place
+from .printing import complain
 from .run.result import NAMES, Result, figures
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ T_contra = TypeVar("T_contra", contravariant=True)
 class Target(Protocol[T_contra]):
     """A place where a result will be stored."""
 
-    path: Path
+    place: Place
 
     def write(self, result: T_contra) -> None:
         """Store the result. Raises OSError."""
@@ -68,27 +69,33 @@ def csv_target(path: str) -> Target[Result]:
 
 class _Made(Generic[T_contra]):
     def __init__(self, path: str, make: Callable[[T_contra], str | bytes]) -> None:
-        self.path, self._make = _probe(path), make
+        self.place, self._make = places.find(path), make
 
     def write(self, result: T_contra) -> None:
-        _replace(self.path, self._make(result))
+        content = self._make(result)
+        self.place.write(content.encode() if isinstance(content, str) else content)
 
 
 class _Csv:
     def __init__(self, path: str) -> None:
-        self.path = _probe(path)
-        self._before()
-
-    def _before(self) -> str:
-        """Read the lines that are there. Raises OSError if their columns differ."""
-        before = self.path.read_text(encoding="utf-8", errors="replace") if self.path.is_file() else ""
-        if before and before.splitlines()[0] != csv_line(list(NAMES)).rstrip():
-            raise OSError("it has other columns than these results: choose another file")
-        return before if before.endswith("\n") or not before else before + "\n"
+        self.place = places.find(path)
+        if isinstance(self.place, places.File):
+            self._check(self.place.first_line())
 
     def write(self, result: Result) -> None:
-        before = self._before()
-        _replace(self.path, (before or csv_line(list(NAMES))) + csv_line(list(figures(result).values())))
+        line = csv_line(list(figures(result).values()))
+
+        def addition(first: str) -> bytes:
+            self._check(first)
+            return (line if first else csv_line(list(NAMES)) + line).encode()
+
+        self.place.append(addition)
+
+    @staticmethod
+    def _check(first: str) -> None:
+        """Check the line that names the columns. Raises OSError if they differ from these results'."""
+        if first and first != csv_line(list(NAMES)).rstrip():
+            raise OSError("it has other columns than these results: choose another file")
 
 
 def csv_line(values: list[object]) -> str:
@@ -98,55 +105,33 @@ def csv_line(values: list[object]) -> str:
     return text.getvalue()
 
 
-def _probe(path: str) -> Path:
-    """Find the place that a path leads to. Raises OSError if it cannot be written."""
-    place = Path(path).resolve()
-    if place.is_dir():
-        raise IsADirectoryError(21, "it is a directory")
-    if place.exists() and not os.access(place, os.W_OK):
-        raise PermissionError(13, "it may not be written")
-    if not place.exists() or place.is_file():
-        beside = _beside(place)
-        beside.open("x").close()
-        beside.unlink()
-    return place
-
-
-def _beside(place: Path) -> Path:
-    return place.with_name(f".{place.name}.{os.getpid()}.tmp")
-
-
-def _replace(place: Path, content: str | bytes) -> None:
-    """Replace a file's content, or write to what is not a file: /dev/stdout, a pipe."""
-    data = content.encode() if isinstance(content, str) else content
-    if place.exists() and not place.is_file():
-        place.write_bytes(data)
-        return
-    beside = _beside(place)
-    try:
-        with beside.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(place)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-
-
 def open_targets(*wanted: tuple[str, str | None, Callable[[str], Target[T]]]) -> list[Target[T]]:
     """Prepare the files that options name. Raises click.UsageError.
 
-    ``wanted`` has an option's name, its value (a path or None) and what makes a target of the path.
+    ``wanted`` has an option's name, its value (a path, - for standard output, or None) and what makes a target of it.
     """
-    targets = []
+    targets: list[Target[T]] = []
+    options: dict[str, str] = {}
     for option, path, make in wanted:
-        if path is not None:
-            try:
-                targets.append(make(path))
-            except OSError as error:
-                raise click.UsageError(f"{option}: {path} cannot be written: {error.strerror or error}") from None
+        if path is None:
+            continue
+        try:
+            target = make(path)
+        except OSError as error:
+            raise click.UsageError(f"{option}: {path} cannot be written: {error.strerror or error}") from None
+        if target.place.name in options:
+            raise click.UsageError(
+                f"{options[target.place.name]} and {option} both go to {target.place.name}: choose another file for one"
+            )
+        options[target.place.name] = option
+        targets.append(target)
     return targets
+
+
+def takes_output(targets: Sequence[Target[Any]]) -> bool:
+    """Whether standard output is a result's, so that the report goes to standard error."""
+    wholly = places.STANDARD_OUTPUT
+    return any(isinstance(each.place, places.Descriptor) and each.place.number == wholly for each in targets)
 
 
 def store(targets: list[Target[T]], result: T) -> int:
@@ -159,7 +144,7 @@ def store(targets: list[Target[T]], result: T) -> int:
         try:
             target.write(result)
         except OSError as error:
-            click.echo(f"Error: {target.path} could not be written: {error.strerror or error}", err=True)
+            complain(f"Error: {target.place.name} could not be written: {error.strerror or error}")
             status = 1
     return status
 

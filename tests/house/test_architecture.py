@@ -16,7 +16,7 @@ PACKAGE = Path(echobench.__file__).parent
 
 GROUND = {
     "protocol", "guard", "counters", "reactors", "sockets", "acceptor", "clocks", "silence", "seldom", "defaults",
-    "errors",
+    "errors", "values", "reading",
 }  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
@@ -124,7 +124,7 @@ def test_there_are_no_circles_between_rooms():
 
 
 BENCH = (
-    {"bench/__init__", "bench/words", "bench/run"},
+    {"bench/__init__", "bench/words", "bench/places", "bench/printing", "bench/run"},
     {"bench/command", "bench/files", "bench/load", "bench/drawing", "bench/compare/analysis"},
     {"bench/load/columns", "bench/load/portable", "bench/drawing/png", "bench/compare/server", "bench/verify"},
     {"bench/blast", "bench/compare/meters"},
@@ -190,10 +190,10 @@ def rooms(path):
 
 
 def test_verify_can_stand_alone():
-    """But for its command, which has options and files as the others have."""
+    """But for its command and its report, which have options, files and consoles as the others have."""
+    beside = {"command.py": {"files", "command", "printing"}, "report.py": {"printing"}}
     for path in (PACKAGE / "bench/verify").glob("*.py"):
-        beside = {"files", "command"} if path.name == "command.py" else set()
-        assert rooms(path) <= {"verify", *beside}, path.name
+        assert rooms(path) <= {"verify", *beside.get(path.name, ())}, path.name
 
 
 def test_the_design_lists_every_folder_and_names_no_file_that_is_not_there():
@@ -215,7 +215,7 @@ def test_a_module_says_first_what_it_is_for(path):
 
 def test_the_lesson_knows_only_the_vocabulary():
     ours = {name for name in imports(PACKAGE / "protocol.py") if name.startswith("echobench.")}
-    assert {name.split(".")[1] for name in ours} == {"clocks", "counters", "defaults", "guard", "silence"}
+    assert {name.split(".")[1] for name in ours} == {"clocks", "counters", "defaults", "guard", "silence", "sockets"}
 
 
 def test_durations_follow_the_monotonic_clock():

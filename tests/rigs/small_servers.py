@@ -58,6 +58,8 @@ def main() -> None:
     if how == "exits":
         print("the licence has expired", file=sys.stderr)
         sys.exit(3)
+    if how == "panics":
+        sys.exit("panic: index out of range\n" + "\n".join(f"goroutine {number}" for number in range(int(sys.argv[3]))))
     if how.startswith("late-exit"):
         threading.Timer(1.5, lambda: (print("out of memory", file=sys.stderr, flush=True), os._exit(7))).start()
     if how == "mute":

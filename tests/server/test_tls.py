@@ -11,7 +11,7 @@ import pytest
 import pytest_twisted
 from rigs import certificates
 from rigs.fakes import Transport
-from rigs.helpers import blocking, dial, fill, pattern, port_of, read_to_end, settle, until
+from rigs.helpers import blocking, dial, fill, needs_linux, pattern, port_of, read_to_end, settle, until
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -296,3 +296,39 @@ def test_a_connection_cut_off_in_mid_stream(serve_tls, pair):
 
     blocking(client)
     until(lambda: service.snapshot().open_connections == 0)
+
+
+@needs_linux
+def test_urgent_bytes_are_part_of_a_record(serve_tls, pair):
+    """Without them no record after the first would be whole."""
+    port = port_of(serve_tls(), "tls")
+
+    def client():
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context(cafile=str(pair.certificate))
+        tls = context.wrap_bio(incoming, outgoing, server_hostname="echo.example")
+        with dial(port) as sock:
+
+            def send():
+                if data := outgoing.read():
+                    sock.send(data, socket.MSG_OOB)  # the last byte is the urgent one
+
+            def whatever_comes(call):
+                while True:
+                    try:
+                        result = call()
+                    except ssl.SSLWantReadError:
+                        send()
+                        incoming.write(sock.recv(1 << 16))
+                    else:
+                        send()
+                        return result
+
+            whatever_comes(tls.do_handshake)
+            got = []
+            for i in range(3):
+                tls.write(b"record %d" % i)
+                got.append(whatever_comes(lambda: tls.read(100)))
+            return got
+
+    assert blocking(client) == [b"record 0", b"record 1", b"record 2"]

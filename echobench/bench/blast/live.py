@@ -16,6 +16,7 @@ from rich.text import Text
 
 from ..load.progress import Progress, Silent
 from ..load.window import SECOND, Window
+from ..printing import is_live, progress_console
 from ..run.plan import Plan
 from ..run.result import Moment
 from ..words import duration, quantity
@@ -25,10 +26,10 @@ BAR = 24  # columns
 
 def progress_on(quiet: bool, console: Console | None = None) -> Progress:
     """Give the progress that suits standard error: live, lines or none."""
-    console = console or Console(stderr=True, highlight=False)
+    console = console or progress_console()
     if quiet:
         return Silent()
-    return LiveLine(console) if console.is_terminal and not console.is_dumb_terminal else Lines(console)
+    return LiveLine(console) if is_live(console) else Lines(console)
 
 
 def phase(plan: Plan, moment: Moment) -> str:

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..printing import report_console
 from ..run.result import Result
 from ..words import quantity
 from .rows import Rows, footnote, generator, latency, losses, model, rates, spread, where
@@ -15,7 +16,7 @@ STYLES = {"failure": "bold red", "warning": "yellow", "note": "cyan"}
 
 def show(result: Result, console: Console | None = None) -> None:
     """Print the report."""
-    console = console or Console(highlight=False)
+    console = console or report_console()
     console.print()
     console.print(Text(where(result), style="bold"))
     console.print(Text(model(result.plan)))

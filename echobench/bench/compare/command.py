@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,16 +14,16 @@ import attrs
 import click
 
 from ..command import Sectioned
-from ..files import Target, json_target, open_targets, picture_target, store, text_target
+from ..files import Target, json_target, open_targets, picture_target, store, takes_output, text_target
 from ..load.checks import is_ours
+from ..printing import printed, report_console
 from ..run import environment
 from ..run.result import Result
 from ..run.stored import ResultError
-from . import callruns, rounds
+from . import callruns, rounds, unfinished
 from .analysis import gate
-from .analysis.comparison import IDEAL, Calls, Comparison, Load, Memory, Run, Subject, read
-from .analysis.judge import as_stored, judge
-from .analysis.selection import disturbance
+from .analysis.comparison import IDEAL, Comparison, Load, Memory, Run, Subject, read
+from .analysis.judge import as_stored, judge, remarks
 from .conformance import essentials
 from .live import watch_on
 from .meters.idle import connection_memory
@@ -33,65 +33,82 @@ from .page import compare_page
 from .rounds import Watch
 from .server.certificate import write as write_certificate
 from .server.lifecycle import Setting
-from .terminal import console_for, show, show_gate, show_side_by_side
+from .terminal import WIDTH, show, show_gate, show_side_by_side
 
 INTERRUPTED: Final = 130  # the status of a program that SIGINT ended
 
 
-def compare_all(order: Order, watch: Watch) -> Comparison:
-    """Run a comparison.
+def compare_all(
+    order: Order,
+    watch: Watch,
+    before: Comparison | None = None,
+    keep: Callable[[Comparison], None] = lambda unfinished: None,
+) -> Comparison:
+    """Run a comparison, or what an unfinished one lacks; ``keep`` is given what there is after each round.
 
     A Ctrl-C ends it early: the comparison then holds the runs that are complete.
     """
-    runs: list[Run] = []
-    memory: list[Memory] = []
-    calls: list[Calls] = []
-    notes = list(order.notes)
-    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    runs = list(before.runs if before else ())
+    memory: list[Memory] = list(before.memory if before else ())
+    calls = list(before.calls if before else ())
+    kept = [note for note in before.notes if note not in remarks(before)] if before else []
+    notes = list(dict.fromkeys((*kept, *order.notes)))
+    started = before.started if before else datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     for note in order.notes:
         watch.note(note)
+    conformance = list(before.conformance if before else ())
+    described = before.environment if before else environment.describe(order.setting.host, is_ours(order.setting.host))
+
+    def so_far(*, cut_short: bool) -> Comparison:
+        return Comparison(
+            started=started,
+            environment=described,
+            seed=order.seed,
+            rounds=order.rounds,
+            server_cpus=order.setting.server_cpus,
+            load_cpus=order.setting.load_cpus,
+            subjects=order.subjects,
+            loads=order.loads,
+            runs=tuple(runs),
+            memory=tuple(memory),
+            calls=tuple(calls),
+            conformance=tuple(conformance),
+            notes=tuple(notes),
+            cut_short=cut_short,
+        )
+
+    def take(run: Run) -> None:
+        if runs and run.round != runs[-1].round:
+            keep(so_far(cut_short=True))
+        runs.append(run)
+
     cut_short = False
-    conformance = []
     try:
         with _certificate(order) as setting:
-            if order.idle_connections and any(load.plan.transport == "tcp" for load in order.loads):
+            if order.idle_connections and before is None and any(load.plan.transport == "tcp" for load in order.loads):
                 watch.note("measuring the memory of idle connections")
                 found = (connection_memory(each, setting, order.idle_connections) for each in order.subjects)
                 memory += [each for each in found if each is not None]
-            conformance = essentials(order.subjects, order.loads, setting)
+            if before is None:
+                conformance += essentials(order.subjects, order.loads, setting)
             turns = rounds.turns(order.subjects, order.loads, order.rounds, order.seed)
-            rounds.make(turns, setting, watch, runs.append, rounds.measure)
+            rounds.make(unfinished.missing(turns, runs), setting, watch, take, rounds.measure)
+            keep(so_far(cut_short=True))
             for number in range(order.rounds + 1, order.rounds + order.extra_rounds + 1):
                 more = rounds.again(
                     order.subjects, order.loads, runs, rounds=order.rounds, number=number, seed=order.seed
                 )
                 if more:
                     watch.note(f"one more round, of {len(more)} runs: the host took CPU time from earlier ones")
-                    rounds.make(more, setting, watch, runs.append, rounds.measure)
-            if order.count_calls:
+                    rounds.make(more, setting, watch, take, rounds.measure)
+            if order.count_calls and not calls:
                 notes += callruns.make(turns, runs, order.count_calls, setting=setting, watch=watch, keep=calls.append)
     except KeyboardInterrupt:
         cut_short = True
     finally:
         watch.over()
-    made = Comparison(
-        started=started,
-        environment=environment.describe(order.setting.host, is_ours(order.setting.host)),
-        seed=order.seed,
-        rounds=order.rounds,
-        server_cpus=order.setting.server_cpus,
-        load_cpus=order.setting.load_cpus,
-        subjects=order.subjects,
-        loads=order.loads,
-        runs=tuple(runs),
-        memory=tuple(memory),
-        calls=tuple(calls),
-        conformance=tuple(conformance),
-        notes=tuple(notes),
-        cut_short=cut_short,
-    )
-    said = disturbance(made)
-    return attrs.evolve(made, notes=(*notes, said)) if said else made
+    made = so_far(cut_short=cut_short)
+    return attrs.evolve(made, notes=(*notes, *remarks(made)))
 
 
 @contextlib.contextmanager
@@ -151,26 +168,40 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     named = [each for each in subjects if isinstance(each, Subject)]
     if files and (named or against):
         raise click.UsageError("stored results are shown, subjects are run: give either files or subjects")
-    if files:
+    if files and not options["resume"]:
         titles = [path if files.count(path) == 1 else f"{path} ({n})" for n, path in enumerate(files, 1)]
-        show_side_by_side([(title, _stored(path)) for title, path in zip(titles, files, strict=True)])
-        return 0
+        stored_ones = [(title, _stored(path)) for title, path in zip(titles, files, strict=True)]
+        return printed(lambda: show_side_by_side(stored_ones))
     stored = read_baseline(against) if against else None
     if stored is None and options["tolerance"] is not None:
         raise click.UsageError("--tolerance needs --against")
+    if stored is None and options["time_tolerance"] is not None:
+        raise click.UsageError("--time-tolerance needs --against")
     if not hasattr(os, "killpg"):
         raise click.ClickException("compare needs a POSIX system to start and stop servers, and this is none")
-    order = make_order(options, named, stored)
+    before = unfinished.begun(options, subjects, stored)
+    order = make_order(options, named, before or stored)
     targets = _targets(options["json"], options["html"], options["png"])
-    comparison = compare_all(order, watch_on(options["quiet"], order.rounds))
-    show(comparison)
+    part = unfinished.Part.beside(options["json"], options["resume"])
+    comparison = compare_all(order, watch_on(options["quiet"], order.rounds), before, part.keep)
     failed = store(targets, comparison)
+    if not failed:
+        part.remove()
+    console = report_console(to_error=takes_output(targets), width=WIDTH)
     if stored is None or comparison.cut_short:
-        return failed or status(comparison)
+        shown = printed(lambda: show(comparison, console))
+        return failed or status(comparison) or shown
     tolerance = DEFAULTS["tolerance"] if options["tolerance"] is None else options["tolerance"]
-    findings = gate.gate(stored, comparison, tolerance)
-    show_gate(findings, gate.differences(stored, comparison), console_for())
-    return failed or gate.status(findings)
+    longer = DEFAULTS["time_tolerance"] if options["time_tolerance"] is None else options["time_tolerance"]
+    findings = gate.gate(stored, comparison, tolerance, longer)
+    found = gate.status(findings)
+
+    def report() -> None:
+        show(comparison, console)
+        show_gate(findings, gate.differences(stored, comparison), console)
+
+    shown = printed(report)
+    return failed or found or shown
 
 
 def read_baseline(path: str) -> Comparison:
@@ -221,5 +252,5 @@ compare = Sectioned(
     running server.
     echobench's own server always takes part, under the name ideal. Stored comparisons, given as FILE.json, are shown
     side by side. The exit status is 0 if all went well, 1 if all subjects failed or --against found one slower, 2 if
-    the options are wrong, 3 if --against cannot tell.""",
+    the options are wrong, 3 if --against is inconclusive.""",
 )

@@ -12,20 +12,19 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from ..printing import is_live, progress_console
 from ..words import quantity
 from .analysis.comparison import Run
-from .analysis.judge import per_cpu, rate
+from .analysis.figures import per_cpu, rate
 from .rounds import Turn, Watch
 
 
 def watch_on(quiet: bool, rounds: int, console: Console | None = None) -> Watch:
     """Give the progress that suits standard error: live, lines or none."""
-    console = console or Console(stderr=True, highlight=False)
+    console = console or progress_console()
     if quiet:
         return Nobody()
-    return (
-        OnTerminal(console, rounds) if console.is_terminal and not console.is_dumb_terminal else Lines(console, rounds)
-    )
+    return OnTerminal(console, rounds) if is_live(console) else Lines(console, rounds)
 
 
 def clock(seconds: float) -> str:
@@ -110,7 +109,8 @@ def words(run: Run, rounds: int) -> str:
     of = f"/{rounds}" if run.round <= rounds else ""  # an extra round has no total
     head = f"round {run.round}{of}  {run.load}  {run.subject}  "
     if run.failure is not None:
-        return f"{head}failed: {run.failure}{''.join(f'; {line}' for line in run.output[-1:])}"
+        ends = dict.fromkeys((*run.output[:1], *run.output[-1:]))
+        return f"{head}failed: {run.failure}{''.join(f'; {line}' for line in ends)}"
     work = per_cpu(run)
     cost = f"  {quantity(work)}/CPU s" if work is not None else ""
     odd = "".join(f"; {each}" for each in run.troubles)

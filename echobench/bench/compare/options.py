@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from ..command import CPUS, HTML, IN_FILE, PNG, SECONDS, WHOLE, Parsed, share
+from ..command import CPUS, FAMILIES, HTML, IN_FILE, PNG, SECONDS, SHARE, WHOLE, Parsed, share
 from . import profiles
 from .analysis.comparison import Subject
 from .server import subject
@@ -25,7 +25,7 @@ def tolerance(text: str) -> float:
 
 def a_subject(text: str) -> Subject | str:
     """Read a subject, or keep the name of a file. Raises ValueError."""
-    return text if text.endswith(".json") and "=" not in text else subject.parse(text)
+    return text if text.endswith((".json", ".part")) and "=" not in text else subject.parse(text)
 
 
 SUBJECT, LOAD = Parsed("subject", a_subject), Parsed("load", profiles.parse)
@@ -72,7 +72,11 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             type=SECONDS,
             help="How long a server may take to start.  [default: 10]",
         ),
-        click.Option(["--host"], help="The address that replaces {host}: where servers listen.  [default: 127.0.0.1]"),
+        click.Option(
+            ["--host"],
+            help="The address that replaces {host}: where servers listen.  [default: 127.0.0.1, with -6 ::1]",
+        ),
+        *FAMILIES,
         click.Option(
             ["--idle-connections"],
             type=WHOLE,
@@ -92,7 +96,21 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             type=IN_FILE,
             help="Repeat a stored comparison, and fail if any subject is slower than in the stored run.",
         ),
-        click.Option(["--tolerance"], type=TOLERANCE, help="How much slower it may be.  [default: 5%]"),
+        click.Option(["--tolerance"], type=TOLERANCE, help="How much less work it may do.  [default: 5%]"),
+        click.Option(
+            ["--time-tolerance"],
+            type=SHARE,
+            help="How much longer p50 and p99 may be, under loads that measure times.  [default: 25%]",
+        ),
+    ),
+    "An unfinished run": (
+        click.Option(
+            ["--resume"],
+            type=IN_FILE,
+            metavar="FILE",
+            help="Go on with a comparison that was ended early: FILE, or FILE.part if it was killed. --rounds may ask "
+            "for more rounds than it had.",
+        ),
     ),
     "Output": (
         click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
@@ -100,7 +118,8 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             ["--json"],
             type=click.Path(),
             metavar="FILE",
-            help="Store the comparison as JSON; an existing file is replaced.",
+            help="Store the comparison as JSON; an existing file is replaced. Until then, finished rounds are in "
+            "FILE.part.",
         ),
         HTML,
         PNG,
@@ -114,8 +133,8 @@ DEFAULTS: Final[dict[str, Any]] = {
     "duration": 3.0,
     "warmup": 0.5,
     "start_timeout": 10.0,
-    "host": "127.0.0.1",
     "idle_connections": 200,
     "count_calls": 0.5,
     "tolerance": 0.05,
+    "time_tolerance": 0.25,
 }

@@ -15,12 +15,13 @@ from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale, scale
 from ..run.histogram import Histogram
 from ..words import apiece, duration, quantity
-from .analysis.comparison import Comparison, Load, Subject
+from .analysis.comparison import Comparison, Load, Run, Subject
 from .analysis.judge import Row
-from .rows import best_first, circumstances, interval, offered, percent
+from .rows import best_first, circumstances, interval, left_out, offered, percent, rounds
 
 HEAD = (
-    "subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo", "verdict",
+    "subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo",
+    "rounds", "verdict",
 )  # fmt: skip
 
 
@@ -60,7 +61,7 @@ def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
         tag("p", f"{offered(load)}; {model(load.plan)}."),
         _bars(comparison, load, rows),
         tag("div", table(HEAD, [_cells(row) for row in rows], label=load.name), class_="named broad"),
-        tag("ul", [tag("li", tag("strong", row.subject), f": {row.verdict}: {row.why}") for row in rows], class_="why"),
+        tag("ul", [tag("li", tag("strong", row.subject), f": {_why(row)}") for row in rows], class_="why"),
         _curves(comparison, load),
     )
 
@@ -75,8 +76,14 @@ def _cells(row: Row) -> tuple[str, ...]:
         duration(row.p99),
         "-" if row.lost is None else f"{row.lost:.3%}",
         apiece(row.system_calls),
+        rounds(row),
         row.verdict,
     )
+
+
+def _why(row: Row) -> str:
+    both = left_out(row)
+    return f"{row.verdict}: {row.why}" + (f"; {both}" if both else "")
 
 
 def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:
@@ -146,11 +153,15 @@ def _subject(subject: Subject) -> tuple[str, str]:
     return subject.name, subject.command or f"running at {subject.address}"
 
 
+def _output(run: Run) -> str:
+    return f" (its output: {' | '.join(run.output)})" if run.output else ""
+
+
 def _odd(comparison: Comparison) -> Html | None:
     said = dict.fromkeys(
         f"{run.subject}, {run.load}: {sentence}"
         for run in comparison.runs
-        for sentence in [*([run.failure] if run.failure else []), *run.troubles]
+        for sentence in [*([run.failure + _output(run)] if run.failure else []), *run.troubles]
     )
     said |= dict.fromkeys(
         f"{calls.subject}, {calls.load}: its system calls were not counted: {calls.failure}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -10,28 +9,24 @@ from rich.table import Table
 from rich.text import Text
 
 from ..blast.rows import model
+from ..printing import report_console
 from ..words import apiece, duration, quantity
 from .analysis.comparison import Comparison
 from .analysis.gate import Finding
 from .analysis.judge import Row, judge
-from .rows import best_first, offered
+from .rows import best_first, left_out, offered, rounds
 
-WIDTH = 144  # columns where there is no terminal
+WIDTH = 154  # columns where there is no terminal
 STYLES = {
     "server-bound": "green", "waiting": "", "generator-bound": "yellow", "too noisy": "yellow",
     "not conformant": "bold red", "void": "bold red",
 }  # fmt: skip
-OUTCOMES = {"passed": "green", "slower": "bold red", "cannot tell": "yellow"}
-
-
-def console_for() -> Console:
-    """Give standard output, wide enough for the table if it is not a terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+OUTCOMES = {"passed": "green", "slower": "bold red", "inconclusive": "yellow"}
 
 
 def show(comparison: Comparison, console: Console | None = None) -> None:
     """Print the comparison."""
-    console = console or console_for()
+    console = console or report_console(width=WIDTH)
     rows = judge(comparison)
     for load in comparison.loads:
         mine = [row for row in rows if row.load == load.name]
@@ -41,6 +36,8 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
         console.print(table(mine))
         for row in mine:
             console.print(Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
+            if both := left_out(row):
+                console.print(Text(f"{row.subject}: {both}", style="cyan"))
     _tell(comparison, console)
 
 
@@ -59,7 +56,7 @@ def table(rows: Sequence[Row]) -> Table:
     made.add_column("subject", overflow="fold")
     names = (
         "% of ideal (95 %)", "by rate", "per CPU s", "a second", "p50", "p99", "p99.9", "lost", "server", "load",
-        "calls/echo",
+        "calls/echo", "rounds",
     )  # fmt: skip
     for name in names:
         made.add_column(name, justify="right")
@@ -74,6 +71,7 @@ def table(rows: Sequence[Row]) -> Table:
             "-" if row.lost is None else "0" if not row.lost else f"{row.lost:.2%}",
             *("-" if value is None else f"{value:.0%}" for value in (row.server_cpu, row.generator_cpu)),
             apiece(row.system_calls),
+            rounds(row),
             Text(row.verdict, style=STYLES[row.verdict]),
         )
     return made
@@ -87,8 +85,8 @@ def _tell(comparison: Comparison, console: Console) -> None:
         console.print(f"{memory.subject}: {each} of memory per idle connection ({memory.connections} opened)")
     said: dict[str, int] = {}
     for run in comparison.runs:
-        last = f" (its last output: {' | '.join(run.output)})" if run.output else ""
-        for sentence in [*([run.failure + last] if run.failure else []), *run.troubles]:
+        output = f" (its output: {' | '.join(run.output)})" if run.output else ""
+        for sentence in [*([run.failure + output] if run.failure else []), *run.troubles]:
             key = f"{run.subject}, {run.load}: {sentence}"
             said[key] = said.get(key, 0) + 1
     for calls in comparison.calls:
@@ -128,7 +126,7 @@ def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console 
 
     First what differs between their environments, then load by load.
     """
-    console = console or console_for()
+    console = console or report_console(width=WIDTH)
     names = list(dict.fromkeys(name for _, each in named for name in each.environment if name != "command"))
     head = Table("differs", *(name for name, _ in named), box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in names:

@@ -9,6 +9,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from ..printing import is_live, progress_console, report_console
 from .clauses import CLAUSES
 from .outcomes import FAIL, NA, NOTE, OK, Outcome, Verification
 from .peer import endpoint
@@ -18,7 +19,7 @@ STYLES = {OK: "green", FAIL: "bold red", NA: "dim", NOTE: "cyan"}
 
 def show(found: Verification, console: Console | None = None) -> None:
     """Print the report."""
-    console = console or Console(highlight=False)
+    console = console or report_console()
     for address, group in itertools.groupby(found.outcomes, lambda each: each.address):
         console.print(Text(endpoint(address, found.port), style="bold"))
         console.print(_table(list(group)))
@@ -71,7 +72,7 @@ def _part(each: Outcome) -> tuple[str, str]:
 
 def show_clauses(console: Console | None = None) -> None:
     """Print the clauses."""
-    console = console or Console(highlight=False)
+    console = console or report_console()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("clause", "requirement", "source"):
         table.add_column(name, overflow="fold")
@@ -87,9 +88,9 @@ class Going:
     """
 
     def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
-        self._console = console or Console(stderr=True, highlight=False)
+        self._console = console or progress_console()
         self._quiet = quiet
-        live = not quiet and self._console.is_terminal and not self._console.is_dumb_terminal
+        live = not quiet and is_live(self._console)
         self._status = Status("connecting", console=self._console, refresh_per_second=4) if live else None
 
     def __enter__(self) -> Going:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from ...guard import source_of
-from ...sockets import borrowed, readable
+from ...sockets import borrowed, have_input
 from .. import Setting
 from .mover import Mover
 from .states import Odd
@@ -45,7 +45,7 @@ class Connections:
         """
         setting, source = self._setting, None
         if setting.caps.per_source is not None and isinstance(address, tuple):
-            source = source_of(address[0]).key
+            source = source_of(address[0], address[3] if len(address) == 4 else 0).key
         if (refused := setting.caps.take(source)) is not None:
             setting.counters.drop(refused)
             os.close(fd)
@@ -55,8 +55,12 @@ class Connections:
         setting.counters.connections += 1
         setting.counters.open_connections += 1
         self.open.add(fd)
-        self.timeouts.opened(fd)
-        self._mover.begin(fd)
+        try:
+            self.timeouts.opened(fd)
+            self._mover.begin(fd)
+        except Exception:
+            self.abort(fd)
+            raise
 
     def hold(self, fd: int, unsent: bytes | memoryview) -> None:
         """Keep what the kernel did not take, and read no further until it has."""
@@ -136,7 +140,7 @@ class Connections:
             return set()
         odd = self.odd
         read = {fd for fd in fds if fd not in odd or not odd[fd].unsent}
-        return readable(read) | (read & self._mover.arrived())
+        return have_input(read) | (read & self._mover.arrived())
 
     def closing(self) -> Iterator[tuple[int, Odd]]:
         """Iterate over those that are being ended, by the peer or by us."""

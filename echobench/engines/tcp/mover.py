@@ -40,6 +40,8 @@ class Lanes:
 class Host(Protocol):
     """The engine, as its mover sees it."""
 
+    name: str
+    """The engine's name, which a mover changes when it goes on in another engine's way."""
     working: bool
     """Whether the engine is inside its turn, at whose end :meth:`Mover.flush` is called."""
 

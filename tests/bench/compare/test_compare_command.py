@@ -38,9 +38,10 @@ def invoke(*options):
         (["a=x {port}", "a=y {port}"], "two subjects have the name 'a'"),
         (["--load", "tiny"], "'tiny' is not a load"),
         (["--load", "one,one"], "two loads have the name 'one'"),
-        (["--rounds", "0"], "--rounds is at least 1, not 0"),
+        (["--rounds", "0"], "--rounds is at least 1 and at most 10000, not 0"),
         (["--server-cpus", "999"], "CPU 999 is not available"),
         (["--tolerance", "5%"], "--tolerance needs --against"),
+        (["--time-tolerance", "5%"], "--time-tolerance needs --against"),
         (["--against", "/nowhere"], "File '/nowhere' does not exist"),
         (["/nowhere.json"], "/nowhere.json cannot be read: No such file or directory"),
         (["/nowhere.json", "a=x {port}"], "stored results are shown, subjects are run"),
@@ -50,7 +51,7 @@ def invoke(*options):
     ],
 )
 def test_wrong_options(options, sentence, monkeypatch):
-    monkeypatch.setattr(module, "compare_all", lambda *_: pytest.fail("something was run"))
+    monkeypatch.setattr(module, "compare_all", lambda *_, **__: pytest.fail("something was run"))
     done = invoke(*options)
     assert (done.exit_code, sentence in done.stderr) == (2, True), done.stderr
 
@@ -59,7 +60,7 @@ def test_wrong_options(options, sentence, monkeypatch):
 def pretended(monkeypatch):
     """Run nothing, and give what a test puts here."""
     orders, results = [], []
-    monkeypatch.setattr(module, "compare_all", lambda order, watch: orders.append(order) or results.pop())
+    monkeypatch.setattr(module, "compare_all", lambda order, *_: orders.append(order) or results.pop())
     return orders, results
 
 
@@ -86,7 +87,7 @@ def test_defaults(pretended):
     [
         (1.0, {}, 0, "passed: mine, small"),
         (0.85, {}, 1, "slower: mine, small: work per server-CPU second, against the ideal's, is"),
-        (0.95, {}, 3, "cannot tell: mine, small"),
+        (0.95, {}, 3, "inconclusive: mine, small"),
         (1.0, {"environment": {**MACHINE, "cpu": "another"}}, 3, "cpu: a CPU in the stored run, another now"),
     ],
 )
@@ -156,10 +157,7 @@ def test_the_whole_command(tmp_path):
     options = ["--load", "one", "-n", "2", "--idle-connections", "50", "--json", str(path)]
     done = subprocess.run(arguments(*subjects, *options), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
-    assert (
-        "exits, one: it ended with status 3 before it answered (its last output: the licence has expired)"
-        in done.stdout
-    )
+    assert "exits, one: it ended with status 3 before it answered (its output: the licence has expired)" in done.stdout
     assert "wrong, one: it does not echo" in done.stdout.replace("\n", " ")
     found = read(str(path))
     assert [run.result is not None for run in found.runs if run.subject in ("good", "ideal")] == [True] * 4

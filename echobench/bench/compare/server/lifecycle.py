@@ -24,13 +24,14 @@ from .subject import environment, where
 
 KEEPER: Final = Path(__file__).with_name("keeper.py")
 GRACE: Final = 3.0  # seconds between SIGTERM and SIGKILL
-LINES: Final = 5  # of a server's output that are kept
+LINES: Final = 5  # of a server's output that are kept, from its beginning and from its end
+PIECE: Final = 8192  # bytes of it that are looked at, at either end
 
 
 class SubjectError(EchobenchError):
     """A server that cannot be measured.
 
-    The message is a sentence; ``output`` is what the server wrote last.
+    The message is a sentence; ``output`` is what the server wrote.
     """
 
     def __init__(self, sentence: str, output: Sequence[str] = ()) -> None:
@@ -46,6 +47,8 @@ class Setting:
     load_cpus: tuple[int, ...] = ()
     start_timeout: float = 10.0
     host: str = "127.0.0.1"
+    family: int | None = None
+    """4 or 6: reach servers that run already over that version of IP only."""
     certificate: str = ""
 
     def server(self, subject: Subject, proto: str) -> Server:
@@ -54,6 +57,7 @@ class Setting:
             subject,
             proto,
             host=self.host,
+            family=self.family,
             cpus=self.server_cpus,
             start_timeout=self.start_timeout,
             certificate=self.certificate,
@@ -72,6 +76,7 @@ class Server:
         proto: str,
         *,
         host: str = "127.0.0.1",
+        family: int | None = None,
         cpus: Sequence[int] = (),
         start_timeout: float = 10.0,
         certificate: str = "",
@@ -81,6 +86,7 @@ class Server:
         self.troubles: list[str] = []
         self.keeper: int | None = None
         """The process below which the server is found; None if it was started elsewhere."""
+        self._family = family
         self._timeout, self._grace = start_timeout, grace
         self._process: subprocess.Popen[bytes] | None = None
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the server)
@@ -136,13 +142,15 @@ class Server:
             if gone := self.gone():
                 raise SubjectError(f"{gone} before it answered", self.output())
             try:
-                if probe(self.proto, self.host, self.port):
+                if found := probe(self.proto, self.host, self.port, self._family):
+                    # One address from here on, whatever else the name stands for; TLS needs the name itself.
+                    self.host = self.host if self.proto == "tls" else found
                     return
             except WrongEchoError as error:
                 raise SubjectError(str(error), self.output()) from None
             if time.monotonic() > deadline:
                 what = "UDP" if self.proto == "udp" else self.proto.upper()
-                sentence = f"it did not echo over {what} on port {self.port} within {self._timeout:g} s"
+                sentence = f"it did not echo over {what} on {self.host} port {self.port} within {self._timeout:g} s"
                 raise SubjectError(sentence, self.output())
             self._hear(0.02)
 
@@ -167,11 +175,23 @@ class Server:
         return bool(self._said.get("others"))
 
     def output(self) -> tuple[str, ...]:
-        """Give the last lines that the server wrote."""
+        """Give the first and the last lines that the server wrote.
+
+        Python says last what was wrong. Go and Rust say it first, and many lines of stacks follow.
+        """
         size = os.fstat(self._output.fileno()).st_size
-        tail = os.pread(self._output.fileno(), 8192, max(0, size - 8192)) if hasattr(os, "pread") else b""
-        lines = [line.strip() for line in tail.decode(errors="replace").splitlines() if line.strip()]
-        return tuple(line[:500] for line in lines[-LINES:])
+        if size <= 2 * PIECE:
+            lines = _lines(self._piece(0, size))
+            first, last = lines[:LINES], lines[LINES:][-LINES:]
+            is_whole = len(lines) <= 2 * LINES
+        else:
+            first = _lines(self._piece(0, PIECE))[:LINES]
+            last = _lines(self._piece(size - PIECE, PIECE))[-LINES:]
+            is_whole = False
+        return tuple(line[:500] for line in (*first, *([] if is_whole else ["..."]), *last))
+
+    def _piece(self, begin: int, size: int) -> bytes:
+        return os.pread(self._output.fileno(), size, begin) if hasattr(os, "pread") else b""
 
     def _hear(self, seconds: float) -> bool:
         """Take messages of the keeper; tell whether more may come."""
@@ -229,3 +249,7 @@ class Server:
         self.troubles += self._said.get("over", [])
         if not kill and "failed" not in self._said and not is_free(self.host, self.port, self.proto):
             self.troubles.append(f"port {self.port} is still in use after its end")
+
+
+def _lines(text: bytes) -> list[str]:
+    return [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
