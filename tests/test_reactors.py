@@ -117,6 +117,25 @@ def test_nothing_that_the_plugin_imports_brings_a_reactor(tmp_path):
     assert run([sys.executable, "-c", code], tmp_path).stdout == "False\n"
 
 
+@pytest.mark.parametrize("before", ["", "from twisted.internet import selectreactor; selectreactor.install(); "])
+def test_the_plugins_reactor_is_monotonic(tmp_path, before):
+    """Whoever installed it: the process is ours alone."""
+    code = (
+        f"import time; {before}from echobench.server.tap import Options; Options().parseOptions(['--port', '0']); "
+        "from twisted.internet import reactor; print(abs(reactor.seconds() - time.monotonic()) < 60)"
+    )
+    assert run([sys.executable, "-c", code], tmp_path).stdout.endswith("True\n")
+
+
+def test_an_embedding_programs_reactor_is_left_alone(tmp_path):
+    code = (
+        "import time, echobench; echobench.install_best_reactor(); from twisted.internet import reactor; "
+        "service = echobench.EchoService(0, ('127.0.0.1',), idle_timeout=5); service.startService(); "
+        "service.stopService(); print(abs(reactor.seconds() - time.time()) < 60)"
+    )
+    assert run([sys.executable, "-c", code], tmp_path).stdout.endswith("True\n")
+
+
 @pytest.mark.slow
 @needs_linux
 @pytest.mark.parametrize(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import time
 
 import pytest
 import pytest_twisted
 from rigs import certificates
 from rigs.helpers import blocking, dial, pattern, port_of, read_to_end, until
 from rigs.own_protocols import Quiet, Reverse
+from twisted.internet import reactor
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.protocols.basic import LineReceiver
 from zope.interface import implementer
 
 from echobench import Reason
 from echobench.server.certificate import load_certificate
+from echobench.silence import QUIET
 
 
 @pytest.fixture
@@ -62,6 +65,46 @@ def test_tls_stop_says_goodbye(tls):
 
         stopped = service.stopService()
         assert blocking(goodbye) == b"", "a close_notify, and no ragged end"
+        pytest_twisted.blockon(stopped)
+
+
+def test_tls_stop_waits_for_no_goodbye(tls):
+    service, connect = tls(Reverse, close_timeout=60)
+    with blocking(connect) as sock:
+        sock.sendall(b"abc\r\n")
+        assert blocking(sock.recv, 100) == b"cba\r\n"
+        began = time.monotonic()
+        pytest_twisted.blockon(service.stopService())
+        assert time.monotonic() - began < 20
+        assert service.snapshot().drops == {}
+        assert blocking(sock.recv, 100) == b"", "it had our goodbye"
+
+
+def test_tls_stop_waits_for_a_producer_that_has_more_to_give(tls):
+    """However quiet it is: what it gives later goes out."""
+
+    class Slow(Quiet):
+        def dataReceived(self, data):
+            self.transport.registerProducer(self, True)
+            self.transport.loseConnection()
+            reactor.callLater(2.5 * QUIET, self.finish)
+
+        def finish(self):
+            self.transport.write(b"the last word")
+            self.transport.unregisterProducer()
+
+        def resumeProducing(self):
+            pass
+
+        pauseProducing = stopProducing = resumeProducing  # noqa: N815
+
+    service, connect = tls(Slow, close_timeout=60)
+    with blocking(connect) as sock:
+        sock.sendall(b"x")
+        until(lambda: service.snapshot().reads)
+        stopped = service.stopService()
+        assert blocking(read_to_end, sock) == b"the last word"
+        sock.close()
         pytest_twisted.blockon(stopped)
 
 
