@@ -2,9 +2,10 @@
 
 An echo server believes the source address of a datagram, so a forger can make it send to any host. If that host runs
 echo, chargen, time or another service that answers everything, the two servers answer each other for ever
-(CVE-1999-0103, CVE-2024-2169). Three rules end such loops:
+(CVE-1999-0103, CVE-2024-2169). These rules end such loops:
 
 * the server answers no source port that is 0, below 1024 or a port of its own, and no group address;
+* nor, on Linux, anybody outside who claims an address of this host (engines/outsiders.py);
 * a rate per source bounds the loops that port numbers do not show: those between two servers on high ports;
 * no table grows with anything that a forger can choose.
 
@@ -24,6 +25,7 @@ from typing import Final
 import attrs
 
 from .counters import Reason
+from .values import INT_MAX, check_whole
 
 
 @attrs.frozen
@@ -86,7 +88,7 @@ class RateLimit:
     """Of 8 bytes each; memory is only used for those that somebody took from."""
 
     def __init__(self, rate: float, burst: float, seconds: Callable[[], float]) -> None:
-        if rate <= 0 or burst < 1:
+        if not (rate > 0 and burst >= 1):  # so that NaN fails too
             raise ValueError(f"a rate limit needs a rate over 0 and a burst of 1 or more, not {rate:g} and {burst:g}")
         self._per_second = rate * _EVENT
         self._tolerance = burst * _EVENT - (_EVENT - 1)  # a hundredth more than needed, so that rounding costs no event
@@ -138,14 +140,23 @@ class Guard:
         rate: RateLimit | None = None,
     ) -> None:
         self.own_ports = frozenset(own_ports)
+        for port in self.own_ports:
+            check_whole("a port", port, 0, 65535)
         self.allow_low_source_ports = allow_low_source_ports
         self.rate = rate
-        self._high_bytes, self._own_pairs = self._prepare()
+        self._broadcasts: frozenset[str] = frozenset()
+        self._prepare()
 
     def add_own_port(self, port: int) -> None:
         """Also refuse datagrams whose source port is ``port``."""
+        check_whole("a port", port, 0, 65535)
         self.own_ports |= {port}
-        self._high_bytes, self._own_pairs = self._prepare()
+        self._prepare()
+
+    def set_broadcasts(self, hosts: Iterable[str]) -> None:
+        """Refuse these broadcast addresses as sources, besides 255.255.255.255, and no longer those set before."""
+        self._broadcasts = frozenset(hosts)
+        self._prepare()
 
     def refuses(self, host: str, port: int) -> Reason | None:
         """Return why a datagram must not be answered; None if it may be.
@@ -168,39 +179,51 @@ class Guard:
                 return Reason.SOURCE_PORT_LOW
         if port in self.own_ports:
             return Reason.SOURCE_PORT_OWN
-        return Reason.SOURCE_GROUP if source_of(host).group else None
+        source = source_of(host)
+        return Reason.SOURCE_GROUP if source.group or source.key in self._broadcasts else None
 
     def passes_all(self, high: bytes, low: bytes) -> bool:
-        """Return whether :meth:`refuses_source` passes a whole batch.
+        """Return whether :meth:`refuses_source` passes the ports of a whole batch.
 
         It goes by the two bytes of each source port.
 
         True means that it would refuse none of them for its port; False only that each has to be looked at. A port is
         1024 or more if and only if its high byte is 4 or more, and it can be one of ours only if its high byte is the
-        high byte of one. So the high bytes alone nearly always tell. Group addresses need no look here: the kernel
-        takes no datagram from one (ip_route_input_slow in net/ipv4/route.c, ip6_rcv_core in net/ipv6/ip6_input.c).
+        high byte of one. So the high bytes alone nearly always tell.
         """
-        if _LOOK not in high.translate(self._high_bytes):
+        if LOOK not in high.translate(self.high_bytes):
             return True
         return min(high) >= 4 and self._own_pairs.isdisjoint(zip(high, low, strict=True))
 
-    def _prepare(self) -> tuple[bytes, frozenset[tuple[int, int]]]:
-        """Make the tables by which :meth:`passes_all` looks at ports.
+    def _prepare(self) -> None:
+        """Make the tables that translate a byte of a batch's sources to LOOK if the others matter."""
+        self._own_pairs = frozenset(divmod(port, 256) for port in self.own_ports)
+        highs = {high for high, _ in self._own_pairs}
+        self.high_bytes = _table(lambda high: high < 4 or high in highs)
+        """By the high byte of a source's port: whether it may be low, or one of ours."""
+        ends = {int(host.rpartition(".")[2]) for host in (*self._broadcasts, "255.255.255.255", "0.0.0.0")}
+        self.last_bytes = _table(ends.__contains__)
+        """By the last byte of a source's address: whether it may be unspecified (:: too) or broadcast."""
+        self.passed: set[bytes] = set()
+        """Names of sources that passed (``struct sockaddr_in`` or its kin), for whoever keeps some here."""
 
-        One translates a port's high byte to _LOOK if its low byte matters; the other has the bytes of our own ports.
-        """
-        own = frozenset(divmod(port, 256) for port in self.own_ports)
-        highs = {high for high, _ in own}
-        return bytes(_LOOK if high < 4 or high in highs else 0 for high in range(256)), own
+
+def _table(look: Callable[[int], bool]) -> bytes:
+    return bytes(LOOK if look(byte) else 0 for byte in range(256))
 
 
-_LOOK: Final = 1
+LOOK: Final = 1
+FIRST_BYTES: Final = _table(lambda byte: 224 <= byte < 240 or byte == 255)
+"""By the first byte of a source's address, IPv4 or IPv6: whether it may be multicast."""
 
 
 class Caps:
     """The limits on open connections: in all, and from one source. None is no limit."""
 
     def __init__(self, total: int | None = None, per_source: int | None = None) -> None:
+        for name, limit in (("total", total), ("per_source", per_source)):
+            if limit is not None:
+                check_whole(name, limit, 1, INT_MAX)
         self.total = total
         self.per_source = per_source
         self._taken = 0

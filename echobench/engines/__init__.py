@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from socket import socket
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.logger import Logger
 from zope.interface import Attribute, Interface
 
+from ..clocks import steady
 from ..counters import Counters
 from ..defaults import BACKLOG, CLOSE_TIMEOUT
 from ..errors import EchobenchError
@@ -35,6 +36,26 @@ class EngineError(EchobenchError):
     """
 
 
+def _clock_of(setting: Setting) -> IReactorTime:
+    return steady(setting.reactor)
+
+
+class Replaceable(Protocol):
+    """An engine in whose place a slower one can serve."""
+
+    name: str
+
+    def surrender(self) -> list[tuple[IListeningPort, socket]]:
+        """Stop serving, end every connection, and hand over the sockets, still bound.
+
+        Each comes with the port that served it, which has no socket any more.
+        """
+
+
+def _only_log(sentence: str, engine: Replaceable | None) -> None:
+    log.critical("{sentence}", sentence=sentence)
+
+
 @attrs.frozen
 class Setting:
     """What every engine works with. Times are in seconds, and None is never."""
@@ -49,6 +70,14 @@ class Setting:
     """Connections that may wait to be accepted, for an engine that has to listen again."""
     spin: float = 0.0
     """Microseconds for which an engine may look for more before it goes back to the reactor (see engines/spin.py)."""
+    clock: IReactorTime = attrs.field(init=False, default=attrs.Factory(_clock_of, takes_self=True))
+    """Measures durations, and calls later: the reactor, or a clock beside it that nobody sets (see clocks.py)."""
+    failed: Callable[[str, Replaceable | None], None] = _only_log
+    """Called with a sentence when something can be served no more.
+
+    The second argument is the engine whose sockets another engine may take over. It is None if no engine could serve:
+    a listening socket that was shut down, for example.
+    """
 
 
 class IEngine(Interface):
@@ -110,13 +139,16 @@ def load(table: Mapping[str, str], asked: str) -> None:
         importlib.import_module(module)
 
 
-def choose(table: Mapping[str, str], asked: str, setting: Setting) -> IEngine:
+def choose(
+    table: Mapping[str, str], asked: str, setting: Setting, *, instead_of: str | None = None, why: str = ""
+) -> IEngine:
     """Make the engine ``asked`` for; ``auto`` is the first one that works here.
 
     Logs which one it is, and why it is not a faster one. Raises EngineError if the one asked for does not work.
+    With ``instead_of``, only slower engines than that one come into question; ``why`` says what became of it.
     """
-    passed_over: list[str] = []
-    for name in _candidates(table, asked):
+    passed_over: list[str] = [why] if why else []
+    for name in _candidates(table, asked, instead_of):
         try:
             engine = _engine(table, name)
             reason = engine.unavailable(setting.reactor)
@@ -135,7 +167,10 @@ def choose(table: Mapping[str, str], asked: str, setting: Setting) -> IEngine:
     )
 
 
-def _candidates(table: Mapping[str, str], asked: str) -> Sequence[str]:
+def _candidates(table: Mapping[str, str], asked: str, instead_of: str | None) -> Sequence[str]:
+    if instead_of is not None:
+        names = [*table]
+        return names[names.index(instead_of) + 1 :]
     if asked != "auto" and asked not in table:
         raise EngineError(f"there is no engine {asked!r} here: choose auto or {', '.join(table)}")
     return tuple(table) if asked == "auto" else (asked,)

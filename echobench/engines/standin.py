@@ -22,6 +22,8 @@ from typing import Any, Final
 
 from twisted.logger import Logger
 
+from ..seldom import Seldom
+
 STAY: Final = 10_000_000  # nanoseconds; much longer than a turn of the reactor, and still short for reactor.iterate()
 WAIT: Final = 1_000_000  # nanoseconds: the shortest wait of epoll_wait(2), apart from 0
 SECOND: Final = 1_000_000_000
@@ -38,6 +40,7 @@ class StandIn:
         self._now = nanoseconds
         self._idle_since = 0
         self._end = 0
+        self._faults = Seldom()
 
     def woken(self) -> None:
         """Decide whether to wait this time, and until when.
@@ -74,7 +77,8 @@ class StandIn:
         try:
             return self._poll(WAIT / SECOND, 2) == [(descriptor, select.EPOLLIN)]
         except BaseException:  # noqa: BLE001 (a signal's handler raised it; the reactor's main loop also logs such a thing and goes on)
-            log.failure("a signal's handler failed")
+            if self._faults.due():
+                log.failure("a signal's handler failed, or the wait itself{more}", more=self._faults.more)
             return False
 
 

@@ -6,17 +6,38 @@ A request (SQE) says what to do; a completion (CQE) says how it went. One system
 any number of requests. Completions are read from memory, without a call. The names and layouts are those of io_uring(7)
 and linux/io_uring.h.
 
-No memory barriers are needed, because one thread alone reads and writes the rings: the one that made them. The kernel
-reads requests, and the tail behind them, inside this thread's own ``io_uring_enter`` (there is no SQPOLL thread). It
-also writes completions in this thread. On every processor, a thread sees its own writes in order:
+**Why there are no memory barriers.** The kernel's own note (io_uring/io_uring.c) asks an application for them: an
+acquire when it reads the completions' tail, a release when it writes the requests' tail or the completions' head.
+They pair with those of a kernel that may run on another processor at the same time. Python has neither. None is
+needed here, on arm64 as little as on x86-64, because both sides are one thread: the one that made the rings. A
+processor shows a thread its own accesses in program order, in user mode and in the kernel, and an interrupt comes
+between two instructions. When the thread moves to another processor, the scheduler orders what it did before and does
+after.
 
-* The kernel first tries a request inside ``io_uring_enter``, and writes its completion there.
-* A request that has to wait stays in the socket's wait queue. A wake-up, on any processor, writes no completion: it
-  queues *task work* for the thread that made the request (io_poll_wake in io_uring/poll.c of Linux). That thread does
-  the work whenever it leaves the kernel, from any system call or interrupt. COOP_TASKRUN only spares it the interrupt.
-* Worker threads (io-wq) would write completions from elsewhere. They get no request of ours: a multishot request is
-  never run there (io_wq_submit_work in io_uring/io_uring.c), a send with MSG_DONTWAIT fails with EAGAIN instead of
-  waiting, and a cancellation waits for nothing. :meth:`Ring.push` asserts that a request is one of these.
+That the kernel's side is always this thread follows from how the rings are made (SINGLE_ISSUER, no SQPOLL, no IOPOLL)
+and from what is asked for. By index:
+
+* The requests' **tail**, which we write after the requests, and their **head**: the kernel reads the one and writes
+  the other inside this thread's ``io_uring_enter`` only (io_submit_sqes). We never read the head.
+* The completions' **tail**, which we read before the completions, at any time, and also without a call: the kernel
+  writes it in this thread. It first tries a request inside ``io_uring_enter``. One that has to wait stays in the
+  socket's wait queue, and a wake-up, on whichever processor, writes no completion: io_poll_wake (io_uring/poll.c)
+  queues *task work* for the thread that made the request. This thread runs it when it leaves the kernel, from any
+  system call or interrupt; COOP_TASKRUN only spares it the interrupt. The comment of io_req_post_cqe says it of
+  multishot requests: it "should only be used from a task_work". The received bytes are copied there too.
+* The completions' **head**, which we write after we have read them: the kernel reads it where it writes the tail, and
+  in this thread's epoll_wait (io_uring_poll).
+* The **tail of the lent buffers** (buffers.py), which we write after their entries: the kernel reads it where it
+  receives, in the same task work (io_buffer_select).
+* The **flags**, which we only read (:meth:`Ring.overflowed`): a single word, with which nothing else has to agree.
+
+Worker threads (io-wq) would write completions from elsewhere, beside us. They get no request of ours: a multishot
+request is never run there (io_wq_submit_work says "Don't allow any multishot execution from io-wq"), a send with
+MSG_DONTWAIT fails with EAGAIN instead of waiting, and a cancellation waits for nothing. :meth:`Ring.push` asserts
+that a request is one of these. And an index is one aligned word, which memoryview reads and writes with one access.
+
+This is how Linux 6.17 and 6.18 do it, and not what io_uring promises. It has been tried on x86-64, whose processors
+keep the order anyway. On others it stands on the argument above.
 """
 
 from __future__ import annotations
@@ -41,6 +62,7 @@ FEAT_NODROP: Final = 1 << 1
 OFF_SQES: Final = 0x10000000
 ENTER_GETEVENTS: Final = 1 << 0
 REGISTER_PBUF_RING: Final = 22
+SQ_CQ_OVERFLOW: Final = 1 << 1
 OP_NOP: Final = 0
 OP_POLL_ADD: Final = 6
 OP_ASYNC_CANCEL: Final = 14
@@ -52,6 +74,8 @@ CQE_F_BUFFER: Final = 1 << 0
 CQE_F_MORE: Final = 1 << 1
 CQE_F_SOCK_NONEMPTY: Final = 1 << 2
 
+PASSING: Final = frozenset((errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOMEM))
+"""Errors of io_uring_enter(2) that pass: no memory, or no room for completions, at the moment."""
 U32: Final = 0xFFFFFFFF
 TRIES: Final = 100
 MSG_NOSIGNAL: Final = 0x4000  # linux/socket.h
@@ -99,6 +123,8 @@ class Ring:
         self.index = memoryview(rings).cast("I")
         """The rings' heads and tails, at the places that follow; they count up modulo 2**32, and are masked for use."""
         self.head, self.tail, self.chead, self.ctail = sq[0] // 4, sq[1] // 4, cq[0] // 4, cq[1] // 4
+        self.flags = sq[4] // 4
+        """The place of the kernel's flags in ``index``."""
         Table(4, self.size, rings, sq[6]).column("I", 0)[:] = memoryview(
             struct.pack(f"={self.size}I", *range(self.size))
         ).cast("I")
@@ -158,23 +184,43 @@ class Ring:
         index[self.tail] = (tail + 1) & U32
         self.queued += 1
 
-    def enter(self) -> None:
+    def enter(self) -> int:
         """Hand over the queued requests, and let the kernel write completions.
 
         It does not wait.
 
-        Requests stay queued if the kernel has no memory for them now, or no room for completions. Raises OSError.
+        Requests stay queued if the kernel has no memory for them now, or no room for completions. Returns 0, or the
+        error if it took none for such a reason (one of PASSING). Raises OSError for any other error.
         """
         submitted: int = self._enter(self.fd, self.queued, 0, ENTER_GETEVENTS, None, 0)
         if submitted >= 0:
             self.queued -= submitted
-        elif ctypes.get_errno() not in (errno.EAGAIN, errno.EBUSY, errno.EINTR):
+            return 0
+        error = ctypes.get_errno()
+        if error not in PASSING:
             raise failure("io_uring_enter")
+        return error
+
+    def withdraw(self) -> list[tuple[int, int]]:
+        """Take back the queued requests, and list their two halves of ``user_data``, the lower one first.
+
+        The kernel has not seen them: it looks at the tail only inside :meth:`enter`.
+        """
+        tail = self.index[self.tail]
+        places = [(tail - self.queued + i) & self.mask for i in range(self.queued)]
+        taken_back = [(self.user_data[at] & U32, self.user_data[at] >> 32) for at in places]
+        self.index[self.tail] = (tail - self.queued) & U32
+        self.queued = 0
+        return taken_back
 
     def ready(self) -> int:
         """Count the completions to read."""
         index = self.index
         return int(index[self.ctail] - index[self.chead]) & U32
+
+    def overflowed(self) -> bool:
+        """Whether the kernel keeps completions for which there was no room, until the next :meth:`enter`."""
+        return bool(self.index[self.flags] & SQ_CQ_OVERFLOW)
 
     def register(self, what: int, argument: bytearray, count: int) -> None:
         """Call io_uring_register(2). Raises OSError."""

@@ -1,10 +1,12 @@
 """The echo server as a program, with its signals and start-up errors.
 
-It ends with one sentence if it cannot start, and at once if it is told twice to stop.
+It ends with one sentence if it cannot start, or if it can no longer serve what it was told to serve; a service manager
+may then start it again. It ends at once if it is told twice to stop.
 """
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable
@@ -13,12 +15,17 @@ from typing import Any
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
+from ..clocks import steady
 from ..errors import EchobenchError
+from ..sockets import NO_DESCRIPTOR, no_descriptor
 from .failure import StartupFailure
+from .mainloop import MainLoopWatch
 from .service import EchoService
 from .stats import Reporter
+from .status import ExitStatus
 from .systemd import notify
 
 log = Logger()
@@ -36,9 +43,11 @@ class Program(MultiService):
             reporter = Reporter(echo.snapshot, self._seconds)
             self._timer = TimerService(stats_interval, reporter)
             self._timer.setServiceParent(self)
+        self._status = ExitStatus()
+        self._main_loop = MainLoopWatch(self._main_loop_broken)
 
     def _seconds(self) -> float:
-        return float(self.echo.clock.seconds())
+        return float(steady(self.echo.clock).seconds())
 
     def privilegedStartService(self) -> None:
         """Bind the sockets."""
@@ -47,8 +56,11 @@ class Program(MultiService):
     def startService(self) -> None:
         """Serve, and tell the service manager."""
         if self._timer is not None:
-            self._timer.clock = self.echo.clock
+            self._timer.clock = steady(self.echo.clock)
+        self.echo.when_failed().addCallback(self._fail)
         _or_fail(super().startService)
+        self._status.arm()
+        self._main_loop.start()
         notify(f"READY=1\nSTATUS={self.echo.where()}")
 
     def stopService(self) -> Deferred[Any]:
@@ -57,9 +69,26 @@ class Program(MultiService):
         A second SIGINT or SIGTERM ends at once the connections that are still open.
         """
         notify("STOPPING=1")
+        self._main_loop.stop()
         restore = self._hurry_on_signal()
         stopping: Deferred[Any] = super().stopService()
         return stopping.addBoth(lambda result: (restore(), result)[1])
+
+    def _fail(self, sentence: str) -> None:
+        """Stop in good order, and end the process with a status that says so."""
+        if self._status.sentence is None:
+            self._status.sentence = f"{sentence}; the server ends, so that it can be started again"
+            notify(f"STATUS={sentence}")
+            self.echo.clock.callWhenRunning(self._end)
+
+    def _end(self) -> None:
+        with contextlib.suppress(ReactorNotRunning):  # it stops already
+            self.echo.clock.stop()
+
+    def _main_loop_broken(self, sentence: str) -> None:
+        log.critical("{sentence}", sentence=sentence)
+        self.echo.abort()  # nobody would be served while connections are waited for
+        self._fail(sentence)
 
     def _hurry_on_signal(self) -> Callable[[], None]:
         """Handle signals ourselves until the end.
@@ -90,5 +119,6 @@ def _or_fail(start: Callable[[], None]) -> None:
         start()
     except EchobenchError as error:
         raise StartupFailure(str(error)) from error
-    except OSError as error:  # mostly that no descriptor is left
-        raise StartupFailure(f"the server cannot be started: {error}") from error
+    except OSError as error:
+        why = no_descriptor() if error.errno in NO_DESCRIPTOR else error
+        raise StartupFailure(f"the server cannot be started: {why}") from error

@@ -10,6 +10,7 @@ and aborts the connections that are still open after ``close_timeout``.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import socket
 import time
@@ -24,22 +25,32 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .. import values
+from ..clocks import steady
 from ..counters import Counters, Snapshot
 from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
-from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Setting, choose, load
+from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Replaceable, Setting, choose, load
 from ..engines.portable.engine import PortableDatagram, PortableStream
 from ..engines.portable.own_datagram import check_datagram_protocol
 from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
+from ..errors import EchobenchError
 from ..guard import Caps, Guard, RateLimit
 from ..reactors import Reactor
-from ..sockets import BindError, Spot, bind_all, close_all, widen
+from ..sockets import NO_DESCRIPTOR, BindError, Spot, bind_all, close_all, no_descriptor, widen
+from ..values import shown
+from .inheritance import kind_of
 
 log = Logger()
 
 
-def _option(default: Any = None) -> Any:
-    return attrs.field(default=default, kw_only=True)
+def _option(default: Any = None, check: Any = None) -> Any:
+    return attrs.field(default=default, kw_only=True, validator=check)
+
+
+_NUMBER = values.whole(0, 65535)
+_COUNT = values.whole(1, values.INT_MAX)
+_SOCKETS = values.several("sockets", lambda each: isinstance(each, socket.socket))
 
 
 def _state(factory: Any) -> Any:
@@ -52,42 +63,46 @@ class EchoService(Service):
 
     Times are in seconds and sizes in bytes; None means no limit.
 
-    Raises ValueError for TLS without ``tls_options``, and for an invalid ``spin``.
+    Raises ValueError or TypeError for an argument that makes no sense, and ValueError for TLS without ``tls_options``.
     """
 
-    port: int | None = PORT
+    port: int | None = attrs.field(default=PORT, validator=_NUMBER)
     """Port for TCP and UDP on every address of ``interfaces``; 0 is one free number for both, None is neither."""
-    interfaces: Sequence[str] = ()
+    interfaces: Sequence[str] = attrs.field(
+        default=(), validator=values.several("addresses, such as ['127.0.0.1']", lambda each: isinstance(each, str))
+    )
     """Addresses of this machine to listen on; empty means all, of both families."""
     tcp: bool = _option(True)
     """Whether to serve TCP on ``port``."""
     udp: bool = _option(True)
     """Whether to serve UDP on ``port``."""
-    tls_port: int | None = _option()
+    tls_port: int | None = _option(None, _NUMBER)
     """Port for TLS; 0 is a free number, None is no TLS."""
     tls_options: Any = _option()
     """Certificate and key: a ``twisted.internet.ssl.CertificateOptions``, which TLS needs."""
-    inherited: Sequence[socket.socket] = _option(())
+    inherited: Sequence[socket.socket] = _option((), _SOCKETS)
     """Sockets bound by another program: UDP, or listening TCP or Unix sockets. The service owns and closes them."""
-    inherited_tls: Sequence[socket.socket] = _option(())
+    inherited_tls: Sequence[socket.socket] = _option((), _SOCKETS)
     """Listening sockets to serve TLS on. The service owns and closes them."""
-    endpoints: Sequence[IStreamServerEndpoint] = _option(())
+    endpoints: Sequence[IStreamServerEndpoint] = _option(
+        (), values.several("stream endpoints, such as serverFromString() makes", lambda each: hasattr(each, "listen"))
+    )
     """Twisted stream endpoints to serve, always with the portable engine."""
-    max_connections: int | None = _option()
+    max_connections: int | None = _option(None, _COUNT)
     """Connections over TCP and TLS together; one more is accepted and closed."""
-    max_connections_per_source: int | None = _option()
+    max_connections_per_source: int | None = _option(None, _COUNT)
     """Connections from one IPv4 address, or one IPv6 /64; one more is accepted and closed."""
-    idle_timeout: float | None = _option()
+    idle_timeout: float | None = _option(None, values.seconds())
     """Seconds without a byte read or written after which a connection is ended."""
-    close_timeout: float | None = _option(CLOSE_TIMEOUT)
+    close_timeout: float | None = _option(CLOSE_TIMEOUT, values.seconds(zero=True))
     """Seconds after which a closing connection ends if its peer takes nothing; after a stop, every connection ends."""
-    udp_rate: float | None = _option()
+    udp_rate: float | None = _option(None, values.rate)
     """Datagrams per second that one source gets answered, and as many in one burst."""
     allow_low_source_ports: bool = _option(False)
     """Whether to answer datagrams from ports below 1024."""
-    receive_buffer: int | None = _option()
+    receive_buffer: int | None = _option(None, _COUNT)
     """Bytes that each UDP socket may queue; None is 4 MiB, or what the system gives."""
-    backlog: int = _option(BACKLOG)
+    backlog: int = _option(BACKLOG, _COUNT)
     """Connections that may wait to be accepted."""
     protocol: Any = _option()
     """Serves streams in place of Echo: a Protocol class, a function that makes a protocol, or a Factory.
@@ -112,8 +127,11 @@ class EchoService(Service):
     _sockets: list[tuple[str, socket.socket]] = _state(list)
     """Sockets that are bound, and not yet given to an engine."""
     _engines: dict[str, IEngine] = _state(dict)
+    _setting: Setting = attrs.field(init=False, repr=False)
     _ports: list[tuple[str, IListeningPort]] = _state(list)
     _pending: list[Deferred[Any]] = _state(list)
+    _watchers: list[Deferred[str]] = _state(list)
+    """Who wants to know when something can be served no more."""
     _run: object = _state(lambda: None)
     """Distinguishes one start from the next."""
 
@@ -124,6 +142,8 @@ class EchoService(Service):
         """
         if self.tls_options is None and (self.tls_port is not None or self.inherited_tls):
             raise ValueError("TLS needs tls_options, with a certificate and its private key")
+        if self.tls_options is not None and not hasattr(self.tls_options, "getContext"):
+            raise TypeError(f"tls_options is a twisted.internet.ssl.CertificateOptions, not {shown(self.tls_options)}")
         if self.protocol is not None:
             check_protocol(self.protocol)
             _only_portable("protocol", "engine", self.engine)
@@ -153,6 +173,7 @@ class EchoService(Service):
         self._run = object()
         try:
             self._serve()
+            _check_room()
         except BaseException:
             for port in self._give_up():
                 port.stopListening()
@@ -175,7 +196,7 @@ class EchoService(Service):
             log.failure("a port could not be closed in good order", failure)
         deadline = None
         if self.close_timeout is not None:
-            deadline = self.clock.callLater(self.close_timeout, _abort, engines)
+            deadline = steady(self.clock).callLater(self.close_timeout, _abort, engines)
         yield gatherResults([engine.drain() for engine in engines])
         if deadline is not None and deadline.active():
             deadline.cancel()
@@ -183,6 +204,17 @@ class EchoService(Service):
     def abort(self) -> None:
         """End every connection now."""
         _abort(set(self._engines.values()))
+
+    def when_failed(self) -> Deferred[str]:
+        """Return a Deferred that fires with a sentence when something can be served no more.
+
+        A listening socket was shut down by another process that holds it, for example, or the last engine that works
+        here has failed. What can still be served goes on. The sentence is logged as critical, and the program decides:
+        ``twistd echobench`` stops, and ends with status 1.
+        """
+        watcher: Deferred[str] = Deferred()
+        self._watchers.append(watcher)
+        return watcher
 
     def addresses(self) -> list[tuple[str, Any]]:
         """List pairs of a kind and the Twisted address listened on.
@@ -230,19 +262,21 @@ class EchoService(Service):
             return
         bind = functools.partial(bind_all, backlog=self.backlog, receive_buffer=self.receive_buffer)
         if any(sock.fileno() < 0 for sock in (*self.inherited, *self.inherited_tls)):
-            raise BindError("the inherited sockets were closed when the service stopped: it cannot be started again")
-        inherited = [(_kind_of(sock), sock) for sock in self.inherited]
-        inherited += [(_kind_of(sock, tls=True), sock) for sock in self.inherited_tls]
+            raise BindError(
+                "an inherited socket is closed, as they all are when the service stops: it cannot be started again"
+            )
+        inherited = [(kind_of(sock), sock) for sock in self.inherited]
+        inherited += [(kind_of(sock, tls=True), sock) for sock in self.inherited_tls]
         for kind, sock in inherited:
             sock.setblocking(False)
             if kind == "udp" and self.receive_buffer is not None:
                 widen(sock, Spot(kind, *sock.getsockname()[:2]), self.receive_buffer)
         hosts: list[str | None] = [*dict.fromkeys(self.interfaces)] or [None]
         plain = [kind for kind, wanted in (("tcp", self.tcp), ("udp", self.udp)) if wanted and self.port is not None]
-        bound = bind([Spot(kind, host, self.port or 0) for host in hosts for kind in plain])
+        bound = bind([Spot(kind, host, self.port or 0) for host in hosts for kind in plain], held=inherited)
         if self.tls_port is not None:
             try:
-                bound += bind([Spot("tls", host, self.tls_port) for host in hosts])
+                bound += bind([Spot("tls", host, self.tls_port) for host in hosts], held=[*inherited, *bound])
             except BindError:
                 close_all(sock for _, sock in bound)
                 raise
@@ -262,7 +296,9 @@ class EchoService(Service):
             close_timeout=self.close_timeout,
             backlog=self.backlog,
             spin=microseconds(self.spin),
+            failed=self._failed,
         )
+        self._setting = setting
         kinds = {kind for kind, _ in self._sockets}
         made: dict[str, IEngine] = {}
         if "tcp" in kinds:
@@ -288,6 +324,42 @@ class EchoService(Service):
             del self._sockets[0]
         for endpoint in self.endpoints:
             self._listen_on(portable, endpoint)
+
+    def _failed(self, sentence: str, engine: Replaceable | None) -> None:
+        """Have another engine take over, or tell that something can be served no more."""
+        if engine is not None:
+            try:
+                self._replace(engine, sentence)
+            except (EchobenchError, OSError) as error:
+                sentence = f"{sentence}; {error}"
+            else:
+                return
+        log.critical("{sentence}", sentence=sentence)
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher.callback(sentence)
+
+    def _replace(self, failed: Replaceable, why: str) -> None:
+        """Give the sockets of an engine to the next slower one that works.
+
+        Raises EngineError, BindError or OSError if there is none; then they are closed.
+        """
+        serving: dict[str, Any] = self._engines
+        kind = next(kind for kind, engine in serving.items() if engine is failed)
+        table = STREAM if kind == "tcp" else DATAGRAM
+        given = failed.surrender()
+        try:
+            engine = choose(table, "auto", self._setting, instead_of=failed.name, why=why)
+            self._engines[kind] = engine
+            while given:
+                port, sock = given[0]
+                replacement = engine.listen(sock)
+                self._ports = [(kind, replacement if each is port else each) for kind, each in self._ports]
+                del given[0]
+        finally:
+            close_all(sock for _, sock in given)
+            lost = [port for port, _ in given]
+            self._ports = [(kind, each) for kind, each in self._ports if each not in lost]
 
     def _listen_on(self, engine: PortableStream, endpoint: IStreamServerEndpoint) -> None:
         """Serve an endpoint, which may take time; if it fails at once, the start fails."""
@@ -340,21 +412,21 @@ def _abort(engines: Iterable[IEngine]) -> None:
         engine.abort()
 
 
-def _kind_of(sock: socket.socket, tls: bool = False) -> str:
-    """Return the kind of an inherited socket.
+def _check_room() -> None:
+    """Raise BindError if there are not descriptors enough left to serve anybody.
 
-    Raises BindError if it cannot be served.
+    The reactor needs a pair for SIGCHLD when it starts, one connection needs one, and one may be out on loan.
     """
-    type_ = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
-    internet = sock.family in (socket.AF_INET, socket.AF_INET6)
-    if type_ == socket.SOCK_DGRAM and internet and not tls:
-        return "udp"
-    if type_ == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        return "tls" if tls else "tcp"
-    wanted = "a listening stream socket" if tls else "a listening stream socket or a UDP socket"
-    raise BindError(
-        f"inherited descriptor {sock.fileno()}: {wanted} is needed, not {sock.family.name} {sock.type.name}"
-    )
+    with contextlib.ExitStack() as made:
+        try:
+            for _ in range(_ROOM):
+                made.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        except OSError as error:
+            if error.errno in NO_DESCRIPTOR:
+                raise BindError(no_descriptor()) from error
+
+
+_ROOM = 4
 
 
 def _text(address: Any) -> str:

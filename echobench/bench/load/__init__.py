@@ -19,6 +19,10 @@ class LoadError(EchobenchError):
     """
 
 
+class NoEngineError(LoadError):
+    """An engine that cannot run the share after all; another one may."""
+
+
 class Engine(Protocol):
     """One process's part of a run.
 
@@ -34,7 +38,10 @@ class Engine(Protocol):
         """Return why this engine cannot run the share here; None if it can."""
 
     def open(self) -> None:
-        """Open all sockets, and connect those that connect. Raises LoadError."""
+        """Open all sockets, and connect those that connect.
+
+        Raises LoadError, and NoEngineError before anything is connected.
+        """
 
     def run(self, begin: int) -> None:
         """Offer load from ``begin`` on, and return when the run has been counted.

@@ -18,11 +18,13 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import IO, Any, Final
 
 from ..run.plan import Plan, PlanError, Share, shares
 from ..run.tally import Tally
-from . import Engine, LoadError
+from . import Engine, LoadError, NoEngineError
 from .intervals import Intervals
 
 ENGINES: Final = {
@@ -33,11 +35,16 @@ SPARE: Final = 64  # descriptors that a process needs besides its sockets
 GRACE: Final = 2.0  # seconds that an engine has to end after the parent is gone
 
 
-def choose(share: Share) -> tuple[str, str, type[Engine]]:
-    """Return an engine's name, why it was chosen, and its class. Raises LoadError."""
+def choose(share: Share, failed: Mapping[str, str] = MappingProxyType({})) -> tuple[str, str, type[Engine]]:
+    """Return an engine's name, why it was chosen, and its class. Raises LoadError.
+
+    ``failed`` are engines that were chosen and could not begin, each with the reason.
+    """
     wanted = share.plan.engine
-    reasons: list[str] = []
+    reasons: list[str] = [f"{name} cannot: {reason}" for name, reason in failed.items()]
     for name in ENGINES if wanted == "auto" else (wanted,):
+        if name in failed:
+            continue
         engine, reason = _available(name, share)
         if engine is not None:
             return name, "asked for" if wanted == name else "; ".join(reasons) or "the fastest that works here", engine
@@ -106,6 +113,9 @@ class Worker:
         except (LoadError, PlanError) as error:
             self.say(failed=str(error))
             return 1
+        except MemoryError:
+            self.say(failed="there is not enough memory for so many messages under way: take fewer flows or --window")
+            return 1
         if tally is not None:
             self.say(result=tally.as_dict())
         return 0
@@ -119,7 +129,15 @@ class Worker:
         engine = self._engine = kind(share, tuple(order["address"]), intervals)
         threading.Thread(target=self._listen, args=(intervals,), daemon=True).start()
         try:
-            engine.open()
+            try:
+                engine.open()
+            except NoEngineError as error:
+                if share.plan.engine != "auto":
+                    raise
+                engine.close()
+                name, why, kind = choose(share, {name: str(error)})
+                engine = self._engine = kind(share, tuple(order["address"]), intervals)
+                engine.open()
             # A garbage collection during the run would look like latency of the server.
             gc.collect()
             gc.freeze()

@@ -9,11 +9,14 @@ and counts none of them. This port uses an Acceptor instead, and gives its conne
 
 from __future__ import annotations
 
+import errno
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -22,6 +25,7 @@ from twisted.python.failure import Failure
 from ...acceptor import Acceptor
 from ...counters import Counters
 from ...reactors import Reactor
+from ...sockets import BindError
 from .transport import best_transport
 
 log = Logger()
@@ -33,18 +37,34 @@ class StreamPort(tcp.Port):
     transport = best_transport()
     factory: Any
     _acceptor: Acceptor[tuple[socket.socket, Any]]
+    _lost: Callable[[str], None]
 
     @classmethod
-    def adopt(cls, sock: socket.socket, factory: IProtocolFactory, counters: Counters, reactor: Reactor) -> StreamPort:
+    def adopt(
+        cls,
+        sock: socket.socket,
+        factory: IProtocolFactory,
+        counters: Counters,
+        reactor: Reactor,
+        *,
+        lost: Callable[[str], None] = log.critical,
+    ) -> StreamPort:
         """Take over the socket and begin to serve.
 
-        The port uses a copy of the descriptor, and closes the original.
+        The port uses a copy of the descriptor, and closes the original. ``lost`` is called with a sentence when the
+        port can accept no more. Raises BindError if it cannot from the start.
         """
         # The class's own constructor from a descriptor: what reactor.adoptStreamPort would call on tcp.Port.
         port: StreamPort = cls._fromListeningDescriptor(reactor, sock.fileno(), sock.family, factory)
         sock.close()
         port.startListening()
-        port._acceptor = Acceptor(port.socket.accept, port.socket, counters, reactor, port._watch)
+        port._lost = lost
+        port._acceptor = Acceptor(port.socket.accept, port.socket, counters, reactor, port._watch, lost=lost)
+        try:
+            port._acceptor.begin(port._serve)
+        except BindError:
+            port.stopListening()
+            raise
         return port
 
     def doRead(self) -> None:
@@ -52,9 +72,18 @@ class StreamPort(tcp.Port):
         self._acceptor.serve(self._serve)
 
     def connectionLost(self, reason: Any) -> None:
-        """Give everything back."""
+        """Give everything back.
+
+        Unless the port was told to stop, or the reactor stops, the socket has failed: it was shut down by another
+        process that holds it, for example, which poll(2) calls a hang-up.
+        """
+        expected = self.disconnecting or reason.check(ConnectionLost)
+        error = reason.value if reason.check(OSError) else OSError(errno.EINVAL, reason.getErrorMessage())
+        sentence = "" if expected else self._acceptor.sentence(error)
         self._acceptor.close()
         super().connectionLost(reason)
+        if not expected:
+            self._lost(sentence)
 
     def _watch(self, wanted: bool) -> None:
         if not wanted:

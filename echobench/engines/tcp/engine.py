@@ -7,6 +7,9 @@ the reactor's place while nobody else has anything to do (standin.py), and goes 
 What it leaves to others: a *mover* (mover.py) passes the bytes on, ``Connections`` knows who has to be treated apart,
 and a ``Port`` (listener.py) accepts. There is one engine under two names, ``completion`` and ``readiness``, which
 differ by the mover that it has.
+
+A turn that fails ends the connection that was at hand, if its bytes are in doubt, and no other. The next turn comes
+after a pause. If turns go on failing, the engine gives way to another one.
 """
 
 from __future__ import annotations
@@ -17,15 +20,23 @@ from typing import Any, Final, Protocol, cast, final
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IListeningPort, IReadDescriptor
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...reactors import Reactor
+from ...seldom import Seldom
+from ...sockets import BindError
 from .. import IEngine, Setting
+from ..faults import Faults
 from ..standin import StandIn
 from .connections import Connections
 from .listener import Port
 from .mover import Host, Mover
+
+log = Logger()
 
 SLICE: Final = 500_000  # nanoseconds of one turn; then whatever else runs on the reactor has its turn
 
@@ -61,6 +72,9 @@ class StreamEngine:
         self._stand_in = StandIn(setting.reactor)
         self._something_closed = False
         self._drained: Deferred[None] | None = None
+        self._faults, self._complaints = Faults(), Seldom()
+        self._pause: IDelayedCall | None = None
+        """Ends the pause after a turn that failed."""
 
     def unavailable(self, reactor: Reactor) -> str | None:
         """Return why the engine cannot work with this reactor here; None if it can."""
@@ -81,11 +95,12 @@ class StreamEngine:
             serve=self.connections.admit,
             watch=self._watch_port,
             closed=self._port_closed,
+            lost=self._port_lost,
         )
         self.ports[port.fd] = port
         try:
             port.startListening()
-        except OSError:  # it cannot be watched
+        except (OSError, BindError):  # it cannot be watched, or cannot accept
             del self.ports[port.fd]
             self.descriptor_closed()
             raise
@@ -112,6 +127,16 @@ class StreamEngine:
         for fd in list(self.connections.open):
             self.connections.abort(fd)
 
+    def surrender(self) -> list[tuple[IListeningPort, socket.socket]]:
+        """Stop serving, end every connection, and hand over the listening sockets."""
+        given = [(cast(IListeningPort, port), port.release()) for port in self.ports.values()]
+        self.ports.clear()
+        self.abort()
+        if self.running:
+            self._setting.reactor.removeReader(self)
+        self._stop()
+        return given
+
     def fileno(self) -> int:
         """Return the descriptor for the reactor to watch."""
         return self._fd if self.running else -1
@@ -134,19 +159,28 @@ class StreamEngine:
                 mover.flush()
                 if not stand_in.wait(self._fd):
                     break
+            if self._faults.since is not None:
+                self._faults.over()
+        except Exception as error:  # noqa: BLE001 (one turn must not end the service for all)
+            self._turn_failed(error)
         finally:
             self.working = False
         if self._something_closed:
             self.descriptor_closed()
 
     def connectionLost(self, reason: Any) -> None:
-        """End with the reactor, which waits for nobody."""
+        """End with the reactor, which waits for nobody.
+
+        For any other reason, the engine has failed.
+        """
         try:
             for port in list(self.ports.values()):
                 port.close()
             self.abort()
         finally:
             self._stop()
+            if isinstance(reason, Failure) and not reason.check(ConnectionDone, ConnectionLost):
+                self._setting.failed(f"engine {self.name} has failed: {reason.getErrorMessage()}", None)
 
     def descriptor_closed(self) -> None:
         """Stop if nothing is left to serve; inside a turn, at its end."""
@@ -160,18 +194,42 @@ class StreamEngine:
     def _stop(self) -> None:
         if not self.running:
             return
-        self.running = False
+        self.running = self._something_closed = False
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         self.connections.timeouts.stop()
         self.mover.finish()
         if self._drained is not None:
             drained, self._drained = self._drained, None
             drained.callback(None)
 
+    def _turn_failed(self, error: Exception) -> None:
+        """Pause, or give way to another engine if turns go on failing."""
+        if self._complaints.due():
+            log.failure("a turn of engine {name} failed{more}", name=self.name, more=self._complaints.more)
+        pause = self._faults.again()
+        if pause is None:
+            self._setting.failed(f"engine {self.name} has failed: {str(error) or type(error).__name__}", self)
+        else:
+            self._setting.reactor.removeReader(self)
+            self._pause = self._setting.clock.callLater(pause, self._end_pause)
+
+    def _end_pause(self) -> None:
+        self._pause = None
+        try:
+            self._setting.reactor.addReader(self)
+        except OSError as error:  # epoll_ctl(2)
+            self._turn_failed(error)
+
     def _watch_port(self, port: Port, wanted: bool) -> None:
         if wanted:
             self.mover.call_when_readable(port.fd, port.accept)
         else:
             self.mover.forget(port.fd)
+
+    def _port_lost(self, sentence: str) -> None:
+        self._setting.failed(sentence, None)
 
     def _port_closed(self, port: Port) -> None:
         del self.ports[port.fd]

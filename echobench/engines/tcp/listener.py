@@ -12,12 +12,17 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from ... import kernel
-from ...acceptor import Acceptor
+from ...acceptor import ACCEPTED_AT_ONCE, Acceptor
+from ...clocks import steady
 from ...counters import Counters
 from ...reactors import Reactor
+from ...sockets import BindError, borrowed, keep_urgent
+
+log = Logger()
 
 accepter: Callable[[int], Callable[[], int]] | None
 try:
@@ -38,6 +43,7 @@ class Port:
       unless ``addresses`` is true, which is slower.
     * ``watch(port, wanted)`` to have its socket watched, or to stop that.
     * ``closed(port)`` when it has closed.
+    * ``lost(sentence)`` when it can never accept again.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Port:
         serve: Callable[[int, Any], None],
         watch: Callable[[Port, bool], None],
         closed: Callable[[Port], None],
+        lost: Callable[[str], None] = log.critical,
     ) -> None:
         self.socket = sock
         self.fd = sock.fileno()
@@ -57,20 +64,36 @@ class Port:
         accept: Callable[[], Any] = self._with_address
         if self._bare and accepter is not None:
             accept = accepter(self.fd)
-        self._acceptor = Acceptor[Any](accept, sock, counters, reactor, partial(watch, self))
-        self._reactor = reactor
+        self._acceptor = Acceptor[Any](accept, sock, counters, reactor, partial(watch, self), lost=lost)
+        self._reactor = steady(reactor)
         self._serve, self._watch, self._closed = serve, watch, closed
         self._stopped: Deferred[None] | None = None
-        if sock.family != getattr(socket, "AF_UNIX", None):
+        self._early = 0
+        """Connections taken so far that may have waited before the options below were set; -1 when there are no more.
+
+        They have not inherited them: another program may have listened long before (systemd.socket(5)).
+        """
+        keep_urgent(sock)
+        self._inherits = sock.family != getattr(socket, "AF_UNIX", None)
+        if self._inherits:
             with contextlib.suppress(OSError):
                 # On Linux and the BSDs accepted sockets inherit this, which saves a call for each connection.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def startListening(self) -> None:
-        """Begin to serve. Raises OSError if the socket cannot be watched; then it stays the caller's."""
+        """Begin to serve.
+
+        Raises OSError if the socket cannot be watched, BindError if it cannot accept; then it stays the caller's.
+        """
         try:
             self._watch(self, True)
         except OSError:
+            self._acceptor.close()
+            raise
+        try:
+            self._acceptor.begin(self._take)
+        except BindError:
+            self._watch(self, False)
             self._acceptor.close()
             raise
 
@@ -83,13 +106,17 @@ class Port:
 
     def close(self) -> None:
         """Close the socket, unless it is closed already."""
-        if self.socket.fileno() < 0:
-            return
+        if self.socket.fileno() >= 0:
+            self.release().close()
+            self._closed(self)
+
+    def release(self) -> socket.socket:
+        """Serve no more, and hand over the socket."""
         if not self._acceptor.paused:
             self._watch(self, False)
         self._acceptor.close()
-        self.socket.close()
-        self._closed(self)
+        family, kind = self.socket.family, self.socket.type
+        return socket.socket(family, kind, fileno=self.socket.detach())
 
     def getHost(self) -> IAddress:
         """Return the address that the socket is bound to."""
@@ -105,11 +132,23 @@ class Port:
 
         The acceptor pauses if some cannot be taken.
         """
-        self._acceptor.serve(self._take)
+        if self._early < 0:
+            self._acceptor.serve(self._take)
+            return
+        before = self._early
+        self._acceptor.serve(self._take_early)
+        if self._inherits and self._early - before < ACCEPTED_AT_ONCE and not self._acceptor.starved:
+            self._early = -1  # the queue was empty
 
     def _take(self, accepted: Any) -> None:
         fd, address = (accepted, None) if self._bare else accepted
         self._serve(fd, address)
+
+    def _take_early(self, accepted: Any) -> None:
+        self._early += 1
+        with borrowed(accepted if self._bare else accepted[0]) as sock:
+            keep_urgent(sock)
+        self._take(accepted)
 
     def _with_address(self) -> tuple[int, Any]:
         sock, address = self.socket.accept()

@@ -40,6 +40,8 @@ class Lanes:
 class Host(Protocol):
     """The engine, as its mover sees it."""
 
+    name: str
+    """The engine's name, which a mover changes when it goes on in another engine's way."""
     working: bool
     """Whether the engine is inside its turn, at whose end :meth:`Mover.flush` is called."""
 
@@ -116,6 +118,9 @@ class Mover(Protocol):
 
     def busy(self) -> bool:
         """Whether descriptors of closed connections are still in use."""
+
+    def arrived(self) -> set[int]:
+        """Return connections whose bytes the kernel has handed over, and that have not been looked at yet."""
 
     def lanes(self) -> Lanes:
         """Show which descriptors are where; for tests, and for whoever looks for a fault."""

@@ -24,7 +24,7 @@ from .. import Setting
 from ..spin import SecondLook, Spin
 from ..watching import watches_descriptors
 from .mover import Events, Host, Lanes
-from .pollers import ENDED, READ, WRITE, Poller, poller
+from .pollers import ENDED, READ, WRITE, Poller, poller, try_poller
 
 log = Logger()
 
@@ -73,7 +73,7 @@ class Polled:
             return "this reactor cannot watch a descriptor of ours"
         if not hasattr(select, "epoll") and not hasattr(select, "kqueue"):
             return "this system has neither epoll nor kqueue"
-        return None
+        return try_poller()
 
     def start(self) -> int:
         """Make the poller."""
@@ -101,7 +101,9 @@ class Polled:
             return [(next(iter(self.watched)), READ)]
         return self.look()
 
-    def serve(self, found: Events | None, end: int) -> Events | None:
+    def serve(  # noqa: PLR0912, PLR0915 (one loop: to call a method for each batch would take longer than its parts)
+        self, found: Events | None, end: int
+    ) -> Events | None:
         """Echo once for each connection that is ready, and look again.
 
         That is fair, whatever each of them has sent.
@@ -110,45 +112,56 @@ class Polled:
         connections, calls, elsewhere = self._engine.connections, self._calls, self._elsewhere
         odd, timeouts, read, write = connections.odd, connections.timeouts, os.read, os.write
         reads = echoed = 0
-        # It may be woken for nothing: another process that has the same listening socket was quicker.
-        while found and found is not elsewhere:
-            before = reads
-            for fd, mask in found:
-                if (mask != READ or fd in odd or fd in calls) and not self._is_to_be_read(fd, mask):
-                    continue
-                try:
-                    data = read(fd, CHUNK)
-                except BlockingIOError:
-                    second_look.misses = 0  # the guess was wrong: ask
-                    continue
-                except OSError:  # it was reset
-                    connections.close(fd)
-                    continue
-                if not data:
-                    connections.end_of_file(fd)
-                    continue
-                size = len(data)
-                reads += 1
-                echoed += size
-                try:
-                    sent = write(fd, data)
-                except BlockingIOError:
-                    sent = 0
-                except OSError:
-                    connections.close(fd)
-                    continue
-                if sent != size:
-                    connections.hold(fd, data[sent:])
-            if timeouts.watches_idle and (len(found) > 1 or reads > before):  # else it may have been a wrong guess
-                timeouts.moved([fd for fd, _ in found])
-            if len(found) > 1 or found[0][0] not in calls:
-                self.latest = found
-            if now() > end:
-                found = None
-                break
-            found = second_look(look, len(found) == 1) or wait(look)
-        self._counters.reads += reads
-        self._counters.stream_bytes += echoed
+        fd, in_doubt = -1, True
+        try:
+            # It may be woken for nothing: another process that has the same listening socket was quicker.
+            while found and found is not elsewhere:
+                before = reads
+                for fd, mask in found:
+                    if (mask != READ or fd in odd or fd in calls) and not self._is_to_be_read(fd, mask):
+                        continue
+                    try:
+                        data = read(fd, CHUNK)
+                    except BlockingIOError:
+                        second_look.misses = 0  # the guess was wrong: ask
+                        continue
+                    except OSError:  # it was reset
+                        connections.close(fd)
+                        continue
+                    except MemoryError:
+                        in_doubt = False  # nothing was read
+                        raise
+                    if not data:
+                        connections.end_of_file(fd)
+                        continue
+                    size = len(data)
+                    reads += 1
+                    echoed += size
+                    try:
+                        sent = write(fd, data)
+                    except BlockingIOError:
+                        sent = 0
+                    except OSError:
+                        connections.close(fd)
+                        continue
+                    if sent != size:
+                        connections.hold(fd, data[sent:])
+                fd = -1
+                if timeouts.watches_idle and (len(found) > 1 or reads > before):  # else it may have been a wrong guess
+                    timeouts.moved([fd for fd, _ in found])
+                if len(found) > 1 or found[0][0] not in calls:
+                    self.latest = found
+                if now() > end:
+                    found = None
+                    break
+                found = second_look(look, len(found) == 1) or wait(look)
+        except Exception:
+            if in_doubt and fd in connections.open:  # nobody knows how much of what was read from it was sent
+                connections.abort(fd)
+            raise
+        finally:
+            self._counters.reads += reads
+            self._counters.stream_bytes += echoed
         self.mean_read = echoed / reads if reads else self.mean_read
         return found
 
@@ -162,8 +175,8 @@ class Polled:
 
     def forget(self, fd: int) -> None:
         """Watch it no more."""
-        self._poller.unregister(fd)
         del self._calls[fd]
+        self._unregister(fd)
 
     def begin(self, fd: int) -> None:
         """Watch a new connection for something to read."""
@@ -188,7 +201,7 @@ class Polled:
         """
         if fd in self.watched:
             self.watched.remove(fd)
-            self._poller.unregister(fd)
+            self._unregister(fd)
 
     def close(self, fd: int) -> None:
         """Close a connection."""
@@ -200,9 +213,20 @@ class Polled:
         """Say no: what is closed is not in use."""
         return False
 
+    def arrived(self) -> set[int]:
+        """Return none: what has come stays with the kernel until it is read."""
+        return set()
+
     def lanes(self) -> Lanes:
         """Show which connections are watched."""
         return Lanes(self.watched)
+
+    def _unregister(self, fd: int) -> None:
+        try:
+            self._poller.unregister(fd)
+        except OSError as error:  # then it may be reported in vain, until it is closed
+            if self._scarcity.due():
+                log.warn("a descriptor stays watched: {error}{more}", error=error, more=self._scarcity.more)
 
     def _watch(self, fd: int, mask: int) -> None:
         try:
@@ -231,7 +255,9 @@ class Polled:
         if odd is not None and odd.unsent:
             if mask & ENDED:
                 connections.end_of_file(fd)
-                self._poller.modify(fd, WRITE)  # once is enough: it would be reported without end
+                self._watch(fd, WRITE)  # once is enough: it would be reported without end
+                if fd not in connections.open:
+                    return False
             if mask != ENDED:
                 connections.writable(fd)
         elif odd is not None:

@@ -8,6 +8,7 @@ ready. A reactor that watches such a descriptor is woken once, however many conn
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -128,3 +129,21 @@ def poller(module: Any = select) -> Poller:
     else:
         raise OSError("this system has neither epoll nor kqueue")
     return made
+
+
+def try_poller() -> str | None:
+    """Watch a pipe for a moment; return why that does not work, None if it does."""
+    ends: list[int] = []
+    try:
+        with contextlib.closing(poller()) as trial:
+            ends += os.pipe()
+            trial.register(ends[0], READ)
+            os.write(ends[1], b"!")
+            if trial.poll(0, 1) != [(ends[0], READ)]:
+                return "its poller does not say what is ready"
+    except OSError as error:  # a seccomp filter, or no descriptor
+        return f"its poller cannot be had: {error.strerror or error}"
+    finally:
+        for end in ends:
+            os.close(end)
+    return None

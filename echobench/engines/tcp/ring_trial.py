@@ -3,6 +3,9 @@
 Versions and lists of operations are not enough. A kernel may know multishot receives but forbid rings, have another
 layout, or be another system's imitation of Linux. So this module does once, with a pair of sockets, what the engine
 does. If anything goes wrong, that is the reason not to use io_uring.
+
+The rings of the trial are as large as those that will be used, since memory for rings may be limited (RLIMIT_MEMLOCK,
+memory control groups): small ones would prove nothing.
 """
 
 from __future__ import annotations
@@ -12,29 +15,73 @@ import errno
 import functools
 import os
 import socket
+import time
 from typing import Final
+
+import attrs
 
 from ...kernel import ring as k
 from ...kernel.buffers import LentBuffers
 
+RECEIVES: Final = 1024  # that can be queued at a time
+COMPLETIONS: Final = 8192
+SENDS: Final = 512  # that can be queued at a time
+BUFFERS: Final = 2048  # at most
+BUFFER: Final = 1 << 16  # bytes
 LIMIT: Final = 1 << 16  # bytes
+PAUSES: Final = (0.001, 0.004, 0.016, 0.064, 0.128)  # seconds
 SCARCE: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS))
 OUT_OF_ORDER: Final = "an echo through io_uring did not come back as it should"
 
 
-def try_ring() -> str | None:
+@attrs.frozen
+class Sizes:
+    """How large rings and lent buffers are to be."""
+
+    receives: int = RECEIVES
+    completions: int = COMPLETIONS
+    sends: int = SENDS
+    buffers: int = BUFFERS
+
+
+def make_rings(sizes: Sizes, size: int = BUFFER) -> tuple[k.Ring, k.Ring, LentBuffers]:
+    """Make a ring to receive, one to send, and buffers of ``size`` bytes, none of them lent yet.
+
+    Raises OSError. The kernel gives the memory of closed rings back a while later (io_ring_exit_work in
+    io_uring/io_uring.c), so if there is none this waits for a moment.
+    """
+    for pause in PAUSES:
+        try:
+            return _make_rings(sizes, size)
+        except OSError as error:
+            if error.errno != errno.ENOMEM:
+                raise
+        time.sleep(pause)
+    return _make_rings(sizes, size)
+
+
+def _make_rings(sizes: Sizes, size: int) -> tuple[k.Ring, k.Ring, LentBuffers]:
+    with contextlib.ExitStack() as made:  # all of it, or nothing
+        rx = made.enter_context(contextlib.closing(k.Ring(sizes.receives, sizes.completions)))
+        tx = made.enter_context(contextlib.closing(k.Ring(sizes.sends, sizes.sends)))
+        buffers = LentBuffers(rx, sizes.buffers, size)
+        made.pop_all()
+    return rx, tx, buffers
+
+
+def try_ring(sizes: Sizes = Sizes()) -> str | None:
     """Echo through io_uring, and return why it cannot be used; None if it can.
 
     The reason is one sentence.
     """
     try:
-        return _verdict()
+        return _verdict(sizes)
     except OSError as error:  # no descriptor or no memory: the next try may succeed
         return _reason(error)
 
 
 @functools.cache
-def _verdict() -> str | None:
+def _verdict(sizes: Sizes) -> str | None:
     """Find it out, once in a process; OSError if something is scarce.
 
     From Linux 6.17 on a receive can be told to end after so many bytes. In older kernels it takes one lent buffer after
@@ -43,9 +90,9 @@ def _verdict() -> str | None:
     speed.
     """
     try:
-        if _echoes(LIMIT):
+        if _echoes(sizes, LIMIT):
             return None
-        if _echoes(0):
+        if _echoes(sizes, 0):
             return "this kernel's io_uring cannot bound what one peer may send: Linux 6.17 is needed"
     except OSError as error:
         if error.errno in SCARCE:
@@ -68,19 +115,21 @@ def _reason(error: OSError) -> str:
         return "this kernel has no io_uring, or a seccomp filter hides it (ENOSYS)"
     if error.errno == errno.EINVAL:
         return "this kernel's io_uring is too old: Linux 6.17 is needed"
+    if error.errno == errno.ENOMEM:
+        return "io_uring gets no memory for its rings: RLIMIT_MEMLOCK ('ulimit -l'), or a memory limit, is too low"
     return f"io_uring does not work here: {error.strerror or error}"
 
 
-def _echoes(limit: int) -> bool:
+def _echoes(sizes: Sizes, limit: int) -> bool:
     """Pass a message and an end of file through rings; False if either fails."""
     message = os.urandom(100)
     with contextlib.ExitStack() as stack:
         ours, theirs = map(stack.enter_context, socket.socketpair())
-        rx = stack.enter_context(contextlib.closing(k.Ring(4, 8)))
-        tx = stack.enter_context(contextlib.closing(k.Ring(4, 4)))
+        rx, tx, buffers = make_rings(sizes)
+        stack.enter_context(contextlib.closing(rx))
+        stack.enter_context(contextlib.closing(tx))
         ours.setblocking(False)
         theirs.settimeout(1.0)
-        buffers = LentBuffers(rx, 4, 4096)
         buffers.lend(4)
         fd = ours.fileno()
         rx.push(k.OP_RECV, fd, fd, sqe_flags=k.SQE_BUFFER_SELECT, ioprio=k.RECV_MULTISHOT, optlen=limit)

@@ -13,6 +13,10 @@ small messages go over to the ring. Whatever is not plain traffic, ports, writab
 with the poller. states.py has the table of all that can happen to a connection.
 
 Two rings: receives complete on one, at any time; sends on the other, which is empty but while a batch is being sent.
+
+When the kernel has no memory for requests, receives are handed over again after a pause, and sends are written one by
+one. If that lasts, or the ring fails in any other way, the poller takes over for good: receives that are under way go
+on until they end, and then the connection is the poller's. Only connections whose bytes are in doubt are reset.
 """
 
 from __future__ import annotations
@@ -20,32 +24,40 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import socket
 from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Final
 
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
 from ... import kernel
+from ...clocks import steady
 from ...kernel import ring as k
 from ...kernel.buffers import LentBuffers
 from ...reactors import Reactor
+from ...sockets import borrowed
 from .. import Setting
+from ..faults import Faults
 from .columns import PLAIN, completions, plain_prefix, to_sends
 from .mover import Events, Host, Lanes
 from .polled import Polled
 from .pollers import READ
-from .ring_trial import LIMIT, try_ring
+from .ring_trial import BUFFER, BUFFERS, LIMIT, SENDS, Sizes, make_rings, try_ring
+
+log = Logger()
 
 FEW_CONNECTIONS: Final = 16  # so many are served by readiness alone
 GO_OVER: Final = 4  # connections at least that go over to the ring with each slice of time when there are more
-BUFFERS: Final = 2048  # at most
 FEW_BUFFERS: Final = 16  # that are lent at a time
-BUFFER: Final = 1 << 16  # bytes
 LARGE: Final = 1 << 14  # bytes in a message; for large ones it is dearer to find a buffer than to make a call
-SENDS: Final = 512
 BATCH: Final = 128  # completions; some hundred microseconds of work
 SMALL: Final = 8  # completions; below it, columns cost more than they save
 CANCEL: Final = 1 << 32  # the upper half of a request's user_data, if it is no receive; the lower is a descriptor
 AGAIN: Final = frozenset((-errno.ENOBUFS, -errno.ECANCELED, -errno.EINTR, -errno.EAGAIN))
+SUCCESSOR: Final = "readiness"
+"""The engine in whose way this one goes on."""
 NO_EVENTS: Final[Events] = []
 
 
@@ -58,12 +70,18 @@ class Ringed:
         self.polled = Polled(setting, engine, self.look, self._completed)
         self.first: Callable[[], Events] = self.polled.first
         self._engine = engine
+        self._reactor = setting.reactor
         self._counters = setting.counters
         self._rx: k.Ring
         self._tx: k.Ring
         self._buffers: LentBuffers
         self._receiving: set[int] = set()
         self._dying: set[int] = set()
+        self._faults, self._send_faults = Faults(), Faults()
+        self._retry: IDelayedCall | None = None
+        """Will hand over what the kernel did not take."""
+        self._retired = False
+        """Whether the ring gets no more requests. It is closed when no receive is under way any more."""
 
     @staticmethod
     def unavailable(reactor: Reactor) -> str | None:
@@ -72,10 +90,16 @@ class Ringed:
 
     def start(self) -> int:
         """Make the rings and the poller, and lend the first buffers."""
+        if self._retired:
+            return self.polled.start()
+        try:
+            rx, tx, self._buffers = make_rings(Sizes(sends=SENDS, buffers=BUFFERS), BUFFER)
+        except OSError as error:  # the trial had more luck
+            self._turn_to_poller(error)
+            return self.polled.start()
+        self._rx, self._tx = rx, tx
         with contextlib.ExitStack() as made:  # all of it, or nothing
-            rx = self._rx = made.enter_context(contextlib.closing(k.Ring(1024, 8192)))
-            tx = self._tx = made.enter_context(contextlib.closing(k.Ring(SENDS, SENDS)))
-            self._buffers = LentBuffers(rx, BUFFERS, BUFFER)
+            made.callback(self._close_rings)
             fd = self.polled.start()
             made.callback(self.polled.finish)
             self.polled.call_when_readable(rx.fd, self._complete)
@@ -91,9 +115,10 @@ class Ringed:
     def finish(self) -> None:
         """Close everything."""
         self.polled.finish()
-        self._rx.close()
-        self._tx.close()
-        del self._buffers
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._close_rings()
         for fd in self._dying:  # there are some only if the reactor has stopped: nobody will tell of their ends
             os.close(fd)
         self._dying.clear()
@@ -102,6 +127,16 @@ class Ringed:
     def busy(self) -> bool:
         """Whether descriptors wait for the end of their receive."""
         return bool(self._dying)
+
+    def arrived(self) -> set[int]:
+        """Return connections that have completions which have not been looked at yet."""
+        rx = self._rx
+        found = rx.ready()
+        if found >= rx.completions:  # there may be more, kept by the kernel: nobody knows whose
+            return self._receiving
+        at = rx.index[rx.chead] & rx.cmask
+        end = at + found
+        return {*rx.who[at:end], *rx.who[: max(0, end - rx.completions)]}
 
     def lanes(self) -> Lanes:
         """Show which descriptors are where."""
@@ -115,8 +150,8 @@ class Ringed:
         if not self._receiving:
             return self.polled.poll()
         rx = self._rx
-        if rx.queued:
-            rx.enter()
+        if rx.queued and self._retry is None:
+            self._hand_over()
         # Leaving a system call, whichever, a thread does what has come up for its rings meanwhile: so the poller may
         # not have seen yet what is there.
         return self.polled.poll() or (self._completed if rx.ready() else NO_EVENTS)
@@ -140,10 +175,12 @@ class Ringed:
     def flush(self) -> None:
         """Let some connections go over to the ring, and hand over what is queued."""
         polled = self.polled
+        if self._retired or self._retry is not None:
+            return
         if polled.watched and polled.mean_read < LARGE and len(self._engine.connections.open) > FEW_CONNECTIONS:
             self._go_over(polled.latest)
         if self._rx.queued:
-            self._rx.enter()
+            self._hand_over()
 
     def call_when_readable(self, fd: int, call: Callable[[], None]) -> None:
         """Watch a descriptor that is no connection, by the poller."""
@@ -197,21 +234,28 @@ class Ringed:
         at = head & rx.cmask
         found = (rx.index[rx.ctail] - head) & k.U32
         if not found:  # there were more than the ring has room for: the kernel kept them, and brings them when called
-            rx.enter()
+            self._bring()
             return
         n = min(found, rx.completions - at)
-        if found < SMALL:
-            self._one_by_one(at, n)
+        try:
+            if found < SMALL or self._retired:
+                self._one_by_one(at, n)
+            else:
+                # No column goes over the edge of a ring. Sends and their completions keep step: one place is of both.
+                to = tx.index[tx.tail] & tx.mask
+                n = min(n, tx.size - to, BATCH)
+                if not self._by_columns(at, to, n):
+                    n = plain_prefix(rx, at, n, (self._engine.connections.odd, self._dying))
+                    if n < SMALL or not self._by_columns(at, to, n):
+                        n = min(found, rx.completions - at, SMALL)
+                        self._one_by_one(at, n)
+        except Exception as error:  # noqa: BLE001 (no memory, say: it must not end other connections)
+            rx.index[rx.chead] = (head + n) & k.U32
+            self._batch_failed(at, n, error)
         else:
-            # No column goes over the edge of a ring. Sends and their completions keep step: one place is that of both.
-            to = tx.index[tx.tail] & tx.mask
-            n = min(n, tx.size - to, BATCH)
-            if not self._by_columns(at, to, n):
-                n = plain_prefix(rx, at, n, (self._engine.connections.odd, self._dying))
-                if n < SMALL or not self._by_columns(at, to, n):
-                    n = min(found, rx.completions - at, SMALL)
-                    self._one_by_one(at, n)
-        rx.index[rx.chead] = (head + n) & k.U32
+            rx.index[rx.chead] = (head + n) & k.U32
+        if self._retired and not self._receiving:
+            self._close_rings()
 
     def _by_columns(self, at: int, to: int, n: int) -> bool:
         """Echo ``n`` messages, one for each of ``n`` ordinary connections.
@@ -225,11 +269,9 @@ class Ringed:
             return False
         fds, sizes, buffers, ended = batch
         self._receiving.difference_update(ended)
-        tx.enter()
-        if tx.queued or tx.ready() != n:
-            raise RuntimeError(f"{tx.ready()} of {n} sends ended, {tx.queued} were not taken")
-        tx.index[tx.chead] = tx.index[tx.ctail]
-        sent = tx.result[goes].tolist()
+        sent = self._send(goes, n)
+        if sent is None:
+            sent = self._send_left(fds, sizes, buffers.tolist(), goes)
         if sent != sizes:
             for fd, buffer, size, done in zip(fds, buffers.tolist(), sizes, sent, strict=True):
                 if done != size:
@@ -244,6 +286,45 @@ class Ringed:
         if connections.timeouts.watches_idle:
             connections.timeouts.moved(fds)
         return True
+
+    def _send(self, goes: slice, n: int) -> list[int] | None:
+        """Hand over ``n`` sends, and return what became of them; None if the kernel did not take them all."""
+        tx = self._tx
+        try:
+            error = tx.enter()
+        except OSError as failed:
+            self._retire(failed)
+            return None
+        if tx.queued:
+            if self._send_faults.again() is None:
+                self._retire(OSError(error, os.strerror(error)) if error else OSError("it takes no sends"))
+            return None
+        if tx.ready() != n:
+            raise RuntimeError(f"{tx.ready()} of {n} sends ended")
+        if self._send_faults.since is not None:
+            self._send_faults.over()
+        tx.index[tx.chead] = tx.index[tx.ctail]
+        return tx.result[goes].tolist()
+
+    def _send_left(self, fds: list[int], sizes: list[int], buffers: list[int], goes: slice) -> list[int]:
+        """Write what the kernel did not take as requests, and return what became of all."""
+        tx = self._tx
+        done = len(fds) - tx.queued
+        if tx.ready() != done:
+            raise RuntimeError(f"{tx.ready()} of {done} sends ended")
+        tx.withdraw()
+        tx.index[tx.chead] = tx.index[tx.ctail]
+        sent: list[int] = tx.result[goes].tolist()
+        for i in range(done, len(fds)):
+            sent[i] = self._write(fds[i], buffers[i], sizes[i])
+        return sent
+
+    def _write(self, fd: int, number: int, size: int) -> int:
+        """Send what is in a buffer by a call of its own; return what a completion would say."""
+        try:
+            return os.write(fd, self._buffers.view(number)[:size])
+        except OSError as error:
+            return -(error.errno or errno.EIO)
 
     def _one_by_one(self, at: int, n: int) -> None:
         """Handle ``n`` completions one after the other.
@@ -296,6 +377,11 @@ class Ringed:
             self._buffers.give_back(number)
         if ended:
             self._receive_ended(fd, result)
+        elif flags & k.CQE_F_SOCK_NONEMPTY and fd not in self._dying and fd not in self.polled.watched:
+            # Bytes were left: urgent ones, or such as came just then. The kernel goes on with them at once, but 32
+            # times at most. After that it may wait for yet more to come (seen with Linux 6.18), while the peer waits
+            # for its echo. A new receive takes them, and its count begins anew. This is rare, so it is done every time.
+            self._cancel(fd)
 
     def _receive_ended(self, fd: int, result: int) -> None:
         """Close a descriptor that waited for the end of its receive.
@@ -370,21 +456,135 @@ class Ringed:
                     return
 
     def _receive(self, fd: int) -> None:
+        if self._retired or self._retry is not None:  # the kernel takes no requests, at the moment or for good
+            self.polled.read(fd)
+            return
         # One for each connection, and as many as are being sent from while the peers already answer.
         receiving = len(self._receiving)
         if self._buffers.lent < receiving + min(receiving, BATCH):
             self._buffers.lend(FEW_BUFFERS)
         self._receiving.add(fd)
-        self._rx.push(k.OP_RECV, fd, fd, sqe_flags=k.SQE_BUFFER_SELECT, ioprio=k.RECV_MULTISHOT, optlen=LIMIT)
+        self._push(k.OP_RECV, fd, fd, sqe_flags=k.SQE_BUFFER_SELECT, ioprio=k.RECV_MULTISHOT, optlen=LIMIT)
 
     def _cancel(self, fd: int) -> None:
-        self._rx.push(k.OP_ASYNC_CANCEL, -1, CANCEL | fd, addr=fd)
+        if self._retired:
+            if fd in self._dying:
+                _end_receive(fd)
+            return  # the receive of one whose peer does not read ends after LIMIT bytes
+        self._push(k.OP_ASYNC_CANCEL, -1, CANCEL | fd, addr=fd)
         self._enter_outside_a_turn()
+
+    def _push(self, opcode: int, fd: int, user_data: int, **rest: int) -> None:
+        try:
+            self._rx.push(opcode, fd, user_data, **rest)
+        except OSError as error:
+            # Make believe that it is queued, so that it is taken back with the others.
+            self._retire(error, (user_data & k.U32, user_data >> 32))
 
     def _enter_outside_a_turn(self) -> None:
         """Hand over at once what was queued outside a turn.
 
         The reactor does something else then, and no flush will follow.
         """
-        if not self._engine.working:
-            self._rx.enter()
+        if not self._engine.working and not self._retired and self._retry is None:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Hand over what is queued; if the kernel cannot take it now, try again after a pause."""
+        try:
+            error = self._rx.enter()
+        except OSError as failed:
+            self._retire(failed)
+            return
+        if self._rx.queued:
+            self._try_again(error)
+        elif self._faults.since is not None:
+            self._faults.over()
+
+    def _try_again(self, error: int) -> None:
+        pause = self._faults.again()
+        if pause is None:
+            self._retire(OSError(error or errno.EAGAIN, os.strerror(error or errno.EAGAIN)))
+        elif self._retry is None:
+            self._retry = steady(self._reactor).callLater(pause, self._end_pause)
+
+    def _end_pause(self) -> None:
+        self._retry = None
+        if not self._retired:
+            self._hand_over()
+
+    def _bring(self) -> None:
+        """Have the kernel bring completions for which there was no room."""
+        try:
+            error = 0 if self._retired else self._rx.enter()
+        except OSError as failed:
+            self._retire(failed)
+        else:
+            if error:
+                self._try_again(error)
+        if self._retired and self._rx.overflowed():  # they will never come, and what they would bring is lost
+            for fd in self._receiving & self._engine.connections.open:
+                self._engine.connections.abort(fd)
+            self._close_rings()
+
+    def _batch_failed(self, at: int, n: int, error: Exception) -> None:
+        """Reset the connections of a batch of which nobody knows how much was sent, and use the ring no more.
+
+        Its buffers are not lent again: they may have been already.
+        """
+        log.failure("a batch of completions could not be handled")
+        came = list(completions(self._rx.cqes.bytes[k.CQE * at : k.CQE * (at + n)]))
+        self._retire(error)
+        connections = self._engine.connections
+        for fd, kind, _, flags, _ in came:
+            if kind:
+                continue
+            if not flags & k.CQE_F_MORE:
+                self._receiving.discard(fd)
+                if fd in self._dying:
+                    self._receive_ended(fd, -errno.ECANCELED)
+            if fd in connections.open:
+                connections.abort(fd)
+
+    def _retire(self, error: Exception, *withdrawn: tuple[int, int]) -> None:
+        """Have the poller serve from now on, since the ring fails.
+
+        ``withdrawn`` are requests that could not even be queued.
+        """
+        if self._retired:
+            return
+        self._turn_to_poller(error)
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        for fd, kind in [*self._rx.withdraw(), *withdrawn]:
+            if not kind:  # a receive that never was
+                self._receiving.discard(fd)
+                self._receive_ended(fd, -errno.ECANCELED)
+        for fd in self._dying:  # its cancellation may have been among them
+            _end_receive(fd)
+
+    def _turn_to_poller(self, error: Exception) -> None:
+        self._retired = True
+        log.warn(
+            "engine for streams: {name} from now on, since {before} has failed: {error}",
+            name=SUCCESSOR,
+            before=self._engine.name,
+            error=str(error) or type(error).__name__,
+        )
+        self._engine.name = SUCCESSOR
+
+    def _close_rings(self) -> None:
+        if not hasattr(self, "_buffers"):
+            return
+        with contextlib.suppress(KeyError, OSError):
+            self.polled.forget(self._rx.fd)
+        self._rx.close()
+        self._tx.close()
+        del self._buffers
+
+
+def _end_receive(fd: int) -> None:
+    """End a receive that cannot be cancelled, by ending the stream."""
+    with borrowed(fd) as sock, contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)

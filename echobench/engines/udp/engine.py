@@ -18,12 +18,14 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ... import kernel
-from ...kernel.control import IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RECVERR, SOL_UDP, UDP_GRO
+from ...clocks import steady
+from ...kernel.control import SOL_UDP, UDP_GRO
 from ...protocol import EchoUDP
 from ...reactors import Reactor
 from ...seldom import Seldom
 from ...sockets import receive_drops
 from .. import IEngine, Setting
+from ..outsiders import Outsiders
 from ..portable.datagram import DatagramPort
 from ..spin import SecondLook, Spin
 from ..standin import StandIn
@@ -31,6 +33,7 @@ from ..watching import watches_descriptors
 from .batch import Batch
 from .sending import Unfinished
 from .trial import joins, trial
+from .turning import turn
 
 log = Logger()
 
@@ -47,12 +50,14 @@ class BatchedPort(DatagramPort):
     def __init__(self, sock: socket.socket, engine: BatchedDatagram, setting: Setting) -> None:
         # The protocol sees no datagram. It gives the port its name in the log, and tells the guard our port's number.
         protocol = EchoUDP(guard=setting.guard, counters=setting.counters)
-        super().__init__(sock, protocol, setting.counters, setting.reactor)
+        super().__init__(sock, protocol, setting.counters, setting.reactor, engine.outsiders, lost=engine.lost)
         self._engine = engine
         self._batch: Batch | None = None
         self._unfinished: Unfinished | None = None
         self._again: IDelayedCall | None = None
         self._second_look = SecondLook()
+        self._one_by_one = False
+        """Whether this socket delivers control data for which a batch has no room."""
         prepare(sock)
 
     def doRead(self) -> None:
@@ -60,16 +65,26 @@ class BatchedPort(DatagramPort):
 
         It goes on for as long as the reactor has nothing else to do.
         """
+        if self._one_by_one or self._early:
+            super().doRead()
+            return
         engine, sock, second_look = self._engine, self.socket, self._second_look
         now, descriptor = time.perf_counter_ns, sock.fileno()
         batch = engine.lend()
         engine.stand_in.woken()
 
+        failed: Exception | None = None
+        received = 0
+
         def look() -> int:
+            nonlocal failed, received
             try:
-                return batch.receive(descriptor)
-            except OSError:  # the error of an earlier datagram; the next call reads on
+                number = batch.receive(descriptor)
+            except OSError as error:  # the error of an earlier datagram; the next call reads on
+                failed = error
                 return 0
+            received |= number
+            return number
 
         try:
             while True:
@@ -78,17 +93,22 @@ class BatchedPort(DatagramPort):
                 number: int | None = look()
                 while number:
                     unfinished = batch.answer(sock, number, self._room)
+                    if batch.cut:  # somebody who shares the socket has asked for more than we know of
+                        self._one_by_one, batch.cut, end = True, False, 0
                     if unfinished is not None:
                         self._hold(batch, unfinished)
                         return
                     if now() >= end:
                         break
                     number = second_look(look, number == 1) or (engine.spin.wait(look) if engine.alone else None)
-                if not engine.stand_in.wait(descriptor):
+                if self._one_by_one or not engine.stand_in.wait(descriptor):
                     break
-        except Exception:  # noqa: BLE001 (one batch must not end the service for all)
+        except Exception as error:  # noqa: BLE001 (one batch must not end the service for all)
             engine.log_fault()
+            failed, received = error, 0
         engine.take_back(batch)
+        if not received or self._trouble.since is not None:
+            self._judge(received, failed)
 
     def doWrite(self) -> None:
         """Go on with the batch that found the send buffer full."""
@@ -112,6 +132,13 @@ class BatchedPort(DatagramPort):
         self._reactor.removeWriter(self)
         return super().stopListening()
 
+    def forget(self) -> None:
+        """Forget what kind of address any is, since the host has got others."""
+        super().forget()
+        self._engine.forget()
+        if self._batch is not None:
+            self._batch.forget()
+
     def _hold(self, batch: Batch, unfinished: Unfinished) -> None:
         """Keep a batch until the socket is writable, and read nothing until then."""
         self._batch, self._unfinished = batch, unfinished
@@ -127,7 +154,7 @@ class BatchedPort(DatagramPort):
         """
         self._stop_waiting()
         if self._room.careful:
-            self._again = self._reactor.callLater(LOOK_AGAIN, self.doWrite)
+            self._again = steady(self._reactor).callLater(LOOK_AGAIN, self.doWrite)
 
     def _stop_waiting(self) -> None:
         if self._again is not None and self._again.active():
@@ -144,9 +171,22 @@ class BatchedPort(DatagramPort):
             self._engine.take_back(self._batch)
         self._batch = self._unfinished = None
 
+    def _give_up(self, sentence: str) -> None:
+        self._engine.failed(sentence)
+
     def _close(self) -> None:
         self._let_go()
         super()._close()
+
+    def release(self) -> socket.socket:
+        """Serve no more, and hand over the socket."""
+        self._end_pause()
+        self._let_go()
+        self._end_reading()
+        self._engine.outsiders.release(self.socket)
+        self._room.close()
+        family, kind = self.socket.family, self.socket.type
+        return socket.socket(family, kind, fileno=self.socket.detach())
 
 
 @implementer(IEngine)
@@ -160,6 +200,7 @@ class BatchedDatagram:
         self._ports: list[BatchedPort] = []
         self._faults = Seldom()
         self._idle: list[Batch] = []
+        self.outsiders = Outsiders(setting.guard, setting.reactor)
         self.spin = Spin(setting.spin)
         self.stand_in = StandIn(setting.reactor)
         self.alone = True
@@ -198,6 +239,12 @@ class BatchedDatagram:
         if not self._idle:
             self._idle.append(batch)
 
+    def forget(self) -> None:
+        """Forget all that was learnt of addresses, apart from what a port holds."""
+        turn.cache_clear()
+        for batch in self._idle:
+            batch.forget()
+
     def log_fault(self) -> None:
         """Log the current exception, at most once a minute.
 
@@ -210,6 +257,18 @@ class BatchedDatagram:
         """Count what the kernel dropped at the sockets that are open."""
         return sum(receive_drops(port.socket) for port in self._ports if port.fileno() >= 0)
 
+    def lost(self, sentence: str) -> None:
+        """Tell that one socket can receive no more, whatever the engine."""
+        self._setting.failed(sentence, None)
+
+    def failed(self, sentence: str) -> None:
+        """Tell that this engine cannot serve any more."""
+        self._setting.failed(f"engine {self.name} has failed: {sentence}", self)
+
+    def surrender(self) -> list[tuple[IListeningPort, socket.socket]]:
+        """Stop serving, and hand over the sockets."""
+        return [(port, port.release()) for port in self._ports if port.fileno() >= 0]
+
     def drain(self) -> Deferred[Any]:
         """Do nothing: a datagram is answered as it is read."""
         return succeed(None)
@@ -219,16 +278,6 @@ class BatchedDatagram:
 
 
 def prepare(sock: socket.socket) -> None:
-    """Set the socket up: join datagrams if possible, and report no errors.
-
-    IP_RECVERR would report the errors of datagrams that we sent.
-
-    An inherited socket may have that option. With it, a call would fail with the error of another call's answer.
-    """
-    for level, option, value in (
-        (SOL_UDP, UDP_GRO, int(joins())),
-        (IPPROTO_IP, IP_RECVERR, 0),
-        (IPPROTO_IPV6, IPV6_RECVERR, 0),
-    ):
-        with contextlib.suppress(OSError):
-            sock.setsockopt(level, option, value)
+    """Have the kernel join datagrams if possible."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(SOL_UDP, UDP_GRO, int(joins()))

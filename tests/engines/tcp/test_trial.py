@@ -21,6 +21,7 @@ from echobench.engines.tcp.ring_trial import try_ring
 from echobench.kernel import calls
 from echobench.kernel import ring as k
 
+NO_MEMORY = "io_uring gets no memory for its rings: RLIMIT_MEMLOCK ('ulimit -l'), or a memory limit, is too low"
 OUT_OF_ORDER = "an echo through io_uring did not come back as it should"
 
 
@@ -128,7 +129,7 @@ def refuse(monkeypatch, error):
     [
         (errno.EINVAL, "this kernel's io_uring is too old: Linux 6.17 is needed"),
         (errno.ENOSYS, FORBIDDEN[1][1]),
-        (errno.ENOMEM, "io_uring does not work here: io_uring_setup: Cannot allocate memory"),
+        (errno.ENOMEM, NO_MEMORY),
     ],
 )
 def test_what_the_kernel_says_becomes_a_sentence(monkeypatch, error, sentence):

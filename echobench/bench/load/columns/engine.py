@@ -56,5 +56,6 @@ class ColumnsLoad:
                 return failed
             return "this kernel does not cut up trains (UDP_SEGMENT)" if plan.gso and not joins() else None
         from ....engines.tcp.ring_trial import try_ring
+        from .tcp import sizes
 
-        return try_ring()
+        return try_ring(sizes(share.flows))

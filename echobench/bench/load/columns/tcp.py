@@ -17,11 +17,12 @@ import struct
 import time
 from typing import Final
 
+from ....engines.tcp.ring_trial import Sizes, make_rings
 from ....kernel import ring as k
 from ....kernel.buffers import LentBuffers
 from ...run.plan import Share
 from ...run.tally import Tally
-from .. import LoadError, Tick
+from .. import NoEngineError, Tick
 from ..account import Account
 from ..window import SECOND, Window
 from .sockets import open_streams
@@ -29,8 +30,18 @@ from .sockets import open_streams
 PATIENCE: Final = 0.01  # seconds to wait at most when nothing comes
 BUFFER: Final = 1 << 16  # bytes
 MOST_BUFFERS: Final = 2048
+SENDS: Final = 256  # that can be queued at a time
 CANCEL: Final = 1 << 32  # in the upper half of user_data: a cancellation; the lower half is the connection
 AGAIN: Final = frozenset((-errno.ENOBUFS, -errno.ECANCELED, -errno.EINTR, -errno.EAGAIN))
+
+
+def sizes(flows: int) -> Sizes:
+    """Return how large the rings and the lent buffers of so many connections are."""
+    return Sizes(
+        completions=max(8192, 2 * flows),
+        sends=SENDS,
+        buffers=min(MOST_BUFFERS, max(64, 1 << (2 * flows - 1).bit_length())),
+    )
 
 
 class TcpColumns:
@@ -56,10 +67,20 @@ class TcpColumns:
         self._flow_of: dict[int, int] = {}
         self.account: Account
         self.rx: k.Ring
+        self.tx: k.Ring
         self.buffers: LentBuffers
 
     def open(self) -> None:
-        """Connect all flows."""
+        """Make the rings, and connect all flows. Raises LoadError, or NoEngineError if there are no rings."""
+        try:
+            self.rx, self.tx, self.buffers = make_rings(sizes(self.share.flows), BUFFER)
+        except OSError as error:
+            raise NoEngineError(
+                f"io_uring gives no ring for {self.share.flows} connections: {error.strerror}; raise RLIMIT_MEMLOCK"
+                " ('ulimit -l'), or take --engine portable"
+            ) from error
+        self._rings.callback(self.rx.close)
+        self._rings.callback(self.tx.close)
         self.sockets = open_streams(self.plan, self.share.first_flow, self.share.flows, self._address)
         self.alive = set(range(len(self.sockets)))
         self.tally.connections = len(self.sockets)
@@ -80,11 +101,6 @@ class TcpColumns:
         flows = len(self.sockets)
         self.window = Window(self.plan, begin)
         self.account = Account(self.plan, self.tally, self.window, self._tick)
-        try:
-            self.rx = self._rings.enter_context(contextlib.closing(k.Ring(1024, max(8192, 2 * flows))))
-            self.buffers = LentBuffers(self.rx, min(MOST_BUFFERS, max(64, 1 << (2 * flows - 1).bit_length())), BUFFER)
-        except OSError as error:
-            raise LoadError(f"io_uring gives no ring for {flows} connections: {error.strerror}") from error
         self.buffers.lend(self.buffers.count)
         self.epoll.register(self.rx.fd, select.EPOLLIN)
         for flow in range(flows):

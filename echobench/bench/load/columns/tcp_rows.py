@@ -7,7 +7,6 @@ compared piece by piece.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import struct
 import time
@@ -20,9 +19,8 @@ from ....kernel.buffers import SPACING
 from ....kernel.tables import Table
 from ...run.plan import HEADER
 from ..payload import STEP, as_one, identity, pattern
-from .tcp import PATIENCE, TcpColumns
+from .tcp import PATIENCE, SENDS, TcpColumns
 
-SENDS: Final = 256
 SMALL: Final = 4  # completions; for fewer, columns cost more than they save
 PLAIN: Final = np.uint64((1 << 48) - 1 & ~(k.CQE_F_SOCK_NONEMPTY << 32))
 """The bits of a completion's second eight bytes that must match: not the buffer, nor whether more data waits."""
@@ -62,7 +60,7 @@ class TcpRows(TcpColumns):
         self._how = np.asarray(self.rx.cqes.column("Q", 8))
         self._whole = struct.pack("=Q", size | (k.CQE_F_BUFFER | k.CQE_F_MORE) << 32) * SENDS
         self._all_sent = struct.pack("=i", size) * SENDS
-        tx = self._tx = self._rings.enter_context(contextlib.closing(k.Ring(SENDS, SENDS)))
+        tx = self.tx
         self._requests = np.asarray(tx.requests.bytes).view(f"V{k.SQE}")
         self._sent = np.asarray(tx.result)
         self._sends = np.zeros(count, f"V{k.SQE}")
@@ -90,7 +88,10 @@ class TcpRows(TcpColumns):
 
     def finish(self) -> None:
         """Count messages that are still under way."""
-        for flow in np.flatnonzero(self._had != NOTHING).tolist():
+        waiting = np.flatnonzero(self._had != NOTHING)
+        # A message is sent when the last one is answered, so its time says when something came last.
+        self.tally.flows_silent = int((self._heads[waiting, 1] < self.window.silent).sum())
+        for flow in waiting.tolist():
             self._ended(flow, "unanswered")
 
     def over(self, now: int) -> bool:
@@ -184,7 +185,7 @@ class TcpRows(TcpColumns):
         self._send(who, heads)
 
     def _send(self, who: Any, heads: Any) -> None:
-        tx = self._tx
+        tx = self.tx
         self._left -= len(who)
         while len(who):
             to = tx.index[tx.tail] & tx.mask
