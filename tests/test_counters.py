@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from echobench import Counters, Reason, Snapshot
+from echobench.counters import Unsent, why_unsent
 from echobench.server.stats import Reporter, line
 
 NUMBERS = st.integers(0, 1 << 40)
@@ -61,3 +63,16 @@ def test_the_first_report_only_begins():
         reporter()
     assert len(logs) == 1
     assert "datagrams/s=4 " in logs[0]["line"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Unsent(Reason.NEIGHBOUR_UNKNOWN), Reason.NEIGHBOUR_UNKNOWN),
+        (BlockingIOError(11, "full"), Reason.SEND_BUFFER_FULL),
+        (PermissionError(1, "filtered"), Reason.SEND_FAILED),
+        (ValueError("too long"), Reason.SEND_FAILED),
+    ],
+)
+def test_why_a_datagram_was_not_sent(error, reason):
+    assert why_unsent(error) is reason

@@ -58,10 +58,10 @@ class Rig(contextlib.ExitStack):
     def client(self, host="127.0.0.1", port=0, source=None):
         return self.enter_context(datagram_client(self.server.getsockname()[1], host, (source or host, port)))
 
-    def begin(self):
+    def begin(self, room=None):
         """Receive what there is, and begin to answer it."""
         number = self.batch.receive(self.server.fileno())
-        return number, self.batch.answer(self.server, number) if number else None
+        return number, self.batch.answer(self.server, number, room) if number else None
 
     def serve(self):
         """Answer all there is; says how many messages that were."""

@@ -69,6 +69,9 @@ class Receiver:
     def setsockopt(self, *args):
         pass
 
+    def getsockopt(self, *args):
+        return 0
+
     def getsockname(self):
         return ("::1", 7007, 0, 0)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import itertools
 import socket
+import struct
 import sys
 from collections import Counter
 
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rigs.helpers import has_ipv6, pattern
-from rigs.udp_rig import TRAINS, Script, needs_trains, received, send_train
+from rigs.udp_rig import TRAINS, Script, needs_ipv6, needs_trains, received, send_train
 
 from echobench import Guard, Reason
 from echobench.guard import RateLimit
@@ -425,3 +427,18 @@ def test_what_was_half_learnt_is_not_believed(rig, monkeypatch):
         else:
             here.serve()
             assert client.recv(10) == b"x", "from the address that was asked, or it would not get here"
+
+
+@needs_ipv6
+def test_equal_link_local_addresses_on_two_links_are_two_sources(rig):
+    rate = RateLimit(1, 1, lambda: 0.0)
+    here = rig(guard=Guard(rate=rate))
+    client = here.client("::1")
+    for _ in range(4):
+        client.send(b"x")
+    assert here.batch.receive(here.server.fileno()) == 4
+    names = here.batch.messages.names.bytes
+    for i, scope in enumerate((2, 3, 3, 2)):
+        names[32 * i + 8 : 32 * i + 28] = ipaddress.ip_address("fe80::1").packed + struct.pack("=I", scope)
+    assert here.batch._admission.ration(rate, [(0, 4)], False) == [(0, 2)], "one for each link"
+    assert here.counters.drops == {Reason.UDP_RATE: 2}
