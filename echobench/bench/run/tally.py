@@ -67,7 +67,7 @@ class Tally:
     cpu: float = 0.0
     """Seconds of CPU time, user and system, within the window."""
     busy: float = 0.0
-    """Seconds within the window in which the process was working, not waiting."""
+    """Seconds within the window in which the process was working, not waiting, be it awake (open model)."""
     window: float = 0.0
     """Length of the window in seconds."""
 
