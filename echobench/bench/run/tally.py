@@ -86,6 +86,14 @@ class Tally:
         """Count the messages that ended nowhere: 0, unless the generator has a fault."""
         return self.intended - sum(int(getattr(self, name)) for name in ENDS)
 
+    def due(self) -> Histogram:
+        """Give the times from when messages were due, with all that did not come back as lost."""
+        return self.from_intended.with_lost(lost(self))
+
+    def departed(self) -> Histogram:
+        """Give the times from when messages were sent, with those that were sent and did not come back as lost."""
+        return self.from_send.with_lost(max(0, lost(self) - self.not_sent - self.send_buffer_full))
+
     def as_dict(self) -> dict[str, Any]:
         """Give what :meth:`from_dict` takes."""
         return {

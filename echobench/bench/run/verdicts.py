@@ -249,7 +249,7 @@ def rate_not_kept(result: Result) -> Verdict | None:
     return Verdict(
         name="rate not kept",
         level="warning",
-        sentence=f"{kept}{skipped}: the latencies are those at the rate that was sent.",
+        sentence=f"{kept}{skipped}: the times from send are those at the rate that was sent.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -11,11 +12,10 @@ from ..drawing.png.sheet import COLOURS, MUTED, machine, png, settings, sheet
 from ..drawing.scales import Scale, scale
 from ..words import duration, percent, quantity
 from .answer import sentence
-from .page import KEY, MARKS, band_of, rate_scale, throughput_chart, title
+from .page import ABOVE, KEY, MARKS, band_of, edge, rate_scale, throughput_chart, title
 from .result import Point, Sweep
 
 DEPTHS = (50.0, 99.0)
-ABOVE = 3  # times the limit: there is room for its words
 HALF = 6.3  # about how many inches an axis of rates is long
 
 
@@ -44,13 +44,18 @@ def times_chart(done: Sweep, points: list[Point]) -> Chart | None:
     limit = next((limit for limit in done.limits if limit.kind == "percentile" and limit.depth in DEPTHS), None)
     series: list[Series] = []
     for number, depth in enumerate(DEPTHS, 1):
-        known = [point for point in points if point.tally.from_intended.supports(depth)]
-        places = tuple((point.rate, point.tally.from_intended.percentile(depth)) for point in known)
+        known = [point for point in points if point.tally.due().supports(depth)]
+        places = tuple((point.rate, point.tally.due().percentile(depth)) for point in known)
         marks = tuple(MARKS[point.outcome] for point in known)
         series.append(Series(name=percent(depth), points=places, marks=marks, style=f"s{number}"))
     values = [value for each in series for _, value in each.points]
     if not values:
         return None
+    top = edge([*values, *([limit.bound] if limit else [])])  # what is lost is drawn there
+    series = [
+        attrs.evolve(each, points=tuple((rate, min(value, top)) for rate, value in each.points)) for each in series
+    ]
+    values = [min(value, top) for value in values]
     return Chart(
         title="Round-trip time against asked for",
         description="",

@@ -65,7 +65,7 @@ class Point:
 
     def value(self, limit: Limit) -> float | None:
         """Give a limit's figure over all steps."""
-        return loss(self.tally) if limit.kind == "loss" else limit.of(self.tally.from_intended)
+        return loss(self.tally) if limit.kind == "loss" else limit.of(self.tally.due())
 
     def spread(self, limit: Limit) -> tuple[float, float] | None:
         """Give the least and the greatest of a limit's figure in single steps."""
