@@ -6,7 +6,12 @@ import math
 
 
 def duration(nanoseconds: float | None) -> str:
-    """Write a time with three digits and a suitable unit; a dash for None."""
+    """Write a time with three digits and a suitable unit; a dash for None.
+
+    An infinite time is that of a lost message.
+    """
+    if nanoseconds == math.inf:
+        return "lost"
     if nanoseconds is None or math.isnan(nanoseconds):
         return "-"
     for unit, size in (("ns", 1.0), ("µs", 1e3), ("ms", 1e6)):
@@ -14,6 +19,13 @@ def duration(nanoseconds: float | None) -> str:
         if value < 999.5:
             return f"{value:.0f} ns" if unit == "ns" else f"{_three(value)} {unit}"
     return f"{_three(nanoseconds / 1e9)} s"
+
+
+def beyond(nanoseconds: float | None, greatest: float) -> str:
+    """Write a time, or that it is a lost message's, beyond the ``greatest`` of those that came back."""
+    if nanoseconds != math.inf:
+        return duration(nanoseconds)
+    return f"> {duration(greatest)} (lost)" if greatest else "lost"
 
 
 def _three(value: float) -> str:

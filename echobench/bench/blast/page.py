@@ -49,7 +49,7 @@ def blast_page(result: Result) -> str:
 def main_figures(result: Result) -> list[tuple[str, str]]:
     """Give the figures that are shown large, with their names."""
     tally, flood = result.tally, result.plan.model == "flood"
-    times = tally.from_intended if result.plan.model == "open" else tally.from_send
+    times = tally.due() if result.plan.model == "open" else tally.departed()
     found = [("sent a second", quantity(per_second(tally.sent, tally)))] if flood or result.plan.model == "open" else []
     if not flood:
         found.append(("answered a second", quantity(per_second(tally.answered, tally))))
@@ -61,8 +61,8 @@ def main_figures(result: Result) -> list[tuple[str, str]]:
 
 def histograms(result: Result) -> list[tuple[str, Histogram]]:
     """Give the histograms of round-trip times, with their names."""
-    both = [("from intended", result.tally.from_intended)] if result.plan.model == "open" else []
-    return [*both, ("from send", result.tally.from_send)]
+    both = [("from intended", result.tally.due())] if result.plan.model == "open" else []
+    return [*both, ("from send", result.tally.departed())]
 
 
 def rows_table(rows: Rows) -> Html:

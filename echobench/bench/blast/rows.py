@@ -10,7 +10,7 @@ from ..run.histogram import DEPTHS, Histogram
 from ..run.hostcounters import server_receive_buffer
 from ..run.plan import Plan
 from ..run.result import Result, per_second
-from ..words import duration, endpoint, percent, quantity
+from ..words import beyond, duration, endpoint, percent, quantity
 
 PLACES = {
     "not_sent": "never sent: the run ended first",
@@ -91,20 +91,25 @@ def latency(result: Result) -> Rows:
     """
     tally = result.tally
     both = result.plan.model == "open"
-    pair = (tally.from_intended, tally.from_send) if both else (tally.from_send,)
+    pair = (tally.due(), tally.departed()) if both else (tally.departed(),)
+    lossy = any(each.lost for each in pair)
     known = [each.percentiles() for each in pair]
     rows: list[tuple[str, list[float | None]]] = [
         ("min", [each.least if each.total else None for each in pair]),
-        ("mean", [each.mean for each in pair]),
+        ("mean of answers" if lossy else "mean", [each.mean for each in pair]),
     ]
     supported = [depth for depth in DEPTHS if any(depth in each for each in known)]
     rows += [(percent(depth), [each.get(depth) for each in known]) for depth in supported]
-    rows.append(("max", [each.greatest if each.total else None for each in pair]))
+    rows.append(("max", [each.percentile(100) if each.total else None for each in pair]))
     return Rows(
         ("round-trip time", *(["from intended"] if both else []), "from send"),
         (
-            *((name, *map(duration, values)) for name, values in rows),
+            *(
+                (name, *(beyond(value, each.greatest) for value, each in zip(values, pair, strict=True)))
+                for name, values in rows
+            ),
             ("answers", *(quantity(each.total) for each in pair)),
+            *([("lost: beyond every time", *(quantity(each.lost) for each in pair))] if lossy else []),
         ),
     )
 
@@ -113,9 +118,9 @@ def footnote(result: Result) -> str:
     """Say which percentiles are missing, and how late messages were sent."""
     tally = result.tally
     said = []
-    missing = [depth for depth in DEPTHS if not tally.from_send.supports(depth)]
+    missing = [depth for depth in DEPTHS if not tally.departed().supports(depth)]
     if missing:
-        said.append(f"{percent(missing[0])} and beyond would rest on fewer than 10 answers.")
+        said.append(f"{percent(missing[0])} and beyond would rest on fewer than 10 messages.")
     if result.plan.model == "open" and tally.lateness.total:
         said.append(f"Sent later than intended: {spread(tally.lateness, duration)}.")
     return " ".join(said)

@@ -21,15 +21,16 @@ STYLES: Final = tuple(f"s{n}" for n in range(1, 13))  # the same six colours twi
 def percentiles(histogram: Histogram) -> list[tuple[float, float]]:
     """Give points (1/(1-p), nanoseconds) as far as the number of values supports.
 
-    Empty if it does not support the median.
+    Empty if it does not support the median. Where lost messages begin, the curve ends.
     """
-    total = histogram.total
+    total = histogram.total + histogram.lost
     if total < 2 * BEYOND:
         return []
     most = total / BEYOND
     count = max(2, math.ceil(A_DECADE * math.log10(most)))
     places = [most ** (n / count) for n in range(count + 1)]
-    return [(place, histogram.percentile(100 * (1 - 1 / place))) for place in places]
+    curve = [(place, histogram.percentile(100 * (1 - 1 / place))) for place in places]
+    return [(place, value) for place, value in curve if math.isfinite(value)]
 
 
 def percentile_chart(named: Sequence[tuple[str, Histogram]], *, log: bool | None = None) -> Chart | None:

@@ -40,6 +40,9 @@ class Account:
         self._batches = Recorder(tally.batches)
         self._cpu: float | None = None
         self._cpu_since = 0
+        self._noted = 0.0
+        # Only the open model waits awake, until a message is due; in the others all CPU time is work.
+        self._spins = plan.model == "open"
 
     def counts(self, intended: int) -> bool:
         """Whether a message that was due at ``intended`` counts."""
@@ -158,6 +161,17 @@ class Account:
             self.flush()
             self._tick(now, self.tally)
 
+    def besides(self, cpu: float, now: int, idle: bool) -> None:
+        """Count CPU seconds since the last call of which :meth:`worked` knows nothing.
+
+        These are spent on TLS, on making connections, and in the event loop. ``idle`` says that the engine was only
+        waiting awake, unless it handled messages meanwhile.
+        """
+        handled = self.tally.busy - self._noted
+        if self.window.first <= now < self.window.end and (handled or not idle):
+            self.tally.busy += max(0.0, cpu - handled)
+        self._noted = self.tally.busy
+
     def finish(self) -> None:
         """Close the window if it is still open, and bring the histograms up to date."""
         if self._cpu is not None:
@@ -171,6 +185,9 @@ class Account:
 
     def _close_window(self, now: int) -> None:
         assert self._cpu is not None
-        self.tally.cpu += time.process_time() - self._cpu
+        cpu = time.process_time() - self._cpu
+        self.tally.cpu += cpu
+        if not self._spins:
+            self.tally.busy = max(self.tally.busy, cpu)
         self.tally.window = (now - self._cpu_since) / SECOND
         self._cpu = None

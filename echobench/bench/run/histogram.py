@@ -8,6 +8,7 @@ stored and merged. :meth:`Histogram.encode` writes them so that every HdrHistogr
 from __future__ import annotations
 
 import base64
+import copy
 import struct
 import zlib
 from collections.abc import Sequence
@@ -44,6 +45,17 @@ class Histogram:
         self.least = HIGHEST
         self.greatest = 0
         self.sum = 0
+        self.lost = 0
+        """Messages without a time, because they never came back: percentiles rank them beyond every value.
+
+        It is not stored with a histogram, but follows from the tally.
+        """
+
+    def with_lost(self, number: int) -> Histogram:
+        """Give a view of this histogram in which so many messages are lost."""
+        view = copy.copy(self)
+        view.lost = number
+        return view
 
     def record(self, values: npt.ArrayLike, times: int = 1) -> None:
         """Count values, in nanoseconds.
@@ -68,6 +80,7 @@ class Histogram:
         self.counts += other.counts
         self.least, self.greatest = min(self.least, other.least), max(self.greatest, other.greatest)
         self.sum += other.sum
+        self.lost += other.lost
 
     @property
     def total(self) -> int:
@@ -83,14 +96,19 @@ class Histogram:
     def percentile(self, percent: float) -> float:
         """Give the lowest step that ``percent`` of the values do not exceed.
 
-        In nanoseconds, and never outside the least and the greatest value; nan if the histogram is empty.
+        In nanoseconds, and never outside the least and the greatest value; nan if the histogram is empty, and infinite if
+        that value is lost.
         """
         total = self.total
-        if not total:
+        if not total + self.lost:
             return float("nan")
-        if percent <= 0 or percent >= 100:
-            return float(self.least if percent <= 0 else self.greatest)
-        wanted = max(1, int(np.ceil(total * percent / 100 - 1e-9)))
+        if percent <= 0 and total:
+            return float(self.least)
+        wanted = max(1, int(np.ceil((total + self.lost) * percent / 100 - 1e-9)))
+        if wanted > total:
+            return float("inf")
+        if percent >= 100:
+            return float(self.greatest)
         return self._within(int(np.searchsorted(np.cumsum(self.counts), wanted)))
 
     def _within(self, step: int) -> float:
@@ -102,7 +120,7 @@ class Histogram:
 
     def supports(self, percent: float) -> bool:
         """Tell whether enough values lie beyond a percentile for it to mean something."""
-        return round(self.total * (100 - percent) / 100, 6) >= BEYOND
+        return round((self.total + self.lost) * (100 - percent) / 100, 6) >= BEYOND
 
     def percentiles(self, depths: Sequence[float] = DEPTHS) -> dict[float, float]:
         """Give those of the percentiles that the number of values supports."""

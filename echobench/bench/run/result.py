@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import attrs
@@ -141,17 +142,19 @@ def column(depth: float) -> str:
 def latencies(histogram: Histogram, prefix: str) -> Row:
     """Give the times of a histogram in nanoseconds, by column.
 
-    A percentile that the number of values does not support is None.
+    A percentile that the number of messages does not support is None, and so is what falls among lost messages, which
+    have no time.
     """
     total = histogram.total
-    known = histogram.percentiles()
+    known = {depth: value for depth, value in histogram.percentiles().items() if math.isfinite(value)}
     row: Row = {
         f"{prefix}_count": total,
         f"{prefix}_min": histogram.least if total else None,
         f"{prefix}_mean": histogram.mean if total else None,
     }
     row |= {f"{prefix}_{column(depth)}": known.get(depth) for depth in DEPTHS}
-    row[f"{prefix}_max"] = histogram.greatest if total else None
+    row[f"{prefix}_max"] = histogram.greatest if total and not histogram.lost else None
+    row[f"{prefix}_lost"] = histogram.lost
     return row
 
 
@@ -181,8 +184,8 @@ def figures(result: Result) -> Row:
         "duplicates": tally.duplicates,
         "reordered": tally.reordered,
         "unexpected": tally.unexpected,
-        **latencies(tally.from_intended, "from_intended"),
-        **latencies(tally.from_send, "from_send"),
+        **latencies(tally.due() if plan.model == "open" else tally.from_intended, "from_intended"),
+        **latencies(tally.departed(), "from_send"),
         "lateness_p99": tally.lateness.percentile(99) if tally.lateness.supports(99) else None,
         "generator_cpu": max((process.cpu_share for process in result.processes), default=0.0),
         "generator_busy": max((process.busy_share for process in result.processes), default=0.0),

@@ -67,7 +67,7 @@ class Tally:
     cpu: float = 0.0
     """Seconds of CPU time, user and system, within the window."""
     busy: float = 0.0
-    """Seconds within the window in which the process was working, not waiting."""
+    """Seconds within the window in which the process was working, not waiting, be it awake (open model)."""
     window: float = 0.0
     """Length of the window in seconds."""
 
@@ -85,6 +85,14 @@ class Tally:
     def missing(self) -> int:
         """Count the messages that ended nowhere: 0, unless the generator has a fault."""
         return self.intended - sum(int(getattr(self, name)) for name in ENDS)
+
+    def due(self) -> Histogram:
+        """Give the times from when messages were due, with all that did not come back as lost."""
+        return self.from_intended.with_lost(lost(self))
+
+    def departed(self) -> Histogram:
+        """Give the times from when messages were sent, with those that were sent and did not come back as lost."""
+        return self.from_send.with_lost(max(0, lost(self) - self.not_sent - self.send_buffer_full))
 
     def as_dict(self) -> dict[str, Any]:
         """Give what :meth:`from_dict` takes."""

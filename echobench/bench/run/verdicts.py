@@ -249,7 +249,7 @@ def rate_not_kept(result: Result) -> Verdict | None:
     return Verdict(
         name="rate not kept",
         level="warning",
-        sentence=f"{kept}{skipped}: the latencies are those at the rate that was sent.",
+        sentence=f"{kept}{skipped}: the times from send are those at the rate that was sent.",
     )
 
 
@@ -286,13 +286,15 @@ def generator_bound(result: Result) -> Verdict | None:
     return Verdict(
         name="generator-bound",
         level="warning",
-        sentence=f"{why} ({_use(busiest)}). "
+        sentence=f"{why} ({_use(busiest, result.plan.model)}). "
         "Give it more --processes and --cpus that the server does not use, or offer less.",
     )
 
 
-def _use(process: Process) -> str:
-    return f"process {process.index} used {process.cpu_share:.0%} of a CPU, and was busy {process.busy_share:.0%}"
+def _use(process: Process, model: str) -> str:
+    use = f"process {process.index} used {process.cpu_share:.0%} of a CPU, and was busy {process.busy_share:.0%}"
+    awake = model == "open" and process.busy_share < process.cpu_share
+    return f"{use}; it waits awake until a message is due" if awake else use
 
 
 def loopback(result: Result) -> Verdict | None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+from ..run.histogram import Histogram
 from ..run.processors import TAKEN
 from ..run.result import Result
-from ..run.tally import servers_loss
+from ..run.tally import Tally, servers_loss
 from ..run.verdicts import BUSY, CPU
+from ..words import beyond
 from .limits import Limit
 from .search import Outcome
 
@@ -57,13 +61,21 @@ def by_the_server(result: Result, limit: Limit) -> bool:
         return not limit.keeps(servers_loss(tally))
     if any(process.cpu_share >= CPU or process.busy_share >= BUSY for process in result.processes):
         return False
-    if result.plan.transport == "udp" and limit.keeps(limit.of(tally.from_send)):
+    if result.plan.transport == "udp" and limit.keeps(limit.of(_by_us_not_lost(tally))):
         return False
     return (limit.of(tally.lateness) or 0.0) <= SMALL * limit.bound
+
+
+def _by_us_not_lost(tally: Tally) -> Histogram:
+    """Give the times from when messages were sent, with the lost ones that we did not lose ourselves."""
+    departed = tally.departed()
+    return departed.with_lost(max(0, departed.lost - tally.our_receive_buffer))
 
 
 def _say(limit: Limit, result: Result) -> str:
     value = limit.value(result)
     if value is None:
         return f"too few answers for {limit.name}"
+    if value == math.inf:
+        return f"{limit.name} was {beyond(value, result.tally.from_intended.greatest)}"
     return f"{limit.name} was {limit.show(value)}"

@@ -70,19 +70,22 @@ class Limit:
     def value(self, result: Result) -> float | None:
         """Give the limit's figure of a result; None if it has too few values.
 
-        Times are from when messages were due, and loss is all loss.
+        Times are from when messages were due, and loss is all loss. A lost message is beyond every bound on a
+        percentile or the maximum; the mean is that of the answers.
         """
         if self.kind == "loss":
             return loss(result.tally)
-        return self.of(result.tally.from_intended)
+        return self.of(result.tally.due())
 
     def of(self, histogram: Histogram) -> float | None:
         """Give the limit's figure of a histogram; None if it has too few values."""
-        if not histogram.total or (self.kind == "percentile" and not histogram.supports(self.depth)):
+        if not histogram.total + histogram.lost or (self.kind == "percentile" and not histogram.supports(self.depth)):
             return None
         if self.kind == "percentile":
             return histogram.percentile(self.depth)
-        return histogram.mean if self.kind == "mean" else float(histogram.greatest)
+        if self.kind == "mean":
+            return histogram.mean if histogram.total else None
+        return histogram.percentile(100)
 
     @property
     def figure(self) -> str:

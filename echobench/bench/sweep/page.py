@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from ..blast.rows import sources
 from ..drawing.charts import Chart, Series
 from ..drawing.markup import Content, Html, tag
@@ -15,6 +18,7 @@ from .result import Point, Sweep
 from .search import Outcome
 from .terminal import HELD, columns, common, remark, why
 
+ABOVE = 3  # times what is below it: there is room for words
 MARKS = {"held": "dot", "broke": "cross", "generator": "triangle"}
 KEY = "● most steps held  ✕ broke  △ the generator was the limit; a mark is the middle step at its rate"
 
@@ -106,6 +110,11 @@ def throughput(done: Sweep, points: list[Point]) -> Html:
     return figure(throughput_chart(done, points), ("asked for", "answered a second"), rows, KEY)
 
 
+def edge(values: Sequence[float]) -> float:
+    """Give where the times of lost messages are drawn: above all that are known."""
+    return ABOVE * max((value for value in values if math.isfinite(value)), default=1e9)
+
+
 def times(done: Sweep, points: list[Point], limit: Limit) -> Html | None:
     """Draw a limit's figure against the rate, with the limit.
 
@@ -115,20 +124,28 @@ def times(done: Sweep, points: list[Point], limit: Limit) -> Html | None:
     if not known:
         return None
     asked = limit in done.limits
-    ends = [end for _, _, spread in known for end in spread or ()]
+    bound = [limit.bound] if asked else []
+    top = edge([*(end for _, value, spread in known for end in spread or (value,)), *bound])
+    drawn = [
+        (point, min(value, top), (min(spread[0], top), min(spread[1], top)) if spread else (min(value, top),) * 2)
+        for point, value, spread in known
+    ]
+    lost_too = any(value == math.inf for _, value, _ in known)
     chart = Chart(
         title=f"{limit.name} against asked for",
-        description=f"{limit.name} of the round-trip times for each rate that was asked for. {sentence(done)}",
+        description=f"{limit.name} of the round-trip times for each rate that was asked for. "
+        + ("Where it is a lost message's, it is drawn at the upper edge. " if lost_too else "")
+        + sentence(done),
         x=rate_scale(points),
-        y=scale([*(value for _, value, _ in known), *ends, *([limit.bound] if asked else [])], duration),
+        y=scale([*(end for _, _, ends in drawn for end in ends), *(value for _, value, _ in drawn), *bound], duration),
         x_title="asked for, messages per second",
         y_title=f"round-trip time, {limit.name}",
         series=(
             Series(
                 name=limit.name,
-                points=tuple((point.rate, value) for point, value, _ in known),
-                marks=tuple(MARKS[point.outcome] for point, _, _ in known),
-                ranges=tuple(spread or (value, value) for _, value, spread in known),
+                points=tuple((point.rate, value) for point, value, _ in drawn),
+                marks=tuple(MARKS[point.outcome] for point, _, _ in drawn),
+                ranges=tuple(ends for _, _, ends in drawn),
             ),
         ),
         limit=(limit.bound, f"limit {limit}") if asked else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import attrs
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,11 +15,10 @@ from ..drawing.scales import Scale, scale
 from ..words import duration, percent, quantity
 from .answer import sentence
 from .limits import Limit
-from .page import KEY, MARKS, band_of, rate_scale, throughput_chart, title
+from .page import ABOVE, KEY, MARKS, band_of, edge, rate_scale, throughput_chart, title
 from .result import Point, Sweep
 
 DEPTHS = (50.0, 99.0)
-ABOVE = 3  # times the limit: there is room for its words
 HALF = 6.3  # about how many inches an axis of rates is long
 
 
@@ -55,6 +55,11 @@ def times_chart(done: Sweep, points: list[Point]) -> Chart | None:
     values = [value for each in series for _, value in each.points]
     if not values:
         return None
+    top = edge([*values, *([limit.bound] if limit else [])])  # what is lost is drawn there
+    series = [
+        attrs.evolve(each, points=tuple((rate, min(value, top)) for rate, value in each.points)) for each in series
+    ]
+    values = [min(value, top) for value in values]
     return Chart(
         title="Round-trip time against asked for",
         description="",

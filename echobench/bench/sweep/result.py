@@ -81,7 +81,7 @@ class Point:
         merged = Histogram()
         for step in self.steps:
             if step.outcome == outcome:
-                merged.add(step.result.tally.from_intended)
+                merged.add(step.result.tally.due())
         return merged
 
     def spread(self, limit: Limit) -> tuple[float, float] | None:

@@ -43,7 +43,7 @@ def columns(limits: tuple[Limit, ...]) -> list[Limit]:
 
 def cells(limits: list[Limit], tally: Tally) -> list[str]:
     """Write these figures of a tally."""
-    return [limit.show(loss(tally) if limit.kind == "loss" else limit.of(tally.from_intended)) for limit in limits]
+    return [limit.show(loss(tally) if limit.kind == "loss" else limit.of(tally.due())) for limit in limits]
 
 
 def span(seconds: float) -> str:

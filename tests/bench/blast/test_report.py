@@ -12,8 +12,10 @@ from rich.console import Console
 from rigs.blast_results import ENVIRONMENT, a_result
 
 from echobench.bench.blast.live import Lines, LiveLine, phase, progress_on, words
+from echobench.bench.blast.rows import latency
 from echobench.bench.blast.terminal import show
 from echobench.bench.load.progress import Silent
+from echobench.bench.run.histogram import Histogram
 from echobench.bench.run.plan import Plan
 from echobench.bench.run.result import Moment
 from echobench.bench.run.verdicts import judge
@@ -54,7 +56,7 @@ def test_a_good_run():
 def test_percentiles_stop_where_the_answers_do():
     text = report()
     assert re.findall(r"^p[\d.]+(?=  )", text, re.MULTILINE) == ["p50", "p90", "p99", "p99.9", "p99.99"]
-    assert "p99.999 and beyond would rest on fewer than 10 answers" in text
+    assert "p99.999 and beyond would rest on fewer than 10 messages" in text
     few = report({"intended": 50, "sent": 50, "answered": 50, "window": 1.0, **_times(50)})
     assert re.findall(r"^p[\d.]+(?=  )", few, re.MULTILINE) == ["p50"]
     assert "p90 and beyond" in few
@@ -244,3 +246,24 @@ def test_the_live_line():
     assert re.search(r"10[12] s left", text)
     assert "12,345/s answered  p50 98.0 µs  p99 1.23 ms" in text
     assert out.getvalue().endswith("\x1b[2K"), "nothing is left of it"
+
+
+def test_percentiles_rank_what_was_lost():
+    """An overload of which half was never sent has no median, whatever the others took."""
+    due, departed = Histogram(), Histogram()
+    due.record([120_000] * 39_999 + [1_200_000])
+    departed.record(100_000, 40_000)
+    half = {"sent": 40_000, "answered": 40_000, "not_sent": 60_000, "from_intended": due, "from_send": departed}
+    rows = {name: rest for name, *rest in latency(a_result(half, {"model": "open", "rate": 10_000.0})).rows}
+    assert rows["p50"] == ["> 1.20 ms (lost)", "100 µs"], "what was never sent has no time from there"
+    assert rows["max"][0] == "> 1.20 ms (lost)"
+    assert rows["lost: beyond every time"] == ["60,000", "0"]
+    assert "mean of answers" in rows
+    rows = {name: rest for name, *rest in latency(a_result()).rows}
+    assert not [each for row in rows.values() for each in row if "lost" in each]
+
+
+def test_percentiles_of_a_closed_loop_rank_its_losses():
+    rows = {name: rest for name, *rest in latency(a_result({"answered": 99_000, "unanswered": 1000})).rows}
+    assert rows["p99.9"] == ["> 1.00 ms (lost)"]
+    assert rows["p50"] == ["100 µs"]

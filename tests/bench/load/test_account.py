@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rigs.books import BEGIN, Books
 
+from echobench.bench.load import account
 from echobench.bench.load.window import SECOND
 
 OPEN = {"model": "open", "rate": 1.0}
@@ -92,6 +93,37 @@ def test_work_within_the_window():
     assert tally.busy == pytest.approx(0.02)
     assert tally.window == pytest.approx(1.4), "from the first look into it to the first one behind it"
     assert tally.cpu >= 0
+
+
+@pytest.mark.parametrize(("model", "busy"), [({}, 0.9), ({"model": "connect"}, 0.9), (OPEN, 0.01)])
+def test_cpu_time_is_work_unless_the_engine_waits_awake(monkeypatch, model, busy):
+    """Making connections and TLS are seen by nobody who counts messages; only the open model waits awake."""
+    spent = iter((5.0, 5.9))
+    monkeypatch.setattr(account.time, "process_time", lambda: next(spent))
+    books = Books(duration=1.0, **model)
+    books.account.worked(1, BEGIN, BEGIN + SECOND // 100)
+    books.account.worked(0, BEGIN + SECOND, BEGIN + SECOND)
+    assert books.tally.cpu == pytest.approx(0.9)
+    assert books.tally.busy == pytest.approx(busy)
+
+
+def test_work_besides_messages():
+    books = Books(warmup=1.0, duration=1.0, cooldown=1.0, **OPEN)
+
+    def turn(second, cpu, messages=0, idle=True):
+        """Handle messages for 10 ms, if any, in a turn that took so much CPU time."""
+        before, now = books.tally.busy, BEGIN + int(second * SECOND)
+        if messages:
+            books.account.worked(messages, now - SECOND // 100, now)
+        books.account.besides(cpu, now, idle)
+        return pytest.approx(books.tally.busy - before)
+
+    assert turn(0.5, 0.2, 3) == 0, "it is not in the window"
+    assert turn(1.1, 0.2) == 0, "it waited awake"
+    assert turn(1.2, 0.2, 3) == 0.2, "the 10 ms are among these"
+    assert turn(1.3, 0.2, idle=False) == 0.2
+    assert turn(1.4, 0.001, 3) == 0.01, "it was kept from its CPU, and worked all the same"
+    assert turn(2.5, 0.2, 3) == 0
 
 
 def test_a_run_that_is_cut_short_closes_its_window():

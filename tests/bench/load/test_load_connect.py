@@ -31,6 +31,14 @@ def test_cycles(blast, flows, size):
     assert set(server.ended) == {"reset"}, "no TIME_WAIT is left behind"
 
 
+def test_connecting_is_work(blast):
+    """Whoever uses a whole CPU is not idle."""
+    with TCP() as server:
+        ran = blast(server.port, model="connect", flows=4, duration=0.5)
+    assert ran.tally.cpu > 0
+    assert ran.tally.busy >= ran.tally.cpu
+
+
 @repeated
 def test_its_time_runs_from_the_connect(blast):
     """While the first message is answered, the listen queue fills: the second cycle's SYN is lost, and sent again.

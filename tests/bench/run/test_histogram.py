@@ -159,3 +159,17 @@ def test_decoded_counts_give_back_the_sum_to_a_thousandth():
 def test_decoded_from_nothing():
     made = Histogram.decode(Histogram().encode())
     assert same(made, Histogram())
+
+
+def test_what_is_lost_is_beyond_every_value():
+    made = of([1000] * 9_900)
+    some = made.with_lost(100)
+    assert (some.total, some.mean, made.lost) == (9_900, 1000, 0)
+    assert [some.percentile(depth) for depth in (50, 99)] == [made.percentile(50)] * 2
+    assert some.percentile(99.01) == some.percentile(100) == math.inf
+    assert some.supports(99.9)
+    assert not made.supports(99.9), "what is lost lies beyond it too"
+    assert Histogram().with_lost(20).percentile(50) == math.inf
+    both = of([1000] * 9_900)
+    both.add(some)
+    assert both.lost == 100

@@ -150,6 +150,11 @@ def test_generator_bound_with_no_time_left(plan, cpu, busy, bound):
         assert f"used {cpu / 10:.0%} of a CPU, and was busy {busy / 10:.0%}" in found["generator-bound"].sentence
 
 
+def test_what_a_generator_does_that_is_not_busy():
+    found = said({**SHORT, "cpu": 9.9, "busy": 4.0}, OPEN)["generator-bound"].sentence
+    assert "used 99% of a CPU, and was busy 40%; it waits awake until a message is due)" in found
+
+
 def test_a_generator_that_nobody_answers_is_not_the_limit():
     assert set(said({"answered": 0, "refused": 100_000, "cpu": 9.9}, UDP)) == {"nothing answered", "refused"}
 

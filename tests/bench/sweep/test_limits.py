@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 
 import attrs
 import pytest
@@ -175,3 +176,16 @@ def test_the_whole_is_a_limit_on_loss_and_more_is_none():
     for text in ("loss<100.1%", "loss<1.001", "loss<0%"):
         with pytest.raises(LimitError, match="between 0 and 100 %"):
             parse(text)
+
+
+@pytest.mark.parametrize("end", ["unanswered", "late", "not_sent"])
+def test_a_percentile_among_the_lost_is_beyond_every_bound(end):
+    """Ninety of 100,000 are more than the 50 that p99.95 leaves."""
+    result = a_result({"answered": 99_910, end: 90}, {"model": "open", "rate": 10_000.0})
+    held, broken, slowest, mean, _ = parse("p99.9<9s,p99.95<9s,max<9s,mean<9s,loss<1%")
+    assert held.keeps(held.value(result))
+    assert mean.keeps(mean.value(result)), "of those that came back"
+    for limit in (broken, slowest):
+        assert limit.value(result) == math.inf
+        assert not limit.keeps(limit.value(result))
+        assert limit.show(limit.value(result)) == "lost"

@@ -93,7 +93,8 @@ class PortableLoad:
         assert self._offer is not None, "open() comes first"
         self._window = Window(self._share.plan, begin)
         self._account = self._offer.account = Account(self._share.plan, self.tally, self._window, self._tick)
-        self._begun = False
+        self._begun = self._awake = False
+        self._cpu = time.process_time()
         self._reactor.callWhenRunning(self._turn)
         self._ran = True
         self._reactor.run(installSignalHandlers=False)
@@ -129,6 +130,7 @@ class PortableLoad:
         except Exception as error:  # noqa: BLE001
             self._fail(error)
             wait = None
+        self._awake = wait == 0
         if wait is None:
             self._end()
         else:
@@ -144,7 +146,9 @@ class PortableLoad:
         assert offer is not None
         if self._stopping:
             window.cut(now + 1)  # what was due up to now has been begun, and counts
+        before, self._cpu = self._cpu, time.process_time()
         self._account.worked(0, now, now)
+        self._account.besides(self._cpu - before, now, self._awake)
         due = now + HEARTBEAT
         if self._begun or now >= window.begin:
             if not self._begun:
