@@ -36,13 +36,13 @@ class Port:
 
     The engine calls :meth:`accept` when a connection waits.
 
-    The port calls three functions:
+    The port calls these functions:
 
     * ``serve(descriptor, address)`` for each new connection. The descriptor is non-blocking. The address is None
       unless ``addresses`` is true, which is slower.
     * ``watch(port, wanted)`` to have its socket watched, or to stop that.
     * ``closed(port)`` when it has closed.
-    * ``lost(sentence)`` when it can never accept again.
+    * ``lost(sentence)`` when it can never accept again; it has closed then, so that clients are refused.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Port:
         accept: Callable[[], Any] = self._with_address
         if self._bare and accepter is not None:
             accept = accepter(self.fd)
-        self._acceptor = Acceptor[Any](accept, sock, counters, reactor, partial(watch, self), lost=lost)
+        self._acceptor = Acceptor[Any](accept, sock, counters, reactor, partial(watch, self), lost=self._lose)
         self._reactor = reactor
-        self._serve, self._watch, self._closed = serve, watch, closed
+        self._serve, self._watch, self._closed, self._lost = serve, watch, closed, lost
         self._stopped: Deferred[None] | None = None
         if sock.family != getattr(socket, "AF_UNIX", None):
             with contextlib.suppress(OSError):
@@ -125,6 +125,10 @@ class Port:
         The acceptor pauses if some cannot be taken.
         """
         self._acceptor.serve(self._take)
+
+    def _lose(self, sentence: str) -> None:
+        self.close()
+        self._lost(sentence)
 
     def _take(self, accepted: Any) -> None:
         fd, address = (accepted, None) if self._bare else accepted
