@@ -24,6 +24,7 @@ from typing import Final, Generic, TypeVar
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from .clocks import steady
 from .counters import Counters, Reason
 from .seldom import Seldom
 from .sockets import BindError, Spot
@@ -75,7 +76,7 @@ class Acceptor(Generic[Accepted]):
         self._accept = accept
         self._listener = listener
         self._counters = counters
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._watch, self._lost = watch, lost
         self._spare: int | None = None
         self._reserve()

@@ -29,12 +29,21 @@ class Reason(enum.Enum):
     """A datagram from the number of a UDP port of ours: an echo server like us would answer the answer."""
     SOURCE_GROUP = "source_multicast_or_broadcast"
     """A datagram that claims to come from a multicast, broadcast or unspecified address."""
+    SOURCE_OUTSIDE = "source_outside"
+    """A datagram that may be from outside and claims an address of this host, queued before the server came. Later ones
+    the kernel drops for us (``kernel``)."""
     DESTINATION_GROUP = "destination_multicast_or_broadcast"
     """A datagram sent to a multicast or broadcast address: all who hear it would answer one victim."""
+    DESTINATION_UNKNOWN = "destination_unknown"
+    """A datagram of which it could not be found out whether it was sent to a group, or where an answer leaves from."""
     UDP_RATE = "udp_rate"
     """A datagram over the ``--udp-rate`` of its source."""
     SEND_BUFFER_FULL = "send_buffer_full"
     """A datagram whose answer found no room in the socket's send buffer."""
+    NEIGHBOUR_UNKNOWN = "neighbour_unknown"
+    """A datagram whose answer would wait for a host on the link that does not say where it is (ARP, IPv6 discovery).
+
+    It is counted only while such answers threaten to fill the send buffer."""
     SEND_FAILED = "send_failed"
     """A datagram whose answer the kernel refused to send: no route, a filter, larger than the path allows."""
     MAX_CONNECTIONS = "max_connections"
@@ -47,6 +56,31 @@ class Reason(enum.Enum):
     """A connection on which no byte moved for ``--idle-timeout``."""
     STUCK = "stuck"
     """A closing connection whose peer did not take what was left for it within ``--close-timeout``."""
+    TLS_NOT_SPOKEN = "tls_not_spoken"
+    """A connection to the TLS port on which something else than TLS came."""
+    TLS_NOTHING_IN_COMMON = "tls_nothing_in_common"
+    """A TLS handshake without a version, cipher or key exchange that both sides have."""
+    TLS_REFUSED_BY_PEER = "tls_refused_by_peer"
+    """A TLS handshake that the client ended with an alert: mostly it does not trust the certificate."""
+    TLS_CUT_SHORT = "tls_cut_short"
+    """A connection to the TLS port that ended before its handshake was complete."""
+    TLS_FAILED = "tls_failed"
+    """A TLS handshake that failed for any other reason, which the log has."""
+
+
+class Unsent(OSError):  # noqa: N818 (it is caught where datagrams are sent, and no user sees it)
+    """A datagram that a transport did not hand to the kernel, and the ``reason``."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(f"not sent: {reason.value}")
+        self.reason = reason
+
+
+def why_unsent(error: Exception) -> Reason:
+    """Return the reason under which to count a datagram whose sending failed with ``error``."""
+    if isinstance(error, Unsent):
+        return error.reason
+    return Reason.SEND_BUFFER_FULL if isinstance(error, BlockingIOError) else Reason.SEND_FAILED
 
 
 @attrs.frozen
@@ -66,7 +100,10 @@ class Snapshot:
     datagram_bytes: int = 0
     """Bytes of payload in the datagrams answered."""
     kernel_drops: int = 0
-    """Datagrams that the kernel dropped at our sockets before we saw them (Linux: SO_MEMINFO); elsewhere 0."""
+    """Datagrams that the kernel dropped at our sockets before we saw them (Linux: SO_MEMINFO); elsewhere 0.
+
+    A buffer was full, or somebody outside claimed an address of this host.
+    """
     drops: Mapping[Reason, int] = attrs.field(factory=dict)
     """How much was refused or ended, by reason; a reason that never came up is absent."""
 

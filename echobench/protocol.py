@@ -17,9 +17,12 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated, IPu
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
 from zope.interface import implementer
 
-from .counters import Counters, Reason
+from .clocks import steady
+from .counters import Counters, Reason, why_unsent
 from .defaults import CLOSE_TIMEOUT
 from .guard import Caps, Guard, source_of
+from .silence import Silence
+from .sockets import keep_urgent
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -35,28 +38,32 @@ class Echo(Protocol):
     """What the limits count the peer under, None for a peer without an address."""
     closing = False
     """Whether the connection is ending, and echoes no more."""
-    _timer: Any = None
+    _silence: Silence
     _ended: Deferred[None] | None = None
 
     def connectionMade(self) -> None:
         """Count the connection, and watch the transport's buffer and the clock."""
         with contextlib.suppress(AttributeError, OSError):  # a Unix socket has no such call; a reset one may refuse
             self.transport.setTcpNoDelay(True)
+        with contextlib.suppress(AttributeError):  # no socket: TLS, whose port cares for it, or what is none at all
+            keep_urgent(self.transport.getHandle())
         self.transport.registerProducer(self, True)
         self.factory.connections.add(self)
         self.factory.counters.connections += 1
         self.factory.counters.open_connections += 1
-        self._watch(self.factory.idle_timeout)
+        self._silence = Silence(self.factory.clock, self._held)
+        self._silence.watch(self.factory.idle_timeout, lambda: self._end(Reason.IDLE))
 
     def dataReceived(self, data: bytes) -> None:
         """Send back ``data``, and note when.
 
         A timer that looks later is cheaper than one that is reset for each read.
         """
-        if self.closing:
-            return  # the reading side is open only for the peer to end it (see drain)
+        if self.closing:  # the reading side is open only for the peer to end it (see drain)
+            self._silence.heard_at = self.factory.clock.seconds()
+            return
         self.transport.write(data)
-        self._moved_at = self.factory.reactor.seconds()
+        self._silence.moved_at = self.factory.clock.seconds()
         counters = self.factory.counters
         counters.reads += 1
         counters.stream_bytes += len(data)
@@ -67,7 +74,7 @@ class Echo(Protocol):
 
     def resumeProducing(self) -> None:
         """Read again: the peer has taken everything."""
-        self._moved_at = self.factory.reactor.seconds()
+        self._silence.moved_at = self.factory.clock.seconds()
         # A transport that began to close while its producer was paused (TLS does, at close_notify) resumes the
         # producer, stops writing and never ends. Coming back as a new producer makes it look again.
         self.transport.unregisterProducer()
@@ -88,8 +95,8 @@ class Echo(Protocol):
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
         """Give up the connection's place in the counts and limits, whatever ended it."""
-        self._watch(None)
         if self in self.factory.connections:  # it is not if TLS could not even begin
+            self._silence.stop()
             self.factory.connections.remove(self)
             self.factory.counters.open_connections -= 1
         self.factory.caps.release(self.source)
@@ -102,15 +109,17 @@ class Echo(Protocol):
         Fires when the connection has ended.
 
         Closing a TCP socket while the peer's bytes arrive resets it, and the reset overtakes the last echoes (RFC 1122,
-        4.2.2.13). So we send our end of file, discard what comes, and wait for the peer's; not if it has been quiet
-        for a second, nor over TLS, which has its own goodbye, and none for one direction.
+        4.2.2.13). So we send our end of file, discard what comes, and wait for the peer's, or for a second without a
+        byte. A connection that has been quiet for a second is closed at once. TLS has its own goodbye, and none for
+        one direction.
         """
         self._ended = self._ended or Deferred()
         if not self.closing:
-            quiet = not self._held() and self.factory.reactor.seconds() - self._moved_at >= 1
-            whole = quiet or INegotiated.providedBy(self.transport)
+            whole = self._silence.quiet() or INegotiated.providedBy(self.transport)
             self.transport.resumeProducing()  # to see the peer's end
             self._close(self.transport.loseConnection if whole else self.transport.loseWriteConnection)
+            if self in self.factory.connections:  # it may have ended within that call
+                self._silence.leave(getattr(self.transport, "hangUp", self.transport.loseConnection))
         return self._ended
 
     def _close(self, lose: Any) -> None:
@@ -120,30 +129,13 @@ class Echo(Protocol):
         """
         self.closing = True
         self.transport.unregisterProducer()  # a paused producer would keep the transport open for ever
-        self._watch(self.factory.close_timeout)
+        self._silence.watch(self.factory.close_timeout, lambda: self._end(Reason.STUCK))
         lose()
 
-    def _watch(self, limit: float | None) -> None:
-        """Give the peer ``limit`` seconds, counted again from each byte that moves."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._moved_at = None, self.factory.reactor.seconds()
-        if limit is not None:
-            self._unsent = self._held()
-            self._timer = self.factory.reactor.callLater(limit, self._check, limit)
-
-    def _check(self, limit: float) -> None:
-        """End the connection if no byte has moved for ``limit`` seconds, or look again."""
-        now, before, self._unsent = self.factory.reactor.seconds(), self._unsent, self._held()
-        if before != self._unsent:
-            self._moved_at = now
-        wait = self._moved_at + limit - now
-        if wait > 0:
-            self._timer = self.factory.reactor.callLater(wait, self._check, limit)
-        else:
-            self._timer = None
-            self.factory.counters.drop(Reason.STUCK if self.closing else Reason.IDLE)
-            self.transport.abortConnection()
+    def _end(self, reason: Reason) -> None:
+        """End the connection of a peer that was silent for too long."""
+        self.factory.counters.drop(reason)
+        self.transport.abortConnection()
 
     def _held(self) -> int:
         """Count the bytes that the peer has yet to take, if the transport tells.
@@ -162,7 +154,7 @@ class EchoFactory(Factory):
     ``protocol`` is the class, :class:`Echo` by default; ``caps`` limits the connections.
 
     Times are in seconds, and None is never. ``idle_timeout`` ends a connection on which no byte was read or written,
-    ``close_timeout`` a closing one whose peer takes nothing. ``reactor`` is the clock; by default the global one.
+    ``close_timeout`` a closing one whose peer takes nothing. ``reactor`` calls later; by default it is the global one.
     """
 
     protocol: Any = Echo
@@ -172,6 +164,8 @@ class EchoFactory(Factory):
     idle_timeout: float | None = None
     close_timeout: float | None = CLOSE_TIMEOUT
     reactor: Any = attrs.field(factory=lambda: import_module("twisted.internet.reactor"))
+    clock: Any = attrs.field(default=attrs.Factory(lambda self: steady(self.reactor), takes_self=True), init=False)
+    """Measures durations: ``reactor``, or a monotonic clock beside it if that goes by the wall clock."""
     connections: set[Echo] = attrs.field(factory=set, init=False)
 
     def buildProtocol(self, addr: Any) -> Any:
@@ -222,8 +216,6 @@ class EchoUDP(DatagramProtocol):
                 self.counters.datagrams += 1
                 self.counters.datagram_bytes += len(data)
                 return
-        except BlockingIOError:
-            refused = Reason.SEND_BUFFER_FULL
-        except (OSError, MessageLengthError):
-            refused = Reason.SEND_FAILED
+        except (OSError, MessageLengthError) as error:
+            refused = why_unsent(error)
         self.counters.drop(refused)

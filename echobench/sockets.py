@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import ipaddress
+import select
 import socket
 import struct
 import sys
@@ -23,15 +26,31 @@ from twisted.logger import Logger
 
 from .defaults import BACKLOG, RECEIVE_BUFFER
 from .errors import EchobenchError
+from .values import readable
 
 if sys.platform == "linux":  # now, for a service that has given up its privilege may not be able to read Python's files
     import fcntl
     import termios
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None  # type: ignore[assignment]
 
 log = Logger()
 
+NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
+"""What a call fails with that needs one more file descriptor."""
 SO_MEMINFO: Final = 55  # asm-generic/socket.h; nine u32, the last SK_MEMINFO_DROPS (linux/sock_diag.h)
 PORT_TRIES: Final = 64
+
+# linux/socket.h
+MSG_PROBE: Final = 0x10
+MSG_CONFIRM: Final = 0x800
+
+_NO_ANSWER: Final = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EBADF, errno.EAFNOSUPPORT, errno.EPERM)
+)
+"""Errors that say nothing about an address."""
 
 
 class BindError(EchobenchError):
@@ -59,7 +78,7 @@ class Spot:
 
     def __str__(self) -> str:
         """Name it as an error message should."""
-        return f"{self.kind.upper()} port {self.port}" + (f" on {self.host}" if self.host else "")
+        return f"{self.kind.upper()} port {self.port}" + ("" if self.host is None else f" on {readable(self.host)}")
 
 
 def bind(
@@ -75,6 +94,8 @@ def bind(
     that keeps IPV6_V6ONLY as Windows sets it (see engines/portable/engine.py). Raises BindError.
     """
     if spot.host is not None:
+        if not is_address(spot.host):
+            raise BindError(_no_address(spot))
         family = socket.AF_INET6 if ":" in spot.host else socket.AF_INET
         return [_bind_one(spot, family, v6_only=True, backlog=backlog, receive_buffer=receive_buffer)]
     if dual_stack is None:
@@ -97,13 +118,19 @@ def bind(
 
 
 def bind_all(
-    spots: Sequence[Spot], *, backlog: int = BACKLOG, receive_buffer: int | None = None, dual_stack: bool | None = None
+    spots: Sequence[Spot],
+    *,
+    held: Sequence[tuple[str, socket.socket]] = (),
+    backlog: int = BACKLOG,
+    receive_buffer: int | None = None,
+    dual_stack: bool | None = None,
 ) -> list[tuple[str, socket.socket]]:
     """Bind several addresses, or none of them.
 
     Those with port 0 all get the same free number.
 
-    Returns each socket with its spot's kind.
+    Returns each socket with its spot's kind. ``held`` are sockets of this server that are bound already: an address
+    that one of them has is not said to be another program's.
 
     A number that is free for the first may be taken for another, so port 0 is tried again, up to ``PORT_TRIES`` times.
     """
@@ -120,8 +147,11 @@ def bind_all(
                 if spot.port == 0:
                     number = made[0].getsockname()[1]
         except BindError as error:
+            ours = _held([*held, *bound])
             close_all(sock for _, sock in bound)
             in_use = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+            if in_use and not free_choice and (clash := _own_clash(wanted, ours)):
+                raise BindError(clash) from error.__cause__
             if not (in_use and free_choice) or attempt == PORT_TRIES - 1:
                 raise
         else:
@@ -133,6 +163,17 @@ def close_all(sockets: Iterable[socket.socket]) -> None:
     """Close them all."""
     for each in sockets:
         each.close()
+
+
+def no_descriptor() -> str:
+    """Say that there is no file descriptor left, how many there may be, and how many a server needs."""
+    if resource is None:
+        return "no file descriptor is left"
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return (
+        f"no file descriptor is left ('ulimit -n' is {limit}): raise the limit to 32 and as many as there will be "
+        "connections"
+    )
 
 
 def widen(sock: socket.socket, spot: Spot, asked: int | None) -> None:
@@ -155,6 +196,17 @@ def widen(sock: socket.socket, spot: Spot, asked: int | None) -> None:
         )
 
 
+def keep_urgent(sock: socket.socket) -> None:
+    """Have a stream socket deliver urgent bytes in their place in the stream.
+
+    By default one of them is taken out and lost to whoever does not ask for it (MSG_OOB, recv(2)). It is part of the
+    stream (RFC 9293, 3.8.5). What a listening TCP socket accepts inherits the option, except connections that were
+    waiting before it was set.
+    """
+    with contextlib.suppress(OSError):  # a Unix socket, where the kernel knows no urgent bytes
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+
 def send_queue(fd: int) -> int:
     """Count the bytes that a TCP peer has not acknowledged (SIOCOUTQ, tcp(7)).
 
@@ -166,6 +218,19 @@ def send_queue(fd: int) -> int:
         return int(struct.unpack("=i", fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)))[0])
     except (OSError, ValueError):  # it is closed
         return 0
+
+
+def have_input(fds: Iterable[int]) -> set[int]:
+    """Ask the kernel on which of these descriptors bytes, or an end of file, wait to be read.
+
+    Returns none of them where the system has no poll(2).
+    """
+    if not hasattr(select, "poll"):
+        return set()
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return {fd for fd, mask in poll.poll(0) if mask & select.POLLIN}
 
 
 @contextlib.contextmanager
@@ -199,20 +264,83 @@ def receive_drops(sock: socket.socket) -> int:
 def is_broadcast(host: str) -> bool:
     """Return whether an IPv4 address is a broadcast address on this host.
 
-    Only a socket that connects to such an address needs SO_BROADCAST.
+    Only a socket that sends to such an address needs SO_BROADCAST.
 
-    Raises OSError if there is no descriptor left to find out with.
+    Raises OSError if that cannot be found out now. On Linux it always can once :func:`ready_to_tell_broadcasts` has
+    succeeded.
     """
     if host == "255.255.255.255":  # also where there is no route to ask about
         return True
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((host, 9))
-        except PermissionError:  # EACCES, udp(7)
+    try:
+        if sys.platform == "linux":
+            # With these flags and no payload the kernel looks up the route and sends nothing (udp_sendmsg in
+            # net/ipv4/udp.c). Unlike connect, that leaves no trace on the socket for the next address.
+            _prober().sendto(b"", MSG_CONFIRM | MSG_PROBE, (host, 9))
+        else:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.connect((host, 9))
+    except OSError as error:
+        if error.errno == errno.EACCES:  # udp(7)
             return True
-        except OSError:
-            return False
+        if error.errno in _NO_ANSWER:
+            raise
     return False
+
+
+def ready_to_tell_broadcasts() -> None:
+    """Open what :func:`is_broadcast` asks the kernel with, and keep it open.
+
+    Later there may be no descriptor left for it. Does nothing where there is no IPv4.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            _prober()
+
+
+@functools.lru_cache(maxsize=1)
+def _prober() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def group_kind(host: str) -> str | None:
+    """Return "multicast" or "broadcast" for the address of a group of hosts, None for any other.
+
+    Raises ValueError if ``host`` is no address, and OSError as :func:`is_broadcast` does.
+    """
+    address = ipaddress.ip_address(host)
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_multicast:
+        return "multicast"
+    return "broadcast" if address.version == 4 and is_broadcast(str(address)) else None
+
+
+def refuse_group(spot: Spot) -> None:
+    """Raise BindError if the spot's host is the address of a group of hosts.
+
+    Such a socket gets what was sent to the group, and does not ask where it was sent to. The system may refuse to bind
+    it, or not, by family and kind of socket.
+    """
+    kind = None
+    with contextlib.suppress(ValueError, OSError):  # what is no address has a sentence of its own
+        kind = None if spot.host is None else group_kind(spot.host)
+    if kind is not None:
+        raise BindError(
+            f"{spot}: that is a {kind} address, and no host's own; 'ip address' lists those of this machine"
+        )
+
+
+def is_address(host: str) -> bool:
+    """Return whether a text is an IPv4 or IPv6 address; an IPv6 address may have a scope.
+
+    Names are none, nor are the short forms of inet_aton(3): there ``1`` is 0.0.0.1, and ``0`` is every address.
+    """
+    address, percent, scope = host.partition("%")
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        socket.inet_pton(family, address)
+    except (OSError, ValueError):  # ValueError: a null character, or bytes of a command line that are no text
+        return False
+    return not percent or (family == socket.AF_INET6 and scope.isprintable() and scope != "")
 
 
 class _NoIPv6(Exception):  # noqa: N818 (it is caught where it is raised)
@@ -221,11 +349,14 @@ class _NoIPv6(Exception):  # noqa: N818 (it is caught where it is raised)
 
 def _bind_one(spot: Spot, family: int, *, v6_only: bool, backlog: int, receive_buffer: int | None) -> socket.socket:
     host = spot.host or ("::" if family == socket.AF_INET6 else "0.0.0.0")
+    refuse_group(spot)
     try:
         sock = socket.socket(family, spot.type)
     except OSError as error:
         if family == socket.AF_INET6 and spot.host is None and error.errno in _NO_FAMILY:
             raise _NoIPv6 from error
+        if error.errno in NO_DESCRIPTOR:
+            raise BindError(f"{spot}: {no_descriptor()}") from error
         raise BindError(f"{spot}: this system has no such sockets: {error.strerror}") from error
     try:
         if family == socket.AF_INET6:
@@ -236,6 +367,7 @@ def _bind_one(spot: Spot, family: int, *, v6_only: bool, backlog: int, receive_b
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         sock.bind(_address(host, spot.port, family))
         if spot.type == socket.SOCK_STREAM:
+            keep_urgent(sock)  # before any connection can wait
             sock.listen(backlog)
         else:
             widen(sock, spot, receive_buffer)
@@ -259,21 +391,86 @@ def _address(host: str, port: int, family: int) -> Any:
 
     The result has the scope of a link-local address (``fe80::1%eth0``).
     """
-    found = socket.getaddrinfo(host, port, family, 0, 0, socket.AI_NUMERICHOST | socket.AI_PASSIVE)
+    try:
+        found = socket.getaddrinfo(host, port, family, 0, 0, socket.AI_NUMERICHOST | socket.AI_PASSIVE)
+    except UnicodeError as error:  # Python takes a scope of 64 characters for a name whose label is too long
+        raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
     return found[0][4]
+
+
+@attrs.frozen
+class _Held:
+    """What a bound socket of this server keeps other sockets from."""
+
+    kind: str
+    host: str
+    port: int
+    families: frozenset[int]
+
+    def clashes(self, spot: Spot) -> bool:
+        """Return whether this is why a spot cannot be bound."""
+        if self.port != spot.port or (self.kind == "udp") != (spot.kind == "udp"):
+            return False
+        if spot.host is None:
+            return True
+        theirs = ipaddress.ip_address(spot.host.partition("%")[0])
+        ours = ipaddress.ip_address(self.host.partition("%")[0])
+        if {4: socket.AF_INET, 6: socket.AF_INET6}[theirs.version] not in self.families:
+            return False
+        return ours.is_unspecified or theirs.is_unspecified or ours == theirs
+
+
+def _held(sockets: Iterable[tuple[str, socket.socket]]) -> list[_Held]:
+    """Note what the sockets hold, for when they are closed; Unix sockets hold no port."""
+    found = []
+    for kind, sock in sockets:
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            both = sock.family == socket.AF_INET6 and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            families = frozenset({int(sock.family)} | ({int(socket.AF_INET)} if both else set()))
+            host, port = sock.getsockname()[:2]
+            found.append(_Held(kind, host, port, families))
+    return found
+
+
+def _own_clash(wanted: Spot, held: Sequence[_Held]) -> str | None:
+    """Say that this server itself is why an address is in use; None if it is not."""
+    for each in held:
+        if each.clashes(wanted):
+            if each.kind != wanted.kind:
+                return f"{wanted} is this server's {each.kind.upper()} port too: give each a number of its own"
+            return f"{wanted} is one that this server listens on already: give each address once"
+    return None
+
+
+def _no_address(spot: Spot) -> str:
+    return f"{spot}: that is not an address; 'ip address' lists those of this machine's interfaces"
 
 
 def _sentence(spot: Spot, error: OSError) -> str:
     """Say what failed and what to do about it.
 
-    The gist is in the first 80 characters (see server/failure.py).
+    Programs that embed the service have other options, or none: so the sentences speak of what there is to change. The
+    gist is in the first 80 characters (see server/failure.py).
     """
     if isinstance(error, socket.gaierror):
-        return f"{spot}: that is not an address; 'ip address' lists those of this machine's interfaces"
+        no_interface = f"{spot}: the interface after the % is none of this machine's; 'ip address' lists them"
+        return no_interface if "%" in (spot.host or "") else _no_address(spot)
     if error.errno == errno.EACCES:
-        return f"{spot} needs privilege: root with --uid, a systemd socket, or --port 7007 (docs/how-to/service.md)"
+        return f"{spot} needs privilege: root with --uid, a systemd socket, or port 7007 (docs/how-to/service.md)"
     if error.errno == errno.EADDRINUSE:
-        return f"{spot} is in use by another program: stop that one, or take another --port"
+        return f"{spot} is in use by another program: stop that one, or take another port"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{spot}: this machine has no such address; 'ip address' lists those it has"
+    if error.errno == errno.EINVAL and ":" in (spot.host or "") and (why := _wants_more(spot.host or "")):
+        return f"{spot}: {why}"
     return f"{spot} cannot be listened on: {error.strerror or error}"
+
+
+def _wants_more(host: str) -> str | None:
+    """Say what is missing in an IPv6 address that cannot be bound as it is."""
+    address = ipaddress.IPv6Address(host.partition("%")[0])
+    if address.ipv4_mapped is not None:
+        return f"that is an IPv4 address as IPv6 writes it: give {address.ipv4_mapped}"
+    if address.is_link_local:
+        return f"a link-local address needs its interface, such as {address}%eth0"
+    return None

@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-from echobench import EchoService
+from echobench import EchoService, clocks
 from echobench.engines import DATAGRAM, STREAM, EngineError, Setting, choose
 
 pytest_plugins = ["rigs.blasting", "rigs.own_protocols", "rigs.rings", "rigs.tcp_rig", "rigs.udp_rig"]
@@ -119,7 +119,13 @@ def logged_errors() -> Iterator[list[Any]]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_leaks(logged_errors: list[Any]) -> Iterator[None]:
+def no_thread_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the threads that wake the reactor end at once, or each test would have to wait for it."""
+    monkeypatch.setattr(clocks, "LINGER", 0.01)
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks(logged_errors: list[Any], no_thread_stays: None) -> Iterator[None]:
     """Fail a test that leaves a port, a connection, a delayed call or a descriptor behind."""
     from twisted.internet import reactor
 

@@ -149,6 +149,22 @@ def test_a_byte_that_leaves_counts_as_one_that_comes(make, clock):
     lose(echo)
 
 
+def test_a_peer_that_takes_nothing_more_is_idle_a_quarter_late_at_most(make, clock):
+    """However much it took at first."""
+    echo = make(idle_timeout=10)
+    clock.advance(0.5)
+    echo.dataReceived(b"x" * 1000)
+    clock.advance(0.5)
+    echo.transport.take(100)
+    for _ in range(99):
+        clock.advance(0.1)
+    assert not echo.transport.aborting
+    for _ in range(26):
+        clock.advance(0.1)
+    assert echo.transport.aborting
+    assert echo.factory.counters.drops == {Reason.IDLE: 1}
+
+
 def test_the_time_out_costs_no_timer_for_a_read(make, clock):
     echo = make(idle_timeout=10)
     (timer,) = clock.getDelayedCalls()
@@ -288,10 +304,67 @@ def test_drain_of_nothing_is_done_at_once():
     assert drained
 
 
-def test_drain_ends_a_peer_that_does_not_answer(make, clock):
+def test_drain_lets_a_peer_go_that_is_quiet_after_our_end_of_file(make, clock):
+    echo = make(close_timeout=600)
+    echo.dataReceived(b"just now")
+    echo.transport.take(8)
+    echo.drain()
+    clock.pump([0.25] * 3)
+    assert not echo.transport.disconnecting
+    clock.pump([0.25] * 3)
+    assert echo.transport.disconnecting
+    assert echo.factory.counters.drops == {}
+    lose(echo)
+
+
+def test_drain_waits_for_a_peer_that_still_speaks(make, clock):
+    echo = make(close_timeout=600)
+    echo.drain()
+    for _ in range(10):
+        clock.pump([0.25] * 3)
+        echo.dataReceived(b"it is thrown away")
+    assert not echo.transport.disconnecting
+    clock.pump([0.25] * 6)
+    assert echo.transport.disconnecting
+    lose(echo)
+
+
+def test_drain_ends_a_peer_that_takes_nothing(make, clock):
+    echo = make(close_timeout=5)
+    echo.dataReceived(b"x" * 30_000)
+    echo.drain()
+    clock.pump([0.25] * 20)
+    assert echo.transport.aborting
+    assert echo.factory.counters.drops == {Reason.STUCK: 1}
+    lose(echo)
+
+
+def test_drain_ends_a_peer_that_never_stops_speaking(make, clock):
+    """Who uses the factory alone has no service that ends it."""
     echo = make(close_timeout=5)
     echo.drain()
-    clock.advance(5)
+    for _ in range(21):
+        clock.advance(0.25)
+        echo.dataReceived(b"and on")
+    assert echo.transport.aborting
+    lose(echo)
+
+
+def test_a_peer_whose_bytes_wait_is_not_idle(make, clock):
+    """The reactor reads between the timer that finds silence and the one that ends it (SIGSTOP, a busy host)."""
+    echo = make(idle_timeout=10)
+    (timer,) = clock.getDelayedCalls()
+    look = timer.func
+
+    def looks_and_then_reads():
+        look()
+        echo.dataReceived(b"it was there all the time")
+        echo.transport.take(25)
+
+    timer.func = looks_and_then_reads
+    clock.advance(13)
+    assert not echo.transport.aborting
+    clock.pump([10, 0])
     assert echo.transport.aborting
     lose(echo)
 

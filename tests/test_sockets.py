@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import re
 import socket
+import sys
 
 import pytest
 from rigs.helpers import has_ipv6, needs_linux
 from twisted.logger import capturedLogs
 
+from echobench import sockets
 from echobench.sockets import BindError, Spot, bind, bind_all, close_all, is_broadcast, receive_drops
 
 KINDS = ("tcp", "udp")
@@ -170,14 +172,109 @@ def test_a_port_may_be_taken_again_at_once(bound):
         ("2001:db8::77", "TCP port 7007 on 2001:db8::77: this machine has no such address"),
         ("eth77", "on eth77: that is not an address"),
         ("localhost", "on localhost: that is not an address"),
-        ("fe80::1%nosuch", "on fe80::1%nosuch: that is not an address"),
+        ("fe80::1%nosuch", "on fe80::1%nosuch: the interface after the % is none of this machine's"),
+        ("fe80::1%" + 64 * "e", "eeeeeeee: the interface after the % is none of this machine's"),
+        ("fe80::1%", "on fe80::1%: that is not an address"),
+        ("127.0.0.1%lo", "on 127.0.0.1%lo: that is not an address"),
         ("1.2.3.4.5", "on 1.2.3.4.5: that is not an address"),
+        ("", "on '': that is not an address"),
+        (" 127.0.0.1", "on  127.0.0.1: that is not an address"),
+        ("127.0.0.1\nx", "on '127.0.0.1\\nx': that is not an address"),
+        ("127.0.0.1\0", "on '127.0.0.1\\x00': that is not an address"),
+        ("\udcff", "on '\\udcff': that is not an address"),
+        ("\u0667.0.0.1", "on \u0667.0.0.1: that is not an address"),
+        ("0", "on 0: that is not an address"),
+        ("127.1", "on 127.1: that is not an address"),
+        (64 * "a", "aaaaaaaa: that is not an address"),
+        (3000 * "a", "aaaaaaaa': that is not an address"),
+        ("::ffff:127.0.0.1", "that is an IPv4 address as IPv6 writes it: give 127.0.0.1"),
     ],
 )
 def test_addresses_that_are_not_here(host, sentence):
     with pytest.raises(BindError, match=re.escape(sentence)) as caught:
         bind(Spot("tcp", host, 7007))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("host", "what"),
+    [
+        ("224.0.0.1", "multicast"),
+        ("239.1.2.3", "multicast"),
+        ("ff02::1", "multicast"),
+        ("ff02::1%1", "multicast"),
+        ("::ffff:224.0.0.1", "multicast"),
+        pytest.param("127.255.255.255", "broadcast", marks=needs_linux),
+        pytest.param("::ffff:127.255.255.255", "broadcast", marks=needs_linux),
+        ("255.255.255.255", "broadcast"),
+    ],
+)
+def test_addresses_of_groups(kind, host, what):
+    """Linux would bind UDP to most of them, and the server would answer what was sent to all."""
+    with pytest.raises(BindError, match=re.escape(f"{kind.upper()} port 7007 on {host}: that is a {what} address")):
+        bind(Spot(kind, host, 7007))
+
+
+def test_a_link_local_address_without_its_interface():
+    if not has_ipv6():
+        pytest.skip("this host has no IPv6")
+    with pytest.raises(BindError, match="a link-local address needs its interface, such as fe80::1%eth0"):
+        bind(Spot("tcp", "fe80::1", 7007))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Spot("tcp", "127.0.0.1", 0), Spot("tcp", "127.0.0.1", 0)),
+        (Spot("udp", "127.0.0.1", 0), Spot("udp", "0.0.0.0", 0)),
+        (Spot("udp", None, 0), Spot("udp", "127.0.0.1", 0)),
+        (Spot("tcp", "::1", 0), Spot("tcp", "0:0:0:0:0:0:0:1", 0)),
+        (Spot("tcp", "::1", 0), Spot("tcp", None, 0)),
+    ],
+    ids=str,
+)
+def test_an_address_given_twice_is_not_another_programs(bound, first, second):
+    if not has_ipv6():
+        pytest.skip("this host has no IPv6")
+    (held,) = bound(bind(first))
+    second = Spot(second.kind, second.host, held.getsockname()[1])
+    with pytest.raises(BindError, match=re.escape(f"{second} is one that this server listens on already")):
+        bind_all([second], held=[(first.kind, held)])
+    first = Spot(first.kind, first.host, held.getsockname()[1])
+    held.close()
+    with pytest.raises(BindError, match=re.escape(f"{second} is one that this server listens on already")):
+        bind_all([first, second])
+
+
+def test_one_number_for_tcp_and_tls_is_no_other_programs(bound):
+    (held,) = bound(bind(Spot("tcp", "127.0.0.1", 0)))
+    number = held.getsockname()[1]
+    with pytest.raises(BindError, match=f"TLS port {number} on 127.0.0.1 is this server's TCP port too"):
+        bind_all([Spot("tls", "127.0.0.1", number)], held=[("tcp", held)])
+
+
+def test_what_is_another_programs_is_not_ours(bound):
+    """On another port, another address, another family, or over the other protocol."""
+    (taken,) = bound(bind(Spot("tcp", "127.0.0.1", 0)))
+    number = taken.getsockname()[1]
+    ours = [("udp", bind(Spot("udp", "127.0.0.1", number))[0]), ("tcp", bind(Spot("tcp", "127.0.0.2", number))[0])]
+    ours.append(("tcp", bind(Spot("tcp", "127.0.0.1", 0))[0]))
+    if has_ipv6():
+        ours.append(("tcp", bind(Spot("tcp", "::", number))[0]))
+    bound([sock for _, sock in ours])
+    with pytest.raises(BindError, match=f"TCP port {number} on 127.0.0.1 is in use by another program"):
+        bind_all([Spot("tcp", "127.0.0.1", number)], held=ours)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_no_descriptor_left_is_no_lack_of_a_family(monkeypatch):
+    def none_left(*args):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("echobench.sockets.socket.socket", none_left)
+    with pytest.raises(BindError, match=r"TCP port 7007: no file descriptor is left \('ulimit -n' is \d+\): raise"):
+        bind(Spot("tcp", None, 7007))
 
 
 def test_without_privilege_the_three_ways_out_are_named(monkeypatch):
@@ -191,7 +288,7 @@ def test_without_privilege_the_three_ways_out_are_named(monkeypatch):
     with pytest.raises(BindError) as caught:
         bind(Spot("tcp", None, 7))
     sentence = str(caught.value)
-    for way in ("root with --uid", "systemd socket", "--port 7007"):
+    for way in ("root with --uid", "systemd socket", "port 7007"):
         assert way in sentence[:87], "a daemon's parent shows no more"
 
 
@@ -235,3 +332,41 @@ def test_broadcast_addresses_are_known():
     assert is_broadcast("127.255.255.255")
     assert not is_broadcast("127.0.0.1")
     assert not is_broadcast("127.0.0.2")
+
+
+@needs_linux
+def test_broadcast_addresses_are_known_without_a_descriptor_left(monkeypatch):
+    """What asks the kernel is kept open."""
+    sockets.ready_to_tell_broadcasts()
+
+    def none_left(*args):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("echobench.sockets.socket.socket", none_left)
+    assert is_broadcast("127.255.255.255")
+    assert not is_broadcast("127.0.0.3")
+
+
+@needs_linux
+def test_to_ask_about_an_address_sends_nothing_to_it():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        try:
+            listener.bind(("127.0.0.4", 9))
+        except OSError as error:
+            pytest.skip(f"port 9 cannot be had: {error}")
+        listener.setblocking(False)
+        assert not is_broadcast("127.0.0.4")
+        with pytest.raises(BlockingIOError):
+            listener.recv(10)
+
+
+@needs_linux
+@pytest.mark.parametrize("code", [errno.ENOMEM, errno.EMFILE, errno.EBADF])
+def test_an_error_that_tells_nothing_of_the_address_is_no_answer(monkeypatch, code):
+    class Prober:
+        def sendto(self, *args):
+            raise OSError(code, "no")
+
+    monkeypatch.setattr("echobench.sockets._prober", Prober)
+    with pytest.raises(OSError, match="no"):
+        is_broadcast("127.0.0.5")

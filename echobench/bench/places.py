@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 STANDARD_OUTPUT: Final = 1
 DESCRIPTORS: Final = {"-": 1, "/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+LINE: Final = 1 << 16  # bytes of a first line that are looked at: a file without lines may have no end
 LINKS: Final = 40  # symbolic links that Linux follows, path_resolution(7)
 
 
@@ -159,7 +160,7 @@ class File:
         """Add to the end, one process at a time."""
         with self._place.open("a+b") as file, _locked(file.fileno()):
             file.seek(0)
-            first = file.readline().decode(errors="replace").rstrip("\r\n")
+            first = file.readline(LINE).decode(errors="replace").rstrip("\r\n")
             data = make(first)
             size = file.seek(0, os.SEEK_END)
             if size:
@@ -175,7 +176,7 @@ class File:
         if not self._place.is_file():
             return ""
         with self._place.open("rb") as file:
-            return file.readline().decode(errors="replace").rstrip("\r\n")
+            return file.readline(LINE).decode(errors="replace").rstrip("\r\n")
 
     def _beside(self) -> Path:
         return self._place.with_name(f".{self._place.name[:200]}.{os.getpid()}.tmp")

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.logger import Logger
 from zope.interface import Attribute, Interface
 
+from ..clocks import steady
 from ..counters import Counters
 from ..defaults import BACKLOG, CLOSE_TIMEOUT
 from ..errors import EchobenchError
@@ -33,6 +34,10 @@ class EngineError(EchobenchError):
 
     The message is one sentence with the reason.
     """
+
+
+def _clock_of(setting: Setting) -> IReactorTime:
+    return steady(setting.reactor)
 
 
 class Replaceable(Protocol):
@@ -65,6 +70,8 @@ class Setting:
     """Connections that may wait to be accepted, for an engine that has to listen again."""
     spin: float = 0.0
     """Microseconds for which an engine may look for more before it goes back to the reactor (see engines/spin.py)."""
+    clock: IReactorTime = attrs.field(init=False, default=attrs.Factory(_clock_of, takes_self=True))
+    """Measures durations, and calls later: the reactor, or a clock beside it that nobody sets (see clocks.py)."""
     failed: Callable[[str, Replaceable | None], None] = _only_log
     """Called with a sentence when something can be served no more.
 

@@ -1,4 +1,4 @@
-"""Destinations of datagrams: ask for them, judge them, answer from them.
+"""Destinations of datagrams: ask for them, find them, judge them, answer from them.
 
 Both UDP engines use this module and nothing else for it. A host with several addresses has to answer from the one that
 was asked (RFC 1122, 4.1.3.5), and an echo server must not answer what was sent to a group. Linux tells the destination
@@ -10,16 +10,28 @@ The module needs no ctypes, since the portable engine works without it.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import ipaddress
 import socket
 import struct
 import sys
+from collections.abc import Iterable
 from typing import Final
 
-from ..kernel.control import IP_PKTINFO, IPPROTO_IP, IPPROTO_IPV6
-from ..sockets import is_broadcast
+from ..kernel.control import (
+    IP_PKTINFO,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPV6_PKTINFO,
+    NOT_ASKED_FOR,
+    SOL_UDP,
+    UDP_CORK,
+    UDP_GRO,
+    UDP_SEGMENT,
+)
+from ..sockets import is_broadcast, ready_to_tell_broadcasts
 
 Control = tuple[int, int, bytes]
 """A control message: its level, its type and its data."""
@@ -37,14 +49,36 @@ class Destination(enum.Enum):
     """A multicast address, or a broadcast address on this host."""
 
 
-def ask_for_destinations(sock: socket.socket) -> None:
-    """Have Linux tell the destination of each datagram.
+def put_in_order(sock: socket.socket) -> None:
+    """Set a socket up as an echo needs it, whoever made it.
+
+    An inherited socket may deliver control messages that leave no room for ours, or report the errors of our answers at
+    the next call (IP_RECVERR), cut our answers up or hold them back. And without SO_BROADCAST the kernel refuses to
+    send to a forged broadcast source.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 0)
+    if sys.platform == "linux":
+        for level, option in (*NOT_ASKED_FOR, (SOL_UDP, UDP_CORK), (SOL_UDP, UDP_SEGMENT)):
+            with contextlib.suppress(OSError):  # of the other family, or of a newer kernel
+                sock.setsockopt(level, option, 0)
+        ready_to_tell_broadcasts()
+    ask_for_destinations(sock)
+
+
+def tells_destinations(sock: socket.socket) -> bool:
+    """Return whether each datagram has to come with its destination.
 
     That is not needed for a socket that is bound to a single address.
     """
-    if sys.platform == "linux" and sock.getsockname()[0] in ("::", "0.0.0.0"):
+    return sys.platform == "linux" and sock.getsockname()[0] in ("::", "0.0.0.0")
+
+
+def ask_for_destinations(sock: socket.socket) -> None:
+    """Have Linux tell the destination of each datagram, if it is needed."""
+    if tells_destinations(sock):
         if sock.family == socket.AF_INET6:
             sock.setsockopt(IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            sock.setsockopt(IPPROTO_IP, IP_PKTINFO, 0)  # else an IPv4 datagram would come with both
         else:
             sock.setsockopt(IPPROTO_IP, IP_PKTINFO, 1)
 
@@ -53,14 +87,33 @@ def ask_for_destinations(sock: socket.socket) -> None:
 def destination_of(packed: bytes) -> Destination:
     """Classify the address, packed into 4 or 16 bytes, that a datagram was sent to.
 
-    Raises OSError if no descriptor is left to find out. Then do not answer, and ask again for the next datagram: an
-    error is not remembered.
+    Raises OSError if that cannot be found out now. Then do not answer, and ask again for the next datagram: an error is
+    not remembered.
     """
     address = ipaddress.ip_address(packed)
     address = getattr(address, "ipv4_mapped", None) or address
     if address.is_multicast or (address.version == 4 and is_broadcast(str(address))):
         return Destination.GROUP
     return Destination.LINK_LOCAL if address.version == 6 and address.is_link_local else Destination.HOST
+
+
+def destination_in(controls: Iterable[Control]) -> Control | None:
+    """Find the destination among the control messages of a datagram; None if it is not there, or not whole."""
+    for control in controls:
+        if _LENGTHS.get(control[:2]) == len(control[2]):
+            return control
+    return None
+
+
+_LENGTHS: Final = {(IPPROTO_IP, IP_PKTINFO): 12, (IPPROTO_IPV6, IPV6_PKTINFO): 20}
+
+
+def segment_in(controls: Iterable[Control]) -> int:
+    """Return the bytes of each datagram in a train, except the last; 0 for a single datagram."""
+    for level, cmsg_type, data in controls:
+        if (level, cmsg_type) == (SOL_UDP, UDP_GRO) and len(data) == 4:
+            return int(struct.unpack("=i", data)[0])
+    return 0
 
 
 def answering(control: Control) -> tuple[Control, ...] | None:

@@ -16,26 +16,30 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from ..values import check_real, shown
+
 Found = TypeVar("Found")
 
 AUTO: Final = 50.0  # microseconds; about twice what it takes to be put to sleep and woken
 PATIENT: Final = 8  # second looks in vain, after which only every eighth is made
 FIRST: Final = 5_000  # nanoseconds: the shortest time to look, with which growing begins
 MOST_SKIPPED: Final = 1024
+LONGEST: Final = 1000.0  # microseconds
 
 
 def microseconds(asked: str | float) -> float:
     """Translate ``auto``, ``off`` or a number into microseconds to look for.
 
     ``auto`` is 0 on a machine with one processor, where a sender would have to wait for us to stop looking.
-    Raises ValueError for any other word.
+    Raises ValueError for any other word or number, and TypeError for what is neither.
     """
     if asked == "auto":
         return AUTO if (os.cpu_count() or 1) > 1 else 0.0
     if asked == "off":
         return 0.0
     if isinstance(asked, str):
-        raise ValueError(f"spin is auto, off or a number of microseconds, not {asked!r}")
+        raise ValueError(f"spin is auto, off or a number of microseconds, not {shown(asked)}")
+    check_real("spin", asked, LONGEST, "auto, off or a number of microseconds", zero=True)
     return asked
 
 

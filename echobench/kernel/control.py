@@ -11,6 +11,9 @@ net/ipv6/udp.c):
     IP_PKTINFO    struct in_pktinfo (linux/in.h): s32 interface, u8 our_address[4], u8 destination[4]
     IPV6_PKTINFO  struct in6_pktinfo (linux/ipv6.h): u8 destination[16], u32 interface
 
+Before these come messages of level SOL_SOCKET, and after them others of the IP levels, if somebody has asked for
+them (put_cmsg in net/core/scm.c). They are as long as what they tell, an IPv6 extension header 2 KiB.
+
 On sending, it takes UDP_SEGMENT, a u16 with the size of the datagrams to cut the message into. It also takes the last
 two of the list, which then name the address to send from.
 
@@ -32,6 +35,22 @@ IPPROTO_IPV6: Final = 41  # linux/in.h
 IPV6_PKTINFO: Final = 50  # linux/in6.h
 IP_RECVERR: Final = 11  # linux/in.h
 IPV6_RECVERR: Final = 25  # linux/in6.h
+
+_SOL_SOCKET: Final = 1  # asm-generic/socket.h
+
+NOT_ASKED_FOR: Final = (
+    # asm-generic/socket.h: TIMESTAMP, TIMESTAMPNS, TIMESTAMPING and their 64-bit forms, PASSSEC, RXQ_OVFL, WIFI_STATUS,
+    # RCVMARK, RCVPRIORITY
+    *((_SOL_SOCKET, option) for option in (29, 35, 37, 63, 64, 65, 34, 40, 41, 75, 82)),
+    # linux/in.h: RECVOPTS, RETOPTS, RECVERR, RECVTTL, RECVTOS, PASSSEC, ORIGDSTADDR, CHECKSUM, RECVFRAGSIZE
+    *((IPPROTO_IP, option) for option in (6, 7, IP_RECVERR, 12, 13, 18, 20, 23, 25)),
+    # linux/in6.h: the options of RFC 2292, FLOWINFO, RECVERR, RECVHOPLIMIT, RECVHOPOPTS, RECVRTHDR, RECVDSTOPTS,
+    # RECVPATHMTU, RECVTCLASS, RECVORIGDSTADDR, RECVFRAGSIZE
+    *((IPPROTO_IPV6, option) for option in (2, 3, 4, 5, 8, 11, IPV6_RECVERR, 51, 53, 56, 58, 60, 66, 74, 77)),
+)
+"""Options with which a socket delivers control messages that no engine uses, as pairs of level and name."""
+
+UDP_CORK: Final = 1  # linux/udp.h: collect what is sent into one datagram
 
 HEAD: Final = struct.Struct("=Qii")
 

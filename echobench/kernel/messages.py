@@ -24,6 +24,7 @@ MSG_CTRUNC: Final = 0x08  # linux/socket.h: the control data were larger than th
 #   u64 name | u32 namelen, 4 unused | u64 iov | u64 iovlen | u64 control | u64 controllen | u32 flags, 4 unused |
 #   u32 length, 4 unused
 HEADER: Final = 64
+FLAGS: Final = 48
 # struct iovec (linux/uio.h, 16 bytes): u64 base | u64 length
 IOVEC: Final = 16
 # struct sockaddr_in6 (linux/in6.h, 28 bytes): u16 family | u16 port | u32 flow label | u8 address[16] | u32 scope
@@ -31,7 +32,7 @@ IOVEC: Final = 16
 # Port and address are in network order; the port is at the same offset in both.
 NAME: Final = 32
 NAME_ROOM: Final = 28
-CONTROL: Final = 64  # UDP_GRO and IPV6_PKTINFO take 24 + 40 (kernel/control.py)
+CONTROL: Final = 128  # UDP_GRO and IPV6_PKTINFO take 24 + 40 (kernel/control.py); as much again is for what others want
 ROOM: Final = 65536  # bytes; a datagram has at most 65,527 (IPv6), a train of them in one message at most 65,535
 SKEW: Final = 192  # bytes; at a distance of a power of two, all payloads would share the same cache lines
 
@@ -59,7 +60,7 @@ class Headers:
         self.iovlen = self.table.column("Q", 24)
         self.control = self.table.column("Q", 32)
         self.controllen = self.table.column("Q", 40)
-        self.flags = self.table.column("I", 48)
+        self.flags = self.table.column("I", FLAGS)
         # The kernel writes a u32; read with the four unused bytes after it, which stay 0, it fits an iovec's length.
         self.length = self.table.column("Q", 56)
         self.base = self.iovecs.column("Q", 0)
@@ -159,6 +160,13 @@ class Messages:
         """Return the address in a name, packed into 16 or 4 bytes."""
         name = self.name_memory[NAME * i : NAME * (i + 1)]
         return name[8:24] if name[0] == socket.AF_INET6 else name[4:8]  # the lower byte of the family
+
+    def peer(self, i: int) -> tuple[bytes, int]:
+        """Return the address in a name, packed into 16 or 4 bytes, and its scope: 0 unless it is link-local."""
+        name = self.name_memory[NAME * i : NAME * (i + 1)]
+        if name[0] == socket.AF_INET6:
+            return name[8:24], int.from_bytes(name[24:28], "little")
+        return name[4:8], 0
 
     def source(self, i: int) -> tuple[str, int]:
         """Return the address in a name, without its scope, and the port."""

@@ -6,8 +6,7 @@ Whatever is wrong with them is told in one sentence.
 from __future__ import annotations
 
 import datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,6 +15,11 @@ from OpenSSL.SSL import Error as SSLError
 from twisted.internet.ssl import CertificateOptions
 
 from ..errors import EchobenchError
+from ..reading import contents
+from ..values import readable
+
+LARGEST: Final = 1 << 20
+"""Bytes in a file of certificates or keys; a chain has some thousands."""
 
 
 class CertificateError(EchobenchError):
@@ -80,9 +84,9 @@ def load_certificate(certificate: str, private_key: str | None = None, now: date
 
 def _read(what: str, name: str) -> bytes:
     try:
-        return Path(name).read_bytes()
+        return contents(name, LARGEST)
     except OSError as error:
-        raise CertificateError(f"the {what} {name} cannot be read: {error.strerror}") from error
+        raise CertificateError(f"the {what} {readable(name)} cannot be read: {error.strerror or error}") from error
 
 
 def _public(key: Any) -> bytes:

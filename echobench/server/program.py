@@ -18,7 +18,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
+from ..clocks import steady
 from ..errors import EchobenchError
+from ..sockets import NO_DESCRIPTOR, no_descriptor
 from .failure import StartupFailure
 from .mainloop import MainLoopWatch
 from .service import EchoService
@@ -45,7 +47,7 @@ class Program(MultiService):
         self._main_loop = MainLoopWatch(self._main_loop_broken)
 
     def _seconds(self) -> float:
-        return float(self.echo.clock.seconds())
+        return float(steady(self.echo.clock).seconds())
 
     def privilegedStartService(self) -> None:
         """Bind the sockets."""
@@ -54,7 +56,7 @@ class Program(MultiService):
     def startService(self) -> None:
         """Serve, and tell the service manager."""
         if self._timer is not None:
-            self._timer.clock = self.echo.clock
+            self._timer.clock = steady(self.echo.clock)
         self.echo.when_failed().addCallback(self._fail)
         _or_fail(super().startService)
         self._status.arm()
@@ -117,5 +119,6 @@ def _or_fail(start: Callable[[], None]) -> None:
         start()
     except EchobenchError as error:
         raise StartupFailure(str(error)) from error
-    except OSError as error:  # mostly that no descriptor is left
-        raise StartupFailure(f"the server cannot be started: {error}") from error
+    except OSError as error:
+        why = no_descriptor() if error.errno in NO_DESCRIPTOR else error
+        raise StartupFailure(f"the server cannot be started: {why}") from error

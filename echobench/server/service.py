@@ -25,6 +25,8 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from .. import values
+from ..clocks import steady
 from ..counters import Counters, Snapshot
 from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
 from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Replaceable, Setting, choose, load
@@ -35,13 +37,20 @@ from ..engines.spin import microseconds
 from ..errors import EchobenchError
 from ..guard import Caps, Guard, RateLimit
 from ..reactors import Reactor
-from ..sockets import BindError, Spot, bind_all, close_all, widen
+from ..sockets import NO_DESCRIPTOR, BindError, Spot, bind_all, close_all, no_descriptor, widen
+from ..values import shown
+from .inheritance import kind_of
 
 log = Logger()
 
 
-def _option(default: Any = None) -> Any:
-    return attrs.field(default=default, kw_only=True)
+def _option(default: Any = None, check: Any = None) -> Any:
+    return attrs.field(default=default, kw_only=True, validator=check)
+
+
+_NUMBER = values.whole(0, 65535)
+_COUNT = values.whole(1, values.INT_MAX)
+_SOCKETS = values.several("sockets", lambda each: isinstance(each, socket.socket))
 
 
 def _state(factory: Any) -> Any:
@@ -54,42 +63,46 @@ class EchoService(Service):
 
     Times are in seconds and sizes in bytes; None means no limit.
 
-    Raises ValueError for TLS without ``tls_options``, and for an invalid ``spin``.
+    Raises ValueError or TypeError for an argument that makes no sense, and ValueError for TLS without ``tls_options``.
     """
 
-    port: int | None = PORT
+    port: int | None = attrs.field(default=PORT, validator=_NUMBER)
     """Port for TCP and UDP on every address of ``interfaces``; 0 is one free number for both, None is neither."""
-    interfaces: Sequence[str] = ()
+    interfaces: Sequence[str] = attrs.field(
+        default=(), validator=values.several("addresses, such as ['127.0.0.1']", lambda each: isinstance(each, str))
+    )
     """Addresses of this machine to listen on; empty means all, of both families."""
     tcp: bool = _option(True)
     """Whether to serve TCP on ``port``."""
     udp: bool = _option(True)
     """Whether to serve UDP on ``port``."""
-    tls_port: int | None = _option()
+    tls_port: int | None = _option(None, _NUMBER)
     """Port for TLS; 0 is a free number, None is no TLS."""
     tls_options: Any = _option()
     """Certificate and key: a ``twisted.internet.ssl.CertificateOptions``, which TLS needs."""
-    inherited: Sequence[socket.socket] = _option(())
+    inherited: Sequence[socket.socket] = _option((), _SOCKETS)
     """Sockets bound by another program: UDP, or listening TCP or Unix sockets. The service owns and closes them."""
-    inherited_tls: Sequence[socket.socket] = _option(())
+    inherited_tls: Sequence[socket.socket] = _option((), _SOCKETS)
     """Listening sockets to serve TLS on. The service owns and closes them."""
-    endpoints: Sequence[IStreamServerEndpoint] = _option(())
+    endpoints: Sequence[IStreamServerEndpoint] = _option(
+        (), values.several("stream endpoints, such as serverFromString() makes", lambda each: hasattr(each, "listen"))
+    )
     """Twisted stream endpoints to serve, always with the portable engine."""
-    max_connections: int | None = _option()
+    max_connections: int | None = _option(None, _COUNT)
     """Connections over TCP and TLS together; one more is accepted and closed."""
-    max_connections_per_source: int | None = _option()
+    max_connections_per_source: int | None = _option(None, _COUNT)
     """Connections from one IPv4 address, or one IPv6 /64; one more is accepted and closed."""
-    idle_timeout: float | None = _option()
+    idle_timeout: float | None = _option(None, values.seconds())
     """Seconds without a byte read or written after which a connection is ended."""
-    close_timeout: float | None = _option(CLOSE_TIMEOUT)
+    close_timeout: float | None = _option(CLOSE_TIMEOUT, values.seconds(zero=True))
     """Seconds after which a closing connection ends if its peer takes nothing; after a stop, every connection ends."""
-    udp_rate: float | None = _option()
+    udp_rate: float | None = _option(None, values.rate)
     """Datagrams per second that one source gets answered, and as many in one burst."""
     allow_low_source_ports: bool = _option(False)
     """Whether to answer datagrams from ports below 1024."""
-    receive_buffer: int | None = _option()
+    receive_buffer: int | None = _option(None, _COUNT)
     """Bytes that each UDP socket may queue; None is 4 MiB, or what the system gives."""
-    backlog: int = _option(BACKLOG)
+    backlog: int = _option(BACKLOG, _COUNT)
     """Connections that may wait to be accepted."""
     protocol: Any = _option()
     """Serves streams in place of Echo: a Protocol class, a function that makes a protocol, or a Factory.
@@ -129,6 +142,8 @@ class EchoService(Service):
         """
         if self.tls_options is None and (self.tls_port is not None or self.inherited_tls):
             raise ValueError("TLS needs tls_options, with a certificate and its private key")
+        if self.tls_options is not None and not hasattr(self.tls_options, "getContext"):
+            raise TypeError(f"tls_options is a twisted.internet.ssl.CertificateOptions, not {shown(self.tls_options)}")
         if self.protocol is not None:
             check_protocol(self.protocol)
             _only_portable("protocol", "engine", self.engine)
@@ -158,6 +173,7 @@ class EchoService(Service):
         self._run = object()
         try:
             self._serve()
+            _check_room()
         except BaseException:
             for port in self._give_up():
                 port.stopListening()
@@ -180,7 +196,7 @@ class EchoService(Service):
             log.failure("a port could not be closed in good order", failure)
         deadline = None
         if self.close_timeout is not None:
-            deadline = self.clock.callLater(self.close_timeout, _abort, engines)
+            deadline = steady(self.clock).callLater(self.close_timeout, _abort, engines)
         yield gatherResults([engine.drain() for engine in engines])
         if deadline is not None and deadline.active():
             deadline.cancel()
@@ -250,19 +266,21 @@ class EchoService(Service):
             return
         bind = functools.partial(bind_all, backlog=self.backlog, receive_buffer=self.receive_buffer)
         if any(sock.fileno() < 0 for sock in (*self.inherited, *self.inherited_tls)):
-            raise BindError("the inherited sockets were closed when the service stopped: it cannot be started again")
-        inherited = [(_kind_of(sock), sock) for sock in self.inherited]
-        inherited += [(_kind_of(sock, tls=True), sock) for sock in self.inherited_tls]
+            raise BindError(
+                "an inherited socket is closed, as they all are when the service stops: it cannot be started again"
+            )
+        inherited = [(kind_of(sock), sock) for sock in self.inherited]
+        inherited += [(kind_of(sock, tls=True), sock) for sock in self.inherited_tls]
         for kind, sock in inherited:
             sock.setblocking(False)
             if kind == "udp" and self.receive_buffer is not None:
                 widen(sock, Spot(kind, *sock.getsockname()[:2]), self.receive_buffer)
         hosts: list[str | None] = [*dict.fromkeys(self.interfaces)] or [None]
         plain = [kind for kind, wanted in (("tcp", self.tcp), ("udp", self.udp)) if wanted and self.port is not None]
-        bound = bind([Spot(kind, host, self.port or 0) for host in hosts for kind in plain])
+        bound = bind([Spot(kind, host, self.port or 0) for host in hosts for kind in plain], held=inherited)
         if self.tls_port is not None:
             try:
-                bound += bind([Spot("tls", host, self.tls_port) for host in hosts])
+                bound += bind([Spot("tls", host, self.tls_port) for host in hosts], held=[*inherited, *bound])
             except BindError:
                 close_all(sock for _, sock in bound)
                 raise
@@ -400,21 +418,21 @@ def _abort(engines: Iterable[IEngine]) -> None:
         engine.abort()
 
 
-def _kind_of(sock: socket.socket, tls: bool = False) -> str:
-    """Return the kind of an inherited socket.
+def _check_room() -> None:
+    """Raise BindError if there are not descriptors enough left to serve anybody.
 
-    Raises BindError if it cannot be served.
+    The reactor needs a pair for SIGCHLD when it starts, one connection needs one, and one may be out on loan.
     """
-    type_ = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
-    internet = sock.family in (socket.AF_INET, socket.AF_INET6)
-    if type_ == socket.SOCK_DGRAM and internet and not tls:
-        return "udp"
-    if type_ == socket.SOCK_STREAM and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        return "tls" if tls else "tcp"
-    wanted = "a listening stream socket" if tls else "a listening stream socket or a UDP socket"
-    raise BindError(
-        f"inherited descriptor {sock.fileno()}: {wanted} is needed, not {sock.family.name} {sock.type.name}"
-    )
+    with contextlib.ExitStack() as made:
+        try:
+            for _ in range(_ROOM):
+                made.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        except OSError as error:
+            if error.errno in NO_DESCRIPTOR:
+                raise BindError(no_descriptor()) from error
+
+
+_ROOM = 4
 
 
 def _text(address: Any) -> str:

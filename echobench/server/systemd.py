@@ -6,12 +6,16 @@ See sd_listen_fds(3) and, for messages such as readiness, sd_notify(3).
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import MutableMapping
+from itertools import chain, repeat
 
 import attrs
 
 from ..errors import EchobenchError
+from ..sockets import close_all
+from ..values import shown
 
 FIRST = 3
 """SD_LISTEN_FDS_START, systemd/sd-daemon.h."""
@@ -49,15 +53,17 @@ def inherited_sockets(environ: MutableMapping[str, str] = os.environ, first: int
         return Inherited()
     names = environ.pop("LISTEN_FDNAMES", "")
     del environ["LISTEN_PID"], environ["LISTEN_FDS"]
-    if not count.isdecimal():
-        raise InheritedError(f"LISTEN_FDS is {count!r}, where the service manager puts a number of sockets")
+    if not re.fullmatch(r"[0-9]{1,18}", count):
+        raise InheritedError(f"LISTEN_FDS is {shown(count)}, where the service manager puts a number of sockets")
     plain: list[socket.socket] = []
     tls: list[socket.socket] = []
-    for fd, name in zip(range(first, first + int(count)), [*names.split(":"), *[""] * int(count)], strict=False):
+    # Pair by pair, for the number may be wrong: the first descriptor that is no socket ends it.
+    for fd, name in zip(range(first, first + int(count)), chain(names.split(":"), repeat("")), strict=False):
         try:
             os.set_inheritable(fd, False)
             sock = socket.socket(fileno=fd)
         except OSError as error:
+            close_all([*plain, *tls])
             raise InheritedError(
                 f"descriptor {fd}, which LISTEN_FDS says was handed over, is no socket: {error.strerror}"
             ) from error

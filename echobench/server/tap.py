@@ -5,24 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import IService
 from twisted.python import usage
 
+from ..clocks import make_monotonic
 from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
 from ..engines import DATAGRAM, STREAM
 from ..errors import EchobenchError
 from ..reactors import install_best_reactor
+from ..sockets import is_address
+from ..values import INT_MAX, LONGEST, shown
+from .early import plain_interrupts, restore_interrupts, restore_when_the_reactor_starts
 from .failure import StartupFailure
-from .program import Program
-from .service import EchoService
+from .parsing import Parser, file_name, one_of, real, size, spin, whole
 from .systemd import Inherited, inherited_sockets
 
-YEAR = 366 * 86400.0
-
-Parser = Callable[[str], Any]
+if TYPE_CHECKING:
+    from twisted.application.service import IService
 
 
 class OptionError(EchobenchError):
@@ -32,68 +33,8 @@ class OptionError(EchobenchError):
     """
 
 
-def whole(low: int, high: int) -> Parser:
-    """Make a parser for whole numbers from ``low`` to ``high``.
-
-    It raises ValueError, which says what was wanted.
-    """
-
-    def parse(text: str) -> int:
-        if not (text.isdecimal() and len(text) <= 12 and low <= int(text) <= high):
-            raise ValueError(f"{text!r} is not a whole number from {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def real(low: float, high: float, what: str) -> Parser:
-    """Make a parser for numbers from ``low`` to ``high``."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = low - 1
-        if not low <= value <= high:
-            raise ValueError(f"{text!r} is not {what} from {low:g} to {high:.0f}")
-        return value
-
-    return parse
-
-
-def size(text: str) -> int:
-    """Parse a number of bytes, with K or M for KiB or MiB."""
-    unit = {"K": 1 << 10, "M": 1 << 20}.get(text[-1:].upper(), 1)
-    digits = text[:-1] if unit > 1 else text
-    if not (digits.isdecimal() and len(digits) <= 12 and 1 <= int(digits) * unit < 1 << 31):
-        raise ValueError(f"{text!r} is not a size in bytes below 2 GiB, such as 262144, 256K or 8M")
-    return int(digits) * unit
-
-
-def one_of(names: Sequence[str]) -> Parser:
-    """Make a parser for one of some names."""
-
-    def parse(text: str) -> str:
-        if text not in names:
-            raise ValueError(f"there is no {text!r} here: choose {' or '.join(names)}")
-        return text
-
-    return parse
-
-
-def spin(text: str) -> str | float:
-    """Parse ``auto``, ``off``, or a number of microseconds of up to a millisecond."""
-    if text in ("auto", "off"):
-        return text
-    try:
-        microseconds: float = real(0, 1000, "a number of microseconds")(text)
-    except ValueError as error:
-        raise ValueError(f"{error}, nor auto or off") from None
-    return microseconds
-
-
-NUMBER, COUNT = whole(0, 65535), whole(1, 1 << 31)
-SECONDS = real(0.001, YEAR, "a number of seconds")
+NUMBER, COUNT = whole(0, 65535), whole(1, INT_MAX)
+SECONDS = real(0.001, LONGEST, "a number of seconds")
 STREAM_NAMES, DATAGRAM_NAMES = ["auto", *STREAM], ["auto", *DATAGRAM]
 
 
@@ -127,8 +68,10 @@ class Options(usage.Options):
             "port", None, f"Port for TCP and UDP; 0 takes one free number for both. [default: {PORT}]", NUMBER, "p"
         ),
         _parameter("tls-port", None, "Also serve TLS on this port; needs --certificate.", NUMBER),
-        _parameter("certificate", None, "PEM file with the server's certificate, then its chain."),
-        _parameter("private-key", None, "PEM file with the private key, if the certificate's file has none."),
+        _parameter("certificate", None, "PEM file with the server's certificate, then its chain.", file_name),
+        _parameter(
+            "private-key", None, "PEM file with the private key, if the certificate's file has none.", file_name
+        ),
         _parameter("max-connections", None, "Refuse connections over this number.", COUNT),
         _parameter(
             "max-connections-per-source",
@@ -182,21 +125,27 @@ class Options(usage.Options):
 
     def opt_interface(self, address: str) -> None:
         """Listen on this address only; repeatable. :: is all IPv6, 0.0.0.0 all IPv4."""
-        self["interface"].append(address.removeprefix("[").removesuffix("]"))
+        bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+        if not is_address(bare):
+            raise usage.UsageError(f"--interface: {shown(address)} is not an address such as 127.0.0.1 or ::1")
+        self["interface"].append(bare)
 
     def parseArgs(self, *rest: str) -> None:
         """Refuse arguments: there are only options."""
         if rest:
-            raise usage.UsageError(f"{rest[0]!r} is not an option: is -- or an option's name missing before it?")
+            raise usage.UsageError(f"{shown(rest[0])} is not an option: is -- or an option's name missing before it?")
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse; a mistake ends the program with one sentence.
 
-        twistd would print a page of help instead.
+        twistd would print a page of help instead. From here on SIGINT ends the program without a traceback: the
+        slow imports are still to come.
         """
+        plain_interrupts()
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
+            restore_interrupts()
             raise StartupFailure(f"{error} (--help lists the options)") from None
 
     def postOptions(self) -> None:
@@ -214,6 +163,10 @@ class Options(usage.Options):
             install_best_reactor()
         except ImportError as error:
             raise usage.UsageError(str(error)) from error
+        from twisted.internet import reactor
+
+        make_monotonic(reactor)  # the process is ours alone
+        restore_when_the_reactor_starts()
 
 
 def makeService(options: Mapping[str, Any]) -> IService:
@@ -223,6 +176,9 @@ def makeService(options: Mapping[str, Any]) -> IService:
 
     Raises StartupFailure for what the user can put right.
     """
+    from .program import Program  # slow to import (see parseOptions)
+    from .service import EchoService
+
     try:
         inherited = inherited_sockets()
         tls_options = _tls_options(options, inherited)

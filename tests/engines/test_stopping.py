@@ -82,6 +82,26 @@ def test_stop_is_quick_when_everybody_is_quiet(serve, engine):
     sock.close()
 
 
+def test_stop_does_not_wait_long_for_a_peer_that_spoke_just_now(serve, engine):
+    """It need not answer our end of file: after a second in which it is quiet, the connection is closed."""
+    service = serve(engine=engine, close_timeout=60)
+
+    def client():
+        sock = dial(port_of(service))
+        sock.sendall(b"x")
+        assert sock.recv(1) == b"x"
+        return sock
+
+    socks = [blocking(client) for _ in range(20)]
+    began = time.monotonic()
+    pytest_twisted.blockon(service.stopService())
+    assert time.monotonic() - began < 20
+    assert service.snapshot().drops == {}
+    for sock in socks:
+        assert blocking(sock.recv, 10) == b""
+        sock.close()
+
+
 def test_stop_lets_a_peer_that_has_not_read_for_long_have_what_was_read(serve, engine):
     """It looks quiet, but its own bytes wait unread: to close at once would reset it, and lose the echoes."""
     service = serve(engine=engine, close_timeout=10)

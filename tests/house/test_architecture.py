@@ -14,7 +14,10 @@ import echobench
 
 PACKAGE = Path(echobench.__file__).parent
 
-GROUND = {"protocol", "guard", "counters", "reactors", "sockets", "acceptor", "seldom", "defaults", "errors"}
+GROUND = {
+    "protocol", "guard", "counters", "reactors", "sockets", "acceptor", "clocks", "silence", "seldom", "defaults",
+    "errors", "values", "reading",
+}  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
     "kernel": {"kernel"},
@@ -212,7 +215,16 @@ def test_a_module_says_first_what_it_is_for(path):
 
 def test_the_lesson_knows_only_the_vocabulary():
     ours = {name for name in imports(PACKAGE / "protocol.py") if name.startswith("echobench.")}
-    assert {name.split(".")[1] for name in ours} == {"counters", "defaults", "guard"}
+    assert {name.split(".")[1] for name in ours} == {"clocks", "counters", "defaults", "guard", "silence", "sockets"}
+
+
+def test_durations_follow_the_monotonic_clock():
+    """A reactor's own timers follow the wall clock, unless it is ours alone, as the generator's worker's is."""
+    theirs = re.compile(r"\breactor\b\.(seconds|callLater)|time\.time\(|\bsetting\.reactor\.(seconds|callLater)")
+    for path in modules():
+        name = str(path.relative_to(PACKAGE))
+        if name != "clocks.py" and not name.startswith("bench/load/portable/"):
+            assert not theirs.search(path.read_text()), name
 
 
 def test_the_lesson_is_short():

@@ -8,11 +8,12 @@ import attrs
 from rigs.blast_results import a_result
 
 from echobench.bench.load import LoadError
+from echobench.bench.run import processors
 from echobench.bench.run.histogram import Histogram
 from echobench.bench.run.plan import Plan
 from echobench.bench.run.result import Moment
 from echobench.bench.run.verdicts import judge
-from echobench.bench.sweep.steps import prepare, sweep
+from echobench.bench.sweep.steps import Machine, prepare, sweep
 
 PLAN = Plan(host="server.example", port=7007, transport="udp", flows=4, model="open", rate=2000.0, duration=5.0)
 
@@ -58,5 +59,36 @@ def failing(run, after, error=None):
     return step
 
 
-def swept(run, limit="p99<1ms", plan=PLAN, last=1e7, precision=0.05, repeats=3, watcher=None):
-    return sweep(prepare(plan, limit, last, precision, repeats), run, watcher)
+class Laboratory:
+    """A machine with a clock of its own, which steps and waits move; ``disturbed`` is a pair of times.
+
+    A step that the disturbance touches has the times that ``spoilt`` gives it, and ``steal`` of each CPU's time then.
+    """
+
+    def __init__(self, run, disturbed=(-1.0, -1.0), spoilt=None, steal=0.0):
+        self._run, self._disturbed, self._steal = run, disturbed, steal
+        self._spoilt = spoilt or queue(100)
+        self.now, self.stolen = 0.0, 0.0
+        self.waits, self.began = [], []
+        self.machine = Machine(clock=lambda: self.now, sleep=self._sleep, spent=self._spent)
+
+    def _sleep(self, seconds):
+        self.waits.append(seconds)
+        self.now += seconds
+
+    def _spent(self):
+        return {0: [0] * 7 + [round(self.stolen * processors.TICK)], 1: [0] * 8}
+
+    def step(self, plan):
+        begin = self.now
+        self.began.append((begin, plan.rate))
+        self.now += 1.0 + plan.warmup + plan.duration + plan.cooldown
+        touched = begin < self._disturbed[1] and self._disturbed[0] < self.now
+        if touched:
+            self.stolen += self._steal * (self.now - begin)
+        return (self._spoilt if touched else self._run)(plan)
+
+
+def swept(run, limit="p99<1ms", plan=PLAN, last=1e7, precision=0.05, repeats=3, watcher=None, laboratory=None):
+    laboratory = laboratory or Laboratory(run)
+    return sweep(prepare(plan, limit, last, precision, repeats), laboratory.step, watcher, laboratory.machine)

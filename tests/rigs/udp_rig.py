@@ -14,7 +14,7 @@ from rigs.helpers import datagram_client, has_ipv6
 from echobench import Counters, Guard
 
 if sys.platform == "linux":
-    from echobench.engines.destinations import ask_for_destinations, destination_of
+    from echobench.engines.destinations import destination_of, put_in_order
     from echobench.engines.udp import engine as udp_batched
     from echobench.engines.udp import trial as udp_trial
     from echobench.engines.udp.batch import Batch
@@ -52,7 +52,7 @@ class Rig(contextlib.ExitStack):
         self.server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self.server.bind(("::" if six else "0.0.0.0", 0))
         self.server.setblocking(False)
-        ask_for_destinations(self.server)
+        put_in_order(self.server)
         udp_batched.prepare(self.server)
 
     def client(self, host="127.0.0.1", port=0, source=None):

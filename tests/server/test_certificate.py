@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from rigs import certificates
 from rigs.certificates import DAY, NOW
@@ -31,7 +33,26 @@ def test_missing(tmp_path):
     pair = certificates.make(tmp_path)
     refused("certificate .*nowhere cannot be read: No such file", tmp_path / "nowhere")
     refused("private key .*nowhere cannot be read: No such file", pair.certificate, tmp_path / "nowhere")
-    refused("cannot be read: Is a directory", tmp_path)
+
+
+needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+
+
+@needs_pipes
+@pytest.mark.parametrize("as_key", [False, True])
+def test_no_file(tmp_path, as_key):
+    """A pipe would be waited for, and a device never end."""
+    pair = certificates.make(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for name in (tmp_path, tmp_path / "pipe", "/dev/zero", "/dev/null"):
+        named = (pair.certificate, name) if as_key else (name, None)
+        what = "private key" if as_key else "certificate"
+        refused(f"the {what} {name} cannot be read: it is a directory, a pipe or a device", *named)
+
+
+def test_a_name_that_is_none():
+    refused("the certificate 'a\\\\nb' cannot be read: No such file", "a\nb")
+    refused(r"the certificate .x+\.\.\.x+. cannot be read: File name too long", 256 * "x")
 
 
 def test_no_pem(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from types import SimpleNamespace
 
 import pytest
 import pytest_twisted
@@ -40,7 +41,7 @@ def test_it_can_be_started_again():
 
 def test_tls_that_cannot_be_bound_leaves_nothing_bound(serve):
     first = serve(0, ("127.0.0.1",), udp=False)
-    second = EchoService(0, ("127.0.0.1",), tls_port=port_of(first), tls_options=object())
+    second = EchoService(0, ("127.0.0.1",), tls_port=port_of(first), tls_options=SimpleNamespace(getContext=None))
     before = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
     with pytest.raises(BindError, match=f"TLS port {port_of(first)} on 127.0.0.1 is in use"):
         second.startService()

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 
 import pytest
 import pytest_twisted
-from rigs.helpers import ask, blocking, datagram_client, has_ipv6, needs_root, port_of, unanswered, until
+from rigs.helpers import (
+    ask,
+    blocking,
+    datagram_client,
+    has_ipv6,
+    needs_linux,
+    needs_root,
+    port_of,
+    unanswered,
+    until,
+)
 from twisted.internet.error import MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 
@@ -97,6 +108,62 @@ def test_an_answer_that_comes_later(own):
 
     assert blocking(client) == (b"6", b"4")
     assert service.snapshot().drops == {}
+
+
+@needs_linux
+@pytest.mark.parametrize("base", [DatagramProtocol, EchoUDP])
+def test_later_answers_leave_from_the_address_that_each_peer_asked(own, base):
+    """Not from the one that the last peer asked, nor from one that the system picks."""
+    from twisted.internet import reactor
+
+    class Late(base):
+        noisy = False
+
+        def datagramReceived(self, datagram, addr):
+            reactor.callLater(0.05, self.transport.write, datagram, addr)
+
+    service = own(Late, ("0.0.0.0",))
+    hosts = ["127.0.0.2", "127.0.0.3", "127.0.0.4"]
+
+    def client():
+        with contextlib.ExitStack() as stack:
+            socks = [stack.enter_context(datagram_client(port_of(service, "udp"), host)) for host in hosts]
+            for sock, host in zip(socks, hosts, strict=True):
+                sock.send(host.encode())
+            return [sock.recv(100).decode() for sock in socks]
+
+    assert blocking(client) == hosts
+
+
+@needs_linux
+def test_an_answer_to_somebody_else_leaves_from_the_address_that_this_one_asked(own):
+    """As a program that passes messages on between its peers does it, over both families."""
+
+    class Relay(DatagramProtocol):
+        noisy = False
+        peers = ()
+
+        def datagramReceived(self, datagram, addr):
+            for peer in self.peers:
+                self.transport.write(datagram, peer)
+            self.peers = (*self.peers, addr)
+
+    service = own(Relay, ())
+    number = port_of(service, "udp")
+
+    def client():
+        with datagram_client(number, "127.0.0.2") as first, datagram_client(number) as second:
+            first.send(b"I am here")
+            with contextlib.ExitStack() as stack:
+                others = [second]
+                if has_ipv6():
+                    others.append(stack.enter_context(datagram_client(number, "::1")))
+                for other in others:
+                    other.send(b"so am I")
+                return [first.recv(100) for _ in others]
+
+    assert set(blocking(client)) == {b"so am I"}
+    assert not service.snapshot().drops
 
 
 def test_the_rate(own):

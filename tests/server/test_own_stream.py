@@ -6,7 +6,7 @@ import contextlib
 import socket
 
 import pytest
-from rigs.helpers import blocking, dial, exchange, has_ipv6, port_of, until
+from rigs.helpers import blocking, dial, exchange, has_ipv6, needs_linux, port_of, read_exactly, until
 from rigs.own_protocols import Quiet, Reverse, made
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
@@ -158,8 +158,10 @@ def test_a_peer_that_takes_what_is_written_is_not_idle():
     assert not transport.aborted
     transport.waiting = 4
     made[-1].transport.write(b"tick")  # it stays where it is
-    clock.advance(25)
-    clock.advance(25)
+    clock.advance(1.5)
+    transport.waiting = 3  # but for a byte, soon
+    for _ in range(125):
+        clock.advance(0.1)
     assert transport.aborted
     assert setting.counters.drops == {Reason.IDLE: 1}
     wrapped.connectionLost()
@@ -197,3 +199,27 @@ def test_an_inherited_socket(serve):
     number = listener.getsockname()[1]
     serve(None, inherited=[listener], protocol=Reverse)
     assert blocking(exchange, number, [b"abc\r\n"]) == b"cba\r\n"
+
+
+@needs_linux
+@pytest.mark.parametrize("protocol", [None, Reverse])
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_urgent_bytes_at_an_endpoint(serve, protocol, kind, tmp_path):
+    """The endpoint binds by itself."""
+    from twisted.internet import reactor
+    from twisted.internet.endpoints import serverFromString
+
+    path = str(tmp_path / "echo")
+    where = {"tcp": "tcp:0:interface=127.0.0.1", "unix": f"unix:{path}"}[kind]
+    service = serve(None, endpoints=[serverFromString(reactor, where)], protocol=protocol)
+
+    def client():
+        with socket.socket(socket.AF_INET if kind == "tcp" else socket.AF_UNIX) as sock:
+            sock.settimeout(5)
+            sock.connect(("127.0.0.1", port_of(service, "endpoint")) if kind == "tcp" else path)
+            sock.send(b"12!", socket.MSG_OOB)
+            sock.send(b"34?", socket.MSG_OOB)
+            sock.send(b"\r\n")
+            return read_exactly(sock, 8)
+
+    assert blocking(client) == (b"?43!21\r\n" if protocol else b"12!34?\r\n")

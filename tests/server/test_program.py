@@ -128,7 +128,7 @@ def test_a_bind_that_fails_in_a_daemon(tmp_path, taken):
     """The parent says it and ends, no pidfile is left, and the log has the whole sentence."""
     said = failing(tmp_path, *ServerProcess.TWISTD, "echobench", "--port", str(taken), "--interface", "127.0.0.1")
     assert f"echobench: TCP port {taken} on 127.0.0.1 is in use by another program" in said
-    wait_for(lambda: "or take another --port" in (tmp_path / "twistd.log").read_text())
+    wait_for(lambda: "or take another port" in (tmp_path / "twistd.log").read_text())
     assert "Traceback" not in (tmp_path / "twistd.log").read_text()
     assert not (tmp_path / "twistd.pid").exists()
 
@@ -140,12 +140,42 @@ def test_a_bind_that_fails_under_twist(tmp_path, taken):
 
 @pytest.mark.slow
 @needs_linux
+@pytest.mark.parametrize("limit", [9, 12, 17, 19])
+def test_too_few_descriptors_to_serve_anybody(tmp_path, limit):
+    """The reactor needs some when it starts, after the server would have said that it is ready."""
+    few = (
+        "import os, resource, sys\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    said = failing(
+        tmp_path, sys.executable, "-c", few, *ServerProcess.TWISTD, "-n", "echobench", "--port", "0", "--interface",
+        "127.0.0.1",
+    )  # fmt: skip
+    assert f"no file descriptor is left ('ulimit -n' is {limit}): raise the limit to 32" in said
+    assert "ready" not in said
+
+
+def test_one_number_for_tcp_and_tls(tmp_path):
+    pair = certificates.make(tmp_path)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number = str(probe.getsockname()[1])
+    said = failing(
+        tmp_path, *ServerProcess.TWISTD, "-n", "echobench", "--port", number, "--tls-port", number, "--interface",
+        "127.0.0.1", "--certificate", str(pair.certificate), "--private-key", str(pair.key),
+    )  # fmt: skip
+    assert f"TLS port {number} on 127.0.0.1 is this server's TCP port too: give each a number of its own" in said
+
+
+@pytest.mark.slow
+@needs_linux
 @pytest.mark.parametrize("runner", [(*ServerProcess.TWISTD, "-n"), ServerProcess.TWISTD, ServerProcess.TWIST])
 def test_port_7_without_privilege(tmp_path, runner):
     """Root without the capability is as good as nobody."""
     prefix = without_privilege()
     said = failing(tmp_path, *prefix, *runner, "echobench")
-    for way in ("root with --uid", "systemd socket", "--port 7007"):
+    for way in ("root with --uid", "systemd socket", "port 7007"):
         assert way in said
     assert not (tmp_path / "twistd.pid").exists()
 

@@ -228,7 +228,9 @@ def test_an_address_given_twice_is_one(serve):
 def test_inherited_sockets_that_cannot_be_served():
     with socket.socket() as silent, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as local:
         for sock in (silent, local):
-            with pytest.raises(BindError, match=f"inherited descriptor {sock.fileno()}: a listening stream socket or"):
+            with pytest.raises(
+                BindError, match=f"inherited descriptor {sock.fileno()}: a listening TCP or Unix socket or"
+            ):
                 EchoService(None, inherited=[sock]).startService()
 
 

@@ -67,6 +67,41 @@ def test_nonsense():
         inherited_sockets(environ(LISTEN_FDS="1"), 900)
 
 
+@pytest.mark.parametrize("count", ["", "-1", "1.5", " 1", "1_0", "\u0661", "0x1", "9" * 5000, "1\n", "nan"])
+def test_what_is_no_number_of_sockets(count):
+    with pytest.raises(ValueError, match=r"^LISTEN_FDS is .*, where the service manager puts a number") as caught:
+        inherited_sockets(environ(LISTEN_FDS=count))
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("count", ["99999999999", "9" * 18])
+def test_more_sockets_than_there_can_be(descriptors, count):
+    """The first that is none ends it: nothing is made as long as the number says."""
+    with pytest.raises(ValueError, match=f"descriptor {descriptors + 2}, which LISTEN_FDS says"):
+        inherited_sockets(environ(LISTEN_FDS=count), descriptors)
+
+
+@pytest.mark.parametrize("names", ["", ":", "::::::::", "tls:" * 3000, "\udcff:x"])
+def test_more_or_fewer_names_than_sockets(descriptors, names):
+    found = inherited_sockets(environ(LISTEN_FDS="2", LISTEN_FDNAMES=names), descriptors)
+    assert len(found.plain) + len(found.tls) == 2
+    close(found)
+
+
+def test_none_at_all():
+    assert not inherited_sockets(environ(LISTEN_FDS="0"))
+
+
+@pytest.mark.parametrize("pid", ["", "x", "-1", "9" * 5000])
+def test_a_process_id_that_is_not_ours(pid):
+    assert not inherited_sockets({"LISTEN_FDS": "1", "LISTEN_PID": pid})
+
+
+@pytest.mark.parametrize("name", ["", "x", "@", "/", "/" + "x" * 200, "@" + "x" * 200, "/a\0b", "/\udcff", "vsock:2:1"])
+def test_places_where_no_manager_can_be(name):
+    assert not notify("READY=1", {"NOTIFY_SOCKET": name})
+
+
 @pytest.mark.parametrize("abstract", [False, True])
 def test_notify(tmp_path, abstract):
     name = f"@echobench-test-{os.getpid()}" if abstract else str(tmp_path / "notify")

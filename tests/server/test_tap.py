@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rigs import certificates
 
 from echobench import EchobenchError
 from echobench.engines import STREAM
-from echobench.server import tap
 from echobench.server.failure import StartupFailure
+from echobench.server.parsing import size
 from echobench.server.program import Program
-from echobench.server.tap import Options, makeService, size
+from echobench.server.service import EchoService
+from echobench.server.tap import Options, makeService
 
 
 def parse(*arguments):
@@ -80,6 +83,7 @@ def test_sizes(text, number):
         (["--tls-port", "x"], "--tls-port: 'x' is not"),
         (["--tls-port", "7443"], "--tls-port needs a --certificate"),
         (["--private-key", "k.pem"], "--private-key needs a --certificate"),
+        (["\n7007" + "x" * 5000], "is not an option"),
         (["--max-connections", "0"], "--max-connections: '0' is not a whole number from 1"),
         (["--idle-timeout", "nan"], "--idle-timeout: 'nan' is not a number of seconds"),
         (["--idle-timeout", "inf"], "--idle-timeout: 'inf' is not a number of seconds"),
@@ -106,6 +110,87 @@ def test_bad_options(arguments, sentence):
     assert "\n" not in str(caught.value)
 
 
+NO_NUMBERS = [
+    "", " ", "-1", "+1", "1e400", "1e-400", "nan", "inf", "-inf", "0x10", "1_0", " 1", "1 ", "1\n", "\u0661", "\uff11",
+    "\u00b2", "1,5", "9" * 40, "9" * 5000, "\udcff", "\0", "--", "1;2",
+]  # fmt: skip
+NUMBERS = [
+    "port", "tls-port", "max-connections", "max-connections-per-source", "idle-timeout", "close-timeout", "udp-rate",
+    "receive-buffer", "backlog", "spin", "stats-interval",
+]  # fmt: skip
+
+
+def refused(*arguments):
+    with pytest.raises(StartupFailure) as caught:
+        parse(*arguments)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert len(sentence) < 300
+    return sentence
+
+
+@pytest.mark.parametrize("option", [*NUMBERS, "engine", "udp-engine", "interface"])
+@pytest.mark.parametrize("text", NO_NUMBERS, ids=lambda text: ascii(text)[:12])
+def test_values_that_make_no_sense(option, text):
+    assert f"--{option}: " in refused(f"--{option}={text}")
+
+
+@pytest.mark.parametrize("option", ["max-connections", "max-connections-per-source", "receive-buffer", "backlog"])
+def test_numbers_that_c_cannot_hold(option):
+    for text in ("0", "2147483648", "4294967303"):
+        assert f"--{option}: '{text}' is not a " in refused(f"--{option}={text}")
+    assert parse(f"--{option}=2147483647")[option] == 2147483647
+
+
+@pytest.mark.parametrize("option", ["certificate", "private-key"])
+def test_an_empty_name_of_a_file(option):
+    assert f"--{option}: the name of the file is empty" in refused(f"--{option}=")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "[",
+        "]",
+        "[]",
+        "[::1",
+        "::1]",
+        "[127.0.0.1]x",
+        "0",
+        "1",
+        "127.1",
+        "localhost",
+        "eth0",
+        64 * "a",
+        300 * "a",
+        "::1%",
+    ],
+)
+def test_what_is_no_address(address):
+    assert "--interface: " in refused("--interface", address)
+
+
+def test_every_option_with_a_value_is_in_the_tables_above():
+    """A new one has to be added there."""
+    known = {*NUMBERS, "engine", "udp-engine", "interface", "certificate", "private-key"}
+    assert {name.rstrip("=") for name in Options().longOpt if name.endswith("=")} == known
+
+
+WITH_VALUES = st.sampled_from(["engine", "udp-engine", "interface", "certificate", "private-key", *NUMBERS])
+TEXTS = st.text(max_size=40) | st.from_regex(r"[-+0-9.eE_kKmM]{0,12}", fullmatch=True)
+
+
+@given(st.lists(st.tuples(WITH_VALUES, TEXTS), max_size=3), st.lists(st.text(max_size=5), max_size=1))
+def test_no_options_give_a_traceback(given_options, rest):
+    """Whatever is given, the options are read or one sentence says why not."""
+    try:
+        options = parse(*(f"--{name}={text}" for name, text in given_options), *rest)
+    except StartupFailure as failure:
+        assert "\n" not in str(failure)  # noqa: PT017 (there may be none)
+    else:
+        assert EchoService(options["port"], options["interface"], backlog=options["backlog"])
+
+
 def test_a_certificate_without_a_use(tmp_path):
     pair = certificates.make(tmp_path)
     with pytest.raises(StartupFailure, match="give a --tls-port"):
@@ -121,7 +206,7 @@ def test_what_the_user_can_put_right_is_one_sentence(monkeypatch):
     def refuse(*args, **options):
         raise EchobenchError("the moon is full: wait a week")
 
-    monkeypatch.setattr(tap, "EchoService", refuse)
+    monkeypatch.setattr("echobench.server.service.EchoService", refuse)
     with pytest.raises(StartupFailure, match="the moon is full: wait a week"):
         makeService({"port": 7007})
 
@@ -140,7 +225,7 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch, error):
     def fail(*args, **options):
         raise error("a bug")
 
-    monkeypatch.setattr(tap, "EchoService", fail)
+    monkeypatch.setattr("echobench.server.service.EchoService", fail)
     with pytest.raises(error, match="a bug") as caught:
         makeService({"port": 7007})
     assert caught.type is error

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import time
 
 import pytest
 import pytest_twisted
 from rigs import certificates
 from rigs.fakes import Transport
-from rigs.helpers import blocking, dial, fill, pattern, port_of, read_to_end, settle, until
+from rigs.helpers import blocking, dial, fill, needs_linux, pattern, port_of, read_to_end, settle, until
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -265,6 +266,25 @@ def test_a_silent_handshake_is_idle(serve_tls):
     assert service.snapshot().drops == {Reason.IDLE: 1}
 
 
+def test_a_stop_waits_for_no_goodbye(serve_tls, pair):
+    service = serve_tls(close_timeout=60)
+
+    def client():
+        sock = wrap(dial(port_of(service, "tls")), pair)
+        sock.sendall(b"x")
+        assert sock.recv(1) == b"x"
+        return sock
+
+    socks = [blocking(client) for _ in range(3)]
+    began = time.monotonic()
+    pytest_twisted.blockon(service.stopService())
+    assert time.monotonic() - began < 20
+    assert service.snapshot().drops == {}
+    for sock in socks:
+        assert blocking(sock.recv, 10) == b"", "it had our goodbye"
+        sock.close()
+
+
 def test_a_connection_cut_off_in_mid_stream(serve_tls, pair):
     service = serve_tls()
 
@@ -276,3 +296,39 @@ def test_a_connection_cut_off_in_mid_stream(serve_tls, pair):
 
     blocking(client)
     until(lambda: service.snapshot().open_connections == 0)
+
+
+@needs_linux
+def test_urgent_bytes_are_part_of_a_record(serve_tls, pair):
+    """Without them no record after the first would be whole."""
+    port = port_of(serve_tls(), "tls")
+
+    def client():
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context(cafile=str(pair.certificate))
+        tls = context.wrap_bio(incoming, outgoing, server_hostname="echo.example")
+        with dial(port) as sock:
+
+            def send():
+                if data := outgoing.read():
+                    sock.send(data, socket.MSG_OOB)  # the last byte is the urgent one
+
+            def whatever_comes(call):
+                while True:
+                    try:
+                        result = call()
+                    except ssl.SSLWantReadError:
+                        send()
+                        incoming.write(sock.recv(1 << 16))
+                    else:
+                        send()
+                        return result
+
+            whatever_comes(tls.do_handshake)
+            got = []
+            for i in range(3):
+                tls.write(b"record %d" % i)
+                got.append(whatever_comes(lambda: tls.read(100)))
+            return got
+
+    assert blocking(client) == [b"record 0", b"record 1", b"record 2"]

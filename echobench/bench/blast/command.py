@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..command import Sectioned
+from ..command import HOST, Sectioned, family, server
 from ..files import csv_target, json_target, open_targets, picture_target, store, takes_output, text_target
 from ..load import LoadError, runner
 from ..printing import printed, report_console
@@ -26,6 +26,12 @@ def settings(options: dict[str, Any]) -> dict[str, Any]:
     """Give the fields of a plan that the options set. Raises click.UsageError."""
     given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
     given.pop("quiet", None)
+    word = given.pop("port_word", None)
+    if "host" in given:
+        given["host"], port = server(given["host"], word, given.get("port"))
+        given |= {} if port is None else {"port": port}
+    four, six = given.pop("four", False), given.pop("six", False)
+    given |= {"family": family(four, six)} if four or six else {}
     transports = [name for name in TRANSPORTS if given.pop(name, False)]
     models = [name for name in ("rate", "flood", "connect") if name in given]
     for names in (transports, models):
@@ -95,13 +101,14 @@ blast = Sectioned(
     sections=SECTIONS,
     callback=_command,
     params=[
-        click.Argument(["host"], required=False, metavar="HOST"),
+        *HOST,
         *(option for options in SECTIONS.values() for option in options),
     ],
     help="""Send load to the echo server on HOST, check every byte that comes back, and report rates and latencies.
 
     Without --rate the load is a closed loop: a connection sends its next message when the last one is answered.
-    Numbers may be written 10k or 1M. HOST is a name or an IP address.
+    Numbers may be written 10k or 1M. HOST is a name or an IP address; a port may follow it, as HOST:PORT, [::1]:PORT or
+    HOST PORT. Of a name's addresses, the first that can be reached is used.
     The exit status is 0 if all went well, 1 if the run failed or wrong bytes came back, 2 if the options are wrong.
     Ctrl-C ends a run early and reports it; a second Ctrl-C exits at once.""",
 )

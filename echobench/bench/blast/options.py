@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from ..command import CPUS, HTML, IN_FILE, NUMBER, PNG, PORTS, SECONDS, SIZE, WHOLE
+from ..command import CPUS, FAMILIES, HTML, IN_FILE, NUMBER, PNG, PORTS, SECONDS, SIZE, WHOLE
 from ..run.plan import ARRIVALS, ENGINES
 
 
@@ -20,6 +20,7 @@ def _flag(name: str, text: str) -> click.Option:
 SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
     "Where to": (
         click.Option(["--port", "-p"], type=WHOLE, help="The server's port.  [default: 7]"),
+        *FAMILIES,
         _flag("--tcp", "Over TCP. This is the default."),
         _flag("--udp", "Over UDP."),
         _flag("--tls", "Over TLS."),

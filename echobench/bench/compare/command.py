@@ -23,8 +23,7 @@ from ..run.stored import ResultError
 from . import callruns, rounds, unfinished
 from .analysis import gate
 from .analysis.comparison import IDEAL, Comparison, Load, Memory, Run, Subject, read
-from .analysis.judge import as_stored, judge
-from .analysis.selection import disturbance
+from .analysis.judge import as_stored, judge, remarks
 from .conformance import essentials
 from .live import watch_on
 from .meters.idle import connection_memory
@@ -52,7 +51,8 @@ def compare_all(
     runs = list(before.runs if before else ())
     memory: list[Memory] = list(before.memory if before else ())
     calls = list(before.calls if before else ())
-    notes = list(dict.fromkeys((*(before.notes if before else ()), *order.notes)))
+    kept = [note for note in before.notes if note not in remarks(before)] if before else []
+    notes = list(dict.fromkeys((*kept, *order.notes)))
     started = before.started if before else datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     for note in order.notes:
         watch.note(note)
@@ -108,8 +108,7 @@ def compare_all(
     finally:
         watch.over()
     made = so_far(cut_short=cut_short)
-    said = disturbance(made)
-    return attrs.evolve(made, notes=(*notes, said)) if said else made
+    return attrs.evolve(made, notes=(*notes, *remarks(made)))
 
 
 @contextlib.contextmanager
@@ -176,6 +175,8 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     stored = read_baseline(against) if against else None
     if stored is None and options["tolerance"] is not None:
         raise click.UsageError("--tolerance needs --against")
+    if stored is None and options["time_tolerance"] is not None:
+        raise click.UsageError("--time-tolerance needs --against")
     if not hasattr(os, "killpg"):
         raise click.ClickException("compare needs a POSIX system to start and stop servers, and this is none")
     before = unfinished.begun(options, subjects, stored)
@@ -191,7 +192,8 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
         shown = printed(lambda: show(comparison, console))
         return failed or status(comparison) or shown
     tolerance = DEFAULTS["tolerance"] if options["tolerance"] is None else options["tolerance"]
-    findings = gate.gate(stored, comparison, tolerance)
+    longer = DEFAULTS["time_tolerance"] if options["time_tolerance"] is None else options["time_tolerance"]
+    findings = gate.gate(stored, comparison, tolerance, longer)
     found = gate.status(findings)
 
     def report() -> None:
@@ -250,5 +252,5 @@ compare = Sectioned(
     running server.
     echobench's own server always takes part, under the name ideal. Stored comparisons, given as FILE.json, are shown
     side by side. The exit status is 0 if all went well, 1 if all subjects failed or --against found one slower, 2 if
-    the options are wrong, 3 if --against cannot tell.""",
+    the options are wrong, 3 if --against is inconclusive.""",
 )

@@ -15,7 +15,7 @@ from rich.text import Text
 from ..printing import is_live, progress_console
 from ..words import quantity
 from .analysis.comparison import Run
-from .analysis.judge import per_cpu, rate
+from .analysis.figures import per_cpu, rate
 from .rounds import Turn, Watch
 
 

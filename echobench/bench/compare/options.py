@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from ..command import CPUS, HTML, IN_FILE, PNG, SECONDS, WHOLE, Parsed, share
+from ..command import CPUS, FAMILIES, HTML, IN_FILE, PNG, SECONDS, SHARE, WHOLE, Parsed, share
 from . import profiles
 from .analysis.comparison import Subject
 from .server import subject
@@ -72,7 +72,11 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             type=SECONDS,
             help="How long a server may take to start.  [default: 10]",
         ),
-        click.Option(["--host"], help="The address that replaces {host}: where servers listen.  [default: 127.0.0.1]"),
+        click.Option(
+            ["--host"],
+            help="The address that replaces {host}: where servers listen.  [default: 127.0.0.1, with -6 ::1]",
+        ),
+        *FAMILIES,
         click.Option(
             ["--idle-connections"],
             type=WHOLE,
@@ -92,7 +96,12 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             type=IN_FILE,
             help="Repeat a stored comparison, and fail if any subject is slower than in the stored run.",
         ),
-        click.Option(["--tolerance"], type=TOLERANCE, help="How much slower it may be.  [default: 5%]"),
+        click.Option(["--tolerance"], type=TOLERANCE, help="How much less work it may do.  [default: 5%]"),
+        click.Option(
+            ["--time-tolerance"],
+            type=SHARE,
+            help="How much longer p50 and p99 may be, under loads that measure times.  [default: 25%]",
+        ),
     ),
     "An unfinished run": (
         click.Option(
@@ -124,8 +133,8 @@ DEFAULTS: Final[dict[str, Any]] = {
     "duration": 3.0,
     "warmup": 0.5,
     "start_timeout": 10.0,
-    "host": "127.0.0.1",
     "idle_connections": 200,
     "count_calls": 0.5,
     "tolerance": 0.05,
+    "time_tolerance": 0.25,
 }

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+from typing import Any, Final
 
 import attrs
 import click
 
+from ...sockets import is_address
+from ...values import shown
+from ..command import family
+from ..load.checks import is_ours
+from ..run.plan import PlanError
 from . import profiles
 from .analysis.comparison import IDEAL, Comparison, Load, Subject
 from .options import DEFAULTS
@@ -31,14 +37,28 @@ class Order:
     notes: tuple[str, ...] = ()
 
 
+def host_of(given: str | None, version: int | None) -> str:
+    """Give the address where servers listen. Raises click.UsageError if it is of another version of IP than asked for.
+
+    A name stays as it is, unless -4 or -6 choose one of its addresses.
+    """
+    if given is None:
+        return "::1" if version == 6 else "127.0.0.1"
+    if version is None:
+        return given
+    kind = socket.AF_INET6 if version == 6 else socket.AF_INET
+    try:
+        return str(socket.getaddrinfo(given, None, kind, socket.SOCK_STREAM)[0][4][0])
+    except (OSError, UnicodeError):
+        raise click.UsageError(f"--host {given} has no IPv{version} address, which -{version} asks for") from None
+
+
 def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison | None) -> Order:
     """Make the order. Raises click.UsageError.
 
     Options override the stored comparison, and that overrides the defaults.
     """
-    for name in ("rounds",):
-        if options[name] is not None and options[name] < 1:
-            raise click.UsageError(f"--{name} is at least 1, not {options[name]}")
+    _check(options)
     given = {name: value for name, value in options.items() if value is not None}
     known = {**DEFAULTS, **({"rounds": stored.rounds, "seed": stored.seed} if stored else {}), **given}
     loads = [load for several in options["loads"] for load in several]
@@ -47,7 +67,10 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
     if stored is None:
         options = {**options, "duration": known["duration"], "warmup": known["warmup"]}
     if options["duration"] is not None or options["warmup"] is not None:
-        loads = [profiles.timed(load, duration=options["duration"], warmup=options["warmup"]) for load in loads]
+        try:
+            loads = [profiles.timed(load, duration=options["duration"], warmup=options["warmup"]) for load in loads]
+        except PlanError as error:
+            raise click.UsageError(str(error)) from None
     before = {each.name: each for each in stored.subjects} if stored else {}
     subjects = {**before, **{each.name: each for each in named}}
     subjects = {IDEAL: ideal(), **{name: each for name, each in subjects.items() if name != IDEAL}}
@@ -64,7 +87,14 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
             raise click.UsageError(f"CPU {missing[0]} is not available: choose from {placement.allowed()}")
         server, load_cpus = (), ()
     server, load_cpus, notes = placement.place(server, load_cpus, there)
-    setting = Setting(server_cpus=server, load_cpus=load_cpus, start_timeout=known["start_timeout"], host=known["host"])
+    version = family(options["four"], options["six"])
+    setting = Setting(
+        server_cpus=server,
+        load_cpus=load_cpus,
+        start_timeout=known["start_timeout"],
+        host=host_of(known.get("host"), version),
+        family=version,
+    )
     return Order(
         subjects=tuple(subjects.values()),
         loads=tuple(loads),
@@ -76,3 +106,24 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
         count_calls=known["count_calls"],
         notes=tuple(notes),
     )
+
+
+BOUNDS: Final[dict[str, tuple[float, float]]] = {
+    "rounds": (1, 10_000),
+    "extra_rounds": (0, 10_000),
+    "start_timeout": (0.001, 3600),
+    "idle_connections": (0, 60_000),
+    "count_calls": (0, 3600),
+}
+"""The least and the greatest value of options that are numbers. Idle connections have one source address."""
+
+
+def _check(options: dict[str, Any]) -> None:
+    """Refuse numbers and addresses that make no sense. Raises click.UsageError."""
+    for name, (low, high) in BOUNDS.items():
+        if options[name] is not None and not low <= options[name] <= high:
+            dashed = name.replace("_", "-")
+            raise click.UsageError(f"--{dashed} is at least {low:g} and at most {high:g}, not {options[name]:g}")
+    host = options["host"]
+    if host is not None and not (is_address(host) and is_ours(host)):
+        raise click.UsageError(f"--host is an address of this machine such as 127.0.0.1, not {shown(host)}")

@@ -17,10 +17,11 @@ from ..run.histogram import Histogram
 from ..words import apiece, duration, quantity
 from .analysis.comparison import Comparison, Load, Run, Subject
 from .analysis.judge import Row
-from .rows import best_first, circumstances, interval, offered, percent
+from .rows import best_first, circumstances, interval, left_out, offered, percent, rounds
 
 HEAD = (
-    "subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo", "verdict",
+    "subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo",
+    "rounds", "verdict",
 )  # fmt: skip
 
 
@@ -60,7 +61,7 @@ def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
         tag("p", f"{offered(load)}; {model(load.plan)}."),
         _bars(comparison, load, rows),
         tag("div", table(HEAD, [_cells(row) for row in rows], label=load.name), class_="named broad"),
-        tag("ul", [tag("li", tag("strong", row.subject), f": {row.verdict}: {row.why}") for row in rows], class_="why"),
+        tag("ul", [tag("li", tag("strong", row.subject), f": {_why(row)}") for row in rows], class_="why"),
         _curves(comparison, load),
     )
 
@@ -75,8 +76,14 @@ def _cells(row: Row) -> tuple[str, ...]:
         duration(row.p99),
         "-" if row.lost is None else f"{row.lost:.3%}",
         apiece(row.system_calls),
+        rounds(row),
         row.verdict,
     )
+
+
+def _why(row: Row) -> str:
+    both = left_out(row)
+    return f"{row.verdict}: {row.why}" + (f"; {both}" if both else "")
 
 
 def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:

@@ -45,8 +45,11 @@ PROFILES: Final[dict[str, tuple[dict[str, Any], str]]] = {
     ),
 }
 
-FIXED: Final = ("host", "port", "json", "csv", "stored", "cpus", "processes", "interval", "quiet")
+FIXED: Final = ("host", "port", "four", "six", "json", "csv", "stored", "cpus", "processes", "interval", "quiet")
 """Options of blast that the comparison sets itself."""
+
+WRITTEN: Final = {"four": "-4", "six": "-6", "stored": "--from"}
+"""How these options are written, where it is not by their name."""
 
 COMMON: Final[dict[str, Any]] = {"host": "127.0.0.1", "cooldown": 0.2}
 
@@ -73,7 +76,7 @@ def _own(name: str, options: str) -> Load:
         given = blast.make_context("blast", shlex.split(options)).params
         for each in FIXED:
             if given.get(each):
-                raise ValueError(f"load {name}: leave out --{each}, which the comparison sets")
+                raise ValueError(f"load {name}: leave out {WRITTEN.get(each, f'--{each}')}, which the comparison sets")
         return Load(name=name, plan=Plan(**{**COMMON, **settings(given)}))
     except click.ClickException as error:
         raise ValueError(f"load {name}: {error.format_message()}") from None

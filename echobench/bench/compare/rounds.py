@@ -118,9 +118,16 @@ def make(
 
 def measure(turn: Turn, setting: Setting, note: Callable[[str], None] = lambda sentence: None) -> Run:
     """Make a run, and measure what the server used."""
-    meter = UsageMeter(setting.server_cpus, setting.load_cpus)
+    # Of the load's CPUs those that it uses: an idle one loses nothing to the host.
+    used = setting.load_cpus[: processes(turn.load.plan, setting)]
+    meter = UsageMeter(setting.server_cpus, used)
     run = conduct(turn, setting, meter)
     return attrs.evolve(run, usage=meter.usage)
+
+
+def processes(plan: Plan, setting: Setting) -> int:
+    """Give how many processes a load has: one on each of its CPUs, if it has as many flows."""
+    return max(1, min(len(setting.load_cpus) or plan.processes, plan.flows))
 
 
 def conduct(turn: Turn, setting: Setting, meter: Meter) -> Run:
@@ -147,9 +154,14 @@ def conduct(turn: Turn, setting: Setting, meter: Meter) -> Run:
 
 def _offer(plan: Plan, setting: Setting, server: Server, meter: Meter) -> tuple[Result | None, str | None]:
     """Offer the load; give the result, and why it does not count."""
-    cpus = setting.load_cpus
-    processes = max(1, min(len(cpus) or plan.processes, plan.flows))
-    here = attrs.evolve(plan, host=server.host, port=server.port, cpus=cpus, processes=processes, interval=60.0)
+    here = attrs.evolve(
+        plan,
+        host=server.host,
+        port=server.port,
+        cpus=setting.load_cpus,
+        processes=processes(plan, setting),
+        interval=60.0,
+    )
     try:
         meter.ready(server)
         result = runner.run(here, meter)

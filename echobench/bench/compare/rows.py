@@ -36,6 +36,24 @@ def interval(row: Row) -> str:
     return "-" if row.low is None or row.high is None else f"{100 * row.low:.1f} to {100 * row.high:.1f}"
 
 
+def rounds(row: Row) -> str:
+    """Write how many rounds a row rests on, of how many that were made."""
+    return f"{row.rounds} of {row.rounds_made}"
+
+
+def left_out(row: Row) -> str | None:
+    """Give both ratios, if rounds were left out because of steal; else None."""
+    if row.ratio is None or row.ratio_all is None:
+        return None
+    over = f"{100 * row.ratio_all:.1f} % of ideal"
+    if row.low_all is not None and row.high_all is not None:
+        over += f" ({100 * row.low_all:.1f} to {100 * row.high_all:.1f})"
+    return (
+        f"{rounds(row)} rounds count, because the host took CPU time in the others (steal): {percent(row)} % of ideal "
+        f"({interval(row)}); over all of them it is {over}"
+    )
+
+
 def best_first(rows: Sequence[Row]) -> list[Row]:
     """Sort rows by ratio, the best first; rows without a ratio are last."""
     return sorted(rows, key=lambda row: (row.ratio is None, -(row.ratio or 0)))

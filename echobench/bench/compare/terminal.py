@@ -14,14 +14,14 @@ from ..words import apiece, duration, quantity
 from .analysis.comparison import Comparison
 from .analysis.gate import Finding
 from .analysis.judge import Row, judge
-from .rows import best_first, offered
+from .rows import best_first, left_out, offered, rounds
 
-WIDTH = 144  # columns where there is no terminal
+WIDTH = 154  # columns where there is no terminal
 STYLES = {
     "server-bound": "green", "waiting": "", "generator-bound": "yellow", "too noisy": "yellow",
     "not conformant": "bold red", "void": "bold red",
 }  # fmt: skip
-OUTCOMES = {"passed": "green", "slower": "bold red", "cannot tell": "yellow"}
+OUTCOMES = {"passed": "green", "slower": "bold red", "inconclusive": "yellow"}
 
 
 def show(comparison: Comparison, console: Console | None = None) -> None:
@@ -36,6 +36,8 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
         console.print(table(mine))
         for row in mine:
             console.print(Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
+            if both := left_out(row):
+                console.print(Text(f"{row.subject}: {both}", style="cyan"))
     _tell(comparison, console)
 
 
@@ -54,7 +56,7 @@ def table(rows: Sequence[Row]) -> Table:
     made.add_column("subject", overflow="fold")
     names = (
         "% of ideal (95 %)", "by rate", "per CPU s", "a second", "p50", "p99", "p99.9", "lost", "server", "load",
-        "calls/echo",
+        "calls/echo", "rounds",
     )  # fmt: skip
     for name in names:
         made.add_column(name, justify="right")
@@ -69,6 +71,7 @@ def table(rows: Sequence[Row]) -> Table:
             "-" if row.lost is None else "0" if not row.lost else f"{row.lost:.2%}",
             *("-" if value is None else f"{value:.0%}" for value in (row.server_cpu, row.generator_cpu)),
             apiece(row.system_calls),
+            rounds(row),
             Text(row.verdict, style=STYLES[row.verdict]),
         )
     return made

@@ -5,14 +5,16 @@ from __future__ import annotations
 import ipaddress
 import socket
 from pathlib import Path
+from typing import Any
 
-from ..run.plan import Plan, shares
+from ...values import shown
+from ..run.plan import LARGEST_IPV4, Plan, shares
 from . import LoadError
 from .worker import SPARE
 
 
-def resolve(plan: Plan) -> tuple[str, int]:
-    """Return the address and port of a plan's host. Raises LoadError."""
+def resolve(plan: Plan) -> list[tuple[str, int]]:
+    """Return the addresses of a plan's host, each with the port, in the resolver's order. Raises LoadError."""
     host = plan.host.removeprefix("[").removesuffix("]")
     if not host:
         raise LoadError("the host is empty: give the name or the address of a server")
@@ -23,24 +25,40 @@ def resolve(plan: Plan) -> tuple[str, int]:
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         of = {socket.AF_INET: "IPv4 ", socket.AF_INET6: "IPv6 "}.get(family, "")
-        raise LoadError(f"{plan.host!r} has no {of}address: {why}; give an address, or a name known here") from None
-    address = found[0][4]
+        raise LoadError(
+            f"{shown(plan.host)} has no {of}address: {why}; give an address, or a name known here"
+        ) from None
+    texts = dict.fromkeys(_text(each[4]) for each in found)
+    size = int(plan.sizes().max())
+    if plan.transport == "udp" and size > LARGEST_IPV4:
+        texts = dict.fromkeys(text for text in texts if ":" in text)
+        if not texts:
+            raise LoadError(
+                f"a datagram of {size} bytes needs IPv6, and {plan.host} has no such address: over IPv4 it has at most "
+                f"{LARGEST_IPV4}"
+            )
+    return [(text, plan.port) for text in texts]
+
+
+def _text(address: tuple[Any, ...]) -> str:
+    """Write an address of getaddrinfo, with its zone (RFC 4007)."""
     text = str(address[0])
     scope = address[3] if len(address) == 4 else 0
-    if scope and "%" not in text:
-        text = f"{text}%{socket.if_indextoname(int(scope))}"
-    return text, plan.port
+    return f"{text}%{socket.if_indextoname(int(scope))}" if scope and "%" not in text else text
 
 
 def _family(plan: Plan) -> socket.AddressFamily:
-    """Return the address family of the sources; AF_UNSPEC if there are none.
+    """Return the address family that the plan asks for, itself or by its sources; else AF_UNSPEC.
 
     Raises LoadError.
     """
     versions = {ipaddress.ip_address(source.partition("%")[0]).version for source in plan.sources}
     if len(versions) > 1:
         raise LoadError("the --source addresses are of both families, and the server's is of one: leave out the others")
-    return {4: socket.AF_INET, 6: socket.AF_INET6}[versions.pop()] if versions else socket.AF_UNSPEC
+    if plan.family is not None and versions and plan.family not in versions:
+        raise LoadError(f"the source {plan.sources[0]} cannot send over IPv{plan.family}: leave out -{plan.family}")
+    version = versions.pop() if versions else plan.family
+    return {4: socket.AF_INET, 6: socket.AF_INET6, None: socket.AF_UNSPEC}[version]
 
 
 def check(plan: Plan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from typing import Any
 
 from OpenSSL import SSL
@@ -14,16 +15,25 @@ from . import LoadError
 from .sources import bind_failure, binding
 
 UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
+UNBOUND = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
 OURS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE)
 
 
-def connect_failure(plan: Plan, flow: int, failed: BaseException, within: float) -> LoadError:
+def named(plan: Plan, address: tuple[str, int]) -> str:
+    """Write which server is meant: the host as it was given, and its address if that is another."""
+    host = plan.host.removeprefix("[").removesuffix("]")
+    return f"{host} port {address[1]}" if host == address[0] else f"{host} ({address[0]}) port {address[1]}"
+
+
+def connect_failure(plan: Plan, address: tuple[str, int], flow: int, failed: BaseException, within: float) -> LoadError:
     """Return the error of a connection that failed.
 
     ``within`` is its time limit in seconds.
     """
-    where = f"{plan.host} port {plan.port}"
+    where = named(plan, address)
     number = number_of(failed)
+    if number in UNBOUND and binding(plan, flow) == ("", 0):
+        return no_source(where, address)
     if isinstance(failed, error.ConnectBindError) or number in OURS:
         return bind_failure(binding(plan, flow), number, str(failed))
     if isinstance(failed, VerificationError):
@@ -34,18 +44,35 @@ def connect_failure(plan: Plan, flow: int, failed: BaseException, within: float)
         )
     if isinstance(failed, SSL.Error):
         return _tls_failure(where, failed)
-    if number in UNREACHABLE:
-        return LoadError(f"{where} cannot be reached from here: check the address and the route ({failed})")
     secure = "; if it speaks no TLS, leave out --tls" if plan.transport == "tls" else ""
-    for kind, sentence in (
-        (error.TimeoutError, f"did not answer within {within:g} s: check the address, and firewalls on the way"),
-        (error.TCPTimedOutError, f"did not answer within {within:g} s: check the address, and firewalls on the way"),
-        (error.ConnectionRefusedError, "refuses connections: check that the server is running, and on that port"),
-        (error.ConnectionClosed, f"closed a connection before the load began: see its log{secure}"),
-    ):
-        if isinstance(failed, kind):
-            return LoadError(f"{where} {sentence}")
-    return LoadError(f"no connection to {where}: {failed}")
+    sentence = f"cannot be reached: {failed}"
+    if number in UNREACHABLE:
+        sentence = f"cannot be reached from here: check the address and the route ({failed})"
+    elif isinstance(failed, (error.TimeoutError, error.TCPTimedOutError)):
+        sentence = f"did not answer within {within:g} s: check the address, and firewalls on the way"
+    elif isinstance(failed, error.ConnectionRefusedError):
+        sentence = "refuses connections: check that the server is running, and on that port"
+    elif isinstance(failed, error.ConnectionClosed):
+        sentence = f"closed a connection before the load began: see its log{secure}"
+    return LoadError(f"{where} {sentence}")
+
+
+def no_source(where: str, address: tuple[str, int]) -> LoadError:
+    """Return the error of a socket for which the system had no source, which nobody asked for."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(socket.getaddrinfo(*address, family, socket.SOCK_DGRAM)[0][4])
+    except OSError:
+        version = 6 if family == socket.AF_INET6 else 4
+        return LoadError(
+            f"{where} cannot be reached from here: this machine has no IPv{version} address to send from; "
+            f"turn IPv{version} on, or give an address of the other version"
+        )
+    return LoadError(
+        f"no source port is left for more flows to {where}: add a --source, give fewer --flows, "
+        "or widen net.ipv4.ip_local_port_range"
+    )
 
 
 def ours(failed: BaseException) -> bool:
@@ -61,14 +88,14 @@ def number_of(failed: BaseException) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def too_long(plan: Plan) -> LoadError:
+def too_long(plan: Plan, address: tuple[str, int]) -> LoadError:
     """Return the error for datagrams that are too long.
 
     They are over this system's limit, or over one that a router reported.
     """
     return LoadError(
-        f"datagrams of {plan.size} bytes are too long: this system, or a router on the way to {plan.host}, does not "
-        "take them whole; give a smaller --size"
+        f"datagrams of {plan.size} bytes are too long: this system, or a router on the way to {named(plan, address)}, "
+        "does not take them whole; give a smaller --size"
     )
 
 

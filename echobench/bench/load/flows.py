@@ -25,6 +25,7 @@ AWAITED, NEXT, PLACE, NAME = range(4)
 question, the flow's first place, and its part of its datagrams' identities (payload.py)."""
 
 MOST_PLACES: Final = 1 << 22
+SILENT: Final = 3  # datagrams without an answer, from which on a flow counts as silent
 
 
 class Flows:
@@ -42,6 +43,7 @@ class Flows:
         self.sizes = plan.sizes()
         self.timeout = int(plan.timeout * SECOND)
         self.window = plan.window if plan.model == "closed" else 0
+        self._answers = plan.model != "flood"
         # Twice the window, so that a place is not needed again as soon as its datagram is given up.
         wanted = max(64, 2 * self.window if self.window else min(1 << 16, MOST_PLACES // count))
         self.places = 1 << (wanted - 1).bit_length()
@@ -247,6 +249,9 @@ class Flows:
         return self.under_way + self.given_up > 0
 
     def finish(self) -> None:
-        """Count what is still unanswered."""
+        """Count what is still unanswered, and flows that got no right answer at all."""
+        if self._answers:
+            silent = (self.table[AWAITED] == 0) & (self.table[NEXT] >= SILENT)
+            self.account.tally.flows_silent = int(silent.sum())
         for place in np.flatnonzero(self.state & (OUT | GIVEN_UP)).tolist():
             self.forget(place)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..run.histogram import Histogram
+from ..run.histogram import HIGHEST, Histogram
 from ..run.plan import Plan
 from ..run.result import Moment
 
@@ -44,7 +44,7 @@ class Moments:
         interval = self._open.setdefault(n, _Interval())
         interval.times.counts[steps] += counts
         if len(steps):
-            interval.times.greatest = (1 << 42) - 1  # unknown; it only bounds percentiles
+            interval.times.least, interval.times.greatest = 0, HIGHEST  # unknown; they only bound percentiles
         if seconds > 0:
             done = tick["sent"] if self._plan.model == "flood" else tick["answered"]
             interval.rate += done / seconds

@@ -21,6 +21,7 @@ from .interrupts import Interrupts, interrupting
 from .moments import Moments
 from .processes import WORKER, Event, WorkerProcess
 from .progress import Progress, Silent
+from .reach import choose
 from .window import SECOND, Window
 
 LEAD: Final = SECOND // 20  # from ``go`` to the beginning, so that every process has read it
@@ -42,8 +43,11 @@ def run(
     has begun, raises KeyboardInterrupt. ``command`` starts a worker other than our own.
     """
     progress = progress or Silent()
-    host, port = resolve(plan)
+    addresses = resolve(plan)
     check(plan)
+    (host, port), why = choose(plan, addresses)
+    if why:
+        progress.note(why)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     workers: list[WorkerProcess] = []
     orderly = False

@@ -43,13 +43,20 @@ def bind_failure(bound: tuple[str, int], number: int | None, why: str) -> LoadEr
     ``number`` is its errno, ``why`` the system's text.
     """
     address, port = bound
-    where = f"{address or 'any address'} port {port or 'any'}"
-    if number == errno.EADDRINUSE:
-        return LoadError(f"the source {where} is in use: give other --source-ports, or stop what uses it")
-    if number == errno.EADDRNOTAVAIL:
-        return LoadError(f"the source {where} is not of this machine: give a --source that `ip address` shows")
-    if number in (errno.EACCES, errno.EPERM):
-        return LoadError(f"the source {where} needs privilege: give --source-ports from 1024 on")
-    if number in (errno.EMFILE, errno.ENFILE):
-        return LoadError("there are no descriptors left for more flows: raise the limit (ulimit -n), or give fewer")
-    return LoadError(f"the source {where} cannot be used: {why}")
+    where = f"the source {address or 'any address'} port {port or 'any'}"
+    descriptors = "there are no descriptors left for more flows: raise the limit (ulimit -n), or give fewer"
+    anyhow = {
+        errno.EMFILE: descriptors,
+        errno.ENFILE: descriptors,
+        errno.EAFNOSUPPORT: "this system lacks the server's version of IP: give an address of the other version",
+    }
+    privilege = f"{where} needs privilege: give --source-ports from 1024 on"
+    ours = {
+        errno.EADDRINUSE: f"{where} is in use: give other --source-ports, or stop what uses it",
+        errno.EADDRNOTAVAIL: f"{where} is not of this machine: give a --source that `ip address` shows",
+        errno.EACCES: privilege,
+        errno.EPERM: privilege,
+    }
+    if bound == ("", 0):  # nobody asked for a source: say nothing of options that were not given
+        return LoadError(anyhow.get(number or 0, f"no socket can be opened to send from: {why}"))
+    return LoadError({**anyhow, **ours}.get(number or 0, f"{where} cannot be used: {why}"))

@@ -22,6 +22,7 @@ class Stream:
         self._next = 0
         self._under_way: deque[tuple[bytes, int, int]] = deque()
         self._had = 0
+        self._heard = 0
 
     @property
     def under_way(self) -> int:
@@ -46,6 +47,7 @@ class Stream:
         After a wrong byte nobody knows where the next message begins: end the connection, and call :meth:`lost`.
         """
         whole = at = 0
+        self._heard = now
         while at < len(data):
             if not self._under_way:
                 self.account.tally.unexpected += 1
@@ -64,6 +66,10 @@ class Stream:
                 self.account.answered(intended, sent, now, len(expected))
                 whole += 1
         return whole
+
+    def silent(self, since: int) -> bool:
+        """Tell whether messages are under way, all sent and the last bytes received before ``since``."""
+        return bool(self._under_way) and max(self._heard, self._under_way[0][2]) < since
 
     def lost(self, how: str) -> None:
         """End all messages under way.

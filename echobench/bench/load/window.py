@@ -25,6 +25,7 @@ class Window:
         self.last = self.end + int(plan.cooldown * SECOND * margins)
         self.give_up = self.last + int(plan.timeout * SECOND)
         self._timeout = int(plan.timeout * SECOND)
+        self._cut = not margins
 
     def cut(self, now: int) -> None:
         """End the window now.
@@ -35,3 +36,14 @@ class Window:
         self.end = min(self.end, now + 1)  # what is due at this very moment counts
         self.last = min(self.last, now)
         self.give_up = min(self.give_up, self.last + self._timeout)
+        self._cut = True
+
+    @property
+    def silent(self) -> int:
+        """The time by which a connection that still waits for an answer must have had one, or asked.
+
+        One whose last answer came earlier, and whose oldest message was sent earlier too, stood still for more than the
+        time-out when the run ended: for twice that, or for half of the measured time and the final wait.
+        """
+        half = (self.last - self.first) // 2
+        return self.last - (self._timeout if self._cut else min(self._timeout, half))

@@ -113,6 +113,9 @@ class Worker:
         except (LoadError, PlanError) as error:
             self.say(failed=str(error))
             return 1
+        except MemoryError:
+            self.say(failed="there is not enough memory for so many messages under way: take fewer flows or --window")
+            return 1
         if tally is not None:
             self.say(result=tally.as_dict())
         return 0

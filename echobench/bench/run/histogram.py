@@ -83,14 +83,22 @@ class Histogram:
     def percentile(self, percent: float) -> float:
         """Give the lowest step that ``percent`` of the values do not exceed.
 
-        In nanoseconds; nan if the histogram is empty.
+        In nanoseconds, and never outside the least and the greatest value; nan if the histogram is empty.
         """
         total = self.total
         if not total:
             return float("nan")
+        if percent <= 0 or percent >= 100:
+            return float(self.least if percent <= 0 else self.greatest)
         wanted = max(1, int(np.ceil(total * percent / 100 - 1e-9)))
-        at = int(np.searchsorted(np.cumsum(self.counts), wanted))
-        return float(min(middle(at), self.greatest)) if percent < 100 else float(self.greatest)
+        return self._within(int(np.searchsorted(np.cumsum(self.counts), wanted)))
+
+    def _within(self, step: int) -> float:
+        """Give the middle of a step, or the nearest value to it that was there.
+
+        In the first and the last step, all values may lie on one side of the middle.
+        """
+        return float(max(self.least, min(middle(step), self.greatest)))
 
     def supports(self, percent: float) -> bool:
         """Tell whether enough values lie beyond a percentile for it to mean something."""
@@ -105,7 +113,7 @@ class Histogram:
         total = self.total
         used = np.flatnonzero(self.counts)
         upto = np.cumsum(self.counts[used])
-        return [(100.0 * int(n) / total, float(middle(int(i)))) for i, n in zip(used, upto, strict=True)]
+        return [(100.0 * int(n) / total, self._within(int(i))) for i, n in zip(used, upto, strict=True)]
 
     def encode(self) -> str:
         """Write HdrHistogram's compressed V2 encoding, in base64.

@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from ...errors import EchobenchError
+from ...values import shown
 
 Transport = Literal["tcp", "udp", "tls"]
 MODELS: Final = ("closed", "open", "flood", "connect")
@@ -17,8 +18,11 @@ TRANSPORTS: Final = ("tcp", "udp", "tls")
 ARRIVALS: Final = ("constant", "poisson")
 ENGINES: Final = ("auto", "columns", "portable")
 HEADER: Final = 16  # bytes that every message begins with: flow, sequence and time (load/payload.py)
-LARGEST: Final = {"tcp": 1 << 24, "tls": 1 << 24, "udp": 65507}
+LARGEST: Final = {"tcp": 1 << 24, "tls": 1 << 24, "udp": 65527}  # 16 bits of length, less UDP's header (RFC 768)
+LARGEST_IPV4: Final = 65507  # in a datagram: the same 16 bits hold IPv4's header too (RFC 791)
 WHOLE: Final = ("port", "flows", "window", "processes", "seed", "count")  # settings that are whole numbers
+FASTEST: Final = 1e9  # messages per second
+UNDER_WAY: Final = 10_000_000  # messages, each of which takes memory of the generator
 MIX: Final = 1024  # sizes drawn from a range or a list; then they repeat
 
 
@@ -44,6 +48,8 @@ class Plan:
 
     host: str
     port: int = 7
+    family: int | None = None
+    """4 or 6: use the host's addresses of that version of IP only."""
     transport: str = "tcp"
     model: str = "closed"
     flows: int = 1
@@ -79,6 +85,8 @@ class Plan:
         for name, known in (("transport", TRANSPORTS), ("model", MODELS), ("arrivals", ARRIVALS), ("engine", ENGINES)):
             if getattr(self, name) not in known:
                 raise PlanError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
+        if self.family not in (None, 4, 6):
+            raise PlanError(f"family is 4 or 6, not {self.family!r}")
         for name in ("flows", "window", "processes", "port", "count"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise PlanError(f"{name} is at least 1, not {getattr(self, name)}")
@@ -90,8 +98,15 @@ class Plan:
         for name in ("warmup", "cooldown"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise PlanError(f"{name} is a number of seconds, not {getattr(self, name):g}")
-        if self.rate is not None and not 0 < self.rate <= 1e9:
-            raise PlanError(f"a rate is a number of messages per second above 0, not {self.rate:g}")
+        if self.rate is not None and not 0 < self.rate <= FASTEST:
+            raise PlanError(
+                f"a rate is a number of messages per second above 0 and up to {FASTEST:.0e}, not {self.rate:g}"
+            )
+        if self.flows * self.window > UNDER_WAY:
+            raise PlanError(
+                f"{self.flows} flows with {self.window} messages each are more than the {UNDER_WAY:,} messages that "
+                "can be under way: take a smaller --window"
+            )
 
     def _check_together(self) -> None:
         sizes = self.sizes()
@@ -104,11 +119,16 @@ class Plan:
             (self.model == "flood" and not udp, "a flood is one-way, which needs UDP: add --udp"),
             (self.model == "connect" and udp, "--connect opens connections, and UDP has none: leave out --udp"),
             (self.gso and not udp, "--gso is for UDP: add --udp"),
+            (
+                udp and int(sizes.max()) > LARGEST_IPV4 and (self.family == 4 or _is_ipv4(self.host)),
+                f"a datagram over IPv4 has at most {LARGEST_IPV4} bytes, not {int(sizes.max())}: take fewer, or IPv6",
+            ),
             (self.gso and len(sizes) > 1, "--gso sends trains of equal datagrams: give one --size"),
             (
                 bool(self.ca or self.insecure or self.server_name) and self.transport != "tls",
                 "--ca, --insecure and --server-name are for TLS: add --tls",
             ),
+            (self.server_name == "", "the server's name is empty: give one, or leave out --server-name"),
             (
                 self.processes > self.flows,
                 f"{self.processes} processes need at least one flow each, and there are {self.flows}: add --flows",
@@ -120,9 +140,11 @@ class Plan:
     def _check_sources(self) -> None:
         for source in self.sources:
             try:
-                ipaddress.ip_address(source.partition("%")[0])
+                found = ipaddress.ip_address(source.partition("%")[0])
             except ValueError:
-                raise PlanError(f"a source is an address of this machine, not {source!r}") from None
+                raise PlanError(f"a source is an address of this machine, not {shown(source)}") from None
+            if found.is_multicast or found.packed == b"\xff" * 4:
+                raise PlanError(f"a source is an address of this machine, and {source} is that of a group")
         if self.source_ports is None:
             return
         first, last = self.source_ports
@@ -137,7 +159,7 @@ class Plan:
 
         One size if all are equal, else ``MIX`` sizes that repeat. Raises PlanError.
         """
-        if not re.fullmatch(r"\d+(-\d+|(,\d+)*)", self.size):
+        if not re.fullmatch(r"[0-9]+(-[0-9]+|(,[0-9]+)*)", self.size):
             raise PlanError(
                 f"a size is a number of bytes, a range like 64-1500 or a list like 64,512: not {self.size!r}"
             )
@@ -175,6 +197,13 @@ class Plan:
             return cls(**settings)
         except (TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"the stored run's settings cannot be read: {error}") from None
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 4
+    except ValueError:
+        return False
 
 
 @attrs.frozen(kw_only=True)

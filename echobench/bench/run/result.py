@@ -70,7 +70,7 @@ class Result:
     """When, in UTC (ISO 8601)."""
     plan: Plan
     address: str
-    """The address that the host's name resolved to."""
+    """The address of the host that was used."""
     environment: dict[str, Any]
     tally: Tally
     """The sum over all processes."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ...errors import EchobenchError
+from ...reading import contents
 from .plan import PlanError
 
 T = TypeVar("T")
+
+LARGEST: Final = 1 << 28
+"""Bytes in a stored result; a long comparison has some million."""
 
 
 class ResultError(EchobenchError):
@@ -24,7 +27,7 @@ def load(path: str, decode: Callable[[Any], T]) -> T:
     Raises ResultError with a sentence that names the file.
     """
     try:
-        return decode(json.loads(Path(path).read_text(encoding="utf-8")))
+        return decode(json.loads(contents(path, LARGEST).decode()))
     except OSError as error:
         raise ResultError(f"{path} cannot be read: {error.strerror or error}") from None
     except ResultError as error:

@@ -53,6 +53,9 @@ class Tally:
     """Connections that were opened, whole run."""
     connections_lost: int = 0
     """Connections that ended before the run did, whole run."""
+    flows_silent: int = 0
+    """Connections that stood still when the run ended, their last answer longer ago than the time-out (Window.silent);
+    for UDP, sockets that had no right answer to three or more datagrams. Whole run."""
     from_intended: Histogram = attrs.Factory(Histogram)
     """Round-trip times from when a message was due, in nanoseconds (open model only)."""
     from_send: Histogram = attrs.Factory(Histogram)

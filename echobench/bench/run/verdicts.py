@@ -26,16 +26,92 @@ def failed(result: Result) -> Verdict | None:
     return Verdict(name="process failed", level="failure", sentence=f"{'; '.join(result.failures)}.")
 
 
-def unanswered(result: Result) -> Verdict | None:
-    """Report that nothing came back, although answers were expected."""
+def _where(result: Result) -> str:
+    return f"{result.address}, {'UDP' if result.plan.transport == 'udp' else 'TCP'} port {result.plan.port}"
+
+
+def _empty(result: Result) -> bool:
+    """Tell whether the window has no message for a reason that is reported elsewhere.
+
+    That is: the run was interrupted before the window, or all connections had ended before it.
+    """
     tally = result.tally
-    if tally.answered or not tally.sent or result.plan.model == "flood":
+    return not tally.intended and (result.cut_short or 0 < tally.connections <= tally.connections_lost)
+
+
+def nothing_sent(result: Result) -> Verdict | None:
+    """Report that no message of the measured time left, so the load was not made.
+
+    In the closed model and with --connect, no message is due while all wait for answers: see :func:`unanswered`.
+    """
+    tally, plan = result.tally, result.plan
+    if tally.sent or _empty(result) or not (tally.intended or plan.model in ("open", "flood")):
+        return None
+    where = _where(result)
+    if not tally.intended:
+        why = f"none was due within {plan.duration:g} s: give a longer --duration"
+        why += ", or a higher --rate" if plan.model == "open" else ""
+    elif plan.transport == "udp":
+        why = f"the kernel took no datagram to {where}: see the table of losses for the reason"
+    else:
+        why = f"{where} took no more bytes on any connection: the server does not read, or only what it can answer"
+    return Verdict(
+        name="nothing sent", level="failure", sentence=f"No message was sent in the measured time, because {why}."
+    )
+
+
+def unanswered(result: Result) -> Verdict | None:
+    """Report that nothing came back in the measured time, although answers were expected."""
+    tally, plan = result.tally, result.plan
+    if tally.answered or plan.model == "flood" or _empty(result) or nothing_sent(result) is not None:
+        return None
+    where = _where(result)
+    if tally.late:
+        sentence = f"Nothing came back from {where}, within {plan.timeout:g} s: give a longer --timeout."
+    elif tally.corrupted or tally.truncated:
+        sentence = f"Nothing came back whole and unchanged: is it an echo server, on {where}?"
+    elif tally.intended:
+        sentence = f"Nothing came back: is there an echo server on {where}?"
+        if plan.transport == "udp" and not tally.refused:
+            sentence += " If it answers from another address or port, that is no answer: try echobench verify."
+    else:
+        sentence = (
+            f"Nothing came back in the measured time: is there an echo server on {where}? "
+            f"If it needs more than {plan.duration:g} s for an answer, give a longer --duration."
+        )
+    return Verdict(name="nothing answered", level="failure", sentence=sentence)
+
+
+def sockets_unanswered(result: Result) -> Verdict | None:
+    """Report sockets without any answer: a closed loop hardly shows them as losses.
+
+    It sends only one window per time-out on them. Datagrams may be lost, so this is no failure.
+    """
+    number, plan = result.tally.flows_silent, result.plan
+    if not number or not result.tally.answered or plan.transport != "udp":
         return None
     return Verdict(
-        name="nothing answered",
+        name="sockets unanswered",
+        level="warning",
+        sentence=f"{number:,} of {plan.flows:,} sockets had no answer to any datagram: the server, or something "
+        "before it, drops what comes from their ports. A closed loop hides this in the share of losses.",
+    )
+
+
+def connections_stuck(result: Result) -> Verdict | None:
+    """Report connections that stood still at the end of the run.
+
+    They are as bad as connections that ended: the load that was asked for was not made, and in a closed loop what they
+    lost is one message each, or none if they have waited since the warm-up.
+    """
+    number, plan = result.tally.flows_silent, result.plan
+    if not number or not result.tally.answered or plan.transport == "udp":
+        return None
+    return Verdict(
+        name="connections stuck",
         level="failure",
-        sentence=f"Nothing came back: is there an echo server on {result.address}, "
-        f"{'UDP' if result.plan.transport == 'udp' else 'TCP'} port {result.plan.port}?",
+        sentence=f"{number:,} of {plan.flows:,} connections stood still when the run ended, without an answer for more "
+        f"than {plan.timeout:g} s: the server does not serve them, or it does not read.",
     )
 
 
@@ -162,7 +238,7 @@ def rate_not_kept(result: Result) -> Verdict | None:
     process of that rate would send.
     """
     tally, wanted = result.tally, result.plan.rate
-    if result.plan.model != "open" or wanted is None or not tally.window:
+    if result.plan.model != "open" or wanted is None or not tally.window or not tally.sent:
         return None
     expected = wanted * min(tally.window, result.plan.duration)  # a window ends when the process notices it
     slack = 2 + (4 * math.sqrt(expected) if result.plan.arrivals == "poisson" else 0)
@@ -186,7 +262,7 @@ def generator_bound(result: Result) -> Verdict | None:
     were full, because the server did not read.
     """
     busiest = max(result.processes, key=lambda process: max(process.cpu_share, process.busy_share), default=None)
-    if busiest is None or unanswered(result) is not None:
+    if busiest is None or nothing_sent(result) or unanswered(result):
         return None
     hot = busiest.cpu_share >= CPU or busiest.busy_share >= BUSY
     if result.plan.model == "open":
@@ -247,12 +323,15 @@ def cut_short(result: Result) -> Verdict | None:
 
 ALL: Final[tuple[Callable[[Result], Verdict | None], ...]] = (
     failed,
+    nothing_sent,
     unanswered,
     refused,
     connections_lost,
+    connections_stuck,
     wrong_bytes,
     books,
     lost,
+    sockets_unanswered,
     our_receive_buffer,
     servers_receive_buffer,
     backlog,

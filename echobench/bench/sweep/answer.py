@@ -31,7 +31,9 @@ def sentence(done: Sweep) -> str:
         whose = "" if done.generator is None else ", but there the generator was the limit, not the server"
         return f"{done.limit} did not hold at {first} messages per second, the lowest rate{whose}."
     if done.ended == "out of steps":
-        return f"{at}, and {above}; the steps disagreed too often for the search to finish."
+        void = sum(step.outcome == "void" for step in done.steps)
+        steal = f"; in {void} of {len(done.steps)} steps the host took CPU time (steal)" if void else ""
+        return f"{at}, and {above}; the steps disagreed too often for the search to finish{steal}."
     reason = "The sweep was ended early" if done.ended == "interrupted" else f"The sweep failed ({done.why})"
     return f"{reason}. Until then {once(done) or at}, and {above}."
 
@@ -41,7 +43,7 @@ def once(done: Sweep) -> str | None:
 
     None if there is no such rate.
     """
-    last = {step.rate: step.outcome for step in done.steps}
+    last = {step.rate: step.outcome for step in done.steps if step.outcome != "void"}
     below = min((rate for rate, outcome in last.items() if outcome != "held"), default=math.inf)
     rate = max((rate for rate, outcome in last.items() if outcome == "held" and rate < below), default=0.0)
     if rate <= (done.held or 0.0):

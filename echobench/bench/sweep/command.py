@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from ..blast.command import make_plan
-from ..command import Sectioned
+from ..command import HOST, Sectioned
 from ..files import csv_line, json_target, open_targets, picture_target, store, takes_output, text_target
 from ..load import LoadError, runner
 from ..printing import printed, progress_console, report_console
@@ -85,13 +85,15 @@ command = Sectioned(
     callback=_command,
     sections=SWEEP_SECTIONS,
     params=[
-        click.Argument(["host"], required=False, metavar="HOST"),
+        *HOST,
         *(option for options in SWEEP_SECTIONS.values() for option in options),
     ],
     help="""Find the highest rate at which the echo server on HOST keeps a limit.
 
-    The rate is doubled until the limit breaks, and then narrowed down; decisive steps are repeated.
-    Numbers may be written 10k or 1M. HOST is a name or an IP address.
+    The rate is doubled until the limit breaks, and then narrowed down; decisive steps are repeated, each at least
+    15 s after the one before at the same rate.
+    Numbers may be written 10k or 1M. HOST is a name or an IP address; a port may follow it, as HOST:PORT, [::1]:PORT or
+    HOST PORT. Of a name's addresses, the first that can be reached is used.
     The exit status is 0 if a rate held, 1 if even the lowest did not, or if the sweep failed or was ended early, 2 if
     the options are wrong.
     Ctrl-C ends the sweep early and reports what is known.""",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..run.processors import TAKEN
 from ..run.result import Result
 from ..run.tally import servers_loss
 from ..run.verdicts import BUSY, CPU
@@ -14,17 +15,21 @@ OURS = ("process failed", "miscounted")
 SMALL = 0.5  # part of a limit on times: lateness of the generator up to this is no excuse
 
 
-def judge(result: Result, limits: tuple[Limit, ...]) -> tuple[Outcome, str]:
+def judge(result: Result, limits: tuple[Limit, ...], steal: float = 0.0) -> tuple[Outcome, str]:
     """Give the outcome of a step, and the reason in a sentence.
 
     A step holds if all limits are kept, from when messages were due, and the rate was kept too. If not, it counts
     against the server, unless the generator was the limit: it did not keep the rate, or the server broke no limit
     (:func:`by_the_server`).
+
+    ``steal`` is the part of a CPU's time that the host took during the step. If it was too much, a step that did not
+    hold is void. One that held in spite of it did hold; and steal changes no bytes and closes no connections.
     """
     names = {verdict.name for verdict in result.verdicts}
     failures = [verdict for verdict in result.verdicts if verdict.level == "failure"]
     for verdict in failures:
-        if verdict.name not in OURS:
+        # Over TCP the server can stop a message from leaving, by not reading.
+        if verdict.name not in OURS and (verdict.name != "nothing sent" or result.plan.transport != "udp"):
             return "broke", verdict.sentence
     if failures:
         return "generator", failures[0].sentence
@@ -33,6 +38,8 @@ def judge(result: Result, limits: tuple[Limit, ...]) -> tuple[Outcome, str]:
     if not broken and kept:
         return "held", ""
     said = ", ".join([*([] if kept else ["the rate was not kept"]), *(_say(limit, result) for limit in broken)])
+    if steal > TAKEN:
+        return "void", f"{said}, but the host took {steal:.0%} of a CPU's time (steal)"
     ours = not any(by_the_server(result, limit) for limit in broken) if kept else "generator-bound" in names
     return ("generator", f"{said}: the generator was the limit, not the server") if ours else ("broke", said)
 

@@ -34,7 +34,8 @@ SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         click.Option(
             ["--repeats"],
             type=WHOLE,
-            help="How many steps to make at a rate near the answer; the majority decides. An odd number.  [default: 3]",
+            help="How many steps to make at a rate near the answer, at least 15 s apart; the majority decides. An odd "
+            "number; with 1, a single disturbance may decide.  [default: 3]",
         ),
         click.Option(
             ["--step-duration", "-d", "duration"],

@@ -12,15 +12,16 @@ from ..words import duration, endpoint, quantity
 from .answer import sentence
 from .limits import Limit, parse
 from .result import Point, Sweep
-from .terminal import cells, columns, common, remark, why
+from .search import Outcome
+from .terminal import HELD, columns, common, remark, why
 
 MARKS = {"held": "dot", "broke": "cross", "generator": "triangle"}
-KEY = "● held  ✕ broke  △ the generator was the limit"
+KEY = "● most steps held  ✕ broke  △ the generator was the limit; a mark is the middle step at its rate"
 
 
 def sweep_page(done: Sweep) -> str:
     """Give the page."""
-    plan, points = done.plan, done.curve()
+    plan, points = done.plan, [point for point in done.curve() if point.steps]
     lead = [
         tag("p", sentence(done), class_="answer"),
         tag(
@@ -39,7 +40,7 @@ def sweep_page(done: Sweep) -> str:
         )
         if points
         else None,
-        section("All rates", whole(done, points)),
+        section("All rates", whole(done, done.curve())),
         _answer(done, points),
         section("Steps that did not hold", tag("ul", [tag("li", each) for each in why(done)])) if why(done) else None,
         section("Environment", described(environment), run_by(environment), again("sweep", "sweep.json")),
@@ -173,23 +174,24 @@ def whole(done: Sweep, points: list[Point]) -> Html:
         (
             quantity(point.rate),
             quantity(point.answered),
-            *cells(shown, point.tally),
+            *(limit.show(point.value(limit)) for limit in shown),
             f"{point.held} of {len(point.steps)}",
             remark(done, point),
         )
         for point in points
     ]
     head = ("asked for", "answered", *(limit.name for limit in shown), "held", "")
-    return table(head, rows, "Steps at one rate are combined: counts are added up, histograms merged.")
+    return table(head, rows, f"{HELD}.")
 
 
 def _answer(done: Sweep, points: list[Point]) -> Html | None:
     """Draw the percentile curves at the two rates that are the answer."""
+    ends: tuple[tuple[Outcome, float | None], ...] = (("held", done.held), ("broke", done.broke))
     named = [
-        (f"{word} {quantity(point.rate)}", point.tally.from_intended)
+        (f"{outcome} at {quantity(point.rate)}", point.times(outcome))
         for point in points
-        for word, rate in (("held at", done.held), ("broke at", done.broke))
+        for outcome, rate in ends
         if point.rate == rate
     ]
-    drawn = percentile_figure(named, "from when messages were due, all steps at the rate")
+    drawn = percentile_figure(named, "from when messages were due; of the steps at the rate with that outcome, merged")
     return section("Around the answer", drawn) if drawn else None

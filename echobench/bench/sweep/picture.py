@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -11,6 +13,7 @@ from ..drawing.png.sheet import COLOURS, MUTED, machine, png, settings, sheet
 from ..drawing.scales import Scale, scale
 from ..words import duration, percent, quantity
 from .answer import sentence
+from .limits import Limit
 from .page import KEY, MARKS, band_of, rate_scale, throughput_chart, title
 from .result import Point, Sweep
 
@@ -21,7 +24,7 @@ HALF = 6.3  # about how many inches an axis of rates is long
 
 def sweep_figure(done: Sweep) -> Figure:
     """Draw the picture."""
-    points = done.curve()
+    points = [point for point in done.curve() if point.steps]
     environment = done.steps[-1].result.environment if done.steps else {}
     with settings():
         made = sheet(title(done), f"{sentence(done)}  {KEY}", machine(environment, done.started))
@@ -44,9 +47,10 @@ def times_chart(done: Sweep, points: list[Point]) -> Chart | None:
     limit = next((limit for limit in done.limits if limit.kind == "percentile" and limit.depth in DEPTHS), None)
     series: list[Series] = []
     for number, depth in enumerate(DEPTHS, 1):
-        known = [point for point in points if point.tally.from_intended.supports(depth)]
-        places = tuple((point.rate, point.tally.from_intended.percentile(depth)) for point in known)
-        marks = tuple(MARKS[point.outcome] for point in known)
+        shown = Limit(kind="percentile", bound=math.inf, depth=depth)
+        known = [(point, value) for point in points if (value := point.value(shown)) is not None]
+        places = tuple((point.rate, value) for point, value in known)
+        marks = tuple(MARKS[point.outcome] for point, _ in known)
         series.append(Series(name=percent(depth), points=places, marks=marks, style=f"s{number}"))
     values = [value for each in series for _, value in each.points]
     if not values:

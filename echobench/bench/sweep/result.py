@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import math
+import statistics
 from typing import Any, Final, cast
 
 import attrs
 
 from ..run.histogram import Histogram
 from ..run.plan import Plan
-from ..run.result import Result
+from ..run.result import Result, per_second
 from ..run.stored import decoding, load
-from ..run.tally import Tally, loss
 from .limits import Limit, parse
 from .search import Outcome
 
@@ -36,15 +36,20 @@ class Step:
     why: str
     """Why it did not hold, in a sentence; empty if it did."""
     result: Result
+    steal: float | None = None
+    """The part of its time that the host took from a CPU during the step; None if that is not known."""
 
 
 @attrs.frozen(kw_only=True)
 class Point:
-    """All steps at one rate: counts added up, histograms merged."""
+    """The steps at one rate that count: all but void ones.
+
+    Its figures are those of the middle step, of all steps in the order of that figure. So a rate at which most steps
+    held shows figures within the limits, and one at which most broke a limit shows one beyond it.
+    """
 
     rate: float
     steps: tuple[Step, ...]
-    tally: Tally
 
     @property
     def held(self) -> int:
@@ -53,19 +58,31 @@ class Point:
 
     @property
     def outcome(self) -> Outcome:
-        """The outcome of most of them."""
+        """The outcome of most of them; void if there are none."""
         outcomes = [step.outcome for step in self.steps]
-        return max(("broke", "generator", "held"), key=outcomes.count)
+        return max(("broke", "generator", "held"), key=outcomes.count) if outcomes else "void"
 
     @property
     def answered(self) -> float:
-        """Answers per second over all steps."""
-        seconds = sum(step.result.tally.window for step in self.steps)
-        return self.tally.answered / seconds if seconds else 0.0
+        """Answers per second of the middle step."""
+        rates = [per_second(step.result.tally.answered, step.result.tally) for step in self.steps]
+        return statistics.median_low(rates) if rates else 0.0
 
     def value(self, limit: Limit) -> float | None:
-        """Give a limit's figure over all steps."""
-        return loss(self.tally) if limit.kind == "loss" else limit.of(self.tally.from_intended)
+        """Give a limit's figure of the middle step; None if that has too few values."""
+        values = [limit.value(step.result) for step in self.steps]
+        if not values:
+            return None
+        middle = statistics.median_high([math.inf if value is None else value for value in values])
+        return middle if middle in values else None
+
+    def times(self, outcome: Outcome) -> Histogram:
+        """Give the times of the steps with an outcome, from when messages were due, merged."""
+        merged = Histogram()
+        for step in self.steps:
+            if step.outcome == outcome:
+                merged.add(step.result.tally.from_intended)
+        return merged
 
     def spread(self, limit: Limit) -> tuple[float, float] | None:
         """Give the least and the greatest of a limit's figure in single steps."""
@@ -107,19 +124,12 @@ class Sweep:
         return 0 if self.ended in FINE and self.held is not None else 1
 
     def curve(self) -> list[Point]:
-        """Give the steps by rate, rising."""
+        """Give the rates that were tried, rising, each with its steps."""
         points = []
         for rate in sorted({step.rate for step in self.steps}):
-            steps = tuple(step for step in self.steps if step.rate == rate)
-            tally = Tally()
-            for step in steps:
-                tally.add(step.result.tally)
-            points.append(Point(rate=rate, steps=steps, tally=tally))
+            steps = tuple(step for step in self.steps if step.rate == rate and step.outcome != "void")
+            points.append(Point(rate=rate, steps=steps))
         return points
-
-    def merged(self, rate: float) -> Histogram:
-        """Give the times of all steps at a rate."""
-        return next(point.tally.from_intended for point in self.curve() if point.rate == rate)
 
     def as_dict(self) -> dict[str, Any]:
         """Give what :meth:`from_dict` takes."""
@@ -133,7 +143,13 @@ class Sweep:
             **own,
             "plan": self.plan.as_dict(),
             "steps": [
-                {"rate": step.rate, "outcome": step.outcome, "why": step.why, "result": step.result.as_dict()}
+                {
+                    "rate": step.rate,
+                    "outcome": step.outcome,
+                    "why": step.why,
+                    "steal": step.steal,
+                    "result": step.result.as_dict(),
+                }
                 for step in self.steps
             ],
         }

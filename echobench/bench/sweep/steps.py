@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
 import attrs
 
 from ..load import LoadError
-from ..run.plan import Plan, PlanError
+from ..run import processors
+from ..run.plan import FASTEST, Plan, PlanError
 from ..run.result import Result
 from .judge import judge
 from .limits import Limit, parse, show, unsupported
@@ -17,6 +19,8 @@ from .result import Step, Sweep
 from .search import Search
 
 STARTING: Final = 1.0  # seconds, about, to start and end the processes of a step
+APART: Final = 15.0
+"""Seconds between two steps at one rate, so that a disturbance of ten seconds spoils one of them at most."""
 
 Run = Callable[[Plan], Result]
 
@@ -27,6 +31,9 @@ class Watcher(Protocol):
     def planned(self, sweep: Sweep, most: int, seconds: float) -> None:
         """Take the plan: the greatest number of steps, and the longest time in seconds."""
 
+    def waiting(self, seconds: float, rate: float) -> None:
+        """Take that the search waits before it tries a rate again."""
+
     def trying(self, number: int, rate: float) -> None:
         """Take that a step begins."""
 
@@ -34,10 +41,24 @@ class Watcher(Protocol):
         """Take a step."""
 
 
+@attrs.frozen(kw_only=True)
+class Machine:
+    """What a sweep needs of the machine that it runs on; tests give one of their own."""
+
+    clock: Callable[[], float] = time.monotonic
+    """Gives the time in seconds."""
+    sleep: Callable[[float], None] = time.sleep
+    spent: Callable[[], processors.Spent] = processors.spent
+    """Gives what each CPU has spent so far."""
+
+
 class Unwatched:
     """Shows nothing."""
 
     def planned(self, sweep: Sweep, most: int, seconds: float) -> None:
+        """Do nothing."""
+
+    def waiting(self, seconds: float, rate: float) -> None:
         """Do nothing."""
 
     def trying(self, number: int, rate: float) -> None:
@@ -57,6 +78,8 @@ def prepare(plan: Plan, limit: str, last: float, precision: float, repeats: int)
         raise PlanError("a sweep's steps have a rate, and a duration instead of a count")
     if not plan.rate <= last:
         raise PlanError(f"--to-rate is {last:,.0f}, below --from-rate, {plan.rate:,.0f}: give a higher one")
+    if last > FASTEST:
+        raise PlanError(f"--to-rate is at most {FASTEST:,.0f} messages per second, not {last:,.0f}")
     if not 0.001 <= precision <= 1:
         raise PlanError(f"--precision is from 0.1 to 100 %, not {100 * precision:g} %")
     if not 1 <= repeats <= 99 or repeats % 2 == 0:
@@ -74,28 +97,31 @@ def seconds_of(plan: Plan) -> float:
     return STARTING + plan.warmup + plan.duration + plan.cooldown + plan.timeout
 
 
-def sweep(prepared: Sweep, run: Run, watcher: Watcher | None = None) -> Sweep:
+def sweep(prepared: Sweep, run: Run, watcher: Watcher | None = None, machine: Machine | None = None) -> Sweep:
     """Run a sweep.
 
     Ctrl-C, or a failure after the first step, ends it early. Raises LoadError if the first step fails.
     """
-    watcher = watcher or Unwatched()
+    watcher, machine = watcher or Unwatched(), machine or Machine()
     plan, limits = prepared.plan, prepared.limits
     assert plan.rate is not None
-    search = Search(plan.rate, prepared.last, prepared.precision, prepared.repeats)
+    search = Search(plan.rate, prepared.last, prepared.precision, prepared.repeats, APART)
     watcher.planned(prepared, search.most, search.most * seconds_of(plan))
     steps: list[Step] = []
     ended, why = "", ""
     try:
         while search.rate is not None:
+            if search.wait:
+                watcher.waiting(search.wait, search.rate)
+                machine.sleep(search.wait)
             watcher.trying(len(steps) + 1, search.rate)
-            step = _step(run, attrs.evolve(plan, rate=search.rate), limits)
+            step = _step(run, attrs.evolve(plan, rate=search.rate), limits, machine)
             if step is None:
                 ended = "interrupted"
                 break
             steps.append(step)
             watcher.tried(len(steps), step)
-            search.tell(step.outcome)
+            search.tell(step.outcome, machine.clock())
     except LoadError as error:
         if not steps:
             raise
@@ -115,14 +141,20 @@ def sweep(prepared: Sweep, run: Run, watcher: Watcher | None = None) -> Sweep:
     )
 
 
-def _step(run: Run, plan: Plan, limits: tuple[Limit, ...]) -> Step | None:
+def _step(run: Run, plan: Plan, limits: tuple[Limit, ...], machine: Machine) -> Step | None:
     """Run a step; None if it was interrupted, and so says nothing."""
+    began, before = machine.clock(), machine.spent()
     result = run(plan)
+    seconds, after = machine.clock() - began, machine.spent()
     if result.cut_short:
         return None
-    outcome, why = judge(result, limits)
+    # The server's CPUs are not known, so if it is on this machine, all CPUs are looked at.
+    cpus = None if result.environment.get("loopback") or not plan.cpus else plan.cpus
+    taken = processors.stolen(before, after, cpus)
+    steal = taken / seconds if taken is not None and seconds > 0 else None
+    outcome, why = judge(result, limits, steal or 0.0)
     assert plan.rate is not None
-    return Step(rate=plan.rate, outcome=outcome, why=why, result=result)
+    return Step(rate=plan.rate, outcome=outcome, why=why, result=result, steal=steal)
 
 
 def _ended(search: Search) -> str:

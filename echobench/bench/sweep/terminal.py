@@ -20,8 +20,9 @@ from .answer import sentence
 from .limits import Limit, parse
 from .result import Point, Step, Sweep
 
-WORDS = {"held": "held", "broke": "broke", "generator": "generator-bound"}
-COLOURS = {"held": "green", "broke": "red", "generator": "yellow"}
+WORDS = {"held": "held", "broke": "broke", "generator": "generator-bound", "void": "void"}
+COLOURS = {"held": "green", "broke": "red", "generator": "yellow", "void": "yellow"}
+HELD = "held: how many of the steps at a rate kept every limit and the rate; the figures are the middle step's"
 WIDTHS = (4, 11, 11)
 CELL = 9
 PER_STEP = ("rate not kept", "generator-bound", "lost", "server's receive buffer")
@@ -75,6 +76,10 @@ class StepLines:
             "usually less than half of that"
         )
         self._line(["step", "asked for", "answered", *(limit.name for limit in self._columns)], "", "")
+
+    def waiting(self, seconds: float, rate: float) -> None:
+        """Print for how long, and why."""
+        self._print(f"waiting {seconds:.0f} s before {quantity(rate)} again: one disturbance must not decide twice")
 
     def trying(self, number: int, rate: float) -> None:
         """Do nothing: the live line shows it."""
@@ -131,6 +136,7 @@ def show_sweep(done: Sweep, console: Console | None = None) -> None:
     )
     console.print()
     console.print(curve(done))
+    console.print(Text(HELD, style="dim"))
     console.print()
     for verdict in common(done):
         console.print(Text.assemble((f"{verdict.name}: ", STYLES.get(verdict.level, "")), verdict.sentence))
@@ -138,7 +144,7 @@ def show_sweep(done: Sweep, console: Console | None = None) -> None:
 
 
 def curve(done: Sweep) -> Table:
-    """Show all rates, rising; steps at one rate are combined."""
+    """Show all rates, rising, each with the figures of its middle step."""
     shown = columns(done.limits)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("asked for", "answered", *(limit.name for limit in shown), "held"):
@@ -148,7 +154,7 @@ def curve(done: Sweep) -> Table:
         table.add_row(
             quantity(point.rate),
             quantity(point.answered),
-            *cells(shown, point.tally),
+            *(limit.show(point.value(limit)) for limit in shown),
             f"{point.held} of {len(point.steps)}",
             Text(remark(done, point), style=COLOURS[point.outcome]),
         )

@@ -113,6 +113,7 @@ UDP: Final = (
         id="udp-source",
         title="The answer comes from the address and port that the datagram was sent to",
         basis=SOURCE,
+        essential=True,
     ),
     Clause(
         id="udp-source-other",

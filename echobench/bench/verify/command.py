@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
-import re
 from typing import Any, Final
 
 import click
 
-from ..command import SECONDS, WHOLE
+from ..command import FAMILIES, HOST, SECONDS, WHOLE, server
 from ..files import open_targets, store, takes_output, text_target
 from ..printing import printed, report_console
 from .formats import as_json, as_junit, as_tap
@@ -18,21 +15,7 @@ from .run import TRANSPORTS, VerifyError
 from .run import verify as make
 
 PORT: Final = 7
-
-
-def place(text: str) -> tuple[str, int]:
-    """Read host, host:7007, ::1, [::1] or [::1]:7007. Raises ValueError."""
-    found = re.fullmatch(r"\[([^][]+)\](?::([0-9]{1,5}))?", text) or re.fullmatch(r"([^][:]+)(?::([0-9]{1,5}))?", text)
-    with contextlib.suppress(ValueError):
-        if found is None:
-            ipaddress.ip_address(text.partition("%")[0])
-            return text, PORT
-    if found is None:
-        raise ValueError(f"{text!r} is not a HOST or HOST:PORT such as localhost, 192.0.2.1:7007 or [::1]:7007")
-    port = PORT if found[2] is None else int(found[2])
-    if not 1 <= port <= 65535:
-        raise ValueError(f"a port is a number from 1 to 65535, not {port}")
-    return found[1], port
+LONGEST: Final = 3600.0  # seconds
 
 
 def _list(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -41,8 +24,7 @@ def _list(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 OPTIONS: Final[tuple[click.Option, ...]] = (
-    click.Option(["-4", "four"], is_flag=True, help="Over IPv4 only."),
-    click.Option(["-6", "six"], is_flag=True, help="Over IPv6 only."),
+    *FAMILIES,
     click.Option(["--tcp"], is_flag=True, help="Over TCP only."),
     click.Option(["--udp"], is_flag=True, help="Over UDP only."),
     click.Option(["--essential"], is_flag=True, help="Only the few clauses that take less than a second."),
@@ -81,22 +63,19 @@ OPTIONS: Final[tuple[click.Option, ...]] = (
 )
 
 
-def _settings(host: str | None, options: dict[str, Any]) -> dict[str, Any]:
+def _settings(host: str | None, word: str | None, options: dict[str, Any]) -> dict[str, Any]:
     """Give the arguments of ``verify``. Raises click.UsageError."""
     if host is None:
         raise click.UsageError("no server to verify: give a HOST or HOST:PORT")
-    try:
-        name, port = place(host)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    if options["timeout"] <= 0:
-        raise click.UsageError(f"--timeout is a time above 0, not {options['timeout']:g}")
+    name, port = server(host, word)
+    if not 0 < options["timeout"] <= LONGEST:
+        raise click.UsageError(f"--timeout is a time above 0 and up to {LONGEST:g} s, not {options['timeout']:g}")
     if not 1 <= options["connections"] <= 20_000:
         raise click.UsageError(f"--connections is a number from 1 to 20000, not {options['connections']}")
     families = [number for number, chosen in ((4, options["four"]), (6, options["six"])) if chosen]
     return {
         "host": name,
-        "port": port,
+        "port": PORT if port is None else port,
         "families": families or (4, 6),
         "transports": [each for each in TRANSPORTS if options[each]] or TRANSPORTS,
         "essential": options["essential"],
@@ -106,8 +85,15 @@ def _settings(host: str | None, options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run(host: str | None, json: str | None, junit: str | None, tap: bool, quiet: bool, **options: Any) -> int:
-    settings = _settings(host, options)
+def _run(
+    host: str | None,
+    json: str | None,
+    junit: str | None,
+    tap: bool,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    settings = _settings(host, options.pop("port_word"), options)
     targets = open_targets(
         ("--json", json, lambda path: text_target(path, as_json)),
         ("--junit", junit, lambda path: text_target(path, as_junit)),
@@ -135,10 +121,10 @@ def _command(**options: Any) -> None:
 verify = click.Command(
     "verify",
     callback=_command,
-    params=[click.Argument(["host"], required=False, metavar="HOST[:PORT]"), *OPTIONS],
+    params=[*HOST, *OPTIONS],
     help="""Check the echo server on HOST against RFC 862, clause by clause, over TCP and UDP, IPv4 and IPv6.
 
-    The default port is 7; an IPv6 address with a port is written [::1]:7007.
-    If HOST is a name, the first address of each family is checked. Check only servers that you are allowed to check.
+    The default port is 7; write another as HOST:PORT, [::1]:PORT or HOST PORT.
+    If HOST is a name, the first address of each version of IP is checked. Check only servers that you may check.
     The exit status is 0 if all required clauses hold, 1 if not or if no server answers, 2 if the options are wrong.""",
 )

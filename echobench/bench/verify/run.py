@@ -15,6 +15,7 @@ import attrs
 import echobench
 
 from ...errors import EchobenchError
+from ...values import readable
 from . import tcp, udp
 from .clauses import CLAUSES, Clause
 from .outcomes import FAIL, NA, NOTE, OK, Outcome, Verification
@@ -97,10 +98,10 @@ def resolve(host: str, port: int, families: Sequence[int]) -> list[tuple[int, tu
             found.setdefault(family, sockaddr)
     except (OSError, UnicodeError) as error:
         said = reason(error) if isinstance(error, OSError) else "it is not a host name"
-        raise VerifyError(f"{host} has no address: {said}") from None
+        raise VerifyError(f"{readable(host)} has no address: {said}") from None
     peers = [(int(FAMILIES[each]), found[FAMILIES[each]]) for each in families if FAMILIES[each] in found]
     if not peers:
-        raise VerifyError(f"{host} has no address of IPv{' or IPv'.join(map(str, families))}")
+        raise VerifyError(f"{readable(host)} has no address of IPv{' or IPv'.join(map(str, families))}")
     for _, sockaddr in peers:
         address = ipaddress.ip_address(str(sockaddr[0]).partition("%")[0])
         if address.is_multicast or address.is_unspecified or address.packed == b"\xff" * 4:

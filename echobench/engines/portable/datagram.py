@@ -9,7 +9,8 @@ Twisted's ``udp.Port`` has three faults for an echo server:
 * it cannot choose the source of an answer, so a host with several addresses answers from the wrong one.
 
 This transport bounds the number of datagrams, keeps the scope, and on Linux answers from the address that was asked,
-and not at all what was sent to a multicast or broadcast address (engines/destinations.py).
+and not at all what was sent to a multicast or broadcast address (engines/destinations.py). It takes no control message
+for another, whatever the maker of the socket has asked for.
 """
 
 from __future__ import annotations
@@ -30,24 +31,40 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...counters import Counters, Reason
+from ...clocks import steady
+from ...counters import Counters, Reason, Unsent
+from ...protocol import EchoUDP
 from ...reactors import Reactor
 from ...seldom import Seldom
 from ...sockets import Spot, receive_drops
-from ..destinations import Control, answering, ask_for_destinations
+from ..destinations import (
+    Control,
+    answering,
+    destination_in,
+    destination_of,
+    put_in_order,
+    segment_in,
+    tells_destinations,
+)
 from ..faults import Faults
+from ..outsiders import Outsiders
+from ..sendroom import Peer, SendRoom
 
 log = Logger()
 
 MAX_DATAGRAM: Final = 65536  # bytes; the UDP length field ends at 65,535, and 8 of those are the header
 DATAGRAMS_PER_WAKE_UP: Final = 64  # a millisecond of work or less; then others on the reactor have their turn
 IN_VAIN: Final = 64  # wake-ups with nothing to read, after which the socket is asked whether it was shut down
-CONTROL_ROOM: Final = 64  # bytes; the control message with an in6_pktinfo takes CMSG_SPACE(20) = 40
+CONTROL_ROOM: Final = 1024  # bytes; ours take 64 (kernel/control.py), and others come only if somebody asked for them
+PEERS_REMEMBERED: Final = 1024
 
 
 @implementer(IListeningPort, IReadDescriptor)
 class DatagramPort:
-    """Serves one bound, non-blocking datagram socket with a Twisted protocol."""
+    """Serves one bound, non-blocking datagram socket with a Twisted protocol.
+
+    ``outsiders`` protects the socket, unless it is None.
+    """
 
     def __init__(
         self,
@@ -55,6 +72,7 @@ class DatagramPort:
         protocol: AbstractDatagramProtocol,
         counters: Counters,
         reactor: Reactor,
+        outsiders: Outsiders | None = None,
         *,
         lost: Callable[[str], None] = log.critical,
     ) -> None:
@@ -67,12 +85,19 @@ class DatagramPort:
         self._counters = counters
         self._reactor = reactor
         self._asked: list[Control] = []
-        self._answer_from: tuple[Control, ...] | None = ()
+        self._answer_from: tuple[Control, ...] = ()
+        self._refused: Reason | None = None
+        self._segment = 0
+        # EchoUDP itself answers at once, and only the sender. Any other protocol may answer later, or somebody else.
+        self._sources: dict[tuple[str, int], tuple[Control, ...]] | None = None if type(protocol) is EchoUDP else {}
         self._stopped: Deferred[None] | None = None
         self._faults = Seldom()
-        # An inherited socket may have this option; without it the kernel refuses to send to a forged broadcast source.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 0)
-        ask_for_destinations(sock)
+        put_in_order(sock)
+        self._needs_destinations = tells_destinations(sock)
+        self._outsiders = outsiders
+        self._early = 0 if outsiders is None else outsiders.protect(sock, self.forget)
+        """How many datagrams from before it was protected the socket may still hold at most."""
+        self._room = SendRoom(sock)
 
     def startListening(self) -> None:
         """Begin to serve."""
@@ -84,7 +109,7 @@ class DatagramPort:
         if self._stopped is None:
             self._end_pause()
             self._reactor.removeReader(self)
-            self._stopped = deferLater(self._reactor, 0, self._close)
+            self._stopped = deferLater(steady(self._reactor), 0, self._close)
         return self._stopped
 
     def getHost(self) -> IPv4Address | IPv6Address:
@@ -118,8 +143,9 @@ class DatagramPort:
         number = 0
         for _ in range(DATAGRAMS_PER_WAKE_UP):
             try:
-                data, control, _flags, address = self.socket.recvmsg(MAX_DATAGRAM, CONTROL_ROOM)
+                data, control, flags, address = self.socket.recvmsg(MAX_DATAGRAM, CONTROL_ROOM)
             except BlockingIOError:
+                self._early = 0
                 break
             except OSError as error:
                 failed = error
@@ -128,20 +154,32 @@ class DatagramPort:
                 failed = error
                 break
             number += 1
-            if control != self._asked:  # most datagrams are sent to the same address as the last one
-                self._turn_to(control)
-            if self._answer_from is None:
-                self._counters.drop(Reason.DESTINATION_GROUP)
-                continue
-            if len(address) == 4:  # IPv6: host, port, flow label, scope (not 0 for a link-local address)
-                address = (f"{address[0]}%{address[3]}", address[1]) if address[3] else address[:2]
+            self._take(data, control, bool(flags & socket.MSG_CTRUNC), address)
+        if not number or self._trouble.since is not None:
+            self._judge(number, failed)
+
+    def _take(self, data: bytes, control: list[Control], cut: bool, address: Any) -> None:
+        """Hand one datagram to the protocol, or refuse it. ``cut`` says that there are control data not shown."""
+        if control != self._asked or cut:  # most are sent to the same address as the last one
+            self._turn_to(control, cut)
+        if self._refused is not None:
+            self._counters.drop(self._refused, -(-len(data) // self._segment) if self._segment else 1)
+            return
+        if len(address) == 4:  # IPv6: host, port, flow label, scope (not 0 for a link-local address)
+            address = (f"{address[0]}%{address[3]}", address[1]) if address[3] else address[:2]
+        if self._early and self._outsiders is not None:
+            self._early -= 1
+            if self._outsiders.claims(address[0]):
+                self._counters.drop(Reason.SOURCE_OUTSIDE)
+                return
+        if self._sources is not None:
+            self._remember(self._sources, address)
+        for piece in _pieces(data, self._segment) if self._segment else (data,):
             try:
-                self._protocol.datagramReceived(data, address)
+                self._protocol.datagramReceived(piece, address)
             except Exception:  # noqa: BLE001 (one datagram must not end the service for all)
                 if self._faults.due():
                     log.failure("a datagram could not be handled{more}", more=self._faults.more)
-        if not number or self._trouble.since is not None:
-            self._judge(number, failed)
 
     def _judge(self, number: int, failed: Exception | None) -> None:
         """Judge a wake-up that brought so many datagrams, and perhaps an error.
@@ -168,7 +206,7 @@ class DatagramPort:
         if pause is None:
             self._give_up(f"{self._where()} receives no more datagrams: {str(error) or type(error).__name__}")
         else:
-            self._pause = self._reactor.callLater(pause, self._read_again)
+            self._pause = steady(self._reactor).callLater(pause, self._read_again)
 
     def _give_up(self, sentence: str) -> None:
         """Stop, and tell that this port can receive no more."""
@@ -199,30 +237,77 @@ class DatagramPort:
             self._pause = None
 
     def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
-        """Send from the address that the last datagram was sent to.
+        """Send from the address that the peer last sent to.
 
-        Raises OSError if the kernel refuses.
+        Raises Unsent if the datagram would wait for a neighbour while the send buffer is in danger of being full,
+        BlockingIOError if the buffer is full, and OSError if the kernel refuses.
         """
         to: tuple[Any, ...] = addr
+        source = self._answer_from if self._sources is None else self._sources.get((addr[0], addr[1]), ())
         if "%" in addr[0]:
             host, _, scope = addr[0].partition("%")
             to = (host, addr[1], 0, int(scope))
-        self.socket.sendmsg((datagram,), self._answer_from or (), 0, to)
+        if not self._room.careful:
+            try:
+                self.socket.sendmsg((datagram,), source, 0, to)
+                return
+            except BlockingIOError:
+                if not self._room.relieves():
+                    raise
+        self._room.look()
+        if self._room.careful and not self._room.admits(_peer(to), len(datagram)):
+            raise Unsent(Reason.NEIGHBOUR_UNKNOWN)
+        self.socket.sendmsg((datagram,), source, 0, to)
 
-    def _turn_to(self, control: list[Control]) -> None:
-        """Answer from the address that these control data name, or not at all."""
-        try:
-            self._answer_from = answering(control[0]) if control else ()
-            self._asked = control
-        except OSError:  # what address it is cannot be found out now: do not answer, and ask again next time
-            self._answer_from, self._asked = None, []
+    def forget(self) -> None:
+        """Forget what kind of address any is, since the host has got others."""
+        destination_of.cache_clear()
+        self._asked = []
+
+    def _turn_to(self, controls: list[Control], cut: bool) -> None:
+        """Answer as these control messages say, or not at all.
+
+        ``cut`` says whether there was no room for all of them. Those are no guide to the next datagram, even if it
+        comes with the same.
+        """
+        self._asked, self._segment = [], segment_in(controls)
+        self._answer_from, self._refused = (), None
+        destination = destination_in(controls)
+        if destination is None:
+            if self._needs_destinations:
+                self._refused = Reason.DESTINATION_UNKNOWN
+        else:
+            try:
+                answer = answering(destination)
+            except OSError:  # what address it is cannot be found out now: ask again next time
+                self._refused = Reason.DESTINATION_UNKNOWN
+                return
+            self._answer_from = answer or ()
+            self._refused = Reason.DESTINATION_GROUP if answer is None else None
+        if not cut and self._refused is not Reason.DESTINATION_UNKNOWN:
+            self._asked = controls
+
+    def _remember(self, sources: dict[tuple[str, int], tuple[Control, ...]], peer: tuple[str, int]) -> None:
+        """Remember where the peer's answers leave from."""
+        sources.pop(peer, None)
+        if len(sources) >= PEERS_REMEMBERED:  # forget the one that has been silent for the longest time
+            del sources[next(iter(sources))]
+        sources[peer] = self._answer_from
 
     def _close(self) -> None:
         self._end_pause()
+        self._room.close()
         if self.socket.fileno() >= 0:
             self._counters.kernel_drops += receive_drops(self.socket)
+            if self._outsiders is not None:
+                self._outsiders.release(self.socket)
             self.socket.close()
             self._protocol.doStop()
+
+
+def _pieces(train: bytes, segment: int) -> list[bytes]:
+    """Cut up a train, which comes if the socket's maker asked for it (UDP_GRO)."""
+    return [train[at : at + segment] for at in range(0, len(train), segment)]
 
 
 def was_shut_down(sock: socket.socket) -> bool:
@@ -235,3 +320,9 @@ def was_shut_down(sock: socket.socket) -> bool:
     if hasattr(select, "POLLRDHUP"):
         poll.modify(sock, select.POLLRDHUP)
     return any(mask & hung_up for _, mask in poll.poll(0))
+
+
+def _peer(to: tuple[Any, ...]) -> Peer:
+    """Return whom a socket address names."""
+    family = socket.AF_INET6 if ":" in to[0] else socket.AF_INET
+    return socket.inet_pton(family, to[0]), to[3] if len(to) == 4 else 0

@@ -11,8 +11,9 @@ from twisted.python.runtime import platform
 from zope.interface import implementer
 
 from ...reactors import Reactor
-from ...sockets import receive_drops
+from ...sockets import keep_urgent, receive_drops
 from .. import IEngine, Setting
+from ..outsiders import Outsiders
 from ..watching import watches_descriptors
 from .datagram import MAX_DATAGRAM, DatagramPort
 from .own_datagram import protocol_for
@@ -49,12 +50,12 @@ class PortableStream:
 
         ``options`` are twisted.internet.ssl.CertificateOptions.
         """
-        return self._listen(sock, EchoTLSFactory(options, self.factory, self._setting.reactor))
+        return self._listen(sock, EchoTLSFactory(options, self.factory, self._setting.clock, self._setting.counters))
 
     def listen_endpoint(self, endpoint: IStreamServerEndpoint) -> Deferred[IListeningPort]:
         """Serve whatever the endpoint listens on."""
         listening: Deferred[IListeningPort] = endpoint.listen(self.factory)
-        return listening
+        return listening.addCallback(_keep_urgent)
 
     def kernel_drops(self) -> int:
         """Return 0: a stream loses nothing."""
@@ -73,6 +74,7 @@ class PortableStream:
 
     def _listen(self, sock: socket.socket, factory: Any) -> IListeningPort:
         reactor, counters = self._setting.reactor, self._setting.counters
+        keep_urgent(sock)
         internet = sock.family in (socket.AF_INET, socket.AF_INET6)
         if internet and can_adopt(self.port) and watches_descriptors(reactor):
             return self.port.adopt(sock, factory, counters, reactor, lost=self._lost)
@@ -85,7 +87,15 @@ class PortableStream:
         host, number = sock.getsockname()[:2]
         sock.close()
         port = reactor.listenTCP(number, factory, interface=host, backlog=self._setting.backlog)
-        return port
+        return _keep_urgent(port)
+
+
+def _keep_urgent(port: IListeningPort) -> IListeningPort:
+    """Set the option on a port of Twisted's, as :func:`keep_urgent` does, if it has a socket."""
+    sock = getattr(port, "socket", None)
+    if isinstance(sock, socket.socket):
+        keep_urgent(sock)
+    return port
 
 
 @implementer(IEngine)
@@ -98,6 +108,7 @@ class PortableDatagram:
         self._setting = setting
         self._protocol = protocol
         self._sockets: list[socket.socket] = []
+        self._outsiders = Outsiders(setting.guard, setting.reactor)
 
     @staticmethod
     def unavailable(reactor: Reactor) -> str | None:
@@ -109,7 +120,7 @@ class PortableDatagram:
         setting = self._setting
         protocol = protocol_for(setting, self._protocol)
         if watches_descriptors(setting.reactor):
-            ours = DatagramPort(sock, protocol, setting.counters, setting.reactor, lost=self._lost)
+            ours = DatagramPort(sock, protocol, setting.counters, setting.reactor, self._outsiders, lost=self._lost)
             ours.startListening()
             self._sockets.append(sock)
             return ours

@@ -7,10 +7,9 @@ from typing import Any
 from twisted.internet.error import MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 
-from ...counters import Counters, Reason
+from ...counters import Counters, why_unsent
 from ...protocol import EchoUDP
 from .. import Setting
-from .datagram import DatagramPort
 
 
 class OwnTransport:
@@ -22,21 +21,13 @@ class OwnTransport:
     def __init__(self, port: Any, counters: Counters) -> None:
         self._port = port
         self._counters = counters
-        self.handling = False
-        """Whether a datagram is being handled: an answer leaves from the address that it was sent to."""
 
     def write(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Send a datagram to ``addr``."""
         try:
-            if self.handling or not isinstance(self._port, DatagramPort):
-                self._port.write(datagram, addr)
-            else:  # the port remembers where the last datagram was sent to, which need not be the one answered now
-                host, _, scope = addr[0].partition("%")
-                self._port.socket.sendto(datagram, (host, addr[1], 0, int(scope)) if scope else addr)
-        except BlockingIOError:
-            self._counters.drop(Reason.SEND_BUFFER_FULL)
-        except (OSError, MessageLengthError):
-            self._counters.drop(Reason.SEND_FAILED)
+            self._port.write(datagram, addr)
+        except (OSError, MessageLengthError) as error:
+            self._counters.drop(why_unsent(error))
 
     def getHost(self) -> Any:
         """Say where the socket is bound."""
@@ -74,11 +65,7 @@ class OwnDatagrams(DatagramProtocol):
             return
         self._counters.datagrams += 1
         self._counters.datagram_bytes += len(data)
-        self._transport.handling = True
-        try:
-            self._protocol.datagramReceived(data, addr)
-        finally:
-            self._transport.handling = False
+        self._protocol.datagramReceived(data, addr)
 
 
 def check_datagram_protocol(protocol: Any) -> None:

@@ -8,11 +8,11 @@ connection is closed once what was written has gone out, where Twisted alone wou
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IHalfCloseableProtocol,
     INegotiated,
     IProtocol,
@@ -27,6 +27,8 @@ from zope.interface import implementer
 from ...counters import Reason
 from ...guard import source_of
 from ...protocol import Echo, EchoFactory
+from ...silence import Silence
+from ...sockets import keep_urgent
 from .. import Setting
 from .transport import held
 
@@ -43,10 +45,6 @@ class OwnConnection(ProtocolWrapper):
     _open = False
     _closing = False
     _peer_ended = False
-    _written = 0
-    _unsent = 0
-    _moved_at = 0.0
-    _timer: IDelayedCall | None = None
     _producer: Any = None
     _ended: Deferred[None] | None = None
 
@@ -57,16 +55,19 @@ class OwnConnection(ProtocolWrapper):
     def makeConnection(self, transport: Any) -> None:
         """Count the connection, start its clock, and hand it to the protocol."""
         self.transport, self._open = transport, True
+        with contextlib.suppress(AttributeError):  # as in Echo
+            keep_urgent(transport.getHandle())
         counters = self.factory.setting.counters
         counters.connections += 1
         counters.open_connections += 1
-        self._watch(self.factory.setting.idle_timeout)
+        self._silence = Silence(self.factory.setting.clock, lambda: held(transport), counts_writes=True)
+        self._silence.watch(self.factory.setting.idle_timeout, lambda: self._end(Reason.IDLE))
         super().makeConnection(transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Count the bytes and hand them over."""
         setting = self.factory.setting
-        self._moved_at = setting.reactor.seconds()
+        self._silence.moved_at = setting.clock.seconds()
         setting.counters.reads += 1
         setting.counters.stream_bytes += len(data)
         super().dataReceived(data)
@@ -96,11 +97,11 @@ class OwnConnection(ProtocolWrapper):
 
         A protocol that never heard of the connection is not told.
         """
-        self._watch(None)
         was_open, self._open = self._open, False
         self.factory.setting.caps.release(self._source)
         try:
             if was_open:
+                self._silence.stop()
                 self.factory.setting.counters.open_connections -= 1
                 super().connectionLost(reason)
         finally:
@@ -108,8 +109,8 @@ class OwnConnection(ProtocolWrapper):
                 self._ended.callback(None)
 
     def write(self, data: bytes) -> None:
-        """Send, and remember how much: see :meth:`_check`."""
-        self._written += len(data)
+        """Send, and count how much: see ``silence.py``."""
+        self._silence.written += len(data)
         self.transport.write(data)
 
     def writeSequence(self, data: Any) -> None:
@@ -141,7 +142,7 @@ class OwnConnection(ProtocolWrapper):
             self.unregisterProducer()
         if not self._closing:
             self._closing = True
-            self._watch(self.factory.setting.close_timeout)
+            self._silence.watch(self.factory.setting.close_timeout, lambda: self._end(Reason.STUCK))
         super().loseConnection()  # the last: after loseWriteConnection it ends the connection within this call
 
     def loseWriteConnection(self) -> None:
@@ -153,9 +154,9 @@ class OwnConnection(ProtocolWrapper):
 
     def resume(self, producer: Any) -> None:
         """Let a push producer go on; a closing connection waits no longer for one that has nothing to give."""
-        written = self._written
+        written = self._silence.written
         producer.resumeProducing()
-        if self._closing and self._producer is producer and self._written == written:
+        if self._closing and self._producer is producer and self._silence.written == written:
             self.unregisterProducer()  # a transport closes only once it has no paused producer
 
     def abortConnection(self) -> None:
@@ -176,36 +177,26 @@ class OwnConnection(ProtocolWrapper):
                 finish = _nothing
             finished: Deferred[object] = maybeDeferred(finish)
             finished.addErrback(lambda failure: log.failure("a protocol's drain() failed", failure))
-            finished.addCallback(lambda _: self.loseConnection())
+            finished.addCallback(lambda _: self._leave())
         return self._ended
 
-    def _watch(self, limit: float | None) -> None:
-        """Give the peer ``limit`` seconds, counted again from each byte that moves."""
-        if self._timer is not None:
-            self._timer.cancel()
-        reactor = self.factory.setting.reactor
-        self._timer, self._moved_at = None, reactor.seconds()
-        if limit is not None:
-            self._unsent, self._written = held(self.transport), 0
-            self._timer = reactor.callLater(limit, self._check, limit)
+    def _leave(self) -> None:
+        """Close the connection, whose peer need not answer."""
+        self.loseConnection()
+        if self._open:
+            self._silence.leave(self._hang_up)
 
-    def _check(self, limit: float) -> None:
-        """End the connection if no byte has moved for ``limit`` seconds.
-
-        Otherwise, look again when that can be so.
-        """
-        setting, unsent = self.factory.setting, held(self.transport)
-        now = setting.reactor.seconds()
-        if unsent - self._unsent < self._written:  # not all of what was written was added to what waits: some has left
-            self._moved_at = now
-        self._unsent, self._written = unsent, 0
-        wait = self._moved_at + limit - now
-        if wait > 0:
-            self._timer = setting.reactor.callLater(wait, self._check, limit)
+    def _hang_up(self) -> None:
+        """Close without waiting for the peer's goodbye, which TLS asks for."""
+        if self._producer is not None:  # more may come
+            self._silence.leave(self._hang_up)
         else:
-            self._timer = None
-            setting.counters.drop(Reason.STUCK if self._closing else Reason.IDLE)
-            self.abortConnection()
+            getattr(self.transport, "hangUp", self.transport.loseConnection)()
+
+    def _end(self, reason: Reason) -> None:
+        """End the connection of a peer that was silent for too long."""
+        self.factory.setting.counters.drop(reason)
+        self.abortConnection()
 
 
 @implementer(IPushProducer)

@@ -13,7 +13,12 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+
+from ...counters import Counters
+from .alpn import answer_alpn
+from .handshakes import FailedHandshakes
 
 
 class EchoTLSTransport(TLSMemoryBIOProtocol):
@@ -22,32 +27,48 @@ class EchoTLSTransport(TLSMemoryBIOProtocol):
     It reports the peer's close_notify as its end of file.
     """
 
+    factory: EchoTLSFactory
     transport: Any
     _told = False
 
     def dataReceived(self, data: bytes) -> None:
         """Decrypt what came, and see whether the peer has ended.
 
-        After the peer's close_notify, or an error, the TCP transport below is closing.
+        After the peer's close_notify, or an error, the TCP transport below is closing. A handshake that failed is no
+        end of file: to close would be to abort, and the reset might overtake the alert that says why.
         """
         super().dataReceived(data)
-        if self.transport.disconnecting and not self._told and not self.disconnecting:
+        done = getattr(self, "_handshakeDone", True)
+        if done and self.transport.disconnecting and not self._told and not self.disconnecting:
             self._told = True
             protocol = IHalfCloseableProtocol(self.wrappedProtocol, None)
             if protocol is not None:
                 protocol.readConnectionLost()
 
+    def hangUp(self) -> None:
+        """Close the TCP connection; our close_notify is out, and the peer's is not waited for (RFC 8446, 6.1)."""
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """Count a handshake that failed, and end."""
+        self.factory.failed.look_at(self, reason)
+        super().connectionLost(reason)
+
 
 class EchoTLSFactory(TLSMemoryBIOFactory):
     """Puts TLS between a factory and its transports.
 
-    It passes on the factory's refusal of a peer.
+    It passes on the factory's refusal of a peer, and counts handshakes that fail.
     """
 
     protocol = EchoTLSTransport
 
-    def __init__(self, options: Any, factory: IProtocolFactory, reactor: IReactorTime) -> None:
-        super().__init__(options, isClient=False, wrappedFactory=factory, clock=reactor)
+    def __init__(
+        self, options: Any, factory: IProtocolFactory, clock: IReactorTime, counters: Counters | None = None
+    ) -> None:
+        answer_alpn(options)
+        super().__init__(options, isClient=False, wrappedFactory=factory, clock=clock)
+        self.failed = FailedHandshakes(counters or Counters())
 
     def buildProtocol(self, addr: IAddress | None) -> EchoTLSTransport | None:  # type: ignore[override]
         """Wrap the factory's protocol, or return None (which Twisted's would wrap too)."""

@@ -15,9 +15,12 @@ from typing import Final, NamedTuple
 
 from ...kernel import ring as k
 
-PLAIN: Final = frozenset((k.CQE_F_BUFFER | k.CQE_F_MORE, k.CQE_F_BUFFER | k.CQE_F_MORE | k.CQE_F_SOCK_NONEMPTY))
-"""Flags of a completion that brings bytes, of a receive that goes on."""
-LAST: Final = frozenset(flags & ~k.CQE_F_MORE for flags in PLAIN)
+PLAIN: Final = frozenset((k.CQE_F_BUFFER | k.CQE_F_MORE,))
+"""Flags of a completion that brings bytes, of a receive that goes on.
+
+Not those of one after which more bytes waited: see ``Ringed._received``.
+"""
+LAST: Final = frozenset((k.CQE_F_BUFFER, k.CQE_F_BUFFER | k.CQE_F_SOCK_NONEMPTY))
 """Flags of one that brings bytes and ends its receive, which has had all that it may."""
 BYTES: Final = PLAIN | LAST
 

@@ -11,11 +11,11 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from ...guard import source_of
-from ...sockets import borrowed
+from ...sockets import borrowed, have_input
 from .. import Setting
 from .mover import Mover
 from .states import Odd
@@ -45,7 +45,7 @@ class Connections:
         """
         setting, source = self._setting, None
         if setting.caps.per_source is not None and isinstance(address, tuple):
-            source = source_of(address[0]).key
+            source = source_of(address[0], address[3] if len(address) == 4 else 0).key
         if (refused := setting.caps.take(source)) is not None:
             setting.counters.drop(refused)
             os.close(fd)
@@ -65,7 +65,7 @@ class Connections:
     def hold(self, fd: int, unsent: bytes | memoryview) -> None:
         """Keep what the kernel did not take, and read no further until it has."""
         if (odd := self.odd.get(fd)) is None:
-            odd = self.odd[fd] = Odd(self._setting.reactor.seconds())
+            odd = self.odd[fd] = Odd(self._setting.clock.seconds())
             self._mover.write(fd)
         odd.unsent += unsent
 
@@ -97,7 +97,7 @@ class Connections:
 
         For plain ones the mover tells the time-outs, batch by batch.
         """
-        self.odd[fd].moved_at = self._setting.reactor.seconds()
+        self.odd[fd].moved_at = self._setting.clock.seconds()
         self.timeouts.moved((fd,))
 
     def end_of_file(self, fd: int) -> None:
@@ -130,6 +130,18 @@ class Connections:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.close(fd)
 
+    def waiting(self, fds: Collection[int]) -> set[int]:
+        """Return those for which bytes, or an end of file, have come that are yet to be read.
+
+        That is, by the kernel's word or by the mover's. Nothing is read from a peer that does not take what is held for
+        it: what waits there does not count.
+        """
+        if not fds:
+            return set()
+        odd = self.odd
+        read = {fd for fd in fds if fd not in odd or not odd[fd].unsent}
+        return have_input(read) | (read & self._mover.arrived())
+
     def closing(self) -> Iterator[tuple[int, Odd]]:
         """Iterate over those that are being ended, by the peer or by us."""
         return ((fd, odd) for fd, odd in self.odd.items() if odd.ended or odd.leaving)
@@ -143,8 +155,8 @@ class Connections:
         for fd in self.open:
             odd = self.odd.get(fd)
             if odd is None:
-                odd = self.odd[fd] = Odd(self._setting.reactor.seconds())
-            odd.leaving, odd.moved_at = True, self._setting.reactor.seconds()
+                odd = self.odd[fd] = Odd(self._setting.clock.seconds())
+            odd.leaving, odd.moved_at = True, self._setting.clock.seconds()
             if not odd.unsent:
                 self._end_our_side(fd)
         self.timeouts.closing()

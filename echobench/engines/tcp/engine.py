@@ -213,7 +213,7 @@ class StreamEngine:
             self._setting.failed(f"engine {self.name} has failed: {str(error) or type(error).__name__}", self)
         else:
             self._setting.reactor.removeReader(self)
-            self._pause = self._setting.reactor.callLater(pause, self._end_pause)
+            self._pause = self._setting.clock.callLater(pause, self._end_pause)
 
     def _end_pause(self) -> None:
         self._pause = None

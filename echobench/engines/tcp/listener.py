@@ -16,10 +16,11 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ... import kernel
-from ...acceptor import Acceptor
+from ...acceptor import ACCEPTED_AT_ONCE, Acceptor
+from ...clocks import steady
 from ...counters import Counters
 from ...reactors import Reactor
-from ...sockets import BindError
+from ...sockets import BindError, borrowed, keep_urgent
 
 log = Logger()
 
@@ -64,10 +65,17 @@ class Port:
         if self._bare and accepter is not None:
             accept = accepter(self.fd)
         self._acceptor = Acceptor[Any](accept, sock, counters, reactor, partial(watch, self), lost=self._lose)
-        self._reactor = reactor
+        self._reactor = steady(reactor)
         self._serve, self._watch, self._closed, self._lost = serve, watch, closed, lost
         self._stopped: Deferred[None] | None = None
-        if sock.family != getattr(socket, "AF_UNIX", None):
+        self._early = 0
+        """Connections taken so far that may have waited before the options below were set; -1 when there are no more.
+
+        They have not inherited them: another program may have listened long before (systemd.socket(5)).
+        """
+        keep_urgent(sock)
+        self._inherits = sock.family != getattr(socket, "AF_UNIX", None)
+        if self._inherits:
             with contextlib.suppress(OSError):
                 # On Linux and the BSDs accepted sockets inherit this, which saves a call for each connection.
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -83,7 +91,7 @@ class Port:
             self._acceptor.close()
             raise
         try:
-            self._acceptor.begin(self._take)
+            self._serve_early(self._acceptor.begin)
         except BindError:
             self._watch(self, False)
             self._acceptor.close()
@@ -124,7 +132,17 @@ class Port:
 
         The acceptor pauses if some cannot be taken.
         """
-        self._acceptor.serve(self._take)
+        if self._early < 0:
+            self._acceptor.serve(self._take)
+        else:
+            self._serve_early(self._acceptor.serve)
+
+    def _serve_early(self, serve: Callable[[Callable[[Any], None]], None]) -> None:
+        """Take connections of which some may have waited for long."""
+        before = self._early
+        serve(self._take_early)
+        if self._inherits and self._early - before < ACCEPTED_AT_ONCE and not self._acceptor.starved:
+            self._early = -1  # the queue was empty
 
     def _lose(self, sentence: str) -> None:
         self.close()
@@ -133,6 +151,12 @@ class Port:
     def _take(self, accepted: Any) -> None:
         fd, address = (accepted, None) if self._bare else accepted
         self._serve(fd, address)
+
+    def _take_early(self, accepted: Any) -> None:
+        self._early += 1
+        with borrowed(accepted if self._bare else accepted[0]) as sock:
+            keep_urgent(sock)
+        self._take(accepted)
 
     def _with_address(self) -> tuple[int, Any]:
         sock, address = self.socket.accept()

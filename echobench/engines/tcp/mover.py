@@ -119,5 +119,8 @@ class Mover(Protocol):
     def busy(self) -> bool:
         """Whether descriptors of closed connections are still in use."""
 
+    def arrived(self) -> set[int]:
+        """Return connections whose bytes the kernel has handed over, and that have not been looked at yet."""
+
     def lanes(self) -> Lanes:
         """Show which descriptors are where; for tests, and for whoever looks for a fault."""

@@ -213,6 +213,10 @@ class Polled:
         """Say no: what is closed is not in use."""
         return False
 
+    def arrived(self) -> set[int]:
+        """Return none: what has come stays with the kernel until it is read."""
+        return set()
+
     def lanes(self) -> Lanes:
         """Show which connections are watched."""
         return Lanes(self.watched)

@@ -33,6 +33,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ... import kernel
+from ...clocks import steady
 from ...kernel import ring as k
 from ...kernel.buffers import LentBuffers
 from ...reactors import Reactor
@@ -128,6 +129,16 @@ class Ringed:
     def busy(self) -> bool:
         """Whether descriptors wait for the end of their receive."""
         return bool(self._dying)
+
+    def arrived(self) -> set[int]:
+        """Return connections that have completions which have not been looked at yet."""
+        rx = self._rx
+        found = rx.ready()
+        if found >= rx.completions:  # there may be more, kept by the kernel: nobody knows whose
+            return self._receiving
+        at = rx.index[rx.chead] & rx.cmask
+        end = at + found
+        return {*rx.who[at:end], *rx.who[: max(0, end - rx.completions)]}
 
     def lanes(self) -> Lanes:
         """Show which descriptors are where."""
@@ -372,6 +383,11 @@ class Ringed:
             self._buffers.give_back(number)
         if ended:
             self._receive_ended(fd, result)
+        elif flags & k.CQE_F_SOCK_NONEMPTY and fd not in self._dying and fd not in self.polled.watched:
+            # Bytes were left: urgent ones, or such as came just then. The kernel goes on with them at once, but 32
+            # times at most. After that it may wait for yet more to come (seen with Linux 6.18), while the peer waits
+            # for its echo. A new receive takes them, and its count begins anew. This is rare, so it is done every time.
+            self._cancel(fd)
 
     def _receive_ended(self, fd: int, result: int) -> None:
         """Close a descriptor that waited for the end of its receive.
@@ -496,7 +512,7 @@ class Ringed:
         if pause is None:
             self._retire(OSError(error or errno.EAGAIN, os.strerror(error or errno.EAGAIN)))
         elif self._retry is None:
-            self._retry = self._reactor.callLater(pause, self._end_pause)
+            self._retry = steady(self._reactor).callLater(pause, self._end_pause)
 
     def _end_pause(self) -> None:
         self._retry = None

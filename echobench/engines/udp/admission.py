@@ -10,12 +10,16 @@ the last train in it may be cut.
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection
+from collections.abc import Mapping
+from typing import Final
 
 from ...counters import Counters, Reason
-from ...guard import Guard, RateLimit, source_of
-from ...kernel.messages import Messages
+from ...guard import FIRST_BYTES, LOOK, Guard, RateLimit, source_of
+from ...kernel.messages import NAME, Messages
 from .sending import Run, Sending
+
+PASSED_REMEMBERED: Final = 1024  # names; a forger can only make us look again
+_INET6: Final = int(socket.AF_INET6)  # the lower byte of the family in a name
 
 
 class Admission:
@@ -24,18 +28,63 @@ class Admission:
     def __init__(self, messages: Messages, sending: Sending, guard: Guard, counters: Counters) -> None:
         self._messages, self._sending, self._guard, self._counters = messages, sending, guard, counters
         names = messages.names
-        # The places of the addresses in names (kernel/messages.py). The names of a socket are of one family.
+        # The places of the addresses in names (kernel/messages.py), with their scope. A socket has names of one family.
         self._ipv4 = (names.column("I", 4),)
-        self._ipv6 = (names.column("Q", 8), names.column("Q", 16))
+        self._ipv6 = (names.column("Q", 8), names.column("Q", 16), names.column("I", 24))
 
-    def choose(self, number: int, groups: Collection[int]) -> list[Run]:
+    def passes(self, number: int) -> bool:
+        """Return whether the rules but the rate allow the sources of all messages.
+
+        Mostly a few bytes of each source show that; where they do not, the guard is asked.
+        """
+        if number > 1:
+            return self._look(number)
+        name, passed = self._messages.name_memory[:NAME], self._guard.passed
+        if name in passed:
+            return True
+        if not self._look(1):
+            return False
+        if len(passed) >= PASSED_REMEMBERED:
+            passed.clear()
+        passed.add(name)
+        return True
+
+    def _look(self, number: int) -> bool:
+        names, guard, end = self._messages.name_memory, self._guard, NAME * number
+        high = names[2:end:NAME]
+        if LOOK in high.translate(guard.high_bytes) and not guard.passes_all(high, names[3:end:NAME]):
+            return False
+        # Where an address begins and ends in its name (kernel/messages.py); IPv4-mapped ones begin again.
+        if names[0] == _INET6:
+            ends, first, mapped = names[23:end:NAME], names[8:end:NAME], names[20:end:NAME]
+        else:
+            ends, first, mapped = names[7:end:NAME], names[4:end:NAME], b""
+        if (
+            LOOK in ends.translate(guard.last_bytes)
+            or LOOK in first.translate(FIRST_BYTES)
+            or LOOK in mapped.translate(FIRST_BYTES)
+        ):
+            suspects = ends.translate(guard.last_bytes), first.translate(FIRST_BYTES), mapped.translate(FIRST_BYTES)
+            return all(self._pass(column) for column in suspects)
+        return True
+
+    def _pass(self, suspects: bytes) -> bool:
+        """Return whether the guard passes each message whose byte here is LOOK."""
+        i = suspects.find(LOOK)
+        while i >= 0:
+            if self._guard.refuses_source(*self._messages.source(i)) is not None:
+                return False
+            i = suspects.find(LOOK, i + 1)
+        return True
+
+    def choose(self, number: int, misdirected: Mapping[int, Reason]) -> list[Run]:
         """Return the runs of messages that all rules but the rate allow.
 
-        ``groups`` are the messages that were sent to a group.
+        ``misdirected`` are those not to be answered because of where they were sent to, and why.
         """
         runs: list[Run] = []
         for i in range(number):
-            refused = Reason.DESTINATION_GROUP if i in groups else self._guard.refuses_source(*self._messages.source(i))
+            refused = misdirected.get(i) or self._guard.refuses_source(*self._messages.source(i))
             if refused is None:
                 first = runs.pop()[0] if runs and runs[-1][1] == i else i
                 runs.append((first, i + 1))
@@ -53,7 +102,7 @@ class Admission:
         granted_runs: list[Run] = []
         everything = True
         for first, end in self._by_source(runs):
-            source = source_of(self._messages.address(first))
+            source = source_of(*self._messages.peer(first))
             wanted = self._count(first, end) if trains else end - first
             granted = 0 if source.group else rate.take(source.key, wanted)
             if granted != wanted:

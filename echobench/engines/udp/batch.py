@@ -15,8 +15,9 @@ import attrs
 
 from ...counters import Counters
 from ...guard import Guard
-from ...kernel.messages import CONTROL, HEADER, Messages
+from ...kernel.messages import CONTROL, FLAGS, HEADER, MSG_CTRUNC, Messages
 from ...kernel.tables import constant
+from ..sendroom import SendRoom
 from .admission import Admission
 from .joining import WORTH_JOINING, Joining
 from .sending import Run, Sending, Unfinished
@@ -67,6 +68,8 @@ class Batch:
         self.counters = counters
         self.most = count
         """How many messages to receive at once: fewer when they are long."""
+        self.cut = False
+        """Whether the last batch came with control data for which there was no room."""
         self._guard, self._count = guard, count
         self._joining = Joining(self.messages, self.sending) if trains else None
         self._admission = Admission(self.messages, self.sending, guard, counters)
@@ -82,8 +85,8 @@ class Batch:
         """
         return self.messages.incoming.receive(descriptor, self.most)
 
-    def answer(self, sock: socket.socket, number: int) -> Unfinished | None:
-        """Answer the ``number`` messages that were received last.
+    def answer(self, sock: socket.socket, number: int, room: SendRoom | None = None) -> Unfinished | None:
+        """Answer the ``number`` messages that were received last. ``room`` is that of the socket.
 
         If the send buffer fills, returns a generator that finishes the batch. Call ``next()`` on it when the socket is
         writable: it sends until the buffer is full again, or raises StopIteration when all is sent. Closing it gives
@@ -97,14 +100,16 @@ class Batch:
             learnt = self._learnt
         turned = learnt.turned
         if (
-            turned.groups
+            turned.refused
             or guard.rate is not None
             or (turned.trains and self.sending.refused)
-            or not guard.passes_all(*messages.ports(number))
+            or not self._admission.passes(number)
         ):
             runs = self._select(number, turned)
             if runs is not None:
-                return _begin(self.sending.send(sock, runs))
+                return _begin(self.sending.send(sock, runs, room))
+        if room is not None and room.careful:
+            return _begin(self.sending.send(sock, [(0, number)], room))
         sent = 0
         if learnt.joins and number >= WORTH_JOINING and self._joining is not None:
             sent = self._joining.send(sock, number)
@@ -112,7 +117,7 @@ class Batch:
             sent += max(0, messages.outgoing.send(sock.fileno(), sent, number - sent))
         if sent < number:
             self.sending.count(0, sent)
-            return _begin(self.sending.send(sock, [(sent, number)]))
+            return _begin(self.sending.send(sock, [(sent, number)], room))
         if learnt.alike:
             self.counters.datagrams += number * learnt.datagrams
             self.counters.datagram_bytes += number * learnt.size
@@ -126,6 +131,11 @@ class Batch:
             self.counters.datagram_bytes += sum(self.sending.lengths[:number])
         return None
 
+    def forget(self) -> None:
+        """Forget what kind of address any destination is. An unfinished batch goes on as it began."""
+        self._learnt = NOTHING
+        self._turning.forget()
+
     def _learn(self, number: int, headers: bytes, controls: bytes) -> None:
         """Make the outgoing headers for a batch, and remember what it looked like."""
         turned, incoming, outgoing = self._learnt.turned, self.messages.incoming, self.messages.outgoing
@@ -133,10 +143,13 @@ class Batch:
         lengths: list[int] = incoming.length[:number].tolist()
         sizes: list[int] = incoming.controllen[:number].tolist()
         outgoing.size[:number] = incoming.length[:number]
-        if not turned.covers(sizes, controls):
-            turned = self._turning.turn(sizes, controls)
+        flags = headers[FLAGS::HEADER].strip(b"\0")
+        cut = {i for i in range(number) if headers[FLAGS + HEADER * i] & MSG_CTRUNC} if flags else ()
+        self.cut = bool(cut)
+        if cut or not turned.covers(sizes, controls):
+            turned = self._turning.turn(sizes, controls, cut)
             self.sending.segments = turned.segments
-        same = lengths.count(lengths[0]) == number == sizes.count(sizes[0])
+        same = lengths.count(lengths[0]) == number == sizes.count(sizes[0]) and not cut
         alike, foretold = same and turned.uniform, same and number >= FORETELLING
         if foretold:
             # Most likely the next batches will be like this one, of any number: prepare for as many as there can be.
@@ -150,7 +163,7 @@ class Batch:
             joins = True
         totals = 1 if alike else number
         self._learnt = Learnt(
-            headers=headers,
+            headers=b"" if cut else headers,
             turned=turned,
             alike=alike,
             joins=joins,
@@ -169,8 +182,8 @@ class Batch:
         """
         guard, whole = self._guard, [(0, number)]
         runs = whole
-        if turned.groups or not guard.passes_all(*self.messages.ports(number)):
-            runs = self._admission.choose(number, turned.groups)
+        if turned.refused or not self._admission.passes(number):
+            runs = self._admission.choose(number, turned.refused)
         if guard.rate is not None:
             wanted, runs = runs, self._admission.ration(guard.rate, runs, turned.trains)
             if turned.trains and runs is not wanted:  # a train may have been cut, and no longer be as received

@@ -13,17 +13,19 @@ import time
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IListeningPort, IReadWriteDescriptor
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReadWriteDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from ... import kernel
-from ...kernel.control import IP_RECVERR, IPPROTO_IP, IPPROTO_IPV6, IPV6_RECVERR, SOL_UDP, UDP_GRO
+from ...clocks import steady
+from ...kernel.control import SOL_UDP, UDP_GRO
 from ...protocol import EchoUDP
 from ...reactors import Reactor
 from ...seldom import Seldom
 from ...sockets import receive_drops
 from .. import IEngine, Setting
+from ..outsiders import Outsiders
 from ..portable.datagram import DatagramPort
 from ..spin import SecondLook, Spin
 from ..standin import StandIn
@@ -31,12 +33,14 @@ from ..watching import watches_descriptors
 from .batch import Batch
 from .sending import Unfinished
 from .trial import joins, trial
+from .turning import turn
 
 log = Logger()
 
 LONGEST_TURN: Final = (
     400_000  # nanoseconds that a wake-up may take, until the end of its batch; then others have a turn
 )
+LOOK_AGAIN: Final = 0.01  # seconds until a full buffer is tried again that may not become writable
 
 
 @implementer(IReadWriteDescriptor)
@@ -46,11 +50,14 @@ class BatchedPort(DatagramPort):
     def __init__(self, sock: socket.socket, engine: BatchedDatagram, setting: Setting) -> None:
         # The protocol sees no datagram. It gives the port its name in the log, and tells the guard our port's number.
         protocol = EchoUDP(guard=setting.guard, counters=setting.counters)
-        super().__init__(sock, protocol, setting.counters, setting.reactor, lost=engine.lost)
+        super().__init__(sock, protocol, setting.counters, setting.reactor, engine.outsiders, lost=engine.lost)
         self._engine = engine
         self._batch: Batch | None = None
         self._unfinished: Unfinished | None = None
+        self._again: IDelayedCall | None = None
         self._second_look = SecondLook()
+        self._one_by_one = False
+        """Whether this socket delivers control data for which a batch has no room."""
         prepare(sock)
 
     def doRead(self) -> None:
@@ -58,6 +65,9 @@ class BatchedPort(DatagramPort):
 
         It goes on for as long as the reactor has nothing else to do.
         """
+        if self._one_by_one or self._early:
+            super().doRead()
+            return
         engine, sock, second_look = self._engine, self.socket, self._second_look
         now, descriptor = time.perf_counter_ns, sock.fileno()
         batch = engine.lend()
@@ -82,14 +92,16 @@ class BatchedPort(DatagramPort):
                 end = now() + LONGEST_TURN
                 number: int | None = look()
                 while number:
-                    unfinished = batch.answer(sock, number)
+                    unfinished = batch.answer(sock, number, self._room)
+                    if batch.cut:  # somebody who shares the socket has asked for more than we know of
+                        self._one_by_one, batch.cut, end = True, False, 0
                     if unfinished is not None:
                         self._hold(batch, unfinished)
                         return
                     if now() >= end:
                         break
                     number = second_look(look, number == 1) or (engine.spin.wait(look) if engine.alone else None)
-                if not engine.stand_in.wait(descriptor):
+                if self._one_by_one or not engine.stand_in.wait(descriptor):
                     break
         except Exception as error:  # noqa: BLE001 (one batch must not end the service for all)
             engine.log_fault()
@@ -103,6 +115,7 @@ class BatchedPort(DatagramPort):
         try:
             if self._unfinished is not None:
                 next(self._unfinished)
+                self._wait()
                 return
         except StopIteration:
             pass
@@ -119,14 +132,38 @@ class BatchedPort(DatagramPort):
         self._reactor.removeWriter(self)
         return super().stopListening()
 
+    def forget(self) -> None:
+        """Forget what kind of address any is, since the host has got others."""
+        super().forget()
+        self._engine.forget()
+        if self._batch is not None:
+            self._batch.forget()
+
     def _hold(self, batch: Batch, unfinished: Unfinished) -> None:
         """Keep a batch until the socket is writable, and read nothing until then."""
         self._batch, self._unfinished = batch, unfinished
         self._reactor.removeReader(self)
         self._reactor.addWriter(self)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Have :meth:`doWrite` called soon, even if the socket does not become writable.
+
+        It is writable when half of its buffer is free (sock_writeable, net/sock.h). What waits for neighbours may keep
+        it from that, though there is room.
+        """
+        self._stop_waiting()
+        if self._room.careful:
+            self._again = steady(self._reactor).callLater(LOOK_AGAIN, self.doWrite)
+
+    def _stop_waiting(self) -> None:
+        if self._again is not None and self._again.active():
+            self._again.cancel()
+        self._again = None
 
     def _let_go(self) -> None:
         """Give the batch back, finished or not."""
+        self._stop_waiting()
         self._reactor.removeWriter(self)
         if self._unfinished is not None:
             self._unfinished.close()
@@ -146,6 +183,8 @@ class BatchedPort(DatagramPort):
         self._end_pause()
         self._let_go()
         self._end_reading()
+        self._engine.outsiders.release(self.socket)
+        self._room.close()
         family, kind = self.socket.family, self.socket.type
         return socket.socket(family, kind, fileno=self.socket.detach())
 
@@ -161,6 +200,7 @@ class BatchedDatagram:
         self._ports: list[BatchedPort] = []
         self._faults = Seldom()
         self._idle: list[Batch] = []
+        self.outsiders = Outsiders(setting.guard, setting.reactor)
         self.spin = Spin(setting.spin)
         self.stand_in = StandIn(setting.reactor)
         self.alone = True
@@ -199,6 +239,12 @@ class BatchedDatagram:
         if not self._idle:
             self._idle.append(batch)
 
+    def forget(self) -> None:
+        """Forget all that was learnt of addresses, apart from what a port holds."""
+        turn.cache_clear()
+        for batch in self._idle:
+            batch.forget()
+
     def log_fault(self) -> None:
         """Log the current exception, at most once a minute.
 
@@ -232,16 +278,6 @@ class BatchedDatagram:
 
 
 def prepare(sock: socket.socket) -> None:
-    """Set the socket up: join datagrams if possible, and report no errors.
-
-    IP_RECVERR would report the errors of datagrams that we sent.
-
-    An inherited socket may have that option. With it, a call would fail with the error of another call's answer.
-    """
-    for level, option, value in (
-        (SOL_UDP, UDP_GRO, int(joins())),
-        (IPPROTO_IP, IP_RECVERR, 0),
-        (IPPROTO_IPV6, IPV6_RECVERR, 0),
-    ):
-        with contextlib.suppress(OSError):
-            sock.setsockopt(level, option, value)
+    """Have the kernel join datagrams if possible."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(SOL_UDP, UDP_GRO, int(joins()))

@@ -26,6 +26,7 @@ from ...kernel.control import space
 from ...kernel.messages import Headers, Messages
 from ...kernel.tables import constant
 from ...sockets import send_queue
+from ..sendroom import SendRoom
 
 Unfinished = Generator[None, None, None]
 """A batch that is not fully sent. Each ``next()`` sends more, until the buffer is full again."""
@@ -67,19 +68,25 @@ class Sending:
         """Shorten a train to its first ``datagrams``."""
         self._outgoing.size[i] = self.lengths[i] = datagrams * self.segments[i]
 
-    def send(self, sock: socket.socket, runs: Iterable[Run]) -> Unfinished:
+    def send(self, sock: socket.socket, runs: Iterable[Run], room: SendRoom | None = None) -> Unfinished:
         """Send runs of messages.
 
         Yields when the socket's buffer is full. If the generator is closed then, it counts the rest as dropped.
+        ``room`` is the socket's (engines/sendroom.py). It can relieve a full buffer, and messages that would wait for
+        a neighbour are then dropped.
         """
+        if room is not None and room.careful:
+            room.look()
         runs = list(self._apart(runs) if self.refused else runs)
         self._left = sum(self.datagrams(i) for first, end in runs for i in range(first, end))
         try:
             for first, end in runs:
-                if self.refused and self.refuses(first, self.segments[first]):
-                    yield from self._cut_up(sock, first)
-                else:
-                    yield from self._run(sock, first, end)
+                at = first
+                if room is None or not room.careful:
+                    at = yield from self._parts(sock, first, end, room)
+                if room is not None and at < end:
+                    for part in self._admitted(at, end, room):
+                        yield from self._parts(sock, *part, None)
         except GeneratorExit:
             self._counters.drop(Reason.SEND_BUFFER_FULL, self._left)
             raise
@@ -106,12 +113,21 @@ class Sending:
         """
         return segment > 0 and segment >= self.refused.get(self._messages.address(i), segment + 1)
 
-    def _run(self, sock: socket.socket, at: int, end: int) -> Unfinished:
+    def _parts(self, sock: socket.socket, at: int, end: int, room: SendRoom | None) -> Generator[None, None, int]:
+        """Send neighbouring messages; return the number after the last one.
+
+        If the buffer is full, and ``room`` relieves it, the number is that of the first one not sent.
+        """
+        if self.refused and self.refuses(at, self.segments[at]):
+            yield from self._cut_up(sock, at)
+            return end
         while at < end:
             sent, error = attempt(sock, self._outgoing, at, end - at)
             self.count(at, at + sent)
             at += sent
             if error == errno.EAGAIN:
+                if room is not None and room.relieves():
+                    return at
                 yield
             elif error:
                 if self.segments[at] and error in TRAIN_REFUSED:
@@ -120,6 +136,18 @@ class Sending:
                 else:
                     self._fail(self.datagrams(at))
                 at += 1
+        return end
+
+    def _admitted(self, first: int, end: int, room: SendRoom) -> list[Run]:
+        """Return the runs among these messages that ``room`` admits, and count the others as dropped."""
+        runs: list[Run] = []
+        for i in range(first, end):
+            if room.admits(self._messages.peer(i), self.lengths[i]):
+                start = runs.pop()[0] if runs and runs[-1][1] == i else i
+                runs.append((start, i + 1))
+            else:
+                self._drop(Reason.NEIGHBOUR_UNKNOWN, self.datagrams(i))
+        return runs
 
     def _cut_up(self, sock: socket.socket, i: int) -> Unfinished:
         """Send each datagram of a train by itself."""
@@ -152,8 +180,11 @@ class Sending:
         self._counters.datagram_bytes += size
 
     def _fail(self, datagrams: int) -> None:
+        self._drop(Reason.SEND_FAILED, datagrams)
+
+    def _drop(self, reason: Reason, datagrams: int) -> None:
         self._left -= datagrams
-        self._counters.drop(Reason.SEND_FAILED, datagrams)
+        self._counters.drop(reason, datagrams)
 
     def _apart(self, runs: Iterable[Run]) -> Iterator[Run]:
         """Split the runs: each message that the kernel would refuse gets its own."""

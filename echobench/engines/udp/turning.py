@@ -15,15 +15,25 @@ A batch whose control data equal those of the batch before needs none of this: s
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple
 
 import attrs
 
-from ...kernel.control import SOL_UDP, UDP_GRO, UDP_SEGMENT, join, split
-from ...kernel.layouts import PARTS, Layout, layouts
+from ...counters import Reason
+from ...kernel.control import SOL_UDP, UDP_SEGMENT, join, split
+from ...kernel.layouts import Layout, layouts
 from ...kernel.messages import CONTROL, Messages
 from ...kernel.tables import constant
-from ..destinations import DESTINATIONS_REMEMBERED, Control, Destination, answering, destination_of
+from ..destinations import (
+    DESTINATIONS_REMEMBERED,
+    Control,
+    Destination,
+    answering,
+    destination_in,
+    destination_of,
+    segment_in,
+)
 
 
 class Turned(NamedTuple):
@@ -32,6 +42,17 @@ class Turned(NamedTuple):
     control: bytes
     segment: int
     """Bytes of each datagram except the last, if the message is a train; else 0."""
+
+
+class Refused(NamedTuple):
+    """Why a message must not be answered."""
+
+    reason: Reason
+    segment: int
+    control: bytes = b""
+
+
+_UNKNOWN: Final = Refused(Reason.DESTINATION_UNKNOWN, 0)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -43,30 +64,11 @@ def turn(control: bytes) -> Turned | None:
     Leaves out control data about anything but the destination and the size of datagrams. Raises OSError as
     :func:`answering` does.
     """
-    train: list[Control] = []
-    source: list[Control] = []
-    for level, cmsg_type, data in split(control):
-        if PARTS.get((level, cmsg_type)) != len(data):  # not asked for, or cut short because of others that were not
-            continue
-        if level == SOL_UDP:
-            train = [(SOL_UDP, UDP_SEGMENT, data[:2])]  # the lower half of an s32
-        else:
-            answer = answering((level, cmsg_type, data))
-            if answer is None:
-                return None
-            source += answer
-    return Turned(join(train + source), segment_of(control))
-
-
-def segment_of(control: bytes) -> int:
-    """Return the size of the datagrams in a train with these control data.
-
-    Returns 0 for a single datagram.
-    """
-    for level, cmsg_type, data in split(control):
-        if (level, cmsg_type) == (SOL_UDP, UDP_GRO):
-            return int.from_bytes(data[:2], "little")
-    return 0
+    controls = list(split(control))
+    segment, destination = segment_in(controls), destination_in(controls)
+    train: tuple[Control, ...] = ((SOL_UDP, UDP_SEGMENT, segment.to_bytes(2, "little")),) if segment else ()
+    source = () if destination is None else answering(destination)
+    return None if source is None else Turned(join(train + source), segment)
 
 
 @attrs.frozen
@@ -82,8 +84,8 @@ class TurnedBatch:
     """Bytes of control data in each message, if all have as many and the whole batch was turned round at once."""
     segments: tuple[int, ...] = ()
     """For each message, bytes of each datagram in it if it is a train; else 0."""
-    groups: frozenset[int] = frozenset()
-    """Numbers of the messages that must not be answered because they were sent to a group."""
+    refused: Mapping[int, Reason] = attrs.field(factory=dict)
+    """Numbers of the messages that must not be answered because of where they were sent to, and why."""
     uniform: bool = False
     """Whether all have the same control data. Then the tables are filled for the largest possible batch."""
     trains: bool = False
@@ -111,72 +113,78 @@ class Turning:
         self._sure = True
         """Whether every destination of the batch that is being turned round could be judged."""
 
-    def turn(self, sizes: list[int], controls: bytes) -> TurnedBatch:
+    def turn(self, sizes: list[int], controls: bytes, cut: Collection[int] = ()) -> TurnedBatch:
         """Turn round a batch's control data, in the fastest way that works.
 
-        The batch has as many messages as there are ``sizes``.
+        The batch has as many messages as there are ``sizes``. The control data of the messages in ``cut`` had no room
+        (MSG_CTRUNC), so that neither their destinations nor their segments are known.
         """
         number, size, first = len(sizes), sizes[0], controls[:CONTROL]
-        self._sure = True
-        of_one_size = sizes.count(size) == number
+        self._sure = not cut
+        of_one_size = sizes.count(size) == number and not cut
         if of_one_size and controls == first * number:
             return self._turn_uniform(first, size)
         layout = self._layouts.get(size) if of_one_size else None
-        groups: list[int] = []
+        refused: dict[int, Reason] = {}
         if layout is not None and layout.holds(number) and self._all_plain(layout, number):
             layout.turn(number)
             self._outgoing.controllen[:] = constant("Q", size, self._count)
             segments = layout.segments(number)
         else:
             of_one_size = False
-            segments = [self._turn_one(i, controls[CONTROL * i :][: sizes[i]], groups) for i in range(number)]
+            segments = []
+            for i in range(number):
+                answer = _UNKNOWN if i in cut else self._judge(controls[CONTROL * i :][: sizes[i]])
+                if isinstance(answer, Refused):
+                    refused[i] = answer.reason
+                segments.append(self._turn_one(i, answer))
         # Bytes that longer control data left behind shorter ones would make equal messages look different.
         self._incoming.control_memory[: CONTROL * number] = bytes(CONTROL * number)
         return TurnedBatch(
             controls=controls if self._sure else b"",
             size=size if of_one_size else None,
             segments=tuple(segments),
-            groups=frozenset(groups),
+            refused=refused,
             trains=any(segments),
         )
+
+    def forget(self) -> None:
+        """Forget which destinations can be turned round in columns."""
+        self._plain.clear()
 
     def _turn_uniform(self, control: bytes, size: int) -> TurnedBatch:
         """Turn round the control data that all messages share, for any batch size."""
         outgoing, count = self._outgoing, self._count
-        turned = self._judge(control[:size])
-        answer, segment = turned or Turned(b"", segment_of(control[:size]))
-        outgoing.control_memory[:] = answer.ljust(CONTROL, b"\0") * count
-        outgoing.controllen[:] = constant("Q", len(answer), count)
+        answer = self._judge(control[:size])
+        outgoing.control_memory[:] = answer.control.ljust(CONTROL, b"\0") * count
+        outgoing.controllen[:] = constant("Q", len(answer.control), count)
         return TurnedBatch(
             controls=control * count if self._sure else b"",
             size=size,
-            segments=(segment,) * count,
-            groups=frozenset() if turned else frozenset(range(count)),
+            segments=(answer.segment,) * count,
+            refused=dict.fromkeys(range(count), answer.reason) if isinstance(answer, Refused) else {},
             uniform=True,
-            trains=segment > 0,
+            trains=answer.segment > 0,
         )
 
-    def _turn_one(self, i: int, control: bytes, groups: list[int]) -> int:
-        """Turn round the control data of message ``i``.
+    def _turn_one(self, i: int, answer: Turned | Refused) -> int:
+        """Give message ``i`` the control data of its answer.
 
         Returns the size of the datagrams in it.
         """
-        turned = self._judge(control)
-        if turned is None:
-            groups.append(i)
-            turned = Turned(b"", segment_of(control))
         outgoing = self._outgoing
-        outgoing.controls.bytes[CONTROL * i : CONTROL * i + len(turned.control)] = turned.control
-        outgoing.controllen[i] = len(turned.control)
-        return turned.segment
+        outgoing.controls.bytes[CONTROL * i : CONTROL * i + len(answer.control)] = answer.control
+        outgoing.controllen[i] = len(answer.control)
+        return answer.segment
 
-    def _judge(self, control: bytes) -> Turned | None:
-        """Turn control data round; None if the message must not be answered."""
+    def _judge(self, control: bytes) -> Turned | Refused:
+        """Turn control data round, or say why the message must not be answered."""
+        segment = segment_in(split(control))
         try:
-            return turn(control)
+            return turn(control) or Refused(Reason.DESTINATION_GROUP, segment)
         except OSError:
             self._sure = False
-            return None
+            return Refused(Reason.DESTINATION_UNKNOWN, segment)
 
     def _all_plain(self, layout: Layout, number: int) -> bool:
         """Return whether all destinations can be turned round in columns.

@@ -58,6 +58,11 @@ def refused(*options):
     [
         ("", {}),
         ("--port 7007 --tcp", {"port": 7007}),
+        ("7007", {"port": 7007}),
+        ("7007 --port 7007", {"port": 7007}),
+        ("-4", {"family": 4}),
+        ("-6", {"family": 6}),
+        ("-4 -6", {}),
         ("--udp", {"transport": "udp"}),
         ("--tls --insecure --server-name x", {"transport": "tls", "insecure": True, "server_name": "x"}),
         ("--connections 10k", {"flows": 10_000}),
@@ -85,6 +90,32 @@ def test_options(planned, options, settings):
 
 
 @pytest.mark.parametrize(
+    ("words", "host", "port"),
+    [
+        ("server:7007", "server", 7007),
+        ("::1", "::1", 7),
+        ("::1 7007", "::1", 7007),
+        ("[::1]", "::1", 7),
+        ("[::1] 7007", "::1", 7007),
+        ("[::1]:7007", "::1", 7007),
+        ("[fe80::1%eth0]:7007", "fe80::1%eth0", 7007),
+        ("fe80::1%eth0 -p 7007", "fe80::1%eth0", 7007),
+    ],
+)
+def test_hosts_and_ports(planned, words, host, port):
+    assert planned(*words.split()) == Plan(host=host, port=port)
+
+
+def test_the_family_of_a_stored_run_can_be_changed(planned, tmp_path):
+    path = str(tmp_path / "r.json")
+    assert planned("server", "-6", "--json", path).family == 6
+    assert planned("--from", path).family == 6
+    assert planned("--from", path, "-4").family == 4
+    assert planned("--from", path, "-4", "-6").family is None
+    assert planned("--from", path, "other:9") == Plan(host="other", port=9, family=6)
+
+
+@pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ("", "no server to measure: give a HOST"),
@@ -100,7 +131,7 @@ def test_options(planned, options, settings):
         ("h --duration 0", "duration is a number of seconds above 0"),
         ("h --size big", "'big' is not a size in bytes"),
         ("h --size 1-2-3", "'1-2-3' is not a size in bytes"),
-        ("h --udp --size 64K", "a UDP message has 16 to 65507 bytes, not 65536"),
+        ("h --udp --size 64K", "a UDP message has 16 to 65527 bytes, not 65536"),
         ("h --cpus 3-1", "'3-1' is not a list of CPUs"),
         ("h --cpus x", "'x' is not a list of CPUs"),
         ("h --source-ports x", "'x' is not a range of ports"),
@@ -111,7 +142,12 @@ def test_options(planned, options, settings):
         ("h --from /nowhere", "File '/nowhere' does not exist"),
         ("h --json /", "--json: / cannot be written: it is a directory"),
         ("h --csv /nowhere/x", "--csv: /nowhere/x cannot be written: No such file or directory"),
-        ("h g", "unexpected extra argument"),
+        ("127.0.0.1 --udp --size 65508", "a datagram over IPv4 has at most 65507 bytes, not 65508"),
+        ("h g", "a port is a number from 1 to 65535, not g"),
+        ("h:0", "a port is a number from 1 to 65535, not 0"),
+        ("h:7 --port 8", "h is given with two ports, 7 and 8: give one"),
+        ("a:b:c", "'a:b:c' is not a HOST or HOST:PORT such as"),
+        ("h 7 8", "unexpected extra argument"),
         ("h --colour", "No such option"),
     ],
 )
@@ -240,7 +276,7 @@ def test_help_shows_every_option_in_its_section():
 
 def test_every_option_is_a_setting_or_known():
     """An option that nothing reads would be accepted and do nothing."""
-    known = {"tcp", "udp", "tls", "flood", "connect", "quiet", "json", "csv", "html", "png", "stored"}
+    known = {"tcp", "udp", "tls", "flood", "connect", "quiet", "json", "csv", "html", "png", "stored", "four", "six"}
     fields = set(Plan(host="h").as_dict()) | known
     assert {option.name for options in SECTIONS.values() for option in options} <= fields
     assert isinstance(blast, click.Command)

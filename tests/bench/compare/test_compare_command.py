@@ -38,9 +38,10 @@ def invoke(*options):
         (["a=x {port}", "a=y {port}"], "two subjects have the name 'a'"),
         (["--load", "tiny"], "'tiny' is not a load"),
         (["--load", "one,one"], "two loads have the name 'one'"),
-        (["--rounds", "0"], "--rounds is at least 1, not 0"),
+        (["--rounds", "0"], "--rounds is at least 1 and at most 10000, not 0"),
         (["--server-cpus", "999"], "CPU 999 is not available"),
         (["--tolerance", "5%"], "--tolerance needs --against"),
+        (["--time-tolerance", "5%"], "--time-tolerance needs --against"),
         (["--against", "/nowhere"], "File '/nowhere' does not exist"),
         (["/nowhere.json"], "/nowhere.json cannot be read: No such file or directory"),
         (["/nowhere.json", "a=x {port}"], "stored results are shown, subjects are run"),
@@ -86,7 +87,7 @@ def test_defaults(pretended):
     [
         (1.0, {}, 0, "passed: mine, small"),
         (0.85, {}, 1, "slower: mine, small: work per server-CPU second, against the ideal's, is"),
-        (0.95, {}, 3, "cannot tell: mine, small"),
+        (0.95, {}, 3, "inconclusive: mine, small"),
         (1.0, {"environment": {**MACHINE, "cpu": "another"}}, 3, "cpu: a CPU in the stored run, another now"),
     ],
 )

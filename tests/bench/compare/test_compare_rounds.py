@@ -157,7 +157,7 @@ def test_one_that_ends_is_named_though_it_is_heard_of_late(monkeypatch, load):
 def test_an_address_that_nobody_serves():
     turn = turns([Subject(name="x", address="127.0.0.1:1")], profiles.parse("one"), 1, 1)[0]
     run = measure(turn, Setting(start_timeout=0.2))
-    assert run.failure == "it did not echo over TCP on port 1 within 0.2 s"
+    assert run.failure == "it did not echo over TCP on 127.0.0.1 port 1 within 0.2 s"
 
 
 def whole():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from rigs.compare_results import a_comparison, a_run, usage
 from rigs.helpers import needs_linux
 
@@ -16,11 +18,14 @@ from echobench.bench.compare import profiles
 from echobench.bench.compare.analysis import confidence, gate
 from echobench.bench.compare.analysis.comparison import IDEAL, Subject
 from echobench.bench.compare.analysis.judge import judge
-from echobench.bench.compare.analysis.selection import TAKEN, calm, disturbance, disturbed, fair
+from echobench.bench.compare.analysis.selection import calm, disturbance, disturbed, fair
 from echobench.bench.compare.live import Nobody
 from echobench.bench.compare.meters import proctree
 from echobench.bench.compare.rounds import again
 from echobench.bench.compare.server.lifecycle import Setting
+from echobench.bench.compare.terminal import show
+from echobench.bench.run import processors
+from echobench.bench.run.processors import TAKEN
 
 
 def run(subject, number, steal=0.0, rate=10_000.0, **changes):
@@ -37,6 +42,12 @@ def rounds(mine, ideals=None, rate=5_000.0):
             for each in (run(IDEAL, number, i), run("mine", number, m, rate, place=2))
         ]
     )
+
+
+def said_of(comparison):
+    out = io.StringIO()
+    show(comparison, Console(file=out, width=400, highlight=False))
+    return out.getvalue()
 
 
 def row(comparison, subject="mine"):
@@ -58,8 +69,18 @@ def test_what_the_host_disturbed_is_left_out():
     assert (judged.rounds, judged.ratio, judged.verdict) == (3, pytest.approx(0.5), "server-bound")
     assert judged.rate == pytest.approx(5_000)
     assert row(comparison, IDEAL).rounds == 4, "it ran undisturbed in four"
+    every = confidence.estimate([0.5, 0.25, 0.5, 0.5, 0.5])
+    assert (judged.rounds_made, judged.ratio_all, judged.low_all, judged.high_all) == (
+        5, pytest.approx(every.value), pytest.approx(every.low), pytest.approx(every.high))  # fmt: skip
+    shown = said_of(comparison)
+    assert " 3 of 5 " in shown
+    assert (
+        "mine: 3 of 5 rounds count, because the host took CPU time in the others (steal): "
+        "50.0 % of ideal (50.0 to 50.0); "
+        f"over all of them it is {100 * every.value:.1f} % of ideal ({100 * every.low:.1f} to {100 * every.high:.1f})"
+    ) in shown
     assert disturbance(comparison) == (
-        "the host took more than 2% of the CPU time (steal) in 3 of 10 runs, up to 50%: their rounds are left out"
+        "the host took more than 2% of a CPU's time (steal) in 3 of 10 runs, up to 50%: their rounds are left out"
     )
 
 
@@ -70,10 +91,12 @@ def test_the_ideal_has_to_have_run_undisturbed_in_the_same_round():
 
 def test_with_too_few_others_all_are_taken():
     comparison = rounds([0, 0.5, 0, 0.3], [0] * 4)
-    assert row(comparison).rounds == 4
+    assert (row(comparison).rounds, row(comparison).ratio_all) == (4, None)
     assert row(comparison).verdict == "too noisy"
+    assert " 4 of 4 " in said_of(comparison)
+    assert "over all of them" not in said_of(comparison)
     assert disturbance(comparison) == (
-        "the host took more than 2% of the CPU time (steal) in 2 of 8 runs, up to 50%: "
+        "the host took more than 2% of a CPU's time (steal) in 2 of 8 runs, up to 50%: "
         "they are kept, because too few others remain: use --extra-rounds"
     )
 
@@ -81,7 +104,7 @@ def test_with_too_few_others_all_are_taken():
 def test_some_left_out_and_some_not():
     comparison = rounds([0, 0.5, 0.1, 0.3], [0, 0.4, 0, 0])
     assert disturbance(comparison) == (
-        "the host took more than 2% of the CPU time (steal) in 4 of 8 runs, up to 50%: "
+        "the host took more than 2% of a CPU's time (steal) in 4 of 8 runs, up to 50%: "
         "1 are left out; the others are kept, because too few others remain: use --extra-rounds"
     )
 
@@ -198,27 +221,28 @@ CPU = dict(zip(("user", "nice", "system", "idle", "iowait", "irq", "softirq", "s
 
 def spent(**ticks):
     """What a CPU has spent, in hundredths of a second."""
-    return [ticks.get(name, 0) * proctree.TICK // 100 for name in CPU]
+    return [ticks.get(name, 0) * processors.TICK // 100 for name in CPU]
 
 
 @needs_linux
 @pytest.mark.parametrize(
     ("cpus", "load", "steal", "others"),
     [
-        ((0,), (1,), 0.3, 0.6),
-        ((0,), (2,), 0.25, 0.6),
-        ((0,), (), 0.3, 0.6),
-        ((), (), 0.3, None),
-        ((0, 1), (0,), 0.3, 1.0),
+        ((0,), (1,), 0.4, 0.6),
+        ((0,), (2,), 0.3, 0.6),
+        ((0,), (0,), 0.2, 0.6),
+        ((0,), (), 0.4, 0.6),
+        ((), (), 0.4, None),
+        ((0, 1), (0,), 0.4, 1.0),
     ],
 )
 def test_what_the_host_took(monkeypatch, cpus, load, steal, others):
-    """On the second CPU 40 of 100 ticks, on the first 20 and on the third 30."""
+    """On the second CPU 40 of 100 ticks, on the first 20 and on the third 30: the worst that was used counts."""
     states = [
         {n: spent(user=7, steal=5, irq=9) for n in range(3)},
         {0: spent(user=47, steal=25, irq=99), 1: spent(user=7, steal=45), 2: spent(user=7, idle=70, steal=35)},
     ]
-    monkeypatch.setattr(proctree, "_spent", lambda: states.pop(0))
+    monkeypatch.setattr(processors, "spent", lambda: states.pop(0))
     monkeypatch.setattr(proctree, "descendants", lambda keeper: [])
     monkeypatch.setattr(proctree.time, "perf_counter", iter((10.0, 11.0)).__next__)
     before = proctree.take(1, cpus, load)
@@ -229,14 +253,39 @@ def test_what_the_host_took(monkeypatch, cpus, load, steal, others):
 
 @needs_linux
 def test_what_processors_spend_is_read():
-    found = proctree._spent()
+    found = processors.spent()
     assert set(found) >= os.sched_getaffinity(0)
     assert all(len(ticks) >= 8 for ticks in found.values())
 
 
+def test_an_idle_cpu_does_not_hide_what_a_busy_one_lost():
+    """7 % of the server's CPU and nothing of three idle ones was 1.75 %, and called calm."""
+    before, after = ({n: spent(steal=7 * many * (n == 0)) for n in range(4)} for many in (0, 1))
+    assert processors.stolen(before, after) == pytest.approx(0.07)
+    assert processors.stolen(before, after, (1, 2)) == 0
+    assert processors.stolen(before, after, (9,)) is None
+    assert processors.stolen({}, {}) is None
+
+
+def test_only_the_cpus_that_the_load_uses_are_watched(monkeypatch):
+    """One connection keeps one process busy, though three CPUs are there."""
+    watched = []
+
+    def conduct(turn, setting, meter):
+        watched.append((meter.server, meter.load))
+        return run(turn.subject.name, 1)
+
+    monkeypatch.setattr(compare.rounds, "conduct", conduct)
+    setting = Setting(server_cpus=(0,), load_cpus=(1, 2, 3))
+    for load in profiles.parse("one,small"):
+        turn = compare.rounds.turns([Subject(name="x", command="x {port}")], [load], 1, 1)[0]
+        compare.rounds.measure(turn, setting)
+    assert watched == [((0,), (1,)), ((0,), (1, 2, 3))]
+
+
 @needs_linux
 def test_where_it_is_not_known(monkeypatch):
-    monkeypatch.setattr(proctree, "_spent", dict)
+    monkeypatch.setattr(processors, "spent", dict)
     monkeypatch.setattr(proctree, "descendants", lambda keeper: [])
     before = proctree.take(1, (0,), (1,))
     used = proctree.used(before, proctree.take(1, (0,), (1,)))

@@ -1,20 +1,18 @@
-"""The gate: what it calls slower, passed, and cannot tell; how often it errs; and what it says of other machines."""
+"""The gate: what it calls slower, passed and inconclusive; how often it errs; and what it says of other machines."""
 
 from __future__ import annotations
 
 import attrs
+import numpy as np
 import pytest
 from rigs.compare_results import MACHINE, a_comparison, a_run, synthetic
 
+from echobench.bench.compare import profiles
 from echobench.bench.compare.analysis import confidence
 from echobench.bench.compare.analysis.comparison import Load
-from echobench.bench.compare.analysis.gate import another_machine, differences, gate, status
-
-
-@pytest.fixture(autouse=True)
-def _fewer_resamples(monkeypatch):
-    """The gate does not use the intervals, which take most of the time."""
-    monkeypatch.setattr(confidence, "RESAMPLES", 20)
+from echobench.bench.compare.analysis.gate import another_machine, differences, gate, measures_times, status
+from echobench.bench.run.histogram import Histogram
+from echobench.bench.run.plan import Plan
 
 
 def findings(stored, new, **options):
@@ -69,7 +67,7 @@ def test_another_machine_is_said():
     assert another_machine(stored, new)
     assert not another_machine(stored, attrs.evolve(new, environment={**MACHINE, "kernel": "6.2"}))
     found = findings(stored, new)
-    assert found["ideal"].outcome == "cannot tell"
+    assert found["ideal"].outcome == "inconclusive"
     assert "from another machine" in found["ideal"].sentence
     assert found["mine"].outcome == "passed"
 
@@ -92,11 +90,11 @@ def test_what_cannot_be_told():
     assert "too noisy now" in findings(good, noisy(good))["mine"].sentence
     assert "too noisy in the stored run" in findings(noisy(good), good)["mine"].sentence
     void = findings(good, failing(good, result=None, failure="it ended"))["mine"]
-    assert (void.outcome, void.sentence) == ("cannot tell", "there is no new figure: it ended")
+    assert (void.outcome, void.sentence) == ("inconclusive", "there is no new figure: it ended")
     other = attrs.evolve(good, loads=(Load(name="other", plan=good.loads[0].plan),))
     assert "it did not run" in findings(good, other)["mine"].sentence
     few = findings(synthetic(1, rounds=2), good)["mine"]
-    assert few.outcome == "cannot tell"
+    assert few.outcome == "inconclusive"
     assert "there are 2 and 10" in few.sentence
 
 
@@ -133,7 +131,7 @@ def test_the_chance_of_error_is_shared_by_the_rows():
 )
 def test_status(outcomes, expected):
     good = findings(synthetic(1), synthetic(2))["mine"]
-    names = {"p": "passed", "c": "cannot tell", "s": "slower"}
+    names = {"p": "passed", "c": "inconclusive", "s": "slower"}
     assert status([attrs.evolve(good, outcome=names[each]) for each in outcomes]) == expected
 
 
@@ -141,9 +139,9 @@ def test_status(outcomes, expected):
     ("slower", "faster", "outcome"),
     [
         (0.0249, 1.0, "slower"),
-        (0.025, 1.0, "cannot tell"),  # 0.05, shared by two rows
+        (0.025, 1.0, "inconclusive"),  # 0.05, shared by two rows
         (0.5, 0.0499, "passed"),
-        (0.5, 0.05, "cannot tell"),
+        (0.5, 0.05, "inconclusive"),
     ],
 )
 def test_a_probability_must_be_below_its_bound(monkeypatch, slower, faster, outcome):
@@ -170,3 +168,137 @@ def test_three_rounds_are_enough_and_two_are_not():
 def test_what_makes_another_machine(name):
     stored = synthetic(1)
     assert another_machine(stored, attrs.evolve(stored, environment={**stored.environment, name: "another"}))
+
+
+def test_which_loads_measure_times():
+    """With many messages under way a closed load's times are the rate, said in another way."""
+    found = {name for name in profiles.PROFILES for load in profiles.parse(name) if measures_times(load.plan)}
+    assert found == {"one", "steady"}
+
+
+OPEN = Plan(host="h", model="open", rate=5000.0, flows=50)
+ONE = Plan(host="h")
+CLOSED = Plan(host="h", flows=50)
+
+
+def timed(p99, seed, *, plan=OPEN, p50=100_000, rounds=5, noise=0.05, ideal=(100_000, 200_000)):
+    """Rounds in which the server's p50 and p99 are so many nanoseconds, but for each run's noise; the work is equal."""
+    random = np.random.default_rng(seed)
+    runs = []
+    for number in range(1, rounds + 1):
+        for subject, (middle, tail) in (("ideal", ideal), ("mine", (p50, p99))):
+            histogram = Histogram()
+            for value, count in ((middle, 5_000), (tail, 200)):
+                histogram.record(int(value * np.exp(noise * random.standard_normal())), count)
+            run = a_run(subject, number, times=histogram, tally={"from_intended": histogram})
+            runs.append(attrs.evolve(run, result=attrs.evolve(run.result, plan=plan)))
+    return a_comparison(runs, loads=(Load(name="small", plan=plan),))
+
+
+def by_figure(stored, new, subject="mine", **options):
+    return {each.figure: each for each in gate(stored, new, **options) if each.subject == subject}
+
+
+@pytest.mark.parametrize("plan", [OPEN, ONE])
+def test_it_sees_times(plan):
+    """p99 went from 0.2 to 20 ms, at the same work per CPU second, and passed."""
+    found = by_figure(timed(200_000, 1, plan=plan), timed(20_000_000, 2, plan=plan))
+    assert {name: each.outcome for name, each in found.items()} == {"work": "passed", "p50": "passed", "p99": "slower"}
+    assert found["p99"].change == pytest.approx(100, rel=0.2)
+    assert found["p99"].sentence.startswith("p99, against the ideal's, is ")
+    assert "longer by more than 25 % (p = " in found["p99"].sentence
+    assert status(list(found.values())) == 1
+    middle = by_figure(timed(200_000, 1, plan=plan), timed(200_000, 2, plan=plan, p50=150_000))
+    assert {name: each.outcome for name, each in middle.items()} == {"work": "passed", "p50": "slower", "p99": "passed"}
+    faster = by_figure(timed(20_000_000, 1, plan=plan), timed(200_000, 2, plan=plan))
+    assert {each.outcome for each in faster.values()} == {"passed"}
+
+
+def test_it_leaves_the_times_of_a_closed_loop_alone():
+    assert set(by_figure(timed(200_000, 1, plan=CLOSED), timed(20_000_000, 2, plan=CLOSED))) == {"work"}
+
+
+def test_a_machine_whose_times_are_longer_is_no_slower_server():
+    """The ideal's are as well; the ideal's own row says so."""
+    stored, new = timed(200_000, 1), timed(400_000, 2, p50=200_000, ideal=(200_000, 400_000))
+    assert {each.outcome for each in by_figure(stored, new).values()} == {"passed"}
+    assert {n: e.outcome for n, e in by_figure(stored, new, "ideal").items()} == {
+        "work": "passed", "p50": "slower", "p99": "slower"}  # fmt: skip
+
+
+def test_times_have_a_tolerance_of_their_own():
+    stored, new = timed(200_000, 1, rounds=10), timed(230_000, 2, rounds=10)
+    for longer, outcome in ((0.0, "slower"), (0.15, "inconclusive"), (0.25, "passed"), (1.0, "passed")):
+        assert by_figure(stored, new, longer=longer)["p99"].outcome == outcome, longer
+
+
+@pytest.mark.slow
+def test_error_rates_of_times():
+    """Of 100 servers as fast as before, none is called slower and 90 pass; of 100 whose p99 is 1.6 times, 90 are."""
+    same = [by_figure(timed(200_000, s), timed(200_000, 500 + s))["p99"].outcome for s in range(100)]
+    longer = [by_figure(timed(200_000, s), timed(320_000, 500 + s))["p99"].outcome for s in range(100)]
+    limit = [by_figure(timed(200_000, s), timed(250_000, 500 + s))["p99"].outcome for s in range(100)]
+    assert (same.count("slower"), longer.count("passed")) == (0, 0)
+    assert same.count("passed") >= 90
+    assert longer.count("slower") >= 90
+    assert limit.count("slower") <= 8
+    assert limit.count("passed") <= 10
+
+
+def test_percentiles_that_the_stored_run_does_not_have_are_not_tested():
+    """Fewer than 1,000 answers give no p99."""
+    few = Histogram()
+    few.record(100_000, 500)
+    stored = timed(200_000, 1)
+    runs = [attrs.evolve(r, result=attrs.evolve(r.result, tally=attrs.evolve(r.result.tally, from_intended=few)))
+            for r in stored.runs]  # fmt: skip
+    assert set(by_figure(attrs.evolve(stored, runs=tuple(runs)), stored)) == {"work", "p50"}
+    found = by_figure(stored, attrs.evolve(stored, runs=tuple(runs)))
+    assert found["p99"].sentence == "it needs 3 rounds of each, and there are 5 and 0"
+
+
+def bound(comparison, subjects=("ideal", "mine")):
+    """The same, where the generator was the limit and no CPU time is known."""
+    runs = [
+        attrs.evolve(run, usage=None, result=attrs.evolve(run.result, verdicts=a_run(named=named).result.verdicts))
+        for run in comparison.runs
+        for named in [("generator-bound",) if run.subject in subjects else ()]
+    ]
+    return attrs.evolve(comparison, runs=tuple(runs))
+
+
+@pytest.mark.parametrize("when", ["in the stored run", "now"])
+def test_the_generators_rates_are_inconclusive(when):
+    """They passed: a server at half its speed has the generator's rate too."""
+    free = bound(synthetic(1), ())
+    pair = (bound(synthetic(1)), free) if when == "in the stored run" else (free, bound(synthetic(1)))
+    (ideal, mine) = gate(*pair)
+    assert (mine.outcome, mine.sentence) == (
+        "inconclusive", f"its rate says nothing of the server: the generator was the limit {when}")  # fmt: skip
+    assert ideal.outcome == "inconclusive"
+    assert gate(free, free)[1].outcome == "passed"
+
+
+def test_work_of_a_bound_generator_is_judged():
+    """The server's CPU time is its own, whoever was the limit."""
+    stored, new = (
+        [attrs.evolve(r, usage=attrs.evolve(r.usage, busiest=5.0)) for r in synthetic(s).runs] for s in (1, 2)
+    )
+    runs = [attrs.evolve(r, result=attrs.evolve(r.result, verdicts=a_run(named=("generator-bound",)).result.verdicts))
+            for r in new]  # fmt: skip
+    assert gate(a_comparison(stored), a_comparison(runs))[1].outcome == "passed"
+
+
+def test_times_of_a_late_generator_are_inconclusive():
+    """What it sent late is a part of an open load's times; not of a closed one's, which are from the sending."""
+    late = attrs.evolve(timed(200_000, 1), runs=tuple(
+        attrs.evolve(r, usage=attrs.evolve(r.usage, busiest=1.0),
+                     result=attrs.evolve(r.result, verdicts=a_run(named=("generator-bound",)).result.verdicts))
+        for r in timed(200_000, 1).runs))  # fmt: skip
+    found = by_figure(timed(200_000, 1), late)
+    assert {name: each.outcome for name, each in found.items()} == {
+        "work": "passed", "p50": "inconclusive", "p99": "inconclusive"}  # fmt: skip
+    assert found["p99"].sentence == "its p99 says nothing of the server: the generator was the limit now"
+    one = attrs.evolve(late, loads=(Load(name="small", plan=ONE),), runs=tuple(
+        attrs.evolve(r, result=attrs.evolve(r.result, plan=ONE)) for r in late.runs))  # fmt: skip
+    assert {each.outcome for each in by_figure(one, one).values()} == {"passed"}

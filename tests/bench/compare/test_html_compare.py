@@ -41,6 +41,11 @@ class Row:
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
+    ratio_all: float | None = None
+    low_all: float | None = None
+    high_all: float | None = None
+    rounds: int = 3
+    rounds_made: int = 3
     basis: str | None = "cpu"
     verdict: str = "waiting"
     why: str = "neither server nor generator was the limit"
@@ -77,7 +82,7 @@ def compared():
 
 
 ROWS = [
-    Row("other", "many", 0.634, 0.61, 0.655),
+    Row("other", "many", 0.634, 0.61, 0.655, 0.598, 0.4, 0.894, rounds=3, rounds_made=7),
     Row("gone", "many", verdict="void", why="it did not start", rate=None, per_cpu=None, p50=None, p99=None, lost=None),
     Row("ideal", "many", 1.0, 1.0, 1.0, basis="rate"),
 ]
@@ -89,6 +94,8 @@ def test_the_page(compared):
     text = said(read)
     for figure in ("63.4", "61.0 to 65.5", "100.0 by rate", "12,345", "54,321", "100 µs", "1.00 ms", "0.000%", "4.25"):
         assert figure in text, figure
+    assert "3 of 7" in text
+    assert "63.4 % of ideal (61.0 to 65.5); over all of them it is 59.8 % of ideal (40.0 to 89.4)" in text
     for sentence in (
         "it did not start (its output: panic: no)",
         "it holds its port",

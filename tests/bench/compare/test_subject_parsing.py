@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import click
 import pytest
 
 from echobench.bench.compare import profiles
 from echobench.bench.compare.analysis.comparison import Subject
 from echobench.bench.compare.options import tolerance
+from echobench.bench.compare.order import host_of
 from echobench.bench.compare.server import placement
 from echobench.bench.compare.server.subject import ideal, ideal_tls, parse, where
 from echobench.bench.run.plan import Plan
@@ -20,6 +22,8 @@ from echobench.bench.run.plan import Plan
         ("a=serve {port}", Subject(name="a", command="serve {port}")),
         ("a-1.b=x --at={host}:{port}", Subject(name="a-1.b", command="x --at={host}:{port}")),
         ("a=h:7", Subject(name="a", address="h:7")),
+        ("a=h 7", Subject(name="a", address="h:7")),
+        ("a=[fe80::1%eth0] 7", Subject(name="a", address="[fe80::1%eth0]:7")),
         ("a=[::1]:7007", Subject(name="a", address="[::1]:7007")),
         ("a=sh -c 'x = {port}'", Subject(name="a", command="sh -c 'x = {port}'")),
     ],
@@ -35,6 +39,7 @@ def test_a_subject(text, expected):
         ("=serve {port}", "is not a subject"),
         ("a=", "is not a subject"),
         ("a b=x {port}", "is not a subject"),
+        ("a=./serve 7", "a: its command does not contain {port}: put it"),
         ("a=serve", "a: its command does not contain {port}: put it"),
         ("a=serve '{port}", "a: its command cannot be read: No closing quotation"),
         ("ideal=serve {port}", "taken by echobench's own server, which always takes part"),
@@ -49,6 +54,15 @@ def test_no_subject(text, sentence):
 def test_addresses():
     assert where("h:7") == ("h", 7)
     assert where("[::1]:7007") == ("::1", 7007)
+
+
+def test_where_servers_listen():
+    assert host_of(None, None) == host_of(None, 4) == host_of("127.0.0.1", 4) == "127.0.0.1"
+    assert host_of(None, 6) == host_of("::1", 6) == "::1"
+    assert host_of("name", None) == "name"
+    assert host_of("localhost", 4) == "127.0.0.1"
+    with pytest.raises(click.UsageError, match=r"--host 127\.0\.0\.1 has no IPv6 address, which -6 asks for"):
+        host_of("127.0.0.1", 6)
 
 
 def test_the_ideal_over_tls():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 from rigs.helpers import LIMIT, needs_linux, wait_for
 from rigs.small_servers import command
 from rigs.survivors import Mark
+from rigs.truth import TCP, UDP
 from rigs.undisturbed import repeated, unless_disturbed
 
 from echobench.bench.compare.analysis.comparison import Subject
@@ -38,6 +40,33 @@ def a_server(how, proto="tcp", **options):
     return Server(Subject(name="x", command=command(how)), proto, **{"start_timeout": 20.0, "grace": 10.0, **options})
 
 
+PROBE = 25  # bytes that are asked of a server to see whether it echoes
+
+
+@pytest.mark.parametrize(("proto", "there"), [("tcp", functools.partial(TCP, size=PROBE)), ("udp", UDP)])
+def test_a_name_stands_for_the_address_that_answers(monkeypatch, proto, there):
+    """For all that follows, so that checks and load ask the same server."""
+    with there() as other, there(host="127.0.0.2") as right:
+        found = [(socket.AF_INET, 0, 0, "", (host, right.port)) for host in ("127.0.0.3", "127.0.0.2")]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        with Server(Subject(name="x", address=f"name:{right.port}"), proto) as server:
+            assert (server.host, server.port) == ("127.0.0.2", right.port)
+        assert other.seen == 0
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_only_one_version_of_ip(version):
+    with TCP(size=PROBE) as there:
+        subject = Subject(name="x", address=f"127.0.0.1:{there.port}")
+        server = Server(subject, "tcp", family=version, start_timeout=20.0 if version == 4 else 0.2)
+        if version == 4:
+            with server:
+                assert server.host == "127.0.0.1"
+            return
+        with pytest.raises(SubjectError, match=r"did not echo over TCP on 127\.0\.0\.1 port"), server:
+            pass
+
+
 @pytest.mark.parametrize("proto", ["tcp", "udp"])
 def test_a_good_server(mark, proto):
     cpus = sorted(os.sched_getaffinity(0))[:1]
@@ -56,8 +85,8 @@ def test_a_good_server(mark, proto):
     ("how", "patience", "sentence", "last"),
     [
         ("exits", 20.0, "it ended with status 3 before it answered", "the licence has expired"),
-        ("mute", 0.6, "it did not echo over TCP on port", None),
-        ("udp", 0.6, "it did not echo over TCP on port", None),
+        ("mute", 0.6, "it did not echo over TCP on 127.0.0.1 port", None),
+        ("udp", 0.6, "it did not echo over TCP on 127.0.0.1 port", None),
         ("wrong", 20.0, "it does not echo: 25 bytes were sent, and 25 other bytes came back", None),
     ],
 )

@@ -32,6 +32,7 @@ from echobench.bench.load import runner
 from echobench.bench.run.histogram import Histogram
 from echobench.bench.run.plan import Plan
 from echobench.bench.sweep.command import command as sweep
+from echobench.bench.sweep.limits import Limit
 from echobench.bench.sweep.picture import sweep_figure
 
 ODD = "_$x^2$ \u4e16\U0001f9ff\x1b[31m\udcff" + "long" * 20
@@ -206,7 +207,7 @@ def test_a_sweep():
     drawn = [(list(line.get_xdata()), list(line.get_ydata())) for axes in figure.axes for line in axes.lines]
     assert (asked, [point.answered for point in points]) in drawn
     for depth in (50.0, 99.0):
-        assert (asked, [point.tally.from_intended.percentile(depth) for point in points]) in drawn
+        assert (asked, [point.value(Limit(kind="percentile", depth=depth, bound=1e9)) for point in points]) in drawn
     for axes in (answered, times):
         assert [done.held, done.held] in [list(line.get_xdata()) for line in axes.lines]
         assert f"held {done.held:,.0f}" in [each.get_text() for each in axes.texts]

@@ -329,9 +329,9 @@ def test_choosing_an_engine(monkeypatch):
 
 
 def test_resolving():
-    assert checks.resolve(Plan(host=ADDRESS, port=9)) == (ADDRESS, 9)
-    assert checks.resolve(Plan(host="[::1]")) == ("::1", 7)
-    assert checks.resolve(Plan(host="localhost", sources=(ADDRESS,))) == (ADDRESS, 7)
+    assert checks.resolve(Plan(host=ADDRESS, port=9)) == [(ADDRESS, 9)]
+    assert checks.resolve(Plan(host="[::1]")) == [("::1", 7)]
+    assert checks.resolve(Plan(host="localhost", sources=(ADDRESS,))) == [(ADDRESS, 7)]
     for host, settings, sentence in (
         ("nowhere.invalid", {}, "'nowhere.invalid' has no address: .*; give an address"),
         ("x" * 70 + ".example", {}, "has no address"),
@@ -345,7 +345,7 @@ def test_resolving():
 
 def test_a_scope_stays_with_its_address():
     index, name = socket.if_nameindex()[0]
-    assert checks.resolve(Plan(host=f"fe80::1%{name}")) == (f"fe80::1%{socket.if_indextoname(index)}", 7)
+    assert checks.resolve(Plan(host=f"fe80::1%{name}")) == [(f"fe80::1%{socket.if_indextoname(index)}", 7)]
 
 
 def test_too_few_descriptors(monkeypatch):

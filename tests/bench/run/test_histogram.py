@@ -89,6 +89,21 @@ def test_percentiles_are_those_of_the_values(values, depth):
     assert of(values).percentile(depth) == pytest.approx(exact, rel=1e-3, abs=1)
 
 
+@given(VALUES, st.floats(0, 100))
+def test_no_percentile_lies_outside_the_values(values, depth):
+    """The middle of the first step may lie below all values in it."""
+    made = of(values)
+    assert made.least <= made.percentile(depth) <= made.greatest
+    assert all(made.least <= value <= made.greatest for _, value in made.curve())
+
+
+def test_the_median_is_not_below_the_minimum():
+    """1,000,447 is at the end of a step whose middle is 1,000,192: that was the median of values all higher."""
+    made = of([1_000_447] * 30)
+    assert middle(int(steps(np.array([1_000_447]))[0])) == 1_000_192
+    assert made.percentile(50) == made.percentile(0) == made.percentile(99) == 1_000_447
+
+
 def test_the_extremes_and_the_mean_are_exact():
     made = of([1_000_001, 5, 3_000_000])
     assert (made.least, made.greatest, made.mean) == (5, 3_000_000, 4_000_006 / 3)

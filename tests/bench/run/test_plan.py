@@ -57,15 +57,18 @@ def test_shares_add_up(plan):
         ({"source_ports": (9, 8)}, "in rising order, not 9-8"),
         ({"source_ports": (9, 10), "flows": 3}, "9-10 gives 2"),
         ({"size": "many"}, "not 'many'"),
-        ({"size": "15", "transport": "udp"}, "16 to 65507 bytes, not 15; flow, sequence and time"),
-        ({"size": "65508", "transport": "udp"}, "not 65508"),
+        ({"size": "15", "transport": "udp"}, "16 to 65527 bytes, not 15; flow, sequence and time"),
+        ({"size": "65528", "transport": "udp"}, "not 65528"),
+        ({"size": "65508", "transport": "udp", "host": "192.0.2.1"}, "over IPv4 has at most 65507 bytes, not 65508"),
+        ({"size": "65508", "transport": "udp", "family": 4}, "take fewer, or IPv6"),
+        ({"family": 5}, "family is 4 or 6, not 5"),
         ({"size": "0"}, "not 0"),
         ({"size": "9-8"}, "goes from low to high"),
     ],
 )
 def test_what_cannot_be(settings, sentence):
     with pytest.raises(PlanError, match=sentence.replace("(", r"\(")):
-        Plan(host="h", **settings)
+        Plan(**{"host": "h", **settings})
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,51 @@ def test_one_thing(name, level, tally, plan, words):
     assert status(attrs.evolve(result, verdicts=judge(result))) == (level == "failure")
 
 
+NONE = {"answered": 0, "sent": 0, "intended": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "tally", "plan", "words"),
+    [
+        ("nothing answered", NONE, {}, "TCP port 7007? If it needs more than 10 s for an answer"),
+        ("nothing answered", NONE, UDP, "UDP port 7007? If it needs more than 10 s"),
+        ("nothing answered", NONE, {"model": "connect"}, "in the measured time"),
+        ("nothing answered", {"answered": 0, "late": 100_000}, UDP, "within 1 s: give a longer --timeout"),
+        ("nothing answered", {"answered": 0, "unanswered": 100_000}, UDP, "from another address or port"),
+        ("nothing sent", NONE, OPEN, "none was due within 10 s: give a longer --duration, or a higher --rate"),
+        ("nothing sent", NONE, {**UDP, "model": "flood"}, "none was due within 10 s"),
+        ("nothing sent", {**NONE, "intended": 9, "not_sent": 9}, OPEN, "192.0.2.1, TCP port 7007 took no more bytes"),
+        ("nothing sent", {**NONE, "intended": 9, "send_buffer_full": 9}, UDP, "no datagram to 192.0.2.1, UDP"),
+        ("nothing sent", {**NONE, "intended": 9, "send_buffer_full": 9}, {**UDP, "model": "flood"}, "no datagram to"),
+        ("connections stuck", {"flows_silent": 3}, {}, "3 of 4 connections stood still"),
+    ],
+)
+def test_a_run_without_figures_is_a_failure(name, tally, plan, words):
+    result = a_result(tally, plan)
+    found = {verdict.name: verdict for verdict in judge(result)}
+    assert set(found) == {name}
+    assert found[name].level == "failure"
+    assert words in found[name].sentence
+    assert status(attrs.evolve(result, verdicts=judge(result))) == 1
+
+
+def test_nothing_came_back_that_was_right():
+    found = said({"answered": 0, "corrupted": 100_000})
+    assert set(found) == {"nothing answered", "wrong bytes"}
+    assert "whole and unchanged" in found["nothing answered"].sentence
+
+
+def test_a_run_that_was_ended_before_it_measured_says_only_that():
+    assert set(said(NONE, cut_short=True)) == {"cut short"}
+    assert set(said({**NONE, "connections_lost": 4})) == {"connections lost"}
+
+
+def test_sockets_without_an_answer_are_a_warning():
+    found = said({"flows_silent": 3}, UDP)
+    assert {name: each.level for name, each in found.items()} == {"sockets unanswered": "warning"}
+    assert "3 of 4 sockets" in found["sockets unanswered"].sentence
+
+
 def test_a_flood_waits_for_nothing():
     assert said({"answered": 0, "one_way": 100_000}, {**UDP, "model": "flood"}) == {}
 

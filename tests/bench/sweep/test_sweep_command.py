@@ -19,9 +19,11 @@ from rigs.undisturbed import repeated, unless_disturbed
 from echobench.bench.blast.options import SECTIONS
 from echobench.bench.load import LoadError, runner
 from echobench.bench.run.plan import Plan
+from echobench.bench.sweep import steps
 from echobench.bench.sweep.command import command
 from echobench.bench.sweep.options import SWEEP_SECTIONS
 from echobench.bench.sweep.result import read_sweep
+from echobench.bench.sweep.steps import Machine
 
 CAPACITY = 1500  # messages a second
 
@@ -30,6 +32,8 @@ CAPACITY = 1500  # messages a second
 def invoke(monkeypatch):
     """Give the command with a queue of 50,000 a second for a server."""
     seen = []
+    # Machine has the functions themselves, so what it waits with is replaced, and not time.sleep.
+    monkeypatch.setattr(steps, "Machine", lambda: Machine(sleep=lambda seconds: None))
 
     def invoke(*options, run=None):
         def step(plan, progress=None):
@@ -41,6 +45,13 @@ def invoke(monkeypatch):
 
     invoke.seen = seen
     return invoke
+
+
+@pytest.mark.parametrize("words", ["[::1]:7007", "::1 7007", "::1 --port 7007"])
+def test_where_to(invoke, words):
+    done = invoke(*words.split(), "-6", "--udp", "-l", "p99<1ms")
+    assert done.exit_code == 0, done.output
+    assert {(plan.host, plan.port, plan.family) for plan in invoke.seen} == {("::1", 7007, 6)}
 
 
 def test_the_answer_the_files_and_the_status(invoke, tmp_path):
@@ -226,13 +237,17 @@ def paced():
 @repeated
 @pytest.mark.skipif(sys.platform != "linux", reason="the generator's engine for this test needs Linux")
 def test_the_capacity_of_a_real_server(tmp_path):
-    """Up to its capacity the queue is short, and beyond it grows for as long as the step lasts."""
+    """Up to its capacity the queue is short, and beyond it grows for as long as the step lasts.
+
+    With one step at each rate: the waits between more would make most of the test's time.
+    """
     path = tmp_path / "sweep.json"
     with UDP(paced()) as server:
         done = subprocess.run(
             [
                 sys.executable, "-m", "echobench", "sweep", "127.0.0.1", "--port", str(server.port), "--udp", "--quiet",
                 "--limit", "p90<80ms,loss<10%", "--from-rate", "400", "--to-rate", "6400", "--precision", "20%",
+                "--repeats", "1",
                 "-d", "1", "--warmup", "0.1", "--cooldown", "0", "--timeout", "0.5", "--json", str(path),
             ],
             capture_output=True, text=True, timeout=100, env={**os.environ, "PYTHONPATH": str(ROOT)},

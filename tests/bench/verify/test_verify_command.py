@@ -18,8 +18,8 @@ from rigs.helpers import LIMIT
 from rigs.truth import UDP, nobody
 
 from echobench.bench import verify as package
+from echobench.bench.command import place
 from echobench.bench.verify import CLAUSES, Outcome, Verification, command, report
-from echobench.bench.verify.command import place
 from echobench.bench.verify.formats import as_json, as_junit, as_tap
 
 SCHEMA = json.loads((Path(package.__file__).parent / "verification.schema.json").read_text())
@@ -49,13 +49,14 @@ MIXED = a_verification("ok", "FAIL", "n/a", "note")
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("host", ("host", 7)),
+        ("host", ("host", None)),
         ("host:7007", ("host", 7007)),
         ("192.0.2.1:65535", ("192.0.2.1", 65535)),
-        ("::1", ("::1", 7)),
-        ("fe80::1%eth0", ("fe80::1%eth0", 7)),
-        ("[::1]", ("::1", 7)),
+        ("::1", ("::1", None)),
+        ("fe80::1%eth0", ("fe80::1%eth0", None)),
+        ("[::1]", ("::1", None)),
         ("[::1]:7007", ("::1", 7007)),
+        ("[fe80::1%eth0]:7007", ("fe80::1%eth0", 7007)),
     ],
 )
 def test_places(text, found):
@@ -77,7 +78,10 @@ def test_places(text, found):
         ("h --connections 0", "--connections is a number from 1 to 20000, not 0"),
         ("h --json /", "--json: / cannot be written: it is a directory"),
         ("h --junit /nowhere/x", "--junit: /nowhere/x cannot be written: No such file or directory"),
-        ("h g", "unexpected extra argument"),
+        ("h g", "a port is a number from 1 to 65535, not g"),
+        ("h 0", "a port is a number from 1 to 65535, not 0"),
+        ("h:7 8", "h is given with two ports, 7 and 8: give one"),
+        ("h 7 8", "unexpected extra argument"),
         ("h --colour", "No such option"),
     ],
 )
@@ -109,8 +113,8 @@ def test_a_good_server(options, tmp_path):
         done = run(f"127.0.0.1:{there.port}", "--udp", *options, "--essential", "--json", str(tmp_path / "v.json"))
     assert done.exit_code == 0
     assert "ok  udp-answer  16 bytes came back after" in done.stdout
-    assert "All required clauses hold: 1 ok, 0 failed, 0 not checked." in done.stdout
-    assert done.stderr == "1/1  ok    127.0.0.1 udp-answer\n"
+    assert "All required clauses hold: 2 ok, 0 failed, 0 not checked." in done.stdout
+    assert done.stderr == "1/2  ok    127.0.0.1 udp-answer\n2/2  ok    127.0.0.1 udp-source\n"
     Draft202012Validator(SCHEMA).validate(json.loads((tmp_path / "v.json").read_text()))
 
 
@@ -171,7 +175,8 @@ def test_tap_from_the_command():
     with UDP() as there:
         done = run(f"127.0.0.1:{there.port}", "--udp", "--essential", "--tap")
     assert done.stdout.splitlines() == [
-        "TAP version 13", "1..1", "ok 1 - 127.0.0.1 udp-answer: A small datagram comes back",
+        "TAP version 13", "1..2", "ok 1 - 127.0.0.1 udp-answer: A small datagram comes back",
+        "ok 2 - 127.0.0.1 udp-source: The answer comes from the address and port that the datagram was sent to",
     ]  # fmt: skip
     with nobody() as port:
         done = run(f"127.0.0.1:{port}", "--tcp", "--tap", "-q")
@@ -229,4 +234,4 @@ def test_the_whole_command(launch):
     line = [sys.executable, "-m", "echobench", "verify", f"127.0.0.1:{port}", "--essential", "-q"]
     done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "All required clauses hold: 3 ok" in done.stdout
+    assert "All required clauses hold: 4 ok" in done.stdout

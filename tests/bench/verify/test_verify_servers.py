@@ -54,7 +54,16 @@ def test_the_essential_is_quick(launch):
         took.append(time.monotonic() - begun)
     assert min(took) < 1
     assert found.passed
-    assert [each.clause.id for each in found.outcomes] == ["tcp-answer", "tcp-half-close", "udp-answer"]
+    assert [each.clause.id for each in found.outcomes] == ["tcp-answer", "tcp-half-close", "udp-answer", "udp-source"]
+
+
+@needs_linux
+def test_the_essential_finds_answers_from_another_port():
+    """A client with a connected socket, as blast's are, never gets them."""
+    with UDP(elsewhere=True) as there:
+        found = verify("127.0.0.1", there.port, transports=["udp"], essential=True)
+    assert set(failures(found)) == {"udp-source"}
+    assert (found.passed, found.nobody) == (False, False)
 
 
 @needs_linux

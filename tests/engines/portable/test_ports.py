@@ -119,6 +119,56 @@ def test_a_fault_at_every_datagram_is_logged_once_a_minute(monkeypatch, logged_e
 
 
 @needs_linux
+def test_peers_that_are_remembered_are_bounded(monkeypatch):
+    monkeypatch.setattr(datagrams, "PEERS_REMEMBERED", 3)
+    here = [six("::ffff:127.0.0.2")]
+    sock = Receiver(*[(b"x", here, 0, ("::1", 5000 + i, 0, 0)) for i in (0, 1, 2, 0, 3)])
+
+    class Silent(EchoUDP):
+        def datagramReceived(self, data, addr):
+            pass
+
+    port = DatagramPort(sock, Silent(), Counters(), None)  # type: ignore[arg-type]
+    port.doRead()
+    for i in range(4):
+        port.write(b"late", ("::1", 5000 + i))
+    known = answering(here[0])
+    assert [source for _, source, _ in sock.sent] == [known, (), known, known], "the longest silent one is forgotten"
+
+
+class Somewhere(Receiver):
+    """One that is bound to all addresses."""
+
+    def getsockname(self):
+        return ("::", 7007, 0, 0)
+
+
+@needs_linux
+def test_what_comes_without_its_destination_is_not_answered():
+    """Its control data had no room: it may have been sent to a group."""
+    sock, counters = Somewhere(), Counters()
+    destination = six("::ffff:127.0.0.2")
+    time_of_day = (socket.SOL_SOCKET, 29, bytes(16))
+    whole = [time_of_day, destination]
+    sock.incoming = [
+        (b"1", [time_of_day], socket.MSG_CTRUNC, ("::1", 5000, 0, 0)),
+        (b"2", [time_of_day, (*destination[:2], destination[2][:8])], socket.MSG_CTRUNC, ("::1", 5000, 0, 0)),
+        (b"3", whole, socket.MSG_CTRUNC, ("::1", 5000, 0, 0)),  # another one had no room
+        (b"4", whole, 0, ("::1", 5000, 0, 0)),
+        (b"5", [time_of_day], 0, ("::1", 5000, 0, 0)),
+    ]
+    protocol = EchoUDP(counters=counters)
+    port = DatagramPort(sock, protocol, counters, None)  # type: ignore[arg-type]
+    protocol.transport = port
+    port.doRead()
+    assert [(data, source) for data, source, _ in sock.sent] == [
+        (b"3", answering(destination)),
+        (b"4", answering(destination)),
+    ]
+    assert counters.drops == {Reason.DESTINATION_UNKNOWN: 3}
+
+
+@needs_linux
 def test_without_a_descriptor_to_look_with_nothing_is_answered_nor_remembered(monkeypatch):
     def none_left(host):
         raise OSError(errno.EMFILE, "Too many open files")
@@ -128,7 +178,7 @@ def test_without_a_descriptor_to_look_with_nothing_is_answered_nor_remembered(mo
     message = (b"x", [six("::ffff:127.0.0.3")], 0, ("::1", 5000, 0, 0))
     sock, counters = served(message)
     assert sock.sent == []
-    assert counters.drops == {Reason.DESTINATION_GROUP: 1}
+    assert counters.drops == {Reason.DESTINATION_UNKNOWN: 1}
     monkeypatch.undo()
     assert len(served(message)[0].sent) == 1
 

@@ -9,6 +9,7 @@ import pytest
 from rigs.helpers import blocking, exchange, port_of
 from rigs.places import ROOT
 from twisted.internet import tcp
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from echobench.engines.portable import transport
 from echobench.engines.portable.engine import PortableStream
@@ -69,6 +70,12 @@ def test_a_port_without_the_constructor_is_replaced_by_twisteds_own(serve, monke
     ((_, port),) = [pair for pair in service._ports if pair[0] == "tcp"]
     assert type(port) is tcp.Port
     assert blocking(exchange, port_of(service), [b"all the same"]) == b"all the same"
+
+
+def test_this_twisted_has_what_the_handshakes_are_looked_at_by():
+    """Without them none is counted (handshakes.py), and none is told from an end of file (tls.py)."""
+    for name in ("_handshakeDone", "_aborted", "_reason"):
+        assert hasattr(TLSMemoryBIOProtocol, name)
 
 
 def test_no_other_file_knows_them():

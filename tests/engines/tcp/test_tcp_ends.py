@@ -26,6 +26,7 @@ from rigs.helpers import (
     read_to_end,
     settle,
     until,
+    wait_for,
 )
 from rigs.rings import kernel_objects, needs_completion
 from rigs.tcp_rig import MIB, engine_of, held, in_the_ring, polled_of, tight
@@ -37,6 +38,8 @@ from echobench import Reason
 from echobench.engines import Setting
 from echobench.engines.tcp import engine as stream_engine
 from echobench.engines.tcp import polled, ringed
+from echobench.engines.tcp.timeouts import PARTS, QUIET
+from echobench.sockets import send_queue
 
 pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_states"), needs_linux]
 
@@ -343,3 +346,29 @@ def test_timers_fire_under_a_flood(serve, fast):
     settle(0.02)
     assert len(fired) > 15
     assert service.snapshot().reads > 100
+
+
+@pytest.mark.parametrize("how", ["idle", "quiet"])
+def test_before_one_is_ended_for_silence_the_kernel_and_the_ring_are_asked(serve, fast, connect, how):
+    """The process was stopped, say: bytes have come that no turn of the engine has seen, and the sweep is first."""
+    service = serve(engine=fast, idle_timeout=100)
+    socks = connect(service, 8)
+    in_the_ring(service, socks)
+    engine = engine_of(service)
+    timeouts = engine.connections.timeouts
+    for sock in socks:
+        sock.sendall(b"it was there all the time")
+    if how == "idle":
+        timeouts._quarters.extend([set() for _ in range(PARTS)])
+        timeouts._idle_call.cancel()
+        timeouts._sweep_idle()
+    else:
+        engine.connections.leave()
+        wait_for(lambda: not any(map(send_queue, engine.connections.open)))  # without a turn of the reactor
+        for odd in engine.connections.odd.values():
+            odd.moved_at -= 2 * QUIET
+        timeouts._sweep_closing()
+    assert len(engine.connections.open) == 8
+    assert service.snapshot().drops == {}
+    if how == "idle":
+        assert blocking(lambda: [read_exactly(sock, 25) for sock in socks]) == [b"it was there all the time"] * 8

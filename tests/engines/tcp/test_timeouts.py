@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from unittest import mock
 
 import pytest
@@ -23,10 +24,15 @@ FIRST = 1 << 20  # no descriptor of this process is as high
 
 
 class World:
-    """Connections without sockets; ``ended`` says when each was closed, ``unsent`` what its peer has yet to take."""
+    """Connections without sockets; ``ended`` says when each was closed, ``unsent`` what its peer has yet to take.
+
+    Bytes of those in ``unread`` wait in the kernel, and of those in ``come`` with the mover.
+    """
 
     def __init__(self, patch, idle_timeout=None, close_timeout=3.0):
         self.clock, self.counters, self.ended, self.unsent = Clock(), Counters(), {}, {}
+        self.unread, self.come = set(), set()
+        patch.setattr(c, "have_input", lambda fds: self.unread & set(fds))
         patch.setattr(t, "send_queue", lambda fd: self.unsent.get(fd, 0))
         patch.setattr(c, "borrowed", lambda fd: contextlib.nullcontext(mock.Mock()))
         setting = Setting(self.clock, self.counters, idle_timeout=idle_timeout, close_timeout=close_timeout)
@@ -40,6 +46,9 @@ class World:
         pass
 
     write = read
+
+    def arrived(self):
+        return self.come
 
     def close(self, fd):
         self.ended[fd] = self.clock.seconds()
@@ -175,9 +184,9 @@ def test_who_takes_what_was_sent_is_not_idle(world):
     fd = each.open()
     for left in (9000, 8000, 7000):
         each.unsent[fd] = left
-        each.run(1.25 * IDLE)
+        each.run(IDLE - STEP)
         assert fd in each.connections.open
-    each.run(1.25 * IDLE + STEP)
+    each.run(IDLE / 2 + 2 * STEP)
     assert each.drops == {Reason.IDLE: 1}
 
 
@@ -186,19 +195,71 @@ def test_who_takes_what_is_held_is_not_idle(world):
     fd = each.open()
     each.connections.hold(fd, bytes(3000))
     for _ in range(3):
-        each.run(1.25 * IDLE)
+        each.run(IDLE - STEP)
         assert fd in each.connections.open
-        del each.connections.odd[fd].unsent[:1000]
-    each.connections.odd[fd].unsent += b"rest"
-    each.run(2.5 * IDLE + STEP)
+        del each.connections.odd[fd].unsent[:500]
+    each.run(1.25 * IDLE + STEP)
     assert each.drops == {Reason.IDLE: 1}
+
+
+@given(
+    st.booleans(),
+    st.lists(st.tuples(st.integers(0, 70), st.sampled_from(["send", "take"]), st.integers(1, 3)), max_size=30),
+)
+def test_who_takes_nothing_is_idle_as_soon_as_others(held, schedule):
+    """Or a quarter later, if we hold nothing for it: then it is first asked about when it has been quiet for one."""
+    with pytest.MonkeyPatch.context() as patch:
+        world = World(patch, idle_timeout=IDLE)
+        world.clock.advance(STEP / 2)
+        fd = world.open()
+        at, left = world.clock.seconds(), 1000
+        world.unsent[fd] = 1000
+        if held:
+            world.connections.hold(fd, b"and no more")
+        for steps, what, number in [*schedule, (int(2 * IDLE / STEP), "take", 0)]:
+            for _ in range(steps):
+                world.clock.advance(STEP)
+                if fd in world.ended:
+                    assert world.ended[fd] - at >= IDLE, "a byte moved not so long ago"
+                    return
+                assert world.clock.seconds() - at <= (1.25 if held else 1.5) * IDLE, "it was idle for longer"
+            if what == "send" and not held:
+                world.connections.timeouts.moved((fd,))
+                left += number
+            else:
+                left -= number
+            world.unsent[fd], at = left, world.clock.seconds()
+        assert fd in world.ended
+
+
+def test_many_are_asked_about_in_slices_and_others_have_their_turn(world, monkeypatch):
+    monkeypatch.setattr(t, "PER_LOOK", 10)
+    each = world(idle_timeout=IDLE)
+    for fd in range(FIRST, FIRST + 35):
+        each.open(fd)
+        each.unsent[fd] = 7
+    seen = []
+
+    def other():
+        """Something else on the reactor, which asks for a turn again and again."""
+        seen.append(len(each.timeouts._unsent))
+        if seen[-1] < 35:
+            each.clock.callLater(0, other)
+
+    each.clock.advance(IDLE / 4)  # the first was opened before the first quarter began
+    each.clock.callLater(IDLE / 4, other)
+    each.clock.advance(IDLE / 4)
+    assert seen[0] < 35
+    assert max(after - before for before, after in itertools.pairwise(seen)) == 10
+    each.run(2 * IDLE)
+    assert each.drops == {Reason.IDLE: 35}
 
 
 def test_what_a_peer_had_to_take_says_nothing_of_the_next_with_its_number(world):
     each = world(idle_timeout=IDLE)
     fd = each.open()
     each.unsent[fd] = 500
-    each.run(1.25 * IDLE)  # it was looked at, and spared
+    each.run(IDLE)  # it was looked at
     each.connections.close(fd)
     each.open(fd)
     each.run(1.25 * IDLE)
@@ -272,6 +333,41 @@ def test_one_that_we_leave_and_that_has_yet_to_take_something_is_not_quiet(world
     assert each.connections.open == {fd}
     each.run(1.5)
     assert each.drops == {Reason.STUCK: 1}
+
+
+@pytest.mark.parametrize("where", ["unread", "come"])
+def test_one_whose_bytes_wait_is_not_idle(world, where):
+    """A process that was stopped for a while finds them, and has not read them yet."""
+    each = world(idle_timeout=IDLE)
+    fd = each.open()
+    getattr(each, where).add(fd)
+    each.run(3 * IDLE)
+    assert each.connections.open == {fd}
+    getattr(each, where).clear()
+    each.run(1.5 * IDLE)
+    assert each.drops == {Reason.IDLE: 1}
+
+
+@pytest.mark.parametrize("where", ["unread", "come"])
+def test_one_that_we_leave_and_whose_bytes_wait_is_not_quiet(world, where):
+    each = world(close_timeout=600.0)
+    fd = each.open()
+    getattr(each, where).add(fd)
+    each.connections.leave()
+    each.run(3 * QUIET)
+    assert each.connections.open == {fd}
+    getattr(each, where).clear()
+    each.run(1.5 * QUIET)
+    assert each.connections.open == set()
+
+
+def test_bytes_that_wait_because_the_peer_takes_nothing_keep_nobody(world):
+    each = world(idle_timeout=IDLE)
+    fd = each.open()
+    each.connections.hold(fd, bytes(3000))
+    each.unread.add(fd)
+    each.run(3 * IDLE)
+    assert each.drops == {Reason.IDLE: 1}
 
 
 def test_no_timer_runs_while_nobody_is_there(world):

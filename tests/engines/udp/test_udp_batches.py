@@ -23,6 +23,7 @@ pytestmark = [
 ]
 
 if sys.platform == "linux":
+    from echobench.engines.destinations import put_in_order
     from echobench.engines.udp.batch import Batch
     from echobench.engines.udp.sending import Sending
     from echobench.engines.udp.turning import Turning
@@ -125,16 +126,59 @@ def test_control_data_that_nobody_asked_for_are_not_taken_for_others(rig):
     assert here.counters.datagrams == 2
 
 
-def test_control_data_that_are_cut_short_are_left_out(rig):
-    """So many that there is no room for ours; then the system picks the address to answer from."""
+def asked_for(sock, level, option):
+    """Have more control data delivered, or say that this system cannot."""
+    try:
+        sock.setsockopt(level, option, 1)
+    except OSError as error:
+        pytest.skip(f"this kernel has no such option: {error}")
+
+
+@pytest.mark.parametrize("host", KINDS)
+def test_there_is_room_for_what_others_asked_for(rig, host):
+    """Somebody who shares the socket: then there are times and counts before what the answer needs."""
     here = rig()
-    here.server.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS
-    client = here.client()
+    asked_for(here.server, socket.SOL_SOCKET, 35)  # SO_TIMESTAMPNS
+    asked_for(here.server, socket.SOL_SOCKET, 40)  # SO_RXQ_OVFL, which comes when something was dropped
+    client = here.client(host)
     for _ in range(2):
         for size in (1, 2):
             client.send(bytes(size))
-        assert here.serve() == 2
+        if TRAINS:
+            send_train(client, pattern(1000), 100)
+        here.serve()
+        assert not here.batch.cut
         assert received(client, 2) == [b"\0", b"\0\0"]
+        if TRAINS:
+            assert received(client, 10) == [pattern(1000)[at : at + 100] for at in range(0, 1000, 100)]
+    assert not here.counters.drops
+
+
+def test_what_came_with_more_than_there_is_room_for_is_unknown(rig):
+    """Where it was sent to, and whether it is a train: neither can be guessed."""
+    here = rig()
+    client = here.client("127.9.8.7")
+    options = [(socket.SOL_SOCKET, 35, 1), (socket.SOL_SOCKET, 37, 0x18 | 1 << 4)]  # SO_TIMESTAMPNS, SO_TIMESTAMPING
+    for level, option, value in options:
+        here.server.setsockopt(level, option, value)
+    for option in (12, 13, 20):  # IP_RECVTTL, IP_RECVTOS, IP_RECVORIGDSTADDR
+        asked_for(here.server, socket.IPPROTO_IP, option)
+    if has_ipv6():  # for IPv4 the others come after ours
+        client = here.client("::1")
+        for option in (51, 66, 74):  # IPV6_RECVHOPLIMIT, IPV6_RECVTCLASS, IPV6_RECVORIGDSTADDR
+            asked_for(here.server, socket.IPPROTO_IPV6, option)
+    for turns in (1, 2):
+        for _ in range(10):
+            client.send(b"alike")
+        here.serve()
+        assert here.batch.cut
+        assert here.counters.drops == {Reason.DESTINATION_UNKNOWN: 10 * turns}
+    put_in_order(here.server)
+    for _ in range(10):
+        client.send(b"alike")
+    here.serve()
+    assert received(client, 10) == [b"alike"] * 10
+    assert not here.batch.cut
 
 
 def test_zero_length_datagrams_among_others(rig):
@@ -202,7 +246,7 @@ def test_without_a_descriptor_to_look_with_nothing_is_answered_nor_remembered(ri
             for client in clients[:number]:
                 client.send(b"x")
             here.serve()
-        assert here.counters.drops == {Reason.DESTINATION_GROUP: 3}
+        assert here.counters.drops == {Reason.DESTINATION_UNKNOWN: 3}
     for number in (1, 2):
         for client in clients[:number]:
             client.send(b"x")

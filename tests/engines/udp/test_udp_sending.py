@@ -72,6 +72,7 @@ def test_one_that_is_refused_costs_none_of_its_neighbours(rig):
     names = here.batch.messages.names
     for i in (0, 4, 8):
         names.bytes[32 * i] = 99
+        names.bytes[32 * i + 4 : 32 * i + 8] = bytes([10, 0, 0, 1])  # an address like any other
     assert here.batch.answer(here.server, number) is None
     assert received(client, 6) == [b"%d" % i for i in (1, 2, 3, 5, 6, 7)]
     assert here.counters.datagrams == 6
@@ -344,8 +345,9 @@ def test_where_nothing_can_be_joined_it_is_looked_for_ever_less(rig, monkeypatch
         (1452, 0, 44),  # 65,000 bytes at most
         (1453, 0, 0),  # does not fit into a frame with IPv6
         (0, 0, 0),
-        (100, 40, 650),  # IPV6_PKTINFO; the size of the pieces takes 24 more, and there are 64
-        (100, 48, 0),
+        (100, 40, 650),  # IPV6_PKTINFO
+        (100, 104, 650),  # the size of the pieces takes 24 more, and there are 128
+        (100, 112, 0),
     ],
 )
 def test_how_many_are_joined_at_most(rig, length, control, most):

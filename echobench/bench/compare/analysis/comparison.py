@@ -62,7 +62,7 @@ class Usage:
     processes: int
     """How many processes there were at the end of the window."""
     steal: float | None = None
-    """The part of the time of the server's and the load's CPUs that the host took: 0 to 1."""
+    """The part of its time (0 to 1) that the host took from the CPU that lost most, of those that were used."""
 
 
 @attrs.frozen(kw_only=True)

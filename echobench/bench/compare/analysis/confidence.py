@@ -1,6 +1,9 @@
 """Confidence in a figure: statistics over the rounds of a comparison.
 
 Rounds are independent; the messages of one run are not. At least three rounds are needed for an interval or a test.
+
+Estimates are of logarithms, because servers differ by factors: 2 is as far from 1 as 0.5 is. Table, page and gate take
+their ratios and intervals from :func:`estimate`, and the gate tests the same logarithms, so they cannot disagree.
 """
 
 from __future__ import annotations
@@ -10,15 +13,46 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+import attrs
 import numpy as np
-import numpy.typing as npt
-
-Numbers = npt.NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
-RESAMPLES: Final = 5_000
 ENOUGH: Final = 3
 """With fewer rounds there is no interval, and no test."""
+NORMAL: Final = 1e6
+"""Degrees of freedom from which Student's distribution is the normal one to six digits."""
+
+
+@attrs.frozen(kw_only=True)
+class Estimate:
+    """A figure as its rounds give it."""
+
+    value: float
+    """The geometric mean."""
+    low: float | None
+    """The lower end of the interval; None for fewer than three rounds."""
+    high: float | None
+    spread: float | None
+    """The standard deviation of the logarithms, about a part of the figure; None for fewer than two rounds."""
+    rounds: int
+
+
+def estimate(values: Sequence[float], part: float = CONFIDENCE) -> Estimate | None:
+    """Give the geometric mean of values above 0, and Student's interval of it.
+
+    None if there are no values. Of all such intervals, ``part`` contain the true value, whatever the number of values.
+    """
+    if not len(values):
+        return None
+    logs = np.log(np.asarray(values, np.float64))
+    mean, count = float(logs.mean()), len(logs)
+    spread = float(logs.std(ddof=1)) if count > 1 else None
+    if spread is None or count < ENOUGH:
+        return Estimate(value=math.exp(mean), low=None, high=None, spread=spread, rounds=count)
+    reach = quantile((1 + part) / 2, count - 1) * spread / math.sqrt(count)
+    return Estimate(
+        value=math.exp(mean), low=math.exp(mean - reach), high=math.exp(mean + reach), spread=spread, rounds=count
+    )
 
 
 def median(values: Sequence[float]) -> float | None:
@@ -34,18 +68,6 @@ def spread(values: Sequence[float]) -> float | None:
     if len(values) < 2 or not (mean := float(np.mean(values))):
         return None
     return float(np.std(values, ddof=1)) / mean
-
-
-def interval(values: Sequence[float], seed: int) -> tuple[float, float] | None:
-    """Give the bootstrap interval of the median: 95 % of resampled medians lie in it.
-
-    None for fewer than three values. For five values it mostly reaches from the least to the greatest.
-    """
-    if len(values) < ENOUGH:
-        return None
-    drawn = np.random.default_rng(seed).choice(np.asarray(values, np.float64), (RESAMPLES, len(values)))
-    low, high = np.percentile(np.median(drawn, axis=1), [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
-    return float(low), float(high)
 
 
 def below(values: Sequence[float], others: Sequence[float]) -> float:
@@ -69,24 +91,46 @@ def below(values: Sequence[float], others: Sequence[float]) -> float:
 def student(t: float, freedom: float) -> float:
     """Give the part of Student's distribution that lies below ``t``.
 
-    With t = sqrt(freedom) * tan(angle) its density is a power of a cosine, which is easy to integrate. SciPy would be
-    needed for nothing else.
+    SciPy would be needed for nothing else.
     """
-    nodes, weights = _nodes()
-
-    def area(low: float, high: float) -> float:
-        angles = (high - low) / 2 * nodes + (high + low) / 2
-        return float((high - low) / 2 * (weights * np.cos(angles) ** (freedom - 1)).sum())
-
-    edge = math.atan2(t, math.sqrt(freedom))
-    return area(-math.pi / 2, edge) / area(-math.pi / 2, math.pi / 2)
+    if freedom >= NORMAL:
+        return math.erfc(-t / math.sqrt(2)) / 2
+    beyond = _beta(freedom / (freedom + t * t), freedom / 2, 0.5) / 2  # NIST DLMF, 8.17 (i) and 8.17.5
+    return beyond if t < 0 else 1 - beyond
 
 
 @functools.cache
-def _nodes() -> tuple[Numbers, Numbers]:
-    """Give points and weights for numerical integration (Gauss and Legendre).
+def quantile(part: float, freedom: float) -> float:
+    """Give the ``t`` below which ``part``, at least a half, of Student's distribution lies."""
+    low, high = 0.0, 1.0
+    while student(high, freedom) < part:
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student(middle, freedom) < part else (low, middle)
+    return (low + high) / 2
 
-    They take a while to compute.
+
+def _beta(x: float, a: float, b: float) -> float:
+    """Give the regularized incomplete beta function, by its continued fraction.
+
+    NIST DLMF, 8.17.22, which converges fast for x < (a + 1) / (a + b + 2); beyond that by symmetry (8.17.4).
     """
-    nodes, weights = np.polynomial.legendre.leggauss(128)
-    return nodes, weights
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _beta(1 - x, b, a)
+    front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    tiny = 1e-300  # in place of 0 in a denominator (Lentz's algorithm, as modified by Thompson and Barnett)
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1) or tiny)
+    fraction = d
+    for m in range(1, 10_000):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        for term in (even, odd):
+            d = 1 / (1 + term * d or tiny)
+            c = 1 + term / c or tiny
+            fraction *= c * d
+        if abs(c * d - 1) < 1e-15:
+            break
+    return math.exp(front) / a * fraction

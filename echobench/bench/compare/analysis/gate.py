@@ -5,10 +5,13 @@ by round: the ideal ran in the same rounds, so a slower or busier machine cancel
 such reference: its figures are work per CPU second of the server (or rates), and can be compared on the same machine
 only.
 
-The test is Welch's, one-sided, on logarithms: do the new figures lie below the stored ones by *more than the
-tolerance*? ``slower`` needs a probability of error below 5 %, divided by the number of rows (Bonferroni), so a gate of
-many rows gives no more false alarms than a gate of one row. ``passed`` needs the opposite to be as sure, for its row
-alone. All else is ``cannot tell``.
+Work says nothing of how long a client waits. So under loads whose result is a time (open ones, and one connection with
+one message under way) p50 and p99 of each round are tested too. Under other closed loads times follow from the rate.
+
+The test is Welch's, one-sided, on logarithms: are the new figures worse than the stored ones by *more than the
+tolerance*? ``slower`` needs a probability of error below 5 %, divided by the number of tests (Bonferroni), so a gate of
+many rows gives no more false alarms than a gate of one row. ``passed`` needs the opposite to be as sure, for its test
+alone. All else is ``inconclusive``. So are rates where the generator was the limit, because these are the generator's.
 """
 
 from __future__ import annotations
@@ -20,32 +23,38 @@ from typing import Final, Literal
 import attrs
 import numpy as np
 
+from ...run.plan import Plan
 from ...words import share
 from . import confidence
 from .comparison import IDEAL, Comparison
-from .judge import Figure, Row, judge, per_cpu, rate, ratios
+from .figures import FIGURES, Basis, fair_ratios, known, ratios, time_at
+from .judge import Row, judge
 from .selection import fair
 
 ALPHA: Final = 0.05
 TOLERANCE: Final = 0.05
-STATUS: Final = {"passed": 0, "slower": 1, "cannot tell": 3}
+LONGER: Final = 0.25  # what times may grow by; from round to round they vary more than work does
+TIMES: Final = {"p50": 50.0, "p99": 99.0}
+STATUS: Final = {"passed": 0, "slower": 1, "inconclusive": 3}
 MACHINE: Final = ("system", "machine", "cpu", "cpus", "hypervisor")
 """Fields of the environment that are equal on the same machine."""
 
-Outcome = Literal["passed", "slower", "cannot tell"]
+Outcome = Literal["passed", "slower", "inconclusive"]
 Said = tuple[Outcome, str, "float | None"]
 
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """The gate's finding on one row."""
+    """The gate's finding on one figure of a row."""
 
     subject: str
     load: str
     outcome: Outcome
     sentence: str
     change: float | None = None
-    """The new figure divided by the stored one: 0.9 is 10 % slower."""
+    """The new figure divided by the stored one: 0.9 is 10 % less work, or a time that is 10 % shorter."""
+    figure: str = "work"
+    """``work`` (or the rate, where work is not known), ``p50`` or ``p99``."""
 
 
 def differences(stored: Comparison, new: Comparison) -> dict[str, tuple[object, object]]:
@@ -60,18 +69,44 @@ def another_machine(stored: Comparison, new: Comparison) -> bool:
     return any(name in MACHINE for name in differences(stored, new))
 
 
-def gate(stored: Comparison, new: Comparison, tolerance: float = TOLERANCE) -> list[Finding]:
-    """Give a finding for each row of the stored comparison."""
+def gate(stored: Comparison, new: Comparison, tolerance: float = TOLERANCE, longer: float = LONGER) -> list[Finding]:
+    """Give the findings for each row of the stored comparison.
+
+    ``tolerance`` is how much less work a server may do, ``longer`` how much longer times may be.
+    """
     rows = {(row.subject, row.load): row for row in judge(new)}
     before = [row for row in judge(stored) if row.verdict != "void"]
-    alpha = ALPHA / max(1, len(before))
+    tested = {(row.subject, row.load): ["work", *_times(stored, row)] for row in before}
+    alpha = ALPHA / max(1, sum(map(len, tested.values())))
     found = []
     for row in before:
-        outcome, sentence, change = _unfit(stored, new, row, rows.get((row.subject, row.load))) or _tested(
-            _figures(stored, new, row), tolerance, alpha
-        )
-        found.append(Finding(subject=row.subject, load=row.load, outcome=outcome, sentence=sentence, change=change))
+        now = rows.get((row.subject, row.load))
+        unfit = _unfit(stored, new, row, now)
+        for figure in tested[row.subject, row.load][: 1 if unfit else None]:
+            said = unfit or _generators(stored, new, row, now, figure)
+            if said is None:
+                is_time = figure in TIMES
+                worst = 1 + longer if is_time else 1 - tolerance
+                said = _tested(_figures(stored, new, row, figure), worst, alpha, is_time=is_time)
+            outcome, sentence, change = said
+            found.append(
+                Finding(
+                    subject=row.subject, load=row.load, outcome=outcome, sentence=sentence, change=change, figure=figure
+                )
+            )
     return found
+
+
+def measures_times(plan: Plan) -> bool:
+    """Tell whether a load's result is a time: its messages wait for nothing but the server."""
+    return plan.model == "open" or (plan.model == "closed" and plan.flows == plan.window == 1)
+
+
+def _times(stored: Comparison, row: Row) -> list[str]:
+    """Give the percentiles that a row is tested by: those that the stored run has."""
+    plan = next(load.plan for load in stored.loads if load.name == row.load)
+    runs, _ = fair(stored, row.subject, row.load)
+    return [name for name, depth in TIMES.items() if measures_times(plan) and known(time_at(depth), runs)]
 
 
 def status(findings: Sequence[Finding]) -> int:
@@ -80,54 +115,78 @@ def status(findings: Sequence[Finding]) -> int:
     1 if anything is slower, else 3 if anything is undecided, else 0.
     """
     outcomes = {finding.outcome for finding in findings}
-    worst = next((each for each in ("slower", "cannot tell") if each in outcomes), "passed")
-    return STATUS[worst if findings else "cannot tell"]
+    worst = next((each for each in ("slower", "inconclusive") if each in outcomes), "passed")
+    return STATUS[worst if findings else "inconclusive"]
 
 
 def _unfit(stored: Comparison, new: Comparison, before: Row, now: Row | None) -> Said | None:
     """Say why a row cannot be tested; None if it can."""
     if now is None or now.verdict == "void":
-        return "cannot tell", f"there is no new figure: {now.why if now else 'it did not run'}", None
+        return "inconclusive", f"there is no new figure: {now.why if now else 'it did not run'}", None
     if now.verdict == "not conformant" and before.verdict != "not conformant":
         return "slower", f"it does not work now, so its speed does not count: {now.why}", None
     for row, when in ((before, "in the stored run"), (now, "now")):
         if row.verdict in ("too noisy", "not conformant"):
-            return "cannot tell", f"{row.verdict} {when}: {row.why}", None
+            return "inconclusive", f"{row.verdict} {when}: {row.why}", None
     if before.subject == IDEAL and another_machine(stored, new):
-        return "cannot tell", "the stored run is from another machine, and the ideal has no other reference", None
+        return "inconclusive", "the stored run is from another machine, and the ideal has no other reference", None
     return None
 
 
-def _tested(figures: tuple[list[float], list[float], str], tolerance: float, alpha: float) -> Said:
-    """Test the logarithms of the new figures against the stored ones."""
+def _basis(stored: Comparison, new: Comparison, row: Row) -> Basis:
+    """Give the figure that both rows' ratios can be made of."""
+    both = [fair_ratios(each, row.subject, row.load) for each in (stored, new)]
+    return "cpu" if all(each.basis == "cpu" for each in both) else "rate"
+
+
+def _generators(stored: Comparison, new: Comparison, before: Row, now: Row | None, figure: str) -> Said | None:
+    """Say that a figure is the generator's, if it is.
+
+    Rates are, where it was the limit; and it sends late then, which is a part of an open load's times.
+    """
+    plan = next(load.plan for load in stored.loads if load.name == before.load)
+    mixed = _basis(stored, new, before) == "rate" if figure == "work" else plan.model == "open"
+    for row, when in ((before, "in the stored run"), (now, "now")):
+        if mixed and row is not None and row.verdict == "generator-bound":
+            name = "rate" if figure == "work" else figure
+            return "inconclusive", f"its {name} says nothing of the server: the generator was the limit {when}", None
+    return None
+
+
+def _tested(figures: tuple[list[float], list[float], str], worst: float, alpha: float, *, is_time: bool) -> Said:
+    """Test the logarithms of the new figures against the stored ones.
+
+    ``worst`` is the change that is still tolerated. Times are to be low, all else is to be high.
+    """
     old, values, what = figures
     least = confidence.ENOUGH
     if min(len(old), len(values)) < least:
-        return "cannot tell", f"it needs {least} rounds of each, and there are {len(old)} and {len(values)}", None
+        return "inconclusive", f"it needs {least} rounds of each, and there are {len(old)} and {len(values)}", None
     change = math.exp(float(np.mean(values)) - float(np.mean(old)))
-    limit = [value + math.log(1 - tolerance) for value in old]
+    limit = [value + math.log(worst) for value in old]
+    tolerated = f"by more than {share(abs(1 - worst))}"
     said = f"{what} is {share(change)} of what it was"
-    if (p := confidence.below(values, limit)) < alpha:
-        return "slower", f"{said}, slower by more than {share(tolerance)} (p = {p:.2g})", change
-    if confidence.below(limit, values) < ALPHA:
-        return "passed", f"{said}, and not slower by more than {share(tolerance)}", change
-    return "cannot tell", f"{said}, too close to {share(1 - tolerance)} for this noise: use more --rounds", change
+    low, high, word = (limit, values, "longer") if is_time else (values, limit, "slower")
+    if (p := confidence.below(low, high)) < alpha:
+        return "slower", f"{said}, {word} {tolerated} (p = {p:.2g})", change
+    if confidence.below(high, low) < ALPHA:
+        return "passed", f"{said}, and not {word} {tolerated}", change
+    return "inconclusive", f"{said}, too close to {share(worst)} for this noise: use more --rounds", change
 
 
-def _figures(stored: Comparison, new: Comparison, row: Row) -> tuple[list[float], list[float], str]:
-    """Give the logarithms of the stored and of the new figures, and their name."""
+def _figures(stored: Comparison, new: Comparison, row: Row, figure: str) -> tuple[list[float], list[float], str]:
+    """Give the logarithms of the stored and of the new figures, and their name.
 
-    def logs(figure: Figure, comparison: Comparison) -> list[float]:
+    They are those that the rows' ratios are made of, if both rows are made of the same.
+    """
+    basis = _basis(stored, new, row)
+    value = FIGURES[basis] if figure == "work" else time_at(TIMES[figure])
+
+    def logs(comparison: Comparison) -> list[float]:
         runs, ideals = fair(comparison, row.subject, row.load)
-        if row.subject == IDEAL:
-            values = [value for run in runs if (value := figure(run))]
-        else:
-            values = ratios(runs, ideals, figure)
-        return [math.log(value) for value in values if value > 0]
+        values = known(value, runs) if row.subject == IDEAL else list(ratios(runs, ideals, value).values())
+        return [math.log(each) for each in values if each > 0]
 
-    by_cpu = logs(per_cpu, stored), logs(per_cpu, new)
-    figures = (
-        by_cpu if all(len(each) >= confidence.ENOUGH for each in by_cpu) else (logs(rate, stored), logs(rate, new))
-    )
-    name = "work per server-CPU second" if figures is by_cpu else "the rate"
-    return *figures, name if row.subject == IDEAL else f"{name}, against the ideal's,"
+    work = "work per server-CPU second" if basis == "cpu" else "the rate"
+    name = work if figure == "work" else figure
+    return logs(stored), logs(new), name if row.subject == IDEAL else f"{name}, against the ideal's,"

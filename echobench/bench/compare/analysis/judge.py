@@ -1,32 +1,30 @@
 """Judges a comparison: a row of figures and a verdict for each subject and load.
 
-The ratio: machines drift, so a subject is compared with the ideal *in the same round*, and the ratio is the median of
-the rounds' ratios, with a bootstrap interval. It is made of *work per CPU second of the server* if both have that
-figure. A rate is what server and generator reach together; where the generator is the limit, all rates are the
-generator's.
+The ratio: machines drift, so a subject is compared with the ideal *in the same round*, and the ratio is the geometric
+mean of the rounds' ratios, with Student's interval (:mod:`.confidence`). It is made of *work per CPU second of the
+server* if both have that figure (:mod:`.figures`). A rate is what server and generator reach together; where the
+generator is the limit, all rates are the generator's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
 
 from ...run.histogram import Histogram
-from ...run.result import Result, per_second
+from ...run.result import Result
 from ...run.tally import lost
 from . import confidence
-from .comparison import Comparison, Run
-from .selection import counts, fair
+from .comparison import IDEAL, Comparison, Run, Usage
+from .figures import chosen, compared, known, per_cpu, rate, server_share, times
+from .selection import all_counting, disturbance, fair
 
-NOISE: Final = 0.10  # standard deviation by mean, beyond which a figure means nothing
+NOISE: Final = 0.10  # standard deviation of the rounds, as a part of the figure, beyond which it means nothing
 OTHERS: Final = 0.10  # part of the server's CPUs that other programs may use
-FULL: Final = 0.90  # part of a CPU: a thread that uses more has no time left
-LEAST_CPU: Final = 0.02  # seconds of CPU time that work per CPU second needs
-WRONG: Final = ("wrong bytes", "connections lost", "refused")
-
-Figure = Callable[[Run], "float | None"]
+FULL: Final = 0.90  # part of a CPU: a thread that uses more has no time left, and so has a server that fills its CPUs
+WRONG: Final = ("wrong bytes", "connections lost", "connections stuck", "refused")
 
 
 @attrs.frozen(kw_only=True)
@@ -41,16 +39,21 @@ class Row:
     verdict: str
     why: str
     rounds: int = 0
+    rounds_made: int = 0
     basis: str | None = None
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
+    ratio_all: float | None = None
+    low_all: float | None = None
+    high_all: float | None = None
     ratio_cpu: float | None = None
     ratio_rate: float | None = None
     rate: float | None = None
     per_cpu: float | None = None
     spread_rate: float | None = None
     spread_cpu: float | None = None
+    spread_ratio: float | None = None
     p50: float | None = None
     p99: float | None = None
     p99_9: float | None = None
@@ -64,38 +67,6 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """Give the row for a file."""
         return attrs.asdict(self)
-
-
-def rate(run: Run) -> float | None:
-    """Give answers per second; None without a result."""
-    return per_second(run.result.tally.answered, run.result.tally) if run.result is not None else None
-
-
-def server_share(run: Run) -> float | None:
-    """Give the server's CPU time as a part of the window; None if it is not known."""
-    return run.usage.cpu / run.usage.window if run.usage and run.usage.window else None
-
-
-def per_cpu(run: Run) -> float | None:
-    """Give answers per second of the server's CPU time.
-
-    None if that is not known, or too little to divide by.
-    """
-    answers, share = rate(run), server_share(run)
-    if answers is None or not share or run.usage is None or run.usage.cpu < LEAST_CPU:
-        return None
-    return answers / share
-
-
-def ratios(runs: Sequence[Run], ideals: Sequence[Run], figure: Figure) -> list[float]:
-    """Give the ratio of each round in which both have the figure."""
-    reference = {run.round: figure(run) for run in ideals if counts(run)}
-    found = []
-    for run in runs:
-        mine, theirs = figure(run), reference.get(run.round)
-        if counts(run) and mine is not None and theirs:
-            found.append(mine / theirs)
-    return found
 
 
 def judge(comparison: Comparison) -> list[Row]:
@@ -112,39 +83,46 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
     runs = comparison.of(subject, load)
     good, ideals = fair(comparison, subject, load)
     results = [run.result for run in good if run.result is not None]
-    verdict, why = _verdict(comparison, subject, runs, good)
+    ratios = compared(good, ideals)
+    found = confidence.estimate(list(ratios.used.values()))
+    verdict, why = _verdict(comparison, subject, runs, good, found)
     if verdict == "void":
-        return Row(subject=subject, load=load, verdict=verdict, why=why)
-    by_cpu, by_rate = ratios(good, ideals, per_cpu), ratios(good, ideals, rate)
-    basis, used = ("cpu", by_cpu) if by_cpu else ("rate", by_rate) if by_rate else (None, [])
-    ends = confidence.interval(used, comparison.seed)
+        return Row(subject=subject, load=load, verdict=verdict, why=why, rounds_made=len(runs))
+    everything = _with_those_left_out(comparison, subject, load, good)
+    by_rate = confidence.estimate(list(ratios.rate.values()))
+    by_cpu = confidence.estimate(list(ratios.cpu.values()))
     # Programs on the server's CPUs make figures wrong. The interval says only how uncertain they are.
     if verdict == "not conformant" or _crowded(good, len(comparison.server_cpus)):
-        used, ends, basis, by_cpu, by_rate = [], None, None, [], []
-    elif (confidence.spread(_all(rate, good)) or 0) > NOISE:
-        by_rate = []
+        found = by_cpu = by_rate = everything = None
+    elif by_rate and (by_rate.spread or 0) > NOISE:
+        by_rate = None
     times = _times(results)
     return Row(
         subject=subject,
         load=load,
         verdict=verdict,
         why=why,
-        rounds=len(good),
-        basis=basis,
-        ratio=confidence.median(used),
-        low=ends[0] if ends else None,
-        high=ends[1] if ends else None,
-        ratio_cpu=confidence.median(by_cpu),
-        ratio_rate=confidence.median(by_rate),
-        rate=confidence.median(_all(rate, good)),
-        per_cpu=confidence.median(_all(per_cpu, good)),
-        spread_rate=confidence.spread(_all(rate, good)),
-        spread_cpu=confidence.spread(_all(per_cpu, good)),
+        rounds=found.rounds if found else len(good),
+        rounds_made=len(runs),
+        basis=ratios.basis if found else None,
+        ratio=found.value if found else None,
+        low=found.low if found else None,
+        high=found.high if found else None,
+        ratio_all=everything.value if everything else None,
+        low_all=everything.low if everything else None,
+        high_all=everything.high if everything else None,
+        ratio_cpu=by_cpu.value if by_cpu else None,
+        ratio_rate=by_rate.value if by_rate else None,
+        rate=confidence.median(known(rate, good)),
+        per_cpu=confidence.median(known(per_cpu, good)),
+        spread_rate=confidence.spread(known(rate, good)),
+        spread_cpu=confidence.spread(known(per_cpu, good)),
+        spread_ratio=found.spread if found else None,
         p50=times.get(50.0),
         p99=times.get(99.0),
         p99_9=times.get(99.9),
         lost=sum(lost(each.tally) for each in results) / max(1, sum(each.tally.intended for each in results)),
-        server_cpu=confidence.median(_all(server_share, good)),
+        server_cpu=confidence.median(known(server_share, good)),
         generator_cpu=confidence.median([max((p.cpu_share for p in each.processes), default=0.0) for each in results]),
         peak=max((run.usage.peak for run in good if run.usage and run.usage.peak), default=None),
         connection_memory=next((each.each for each in comparison.memory if each.subject == subject), None),
@@ -152,19 +130,29 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
     )
 
 
-def _all(figure: Figure, runs: Sequence[Run]) -> list[float]:
-    return [value for run in runs if (value := figure(run)) is not None]
+def _with_those_left_out(
+    comparison: Comparison, subject: str, load: str, good: Sequence[Run]
+) -> confidence.Estimate | None:
+    """Estimate the ratio over all rounds; None if none were left out, or all have no ratio."""
+    every, ideals = all_counting(comparison, subject, load)
+    return confidence.estimate(list(compared(every, ideals).used.values())) if len(every) > len(good) else None
 
 
 def _times(results: Sequence[Result]) -> dict[float, float]:
     """Give percentiles of the rounds' merged histograms, as far as supported."""
     merged = Histogram()
     for result in results:
-        merged.add(result.tally.from_intended if result.plan.model == "open" else result.tally.from_send)
+        merged.add(times(result))
     return merged.percentiles()
 
 
-def _verdict(comparison: Comparison, subject: str, runs: Sequence[Run], good: Sequence[Run]) -> tuple[str, str]:
+def _verdict(
+    comparison: Comparison,
+    subject: str,
+    runs: Sequence[Run],
+    good: Sequence[Run],
+    ratio: confidence.Estimate | None,
+) -> tuple[str, str]:
     """Give the gravest verdict that holds, and its reason."""
     for look in (_void, _wrong):
         if found := look(runs, good):
@@ -174,7 +162,7 @@ def _verdict(comparison: Comparison, subject: str, runs: Sequence[Run], good: Se
         if each.subject == subject and each.transport == same and each.failed:
             return "not conformant", f"it failed what RFC 862 requires: {'; '.join(each.failed)}"
     cpus = len(comparison.server_cpus)
-    return _noise(good, cpus) or _generator(good) or _limit(good)
+    return _noise(good, cpus, ratio) or _generator(good, cpus) or _limit(good, cpus)
 
 
 def _void(runs: Sequence[Run], good: Sequence[Run]) -> tuple[str, str] | None:
@@ -202,42 +190,87 @@ def _crowded(good: Sequence[Run], cpus: int) -> float | None:
     return taken if taken is not None and taken > OTHERS and cpus else None
 
 
-def _noise(good: Sequence[Run], cpus: int) -> tuple[str, str] | None:
-    """Look for rounds that differ too much, and for others on the server's CPUs."""
+def _noise(good: Sequence[Run], cpus: int, ratio: confidence.Estimate | None) -> tuple[str, str] | None:
+    """Look for others on the server's CPUs, and for rounds that differ too much.
+
+    It is the ratio that must be steady. What the runs of a round have in common (:func:`drift`) cancels in it. Where
+    there is no ideal to compare with, the figure itself must be steady.
+    """
     if taken := _crowded(good, cpus):
         return (
             "too noisy",
             f"other programs used {taken:.0%} of the server's CPUs: stop them, or choose --server-cpus",
         )
-    # The figure that is compared must be steady: work, if it is known. A rate may vary with the machine while the cost
-    # of an echo stays the same.
-    name, found = "work per CPU second", confidence.spread(_all(per_cpu, good))
-    if found is None:
-        name, found = "rate", confidence.spread(_all(rate, good))
+    if ratio is not None:
+        name, found = "ratio to the ideal", ratio.spread
+    else:
+        name, found = _spread(good)
     if found is not None and found > NOISE:
-        return "too noisy", f"the {name} of the rounds varies by {found:.0%} of its mean (standard deviation)"
+        return "too noisy", f"the {name} varies by {found:.0%} from round to round (standard deviation)"
     return None
 
 
-def _generator(good: Sequence[Run]) -> tuple[str, str] | None:
+def _spread(runs: Sequence[Run]) -> tuple[str, float | None]:
+    """Give the name of the figure that is compared, and how much it varies itself."""
+    work, rates = known(per_cpu, runs), known(rate, runs)
+    by_cpu = chosen(len(work), len(rates)) == "cpu"
+    found = confidence.estimate(work if by_cpu else rates)
+    return "work per CPU second" if by_cpu else "rate", found.spread if found else None
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """Give the notes that follow from the runs: what the host took, and how far the machine drifted."""
+    taken = disturbance(comparison)
+    return [*([taken] if taken else []), *drift(comparison)]
+
+
+def drift(comparison: Comparison) -> list[str]:
+    """Say under which loads the machine's speed varied so much that only ratios mean something.
+
+    It is known from the ideal, which runs in every round.
+    """
+    said = []
+    for load in comparison.loads:
+        name, found = _spread(fair(comparison, IDEAL, load.name)[0])
+        if found is not None and found > NOISE:
+            said.append(
+                f"{load.name}: the speed of the machine varied by {found:.0%} from round to round (the ideal's {name}, "
+                "standard deviation); what both runs of a round share cancels in the ratios, not in the other figures"
+            )
+    return said
+
+
+def _share(usage: Usage, cpus: int) -> tuple[float, str]:
+    """Give how much of the CPU time that a server can use it used, and of what.
+
+    A thread can use one CPU. All threads together can use the ``cpus`` that the server is pinned to: many processes,
+    each of them short-lived or little used, may fill these.
+    """
+    thread = usage.busiest / usage.window
+    together = usage.cpu / usage.window / cpus if cpus else 0.0
+    if together > thread:
+        whose = "its CPU" if cpus == 1 else f"its {cpus} CPUs"
+        return together, f"the server's processes together used {together:.0%} of {whose}"
+    return thread, f"the server's busiest thread used {thread:.0%} of a CPU"
+
+
+def _generator(good: Sequence[Run], cpus: int) -> tuple[str, str] | None:
     """Look whether the generator was the limit in half of the rounds.
 
     Rounds in which the server had no time left either do not count.
     """
     bound = [run for run in good if run.result and any(v.name == "generator-bound" for v in run.result.verdicts)]
-    idle = [run for run in bound if not run.usage or run.usage.busiest < FULL * run.usage.window]
+    idle = [run for run in bound if not run.usage or not run.usage.window or _share(run.usage, cpus)[0] < FULL]
     if 2 * len(idle) < len(good) or not idle:
         return None
     return "generator-bound", "the load's processes had no time left: the rate is theirs, not the server's"
 
 
-def _limit(good: Sequence[Run]) -> tuple[str, str]:
-    busy = confidence.median([run.usage.busiest / run.usage.window for run in good if run.usage and run.usage.window])
-    if busy is None:
+def _limit(good: Sequence[Run], cpus: int) -> tuple[str, str]:
+    shares = sorted(_share(run.usage, cpus) for run in good if run.usage and run.usage.window)
+    if not shares:
         return "waiting", "the server's CPU time is not known, and the generator had time left"
+    busy, said = shares[len(shares) // 2]
     if busy >= FULL:
-        return "server-bound", f"the server's busiest thread used {busy:.0%} of a CPU"
-    return (
-        "waiting",
-        f"neither server nor generator was the limit: the server's busiest thread used {busy:.0%} of a CPU",
-    )
+        return "server-bound", said
+    return "waiting", f"neither server nor generator was the limit: {said}"

@@ -9,12 +9,10 @@ such runs are known by their cause, and not chosen by their result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
+from ...run.processors import TAKEN
 from . import confidence
 from .comparison import IDEAL, Comparison, Run
-
-TAKEN: Final = 0.02  # part of the CPU time; work per CPU second varies by more than that from round to round
 
 
 def counts(run: Run) -> bool:
@@ -35,16 +33,22 @@ def calm(runs: Sequence[Run], ideals: Sequence[Run]) -> set[int]:
     return {run.round for run in runs if counts(run)} - {run.round for run in (*runs, *ideals) if disturbed(run)}
 
 
+def all_counting(comparison: Comparison, subject: str, load: str) -> tuple[list[Run], list[Run]]:
+    """Give all runs of a subject that count, and the ideal's, disturbed or not."""
+    mine, ideals = ([run for run in comparison.of(name, load) if counts(run)] for name in (subject, IDEAL))
+    return mine, ideals
+
+
 def fair(comparison: Comparison, subject: str, load: str) -> tuple[list[Run], list[Run]]:
     """Give the runs of a subject that count, and the ideal's.
 
     If enough calm rounds are left for an interval, only those; else all, and the spread will tell.
     """
-    both = [[run for run in comparison.of(name, load) if counts(run)] for name in (subject, IDEAL)]
-    rounds = calm(*both)
-    if len(rounds) >= confidence.ENOUGH:
-        both = [[run for run in each if run.round in rounds] for each in both]
-    return both[0], both[1]
+    mine, ideals = all_counting(comparison, subject, load)
+    rounds = calm(mine, ideals)
+    if len(rounds) < confidence.ENOUGH:
+        return mine, ideals
+    return [run for run in mine if run.round in rounds], [run for run in ideals if run.round in rounds]
 
 
 def lacking(runs: Sequence[Run], subject: str, load: str, wanted: int) -> bool:
@@ -65,7 +69,7 @@ def disturbance(comparison: Comparison) -> str | None:
     used = {id(run) for subject, load in names for run in fair(comparison, subject, load)[0]}
     out = sum(1 for run in comparison.runs if disturbed(run) and counts(run) and id(run) not in used)
     sentence = (
-        f"the host took more than {TAKEN:.0%} of the CPU time (steal) in {len(shares)} of "
+        f"the host took more than {TAKEN:.0%} of a CPU's time (steal) in {len(shares)} of "
         f"{len(comparison.runs)} runs, up to {max(shares):.0%}: "
     )
     if out == len(shares):

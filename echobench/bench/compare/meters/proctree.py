@@ -13,11 +13,12 @@ from typing import Final
 
 import attrs
 
+from ...run import processors
+from ...run.processors import TICK
 from ..analysis.comparison import Usage
 from ..server.keeper import descendants
 
 KNOWN: Final = sys.platform == "linux"
-TICK: Final = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
 @attrs.frozen(kw_only=True)
@@ -31,8 +32,8 @@ class Reading:
     """CPU time and number of turns on a CPU of each living thread."""
     machine: float | None
     """Busy time of the server's CPUs, with the time that the host took."""
-    stolen: float | None
-    """Time that the host took, on average over the server's and the load's CPUs."""
+    spent: processors.Spent
+    """What the CPUs that server and load used had spent; all CPUs, if it is not known which they were."""
     peak: int
     processes: int
 
@@ -40,16 +41,17 @@ class Reading:
 def take(keeper: int, cpus: Collection[int], load: Collection[int] = ()) -> Reading:
     """Read what all processes below a keeper have used so far.
 
-    ``cpus`` are the server's CPUs, ``load`` the load's, if they are known.
+    ``cpus`` are the server's CPUs, ``load`` those that the load uses, if they are known.
     """
     pids = descendants(keeper)
-    spent = _spent()
+    spent = processors.spent()
+    used = {*cpus, *load} if cpus and load else set(spent)
     return Reading(
         at=time.perf_counter(),
         cpu=sum(map(_cpu, pids)),
         threads=dict(item for pid in pids for item in _threads(pid)),
-        machine=_busy(spent, cpus),
-        stolen=_stolen(spent, {*cpus, *load} if cpus and load else spent),
+        machine=processors.busy(spent, cpus),
+        spent={cpu: ticks for cpu, ticks in spent.items() if cpu in used},
         peak=sum(_status(pid, "VmHWM") for pid in pids),
         processes=len(pids),
     )
@@ -76,9 +78,7 @@ def used(before: Reading, after: Reading) -> Usage:
     others = None
     if before.machine is not None and after.machine is not None:
         others = max(0.0, after.machine - before.machine - cpu)
-    window, steal = after.at - before.at, None
-    if before.stolen is not None and after.stolen is not None and window > 0:
-        steal = max(0.0, after.stolen - before.stolen) / window
+    window, taken = after.at - before.at, processors.stolen(before.spent, after.spent)
     return Usage(
         window=window,
         cpu=cpu,
@@ -87,7 +87,7 @@ def used(before: Reading, after: Reading) -> Usage:
         switches=sum(turns for _, turns in grown),
         peak=max(before.peak, after.peak) or None,
         processes=after.processes,
-        steal=steal,
+        steal=taken / window if taken is not None and window > 0 else None,
     )
 
 
@@ -133,32 +133,6 @@ def _threads(pid: int) -> list[tuple[int, tuple[float, int]]]:
                 ran, _, turns = (task / "schedstat").read_text().split()
                 found.append((int(task.name), (int(ran) / 1e9, int(turns))))
     return found
-
-
-def _spent() -> dict[int, list[int]]:
-    """Give the ticks that each CPU has spent, by kind, in the order of proc_stat(5)."""
-    lines: list[str] = []
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/stat").read_text().splitlines()
-    found = (re.match(r"cpu(\d+) (.*)", line) for line in lines)
-    return {int(each[1]): [int(ticks) for ticks in each[2].split()] for each in found if each}
-
-
-def _busy(spent: dict[int, list[int]], cpus: Collection[int]) -> float | None:
-    """Give the seconds that CPUs spent on programs, or that the host took.
-
-    Interrupts are left out.
-    """
-    if not cpus or not spent:
-        return None
-    each = (spent[cpu] for cpu in cpus if cpu in spent)
-    return sum(user + nice + system + steal for user, nice, system, _, _, _, _, steal, *_ in each) / TICK
-
-
-def _stolen(spent: dict[int, list[int]], cpus: Collection[int]) -> float | None:
-    """Give the seconds that the host took from a CPU, on average."""
-    known = [spent[cpu][7] for cpu in cpus if cpu in spent]
-    return sum(known) / len(known) / TICK if known else None
 
 
 def _status(pid: int, name: str) -> int:

@@ -67,7 +67,8 @@ class UsageMeter(Meter):
 
     def __init__(self, cpus: Sequence[int], load: Sequence[int] = ()) -> None:
         super().__init__()
-        self._cpus, self._load = cpus, load
+        self.server, self.load = cpus, load
+        """The CPUs that server and load use, if they are known."""
         self._keeper: int | None = None
         self._before: proctree.Reading | None = None
         self.usage: Usage | None = None
@@ -84,10 +85,10 @@ class UsageMeter(Meter):
     def first(self) -> None:
         """Read what the server has used before."""
         assert self._keeper is not None
-        self._before = proctree.take(self._keeper, self._cpus, self._load)
+        self._before = proctree.take(self._keeper, self.server, self.load)
 
     def last(self) -> None:
         """Read what it has used now."""
         assert self._keeper is not None
         assert self._before is not None
-        self.usage = proctree.used(self._before, proctree.take(self._keeper, self._cpus, self._load))
+        self.usage = proctree.used(self._before, proctree.take(self._keeper, self.server, self.load))

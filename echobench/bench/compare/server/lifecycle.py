@@ -47,6 +47,8 @@ class Setting:
     load_cpus: tuple[int, ...] = ()
     start_timeout: float = 10.0
     host: str = "127.0.0.1"
+    family: int | None = None
+    """4 or 6: reach servers that run already over that version of IP only."""
     certificate: str = ""
 
     def server(self, subject: Subject, proto: str) -> Server:
@@ -55,6 +57,7 @@ class Setting:
             subject,
             proto,
             host=self.host,
+            family=self.family,
             cpus=self.server_cpus,
             start_timeout=self.start_timeout,
             certificate=self.certificate,
@@ -73,6 +76,7 @@ class Server:
         proto: str,
         *,
         host: str = "127.0.0.1",
+        family: int | None = None,
         cpus: Sequence[int] = (),
         start_timeout: float = 10.0,
         certificate: str = "",
@@ -82,6 +86,7 @@ class Server:
         self.troubles: list[str] = []
         self.keeper: int | None = None
         """The process below which the server is found; None if it was started elsewhere."""
+        self._family = family
         self._timeout, self._grace = start_timeout, grace
         self._process: subprocess.Popen[bytes] | None = None
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the server)
@@ -137,13 +142,15 @@ class Server:
             if gone := self.gone():
                 raise SubjectError(f"{gone} before it answered", self.output())
             try:
-                if probe(self.proto, self.host, self.port):
+                if found := probe(self.proto, self.host, self.port, self._family):
+                    # One address from here on, whatever else the name stands for; TLS needs the name itself.
+                    self.host = self.host if self.proto == "tls" else found
                     return
             except WrongEchoError as error:
                 raise SubjectError(str(error), self.output()) from None
             if time.monotonic() > deadline:
                 what = "UDP" if self.proto == "udp" else self.proto.upper()
-                sentence = f"it did not echo over {what} on port {self.port} within {self._timeout:g} s"
+                sentence = f"it did not echo over {what} on {self.host} port {self.port} within {self._timeout:g} s"
                 raise SubjectError(sentence, self.output())
             self._hear(0.02)
 

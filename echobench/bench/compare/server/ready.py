@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import ssl
-from typing import Final
+from typing import Any, Final
 
 from ....errors import EchobenchError
 
@@ -17,28 +17,49 @@ class WrongEchoError(EchobenchError):
     """Other bytes came back; the message is a sentence."""
 
 
-def probe(proto: str, host: str, port: int) -> bool:
-    """Ask for one echo over tcp, udp or tls; False if there is none yet.
+def probe(proto: str, host: str, port: int, version: int | None = None) -> str | None:
+    """Ask for one echo over tcp, udp or tls; return the address that answered, None if there is none yet.
 
-    Raises WrongEchoError.
+    The addresses of a name are asked in turn, those of one ``version`` of IP if it is given. Raises WrongEchoError.
     """
     sent = b"ready? " + os.urandom(9).hex().encode()
+    kind = socket.SOCK_DGRAM if proto == "udp" else socket.SOCK_STREAM
+    family = {4: socket.AF_INET, 6: socket.AF_INET6, None: socket.AF_UNSPEC}[version]
+    wrong = None
     try:
-        got = _ask_udp(host, port, sent) if proto == "udp" else _ask(host, port, sent, proto == "tls")
-    except (OSError, ValueError):  # ssl.SSLError is an OSError; an impossible address raises ValueError
-        return False
-    if got and got != sent:
-        raise WrongEchoError(f"it does not echo: {len(sent)} bytes were sent, and {len(got)} other bytes came back")
-    return bool(got)
+        places = dict.fromkeys((each[0], each[4]) for each in socket.getaddrinfo(host, port, family, kind))
+    except (OSError, UnicodeError):
+        return None
+    for which, where in places:
+        try:
+            got = _ask_udp(which, where, sent) if proto == "udp" else _ask(which, where, sent, proto == "tls")
+        except (OSError, ValueError):  # ssl.SSLError is an OSError; an impossible address raises ValueError
+            continue
+        if got == sent:
+            return _numeric(where)
+        if got:
+            wrong = WrongEchoError(
+                f"it does not echo: {len(sent)} bytes were sent, and {len(got)} other bytes came back"
+            )
+    if wrong is not None:
+        raise wrong
+    return None
+
+
+def _numeric(where: Any) -> str:
+    """Write an address of getaddrinfo, with its zone."""
+    return socket.getnameinfo(where, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
 
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _ask(host: str, port: int, sent: bytes, tls: bool) -> bytes:
+def _ask(family: int, where: Any, sent: bytes, tls: bool) -> bytes:
     with contextlib.ExitStack() as stack:
-        sock = stack.enter_context(socket.create_connection((host, port), PATIENCE))
+        sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        sock.settimeout(PATIENCE)
+        sock.connect(where)
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
@@ -53,11 +74,10 @@ def _ask(host: str, port: int, sent: bytes, tls: bool) -> bytes:
         return b"" if sent.startswith(got) and got != sent else got
 
 
-def _ask_udp(host: str, port: int, sent: bytes) -> bytes:
-    found = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM)[0]
-    with socket.socket(found[0], socket.SOCK_DGRAM) as sock:
+def _ask_udp(family: int, where: Any, sent: bytes) -> bytes:
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.settimeout(PATIENCE)
-        sock.connect(found[4])
+        sock.connect(where)
         sock.send(sent)
         return sock.recv(1 << 16)
 

@@ -13,22 +13,25 @@ import attrs
 
 import echobench
 
+from ....values import shown
 from ..analysis.comparison import IDEAL, Subject
 
-RUNS: Final = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^\s{}:]+):([0-9]{1,5})")
+RUNS: Final = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^\s{}:/]+)(?::|\s+)([0-9]{1,5})")
 
 
 def parse(text: str) -> Subject:
     """Read ``name=command with {port}``, or ``name=host:port``. Raises ValueError."""
     name, equals, what = text.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name) or not what.strip():
-        raise ValueError(f"{text!r} is not a subject: write 'name=command with {{port}}', or name=host:port")
+        raise ValueError(f"{shown(text)} is not a subject: write 'name=command with {{port}}', or name=host:port")
     if name == IDEAL:
         raise ValueError(
             f"the name {IDEAL!r} is taken by echobench's own server, which always takes part: choose another"
         )
-    if RUNS.fullmatch(what.strip()):
-        return Subject(name=name, address=what.strip())
+    if found := RUNS.fullmatch(what.strip()):
+        if not 1 <= int(found[2]) <= 65535:
+            raise ValueError(f"{name}: a port is a number from 1 to 65535, not {found[2]}")
+        return Subject(name=name, address=":".join(found.groups()))
     if "{port}" not in what:
         raise ValueError(f"{name}: its command does not contain {{port}}: put it where the port number belongs")
     try:

@@ -32,7 +32,7 @@ def open_datagram(plan: Plan, flow: int, address: tuple[str, int]) -> socket.soc
         sock.connect(where)
     except OSError as error:
         sock.close()
-        raise _failure(plan, flow, error) from error
+        raise _failure(plan, address, flow, error) from error
     return sock
 
 
@@ -67,7 +67,7 @@ def open_streams(plan: Plan, first: int, count: int, address: tuple[str, int]) -
         except OSError as error:
             for sock in made:
                 sock.close()
-            raise _failure(plan, first, error) from error
+            raise _failure(plan, address, first, error) from error
         except LoadError:
             for sock in made:
                 sock.close()
@@ -97,5 +97,5 @@ def _bound(plan: Plan, flow: int, address: tuple[str, int], kind: int) -> tuple[
     return sock, where
 
 
-def _failure(plan: Plan, flow: int, error: OSError) -> LoadError:
-    return connect_failure(plan, flow, getConnectError(error), CONNECTING)
+def _failure(plan: Plan, address: tuple[str, int], flow: int, error: OSError) -> LoadError:
+    return connect_failure(plan, address, flow, getConnectError(error), CONNECTING)

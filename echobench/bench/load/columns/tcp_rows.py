@@ -88,7 +88,10 @@ class TcpRows(TcpColumns):
 
     def finish(self) -> None:
         """Count messages that are still under way."""
-        for flow in np.flatnonzero(self._had != NOTHING).tolist():
+        waiting = np.flatnonzero(self._had != NOTHING)
+        # A message is sent when the last one is answered, so its time says when something came last.
+        self.tally.flows_silent = int((self._heads[waiting, 1] < self.window.silent).sum())
+        for flow in waiting.tolist():
             self._ended(flow, "unanswered")
 
     def over(self, now: int) -> bool:

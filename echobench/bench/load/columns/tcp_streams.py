@@ -71,6 +71,7 @@ class TcpStreams(TcpColumns):
         """Count messages that are still under way, and those that wait."""
         for flow, stream in enumerate(self._streams):
             self._under_way -= stream.under_way
+            self.tally.flows_silent += stream.silent(self.window.silent)
             stream.lost("unanswered")
             self._give_up_waiting(flow)
 

@@ -16,7 +16,7 @@ from ...run.plan import Share
 from ...run.tally import Tally
 from .. import LoadError, Tick
 from ..account import Account
-from ..failures import too_long
+from ..failures import named, too_long
 from ..flows import NEXT, Flows
 from ..schedule import Times
 from ..window import Window
@@ -163,14 +163,15 @@ class UdpSender:
         Raises LoadError for other errors.
         """
         if error.errno in ROUTE and self.plan.gso:
+            to = named(self.plan, self.address)
             raise LoadError(
-                f"a train of datagrams of {self.questions.size} bytes cannot be sent to {self.address[0]}: "
+                f"a train of datagrams of {self.questions.size} bytes cannot be sent to {to}: "
                 "they are larger than the route allows, or the interface cannot cut them up; "
                 "give a smaller --size, or leave out --gso"
             )
         if error.errno == errno.EMSGSIZE:
-            raise too_long(self.plan)
+            raise too_long(self.plan, self.address)
         if error.errno != errno.ECONNREFUSED:
-            raise LoadError(f"sending to {self.address[0]} port {self.address[1]}: {error.strerror}") from error
+            raise LoadError(f"nothing can be sent to {named(self.plan, self.address)}: {error.strerror}") from error
         self.owe(flow, self.flows.refuse(flow))
         self.pause[flow] = time.perf_counter_ns() + PAUSE

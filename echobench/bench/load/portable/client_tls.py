@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from OpenSSL import SSL, crypto
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -12,9 +11,13 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClientTLS, trustRootFromCertificates
 from zope.interface import implementer
 
+from ....reading import contents
+from ....values import shown
 from ...run.plan import Plan
 from .. import LoadError
 
+LARGEST: Final = 1 << 24
+"""Bytes in a file of trust roots; those that systems trust have some hundred thousand."""
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -24,12 +27,12 @@ def connection_creator(plan: Plan) -> Any:
     Raises LoadError.
     """
     name = plan.server_name or plan.host
-    if plan.insecure:
-        return Unverified(name)
     try:
+        if plan.insecure:
+            return Unverified(name)
         return optionsForClientTLS(name, trustRoot=_roots(plan.ca) if plan.ca else None)
     except (UnicodeError, ValueError) as error:
-        raise LoadError(f"{name!r} cannot be the name in a certificate: {error}") from None
+        raise LoadError(f"{shown(name)} cannot be the name in a certificate: {error}") from None
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -51,7 +54,7 @@ class Unverified:
 
 def _roots(path: str) -> Any:
     try:
-        found = _PEM.findall(Path(path).read_bytes())
+        found = _PEM.findall(contents(path, LARGEST))
     except OSError as error:
         raise LoadError(f"the trust roots in {path} cannot be read: {error.strerror}; give --ca a file") from None
     if not found:

@@ -118,7 +118,7 @@ class Dialer:
 
     def failure(self, flow: int, why: BaseException) -> LoadError:
         """Return the error of a connection that could not be made."""
-        return connect_failure(self._plan, flow, why, TIMEOUT)
+        return connect_failure(self._plan, self._address, flow, why, TIMEOUT)
 
 
 class _Attempt(ClientFactory):

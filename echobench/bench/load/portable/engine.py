@@ -20,11 +20,13 @@ from typing import Any, Final
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
+from ....clocks import make_monotonic
 from ....reactors import install_best_reactor
 from ...run.plan import Share
 from ...run.tally import Tally
 from .. import LoadError, Tick
 from ..account import Account
+from ..failures import named
 from ..window import SECOND, Window
 from .connect import Connect
 from .flood import Flood
@@ -75,6 +77,7 @@ class PortableLoad:
         from twisted.internet import reactor
 
         self._reactor = reactor
+        make_monotonic(reactor)  # the process is ours alone
         globalLogPublisher.addObserver(self._faults)
         plan = self._share.plan
         room = ROOMS[plan.model, plan.transport == "udp"]
@@ -174,8 +177,8 @@ class PortableLoad:
     def _overhear(self, error: BaseException) -> None:
         """Fail the run on an error that Twisted catches and only logs."""
         if isinstance(error, OSError):  # of a UDP socket, reported by an ICMP message
-            plan = self._share.plan
-            error = LoadError(f"{plan.host} port {plan.port} cannot be reached any more: {error.strerror}")
+            where = named(self._share.plan, self._address)
+            error = LoadError(f"{where} cannot be reached any more: {error.strerror}")
         self._fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
 

@@ -20,7 +20,7 @@ from ....defaults import RECEIVE_BUFFER
 from ....reactors import Reactor
 from ....sockets import receive_drops
 from .. import LoadError
-from ..failures import UNREACHABLE, too_long
+from ..failures import UNBOUND, UNREACHABLE, named, no_source, too_long
 from ..sources import bind_failure, binding, check_family
 from .offer import Offer
 
@@ -56,7 +56,7 @@ class Endpoint(DatagramProtocol):
         try:
             self.transport.write(data)
         except MessageLengthError:
-            self.room.fail(too_long(self.room.plan))
+            self.room.fail(too_long(self.room.plan, self.room.address))
             return "refused"
         except OSError as error:
             if error.errno in NO_ROOM:
@@ -75,6 +75,31 @@ class Port(udp.Port):
     """
 
     protocol: Endpoint
+    interface: str
+    addressFamily: Any
+    _preexistingSocket: Any
+
+    def startListening(self) -> None:
+        """Open the socket; Twisted drops the zone of the address that it binds to (RFC 4007)."""
+        if "%" in self.interface:
+            sock = self.createInternetSocket()
+            try:
+                sock.bind(self._whole(self.interface, self.port))
+            except OSError as error:
+                sock.close()
+                raise CannotListenError(self.interface, self.port, error) from None
+            self._preexistingSocket = sock
+        super().startListening()
+
+    def connect(self, host: str, port: int) -> None:
+        """Connect; Twisted drops the zone of this address too."""
+        self._connectedAddr = (host, port)
+        self.socket.connect(self._whole(host, port))
+
+    def _whole(self, host: str, port: int) -> Any:
+        return socket.getaddrinfo(
+            host, port, socket.AddressFamily(self.addressFamily), socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
+        )[0][4]
 
     def readConnectionLost(self, reason: Any) -> None:
         """Clear the error by reading, and read on."""
@@ -134,9 +159,11 @@ class UDPOffer(Offer):
 
     def unusable(self, error: OSError) -> LoadError:
         """Return the error for a socket that cannot send."""
-        where = f"{self.plan.host} port {self.plan.port}"
+        where = named(self.plan, self.address)
         if error.errno == errno.EMSGSIZE:
-            return too_long(self.plan)
+            return too_long(self.plan, self.address)
+        if error.errno in UNBOUND:
+            return no_source(where, self.address)
         if error.errno in UNREACHABLE:
             return LoadError(f"{where} cannot be reached from here: check the address and the route ({error.strerror})")
         return LoadError(f"nothing can be sent to {where}: {error.strerror}; a firewall of this machine may forbid it")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from .. import LoadError
+from ..failures import named
 from ..streams import Stream
 from .connecting import Connection, Dialer, Opener
 from .offer import NEVER, Offer, Scheduled
@@ -77,7 +78,7 @@ class TCPLoad(Offer):
         """Make a stream for each connection."""
         self._begun = True
         if not self._alive:
-            self.fail(LoadError(f"{self.plan.host} port {self.plan.port} closes its connections at once: see its log"))
+            self.fail(LoadError(f"{named(self.plan, self.address)} closes its connections at once: see its log"))
         sizes = self.plan.sizes()
         for link in self._links:
             link.stream = Stream(self.account, self.share.first_flow + link.index, sizes)
@@ -140,6 +141,7 @@ class TCPLoad(Offer):
         """Count messages that have not come back, and those that were never sent."""
         for link in self._links:
             if link.stream is not None:
+                self.tally.flows_silent += link.stream.silent(self.account.window.silent)
                 link.stream.lost("unanswered")
             self._leave(link)
 

@@ -1,0 +1,80 @@
+"""Reads the values of the server's options, with one sentence for each that makes no sense.
+
+Digits are those of ASCII: Python's int() and float() read other scripts' digits too, and underscores and spaces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ..values import INT_MAX, shown
+
+Parser = Callable[[str], Any]
+
+_WHOLE: Final = re.compile(r"[0-9]{1,12}")
+_REAL: Final = re.compile(r"([0-9]{1,15}(\.[0-9]{0,15})?|\.[0-9]{1,15})(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
+
+
+def whole(low: int, high: int) -> Parser:
+    """Make a parser for whole numbers from ``low`` to ``high``.
+
+    It raises ValueError, which says what was wanted.
+    """
+
+    def parse(text: str) -> int:
+        if not (_WHOLE.fullmatch(text) and low <= int(text) <= high):
+            raise ValueError(f"{shown(text)} is not a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def real(low: float, high: float, what: str) -> Parser:
+    """Make a parser for numbers from ``low`` to ``high``."""
+
+    def parse(text: str) -> float:
+        if not (_REAL.fullmatch(text) and low <= float(text) <= high):
+            raise ValueError(f"{shown(text)} is not {what} from {low:g} to {high:.0f}")
+        return float(text)
+
+    return parse
+
+
+def size(text: str) -> int:
+    """Parse a number of bytes, with K or M for KiB or MiB."""
+    found = re.fullmatch(r"([0-9]{1,12})([KkMm]?)", text)
+    number = int(found[1]) * {"": 1, "k": 1 << 10, "m": 1 << 20}[found[2].lower()] if found else 0
+    if not 1 <= number <= INT_MAX:
+        raise ValueError(f"{shown(text)} is not a size in bytes below 2 GiB, such as 262144, 256K or 8M")
+    return number
+
+
+def one_of(names: Sequence[str]) -> Parser:
+    """Make a parser for one of some names."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"there is no {shown(text)} here: choose {' or '.join(names)}")
+        return text
+
+    return parse
+
+
+def spin(text: str) -> str | float:
+    """Parse ``auto``, ``off``, or a number of microseconds of up to a millisecond."""
+    if text in ("auto", "off"):
+        return text
+    try:
+        microseconds: float = real(0, 1000, "a number of microseconds")(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, nor auto or off") from None
+    return microseconds
+
+
+def file_name(text: str) -> str:
+    """Refuse an empty name, which systems take for the current directory, or for none."""
+    if not text:
+        raise ValueError("the name of the file is empty")
+    return text
