@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from echobench import Counters, Reason
+from echobench import BindError, Counters, Reason
 from echobench.acceptor import ACCEPTED_AT_ONCE, STARVED_FOR, Acceptor
 from echobench.seldom import Seldom
 
@@ -184,3 +184,81 @@ def test_a_pause_lasts_until_the_socket_can_be_watched_again():
     assert not each.paused
     each.close()
     assert clock.getDelayedCalls() == []
+
+
+@pytest.fixture
+def watching(request):
+    """An acceptor whose errors are those given, and what it says."""
+    made = []
+
+    def make(*outcomes):
+        listener, clock, watched, lost = Listener(*outcomes), Clock(), [], []
+        listener.getsockname = lambda: ("127.0.0.1", 7)
+        each = Acceptor(listener.accept, listener, Counters(), clock, watched.append, lost=lost.append)
+        made.append(each)
+        return each, clock, watched, lost
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.EBADF, errno.ENOTSOCK, errno.ENOSYS])
+def test_a_listening_socket_that_cannot_accept_is_given_up(watching, client, error):
+    each, clock, watched, lost = watching(error, client())
+    taken = []
+    each.serve(taken.append)
+    each.serve(taken.append)  # another event of the same turn
+    (sentence,) = lost
+    assert sentence.startswith("the listening socket TCP port 7 on 127.0.0.1 accepts no more connections: ")
+    assert (taken, watched, each.paused) == ([], [False], True)
+    assert clock.getDelayedCalls() == [], "it is not looked at again"
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EACCES, errno.EOPNOTSUPP])
+def test_an_error_that_is_all_there_is_is_the_sockets_own(watching, client, error):
+    each, clock, watched, lost = watching(*[error] * ACCEPTED_AT_ONCE, client())
+    each.serve([].append)
+    assert len(lost) == 1
+    assert (watched, clock.getDelayedCalls()) == ([False], [])
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EACCES, errno.EOPNOTSUPP])
+def test_the_same_error_of_some_connections_is_theirs(watching, client, error):
+    each, _, watched, lost = watching(*[error] * (ACCEPTED_AT_ONCE - 1), client())
+    taken = []
+    each.serve(taken.append)
+    assert (len(taken), watched, lost) == (1, [], [])
+
+
+def test_a_turn_of_dead_connections_pauses_and_goes_on(watching, client):
+    each, clock, watched, lost = watching(*[errno.ECONNABORTED] * ACCEPTED_AT_ONCE, client())
+    taken = []
+    with capturedLogs() as logs:
+        each.serve(taken.append)
+    assert (taken, watched, lost, len(logs)) == ([], [False], [], 1)
+    clock.advance(STARVED_FOR)
+    each.serve(taken.append)
+    assert (len(taken), watched) == (1, [False, True])
+
+
+def test_one_that_cannot_be_taken_does_not_end_the_others(watching, client, logged_errors):
+    each, clock, watched, lost = watching(client(), client())
+
+    def no_memory(accepted):
+        raise MemoryError
+
+    each.serve(no_memory)
+    assert (watched, lost) == ([False], [])
+    assert logged_errors.pop()["log_failure"].check(MemoryError)
+    clock.advance(STARVED_FOR)
+    taken = []
+    each.serve(taken.append)
+    assert len(taken) == 1
+
+
+def test_one_that_can_never_accept_does_not_begin(watching):
+    each, _, _, lost = watching(*[errno.EPERM] * ACCEPTED_AT_ONCE)
+    with pytest.raises(BindError, match="accept fails with EPERM, as under a seccomp filter"):
+        each.begin([].append)
+    assert lost == []

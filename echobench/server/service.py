@@ -221,7 +221,11 @@ class EchoService(Service):
 
         The kinds are ``tcp``, ``udp``, ``tls`` and ``endpoint``.
         """
-        return [(kind, port.getHost()) for kind, port in self._ports]
+        found = []
+        for kind, port in self._ports:
+            with contextlib.suppress(OSError, AttributeError):  # one that was lost has no socket any more
+                found.append((kind, port.getHost()))
+        return found
 
     def where(self) -> str:
         """Return the addresses in one line, as in the log.
@@ -330,6 +334,8 @@ class EchoService(Service):
         if engine is not None:
             try:
                 self._replace(engine, sentence)
+            except EngineError as error:  # it says what became of this one, too
+                sentence = str(error)
             except (EchobenchError, OSError) as error:
                 sentence = f"{sentence}; {error}"
             else:

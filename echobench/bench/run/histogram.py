@@ -96,8 +96,8 @@ class Histogram:
     def percentile(self, percent: float) -> float:
         """Give the lowest step that ``percent`` of the values do not exceed.
 
-        In nanoseconds, and never outside the least and the greatest value; nan if the histogram is empty, and infinite if
-        that value is lost.
+        In nanoseconds, and never outside the least and the greatest value. It is nan if the histogram is empty, and
+        infinite if that value is lost.
         """
         total = self.total
         if not total + self.lost:

@@ -195,8 +195,9 @@ class DatagramPort:
             if self._in_vain >= IN_VAIN:
                 self._in_vain = 0
                 if was_shut_down(self.socket):
-                    self._end_reading()
-                    self._lost(f"{self._where()} was shut down, perhaps by another process that holds it")
+                    where = self._where()
+                    self.stopListening()
+                    self._lost(f"{where} was shut down, perhaps by another process that holds it")
 
     def _failed(self, error: Exception) -> None:
         """Pause after a wake-up that brought nothing but an error, or give up."""
@@ -208,7 +209,8 @@ class DatagramPort:
             self._pause = steady(self._reactor).callLater(pause, self._read_again)
 
     def _give_up(self, sentence: str) -> None:
-        """Tell that this port can receive no more."""
+        """Stop, and tell that this port can receive no more."""
+        self.stopListening()
         self._lost(sentence)
 
     def _where(self) -> str:

@@ -52,14 +52,15 @@ class StreamPort(tcp.Port):
         """Take over the socket and begin to serve.
 
         The port uses a copy of the descriptor, and closes the original. ``lost`` is called with a sentence when the
-        port can accept no more. Raises BindError if it cannot from the start.
+        port can accept no more; it closes then, so that clients are refused. Raises BindError if it cannot
+        from the start.
         """
         # The class's own constructor from a descriptor: what reactor.adoptStreamPort would call on tcp.Port.
         port: StreamPort = cls._fromListeningDescriptor(reactor, sock.fileno(), sock.family, factory)
         sock.close()
         port.startListening()
         port._lost = lost
-        port._acceptor = Acceptor(port.socket.accept, port.socket, counters, reactor, port._watch, lost=lost)
+        port._acceptor = Acceptor(port.socket.accept, port.socket, counters, reactor, port._watch, lost=port._lose)
         try:
             port._acceptor.begin(port._serve)
         except BindError:
@@ -84,6 +85,10 @@ class StreamPort(tcp.Port):
         super().connectionLost(reason)
         if not expected:
             self._lost(sentence)
+
+    def _lose(self, sentence: str) -> None:
+        self.stopListening()
+        self._lost(sentence)
 
     def _watch(self, wanted: bool) -> None:
         if not wanted:

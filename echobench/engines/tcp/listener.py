@@ -37,13 +37,13 @@ class Port:
 
     The engine calls :meth:`accept` when a connection waits.
 
-    The port calls three functions:
+    The port calls these functions:
 
     * ``serve(descriptor, address)`` for each new connection. The descriptor is non-blocking. The address is None
       unless ``addresses`` is true, which is slower.
     * ``watch(port, wanted)`` to have its socket watched, or to stop that.
     * ``closed(port)`` when it has closed.
-    * ``lost(sentence)`` when it can never accept again.
+    * ``lost(sentence)`` when it can never accept again; it has closed then, so that clients are refused.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class Port:
         accept: Callable[[], Any] = self._with_address
         if self._bare and accepter is not None:
             accept = accepter(self.fd)
-        self._acceptor = Acceptor[Any](accept, sock, counters, reactor, partial(watch, self), lost=lost)
+        self._acceptor = Acceptor[Any](accept, sock, counters, reactor, partial(watch, self), lost=self._lose)
         self._reactor = steady(reactor)
-        self._serve, self._watch, self._closed = serve, watch, closed
+        self._serve, self._watch, self._closed, self._lost = serve, watch, closed, lost
         self._stopped: Deferred[None] | None = None
         self._early = 0
         """Connections taken so far that may have waited before the options below were set; -1 when there are no more.
@@ -91,7 +91,7 @@ class Port:
             self._acceptor.close()
             raise
         try:
-            self._acceptor.begin(self._take)
+            self._serve_early(self._acceptor.begin)
         except BindError:
             self._watch(self, False)
             self._acceptor.close()
@@ -134,11 +134,19 @@ class Port:
         """
         if self._early < 0:
             self._acceptor.serve(self._take)
-            return
+        else:
+            self._serve_early(self._acceptor.serve)
+
+    def _serve_early(self, serve: Callable[[Callable[[Any], None]], None]) -> None:
+        """Take connections of which some may have waited for long."""
         before = self._early
-        self._acceptor.serve(self._take_early)
+        serve(self._take_early)
         if self._inherits and self._early - before < ACCEPTED_AT_ONCE and not self._acceptor.starved:
             self._early = -1  # the queue was empty
+
+    def _lose(self, sentence: str) -> None:
+        self.close()
+        self._lost(sentence)
 
     def _take(self, accepted: Any) -> None:
         fd, address = (accepted, None) if self._bare else accepted

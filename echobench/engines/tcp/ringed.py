@@ -37,6 +37,7 @@ from ...clocks import steady
 from ...kernel import ring as k
 from ...kernel.buffers import LentBuffers
 from ...reactors import Reactor
+from ...seldom import Seldom
 from ...sockets import borrowed
 from .. import Setting
 from ..faults import Faults
@@ -78,6 +79,7 @@ class Ringed:
         self._receiving: set[int] = set()
         self._dying: set[int] = set()
         self._faults, self._send_faults = Faults(), Faults()
+        self._complaints = Seldom()
         self._retry: IDelayedCall | None = None
         """Will hand over what the kernel did not take."""
         self._retired = False
@@ -175,7 +177,11 @@ class Ringed:
     def flush(self) -> None:
         """Let some connections go over to the ring, and hand over what is queued."""
         polled = self.polled
-        if self._retired or self._retry is not None:
+        if self._retired:
+            if not self._receiving:
+                self._close_rings()
+            return
+        if self._retry is not None:
             return
         if polled.watched and polled.mean_read < LARGE and len(self._engine.connections.open) > FEW_CONNECTIONS:
             self._go_over(polled.latest)
@@ -532,7 +538,8 @@ class Ringed:
 
         Its buffers are not lent again: they may have been already.
         """
-        log.failure("a batch of completions could not be handled")
+        if self._complaints.due():
+            log.failure("a batch of completions could not be handled{more}", more=self._complaints.more)
         came = list(completions(self._rx.cqes.bytes[k.CQE * at : k.CQE * (at + n)]))
         self._retire(error)
         connections = self._engine.connections
@@ -585,6 +592,6 @@ class Ringed:
 
 
 def _end_receive(fd: int) -> None:
-    """End a receive that cannot be cancelled, by ending the stream."""
+    """End a receive that cannot be cancelled: it finds an end of file."""
     with borrowed(fd) as sock, contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+        sock.shutdown(socket.SHUT_RD)

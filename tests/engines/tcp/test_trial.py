@@ -6,12 +6,12 @@ import ctypes
 import errno
 import io
 import os
-import struct
 import sys
 
 import pytest
 from rigs.helpers import ServerProcess, exchange, needs_linux
 from rigs.rings import kernel_objects, needs_completion, needs_ring
+from rigs.seccomp import refusing
 from twisted.logger import capturedLogs
 
 from echobench.engines import STREAM, EngineError, Setting, choose
@@ -36,27 +36,8 @@ def tried_anew():
 
 
 def refused_with(error):
-    """A filter program (seccomp(2)) that has io_uring's calls fail, as containers do; to run in a child."""
-    program = b"".join(
-        struct.pack("=HBBI", *instruction)
-        for instruction in (
-            (0x20, 0, 0, 0),  # load the number of the call
-            (0x35, 0, 2, 425),  # io_uring_setup or above
-            (0x25, 1, 0, 427),  # above io_uring_register
-            (0x06, 0, 0, 0x00050000 | error),  # SECCOMP_RET_ERRNO
-            (0x06, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
-        )
-    )
-
-    def install():
-        code = ctypes.create_string_buffer(program, len(program))
-        header = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
-        libc = ctypes.CDLL(None, use_errno=True)
-        for arguments in ((38, 1, 0, 0, 0), (22, 2, ctypes.c_char_p(header))):  # NO_NEW_PRIVS; SECCOMP, its filter mode
-            if libc.prctl(*arguments) != 0:
-                raise OSError(ctypes.get_errno(), "prctl")
-
-    return install
+    """A filter that has io_uring's calls fail, as containers do; to run in a child."""
+    return refusing(["io_uring_setup", "io_uring_enter", "io_uring_register"], errno.errorcode[error])
 
 
 FORBIDDEN = [
@@ -157,6 +138,40 @@ def test_a_refusal_is_told_from_a_sysctl(monkeypatch, setting, sentence):
     refuse(monkeypatch, errno.EPERM)
     monkeypatch.setattr(trial, "open", read, raising=False)
     assert try_ring() == sentence
+
+
+@needs_ring
+def test_the_trial_makes_what_the_engine_will_make(monkeypatch):
+    """Small rings would prove nothing where memory for them is limited."""
+    made = []
+
+    class Noted(k.Ring):
+        def __init__(self, *sizes):
+            made.append(sizes)
+            super().__init__(*sizes)
+
+    monkeypatch.setattr(k, "Ring", Noted)
+    assert try_ring() is None
+    tried, made[:] = made[:], []
+    for ring in trial.make_rings(trial.Sizes())[:2]:
+        ring.close()
+    assert tried == made
+
+
+@needs_ring
+def test_memory_that_is_given_back_late_is_waited_for(monkeypatch):
+    refused = [errno.ENOMEM, errno.ENOMEM]
+
+    class Late(k.Ring):
+        def __init__(self, *sizes):
+            if refused:
+                raise OSError(refused.pop(), "Cannot allocate memory")
+            super().__init__(*sizes)
+
+    monkeypatch.setattr(k, "Ring", Late)
+    for ring in trial.make_rings(trial.Sizes())[:2]:
+        ring.close()
+    assert refused == []
 
 
 @needs_linux

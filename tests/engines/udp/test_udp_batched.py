@@ -296,3 +296,58 @@ def test_without_trains_it_works_all_the_same(untried, serve, monkeypatch):
             return received(sock, 20)
 
     assert blocking(client) == [b"%02d" % i for i in range(20)]
+
+
+# An engine whose calls fail
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Have faults stay after a moment."""
+    monkeypatch.setattr("echobench.engines.faults.PATIENCE", 0.05)
+
+
+def refuse(monkeypatch, times):
+    """Have receiving fail some times, with what a filter would give; return a list that says how often it has."""
+    real, failed = Headers.receive, []
+
+    def receive(headers, descriptor, most, first=0):
+        if len(failed) < times:
+            failed.append(1)
+            raise OSError(errno.EPERM, "Operation not permitted")
+        return real(headers, descriptor, most, first)
+
+    monkeypatch.setattr(Headers, "receive", receive)
+    return failed
+
+
+def test_a_call_that_fails_for_a_while_is_made_again_after_pauses(serve, monkeypatch):
+    service = serve(0, ("127.0.0.1",), tcp=False, udp_engine="batched")
+    failed = refuse(monkeypatch, 5)
+    assert blocking(ask, port_of(service, "udp"), b"patience") == b"patience"
+    assert len(failed) == 5
+    assert service.engines() == {"udp": "batched"}
+
+
+def test_a_call_that_goes_on_failing_moves_all_ports_to_the_portable_engine(serve, monkeypatch, impatient):
+    service = serve(0, ("127.0.0.1", "127.0.0.2"), tcp=False, udp_engine="batched")
+    before = service.addresses()
+    failed = refuse(monkeypatch, 1 << 30)
+    with capturedLogs() as logs:
+        assert blocking(ask, port_of(service, "udp"), b"who waits") == b"who waits"
+    assert service.engines() == {"udp": "portable"}
+    assert service.addresses() == before
+    assert blocking(ask, port_of(service, "udp"), b"the other", "127.0.0.2") == b"the other"
+    assert len(failed) < 100, "there were pauses"
+    (why,) = [event["why"] for event in logs if event.get("what") == "datagrams"]
+    assert why.startswith(" (engine batched has failed: UDP port ")
+    assert why.endswith("receives no more datagrams: [Errno 1] Operation not permitted)")
+
+
+def test_a_stop_ends_a_pause(serve, monkeypatch):
+    service = serve(0, ("127.0.0.1",), tcp=False, udp_engine="batched")
+    refuse(monkeypatch, 1 << 30)
+    with datagram_client(port_of(service, "udp")) as client:
+        client.send(b"1")
+        until(lambda: batched(service)._pause is not None)
+        pytest_twisted.blockon(service.stopService())
