@@ -20,9 +20,8 @@ from zope.interface import implementer
 from .counters import Counters, Reason
 from .defaults import CLOSE_TIMEOUT
 from .guard import Caps, Guard, source_of
-from .sockets import keep_urgent
 
-LOOKS = 4  # in each time-out, which therefore ends a connection a quarter late at most
+LOOKS = 4  # in each time-out: only a look tells what the peer has taken, and so the end is a quarter late at most
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -45,8 +44,6 @@ class Echo(Protocol):
         """Count the connection, and watch the transport's buffer and the clock."""
         with contextlib.suppress(AttributeError, OSError):  # a Unix socket has no such call; a reset one may refuse
             self.transport.setTcpNoDelay(True)
-        with contextlib.suppress(AttributeError):  # no socket: TLS, whose port cares for it, or what is none at all
-            keep_urgent(self.transport.getHandle())
         self.transport.registerProducer(self, True)
         self.factory.connections.add(self)
         self.factory.counters.connections += 1
@@ -138,10 +135,7 @@ class Echo(Protocol):
             self._timer = self.factory.reactor.callLater(limit / LOOKS, self._check, limit)
 
     def _check(self, limit: float) -> None:
-        """End the connection if no byte has moved for ``limit`` seconds, or look again.
-
-        Only a look tells what the peer has taken, so there are several in that time.
-        """
+        """End the connection if no byte has moved for ``limit`` seconds, or look again."""
         now, before, self._unsent = self.factory.reactor.seconds(), self._unsent, self._held()
         if before != self._unsent:
             self._moved_at = now

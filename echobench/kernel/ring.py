@@ -41,6 +41,7 @@ FEAT_NODROP: Final = 1 << 1
 OFF_SQES: Final = 0x10000000
 ENTER_GETEVENTS: Final = 1 << 0
 REGISTER_PBUF_RING: Final = 22
+UNREGISTER_PBUF_RING: Final = 23
 OP_NOP: Final = 0
 OP_POLL_ADD: Final = 6
 OP_ASYNC_CANCEL: Final = 14
@@ -175,6 +176,15 @@ class Ring:
         """Count the completions to read."""
         index = self.index
         return int(index[self.ctail] - index[self.chead]) & U32
+
+    def unread_buffers(self) -> set[int]:
+        """Return the numbers of the lent buffers that completions to be read name."""
+        start, found = self.index[self.chead], set()
+        for place in range(self.ready()):
+            at = (start + place) & self.cmask
+            if self.cqe_flags[at] & CQE_F_BUFFER:
+                found.add(self.buffer[at])
+        return found
 
     def register(self, what: int, argument: bytearray, count: int) -> None:
         """Call io_uring_register(2). Raises OSError."""

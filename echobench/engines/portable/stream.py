@@ -22,6 +22,8 @@ from twisted.python.failure import Failure
 from ...acceptor import Acceptor
 from ...counters import Counters
 from ...reactors import Reactor
+from ...sockets import keep_urgent
+from ..ebb import Ebb, trim_heap
 from .transport import best_transport
 
 log = Logger()
@@ -33,6 +35,8 @@ class StreamPort(tcp.Port):
     transport = best_transport()
     factory: Any
     _acceptor: Acceptor[tuple[socket.socket, Any]]
+    _counters: Counters
+    _ebb: Ebb
 
     @classmethod
     def adopt(cls, sock: socket.socket, factory: IProtocolFactory, counters: Counters, reactor: Reactor) -> StreamPort:
@@ -45,15 +49,20 @@ class StreamPort(tcp.Port):
         sock.close()
         port.startListening()
         port._acceptor = Acceptor(port.socket.accept, port.socket, counters, reactor, port._watch)
+        # Each connection has objects, with TLS large ones. What waits for peers that do not read is a writer's.
+        port._counters = counters
+        port._ebb = Ebb(reactor, lambda: counters.open_connections + len(reactor.getWriters()), trim_heap)
         return port
 
     def doRead(self) -> None:
         """Take the connections that wait, up to a bound."""
+        self._ebb.grew(self._counters.open_connections)
         self._acceptor.serve(self._serve)
 
     def connectionLost(self, reason: Any) -> None:
         """Give everything back."""
         self._acceptor.close()
+        self._ebb.stop()
         super().connectionLost(reason)
 
     def _watch(self, wanted: bool) -> None:
@@ -69,6 +78,7 @@ class StreamPort(tcp.Port):
         """
         sock, address = accepted
         protocol = transport = None
+        keep_urgent(sock)  # it may have waited since before the port had the option
         try:
             if len(address) == 4 and address[3]:  # a link-local address means nothing without its scope
                 address = (f"{address[0]}%{address[3]}", *address[1:])

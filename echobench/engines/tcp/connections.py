@@ -17,6 +17,7 @@ from typing import Any, Final
 from ...guard import source_of
 from ...sockets import borrowed
 from .. import Setting
+from ..ebb import Ebb, trim_heap
 from .mover import Mover
 from .states import Odd
 from .timeouts import Timeouts
@@ -33,6 +34,8 @@ class Connections:
         self.odd: dict[int, Odd] = {}
         """What is known of those that are not plain."""
         self.timeouts = Timeouts(setting, self)
+        self.ebb = Ebb(setting.reactor, lambda: len(self.odd), trim_heap)
+        """Gives back the memory in which bytes were held for peers that did not read."""
         self._setting = setting
         self._mover = mover
         self._sources: dict[int, str] = {}
@@ -62,6 +65,7 @@ class Connections:
         """Keep what the kernel did not take, and read no further until it has."""
         if (odd := self.odd.get(fd)) is None:
             odd = self.odd[fd] = Odd(self._setting.reactor.seconds())
+            self.ebb.grew(len(self.odd))
             self._mover.write(fd)
         odd.unsent += unsent
 

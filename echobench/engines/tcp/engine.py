@@ -162,6 +162,7 @@ class StreamEngine:
             return
         self.running = False
         self.connections.timeouts.stop()
+        self.connections.ebb.stop()
         self.mover.finish()
         if self._drained is not None:
             drained, self._drained = self._drained, None

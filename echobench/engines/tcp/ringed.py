@@ -24,11 +24,15 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Final
 
+from twisted.logger import Logger
+
 from ... import kernel
 from ...kernel import ring as k
 from ...kernel.buffers import LentBuffers
 from ...reactors import Reactor
+from ...seldom import Seldom
 from .. import Setting
+from ..ebb import Ebb
 from .columns import PLAIN, completions, plain_prefix, to_sends
 from .mover import Events, Host, Lanes
 from .polled import Polled
@@ -47,6 +51,7 @@ SMALL: Final = 8  # completions; below it, columns cost more than they save
 CANCEL: Final = 1 << 32  # the upper half of a request's user_data, if it is no receive; the lower is a descriptor
 AGAIN: Final = frozenset((-errno.ENOBUFS, -errno.ECANCELED, -errno.EINTR, -errno.EAGAIN))
 NO_EVENTS: Final[Events] = []
+log = Logger()
 
 
 class Ringed:
@@ -64,6 +69,8 @@ class Ringed:
         self._buffers: LentBuffers
         self._receiving: set[int] = set()
         self._dying: set[int] = set()
+        self._ebb = Ebb(setting.reactor, self._needed, self._shrink)
+        self._faults = Seldom()
 
     @staticmethod
     def unavailable(reactor: Reactor) -> str | None:
@@ -90,6 +97,7 @@ class Ringed:
 
     def finish(self) -> None:
         """Close everything."""
+        self._ebb.stop()
         self.polled.finish()
         self._rx.close()
         self._tx.close()
@@ -316,7 +324,7 @@ class Ringed:
             return
         elif result > 0 or result in AGAIN:
             if result == -errno.ENOBUFS:
-                self._buffers.lend(self._buffers.lent)
+                self._lend(self._buffers.lent)
             odd = connections.odd.get(fd)
             if odd is None or (odd.leaving and not odd.unsent):
                 self._receive_on(fd, result)
@@ -366,6 +374,8 @@ class Ringed:
         """
         watched, odd = self.polled.watched, self._engine.connections.odd
         left = max(GO_OVER, len(events) // 4)
+        if not self._buffers.registered:
+            return
         for fd, _ in events:
             if fd in watched and fd not in odd:
                 self.polled.unwatch(fd)
@@ -375,12 +385,39 @@ class Ringed:
                     return
 
     def _receive(self, fd: int) -> None:
+        buffers = self._buffers
+        if not buffers.registered:
+            self.polled.read(fd)
+            return
         # One for each connection, and as many as are being sent from while the peers already answer.
         receiving = len(self._receiving)
-        if self._buffers.lent < receiving + min(receiving, BATCH):
-            self._buffers.lend(FEW_BUFFERS)
+        if buffers.lent < receiving + min(receiving, BATCH):
+            self._lend(FEW_BUFFERS)
         self._receiving.add(fd)
         self._rx.push(k.OP_RECV, fd, fd, sqe_flags=k.SQE_BUFFER_SELECT, ioprio=k.RECV_MULTISHOT, optlen=LIMIT)
+
+    def _lend(self, more: int) -> None:
+        self._buffers.lend(more)
+        self._ebb.grew(self._buffers.lent)
+
+    def _needed(self) -> int:
+        """Count the buffers that should be lent now."""
+        receiving = len(self._receiving)
+        return min(BUFFERS, receiving + min(receiving, BATCH) + FEW_BUFFERS)
+
+    def _shrink(self, to: int) -> None:
+        """Take back lent buffers that are needed no more; another time, if there is something to do."""
+        rx = self._rx
+        rx.enter()  # completions that the ring had no room for come in now
+        if rx.ready():
+            self._ebb.grew(self._buffers.lent)
+            return
+        try:
+            self._buffers.shrink(to)
+        except OSError as error:  # no memory: whoever receives is told ENOBUFS, and goes over to the poller
+            self._ebb.grew(BUFFERS)  # try again
+            if self._faults.due():
+                log.warn("the ring's buffers cannot be had again: {error}{more}", error=error, more=self._faults.more)
 
     def _cancel(self, fd: int) -> None:
         self._rx.push(k.OP_ASYNC_CANCEL, -1, CANCEL | fd, addr=fd)
