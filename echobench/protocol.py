@@ -22,7 +22,6 @@ from .counters import Counters, Reason, why_unsent
 from .defaults import CLOSE_TIMEOUT
 from .guard import Caps, Guard, source_of
 from .silence import Silence
-from .sockets import keep_urgent
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -45,8 +44,6 @@ class Echo(Protocol):
         """Count the connection, and watch the transport's buffer and the clock."""
         with contextlib.suppress(AttributeError, OSError):  # a Unix socket has no such call; a reset one may refuse
             self.transport.setTcpNoDelay(True)
-        with contextlib.suppress(AttributeError):  # no socket: TLS, whose port cares for it, or what is none at all
-            keep_urgent(self.transport.getHandle())
         self.transport.registerProducer(self, True)
         self.factory.connections.add(self)
         self.factory.counters.connections += 1

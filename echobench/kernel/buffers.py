@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from .ring import REGISTER_PBUF_RING, Ring
+from .ring import REGISTER_PBUF_RING, UNREGISTER_PBUF_RING, Ring
 from .tables import Table, address_of
 
 SPACING: Final = 1 << 16  # bytes from one buffer to the next
@@ -46,7 +47,12 @@ class LentBuffers:
         """The number of the first buffer; the others follow."""
         self.whole = memoryview(self._memory)[first - start : first - start + span]
         """All buffers, one every ``SPACING`` bytes."""
+        self._before = first - start
+        """Bytes of the mapping that lie before the first buffer."""
         self._views: list[memoryview] = []
+        self._resting: list[int] = []
+        """Places of buffers that were lent once and are not now, the lowest last."""
+        self._ring = ring
         self._lends = Table(_ENTRY, count)
         self._bid, self._addr_high = self._lends.column("H", 12), self._lends.column("H", 2)
         self._tail = self._lends.column("H", 14)
@@ -56,17 +62,56 @@ class LentBuffers:
         addr, length = self._lends.column("Q", 0), self._lends.column("I", 8)
         for i in range(count):
             addr[i], length[i] = self.base, size
-        # struct io_uring_buf_reg: u64 ring_addr, u32 ring_entries, u16 bgid, u16 flags, u64 resv[3]
-        ring.register(
-            REGISTER_PBUF_RING, bytearray(struct.pack("=QIHHQQQ", self._lends.address, count, 0, 0, 0, 0, 0)), 1
-        )
+        self.registered = False
+        """Whether the kernel knows of the buffers: not after :meth:`shrink` has failed."""
+        self._register()
 
     def lend(self, more: int) -> None:
         """Lend more buffers, up to all."""
-        for i in range(self.lent, min(self.lent + more, self.count)):
-            self._views.append(self.whole[i * SPACING : i * SPACING + self.size])
+        for _ in range(min(more, self.count - self.lent)):
+            if self._resting:
+                i = self._resting.pop()
+            else:
+                i = len(self._views)
+                self._views.append(self.whole[i * SPACING : i * SPACING + self.size])
+            self.lent += 1
             self.give_back(self.first + i)
-        self.lent = len(self._views)
+
+    def shrink(self, to: int) -> None:
+        """Lend no more than ``to`` buffers, and give the memory of the others back to the system.
+
+        A few more stay if unread completions name them. Nobody else may be using any. What waits in the sockets stays
+        there; a receive that finds no buffer meanwhile ends with ENOBUFS, as when all are in use.
+
+        Raises OSError if the buffers cannot be registered again; then none is lent.
+        """
+        # A lent buffer cannot be taken back: the kernel may fill it at any moment, whenever this thread leaves a system
+        # call or an interrupt. So the kernel is made to forget all of them. From then on it fills none, and those that
+        # it filled before are named by completions.
+        if self.registered:
+            self._ring.register(UNREGISTER_PBUF_RING, self._registration(), 1)
+            self.registered = False
+        unread = {number - self.first for number in self._ring.unread_buffers()}
+        free = [i for i in range(len(self._views)) if i not in unread]
+        kept = max(0, to - len(unread))
+        self._resting = free[kept:][::-1]
+        for start, end in _runs(free[kept:]):
+            # REMOVE, for the memory is shared (see Table): what is not needed is only unmapped by DONTNEED.
+            self._memory.madvise(mmap.MADV_REMOVE, self._before + start * SPACING, (end - start) * SPACING)
+        self.lent = len(unread)
+        self._at = self._tail[0] = 0
+        self._register()
+        self.lent += len(free[:kept])
+        for i in free[:kept]:
+            self.give_back(self.first + i)
+
+    def _register(self) -> None:
+        self._ring.register(REGISTER_PBUF_RING, self._registration(), 1)
+        self.registered = True
+
+    def _registration(self) -> bytearray:
+        # struct io_uring_buf_reg: u64 ring_addr, u32 ring_entries, u16 bgid, u16 flags, u64 resv[3]
+        return bytearray(struct.pack("=QIHHQQQ", self._lends.address, self.count, 0, 0, 0, 0, 0))
 
     def view(self, number: int) -> memoryview:
         """Return the bytes of a buffer, by its number."""
@@ -91,3 +136,12 @@ class LentBuffers:
             self._bid[: n - first] = self._addr_high[: n - first] = numbers[first:]
         self._at += n
         self._tail[0] = self._at & 0xFFFF
+
+
+def _runs(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Iterate over the stretches of rising numbers without a gap, as pairs of a start and an end."""
+    start = 0
+    for at in range(1, len(places) + 1):
+        if at == len(places) or places[at] != places[at - 1] + 1:
+            yield places[start], places[at - 1] + 1
+            start = at

@@ -63,6 +63,7 @@ OFF_SQES: Final = 0x10000000
 ENTER_GETEVENTS: Final = 1 << 0
 REGISTER_PBUF_RING: Final = 22
 SQ_CQ_OVERFLOW: Final = 1 << 1
+UNREGISTER_PBUF_RING: Final = 23
 OP_NOP: Final = 0
 OP_POLL_ADD: Final = 6
 OP_ASYNC_CANCEL: Final = 14
@@ -221,6 +222,15 @@ class Ring:
     def overflowed(self) -> bool:
         """Whether the kernel keeps completions for which there was no room, until the next :meth:`enter`."""
         return bool(self.index[self.flags] & SQ_CQ_OVERFLOW)
+
+    def unread_buffers(self) -> set[int]:
+        """Return the numbers of the lent buffers that completions to be read name."""
+        start, found = self.index[self.chead], set()
+        for place in range(self.ready()):
+            at = (start + place) & self.cmask
+            if self.cqe_flags[at] & CQE_F_BUFFER:
+                found.add(self.buffer[at])
+        return found
 
     def register(self, what: int, argument: bytearray, count: int) -> None:
         """Call io_uring_register(2). Raises OSError."""

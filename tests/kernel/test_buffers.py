@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import re
 import socket
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -92,12 +94,97 @@ def test_a_number_of_buffers_that_is_no_power_of_two_is_an_error(ring):
         LentBuffers(ring(), 3, 64)
 
 
+def shared():
+    """Bytes of this process's own shared memory that are in use."""
+    return int(re.search(r"RssShmem:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+
+
+@needs_ring
+def test_what_is_not_lent_any_more_is_the_systems(ring, pair):
+    ours, theirs = pair
+    each = ring(4, 512)
+    buffers = LentBuffers(each, 256, 1 << 16)
+    buffers.lend(256)
+    for i in range(256):
+        buffers.view(buffers.first + i)[:] = bytes([i]) * (1 << 16)
+    before = shared()
+    buffers.shrink(16)
+    assert buffers.lent == 16
+    assert before - shared() == 240 << 16
+    assert bytes(buffers.view(buffers.first + 15)[:3]) == b"\x0f" * 3, "of those that are lent nothing is touched"
+    receive(each, ours)
+    theirs.send(b"they are of use")
+    each.enter()
+    ((_, size, _, number),) = take(each)
+    assert bytes(buffers.view(number)[:size]) == b"they are of use"
+    buffers.lend(256)
+    assert buffers.lent == 256
+
+
+@needs_ring
+def test_what_nobody_has_read_yet_is_not_touched(ring, pair):
+    """The kernel may fill a buffer at any moment before it has forgotten them all."""
+    ours, theirs = pair
+    each = ring(4, 32)
+    buffers = LentBuffers(each, 8, 4096)
+    buffers.lend(8)
+    receive(each, ours)
+    messages = [b"message %d" % i for i in range(5)]
+    for message in messages:
+        theirs.send(message)
+        each.enter()
+    buffers.shrink(2)
+    assert buffers.lent == 5
+    found = take(each)
+    assert [bytes(buffers.view(number)[:size]) for _, size, _, number in found] == messages
+    theirs.send(b"later")
+    each.enter()
+    ((_, result, _, _),) = take(each)
+    assert result == -errno.ENOBUFS, "all are in use"
+    for *_, number in found:
+        buffers.give_back(number)
+    receive(each, ours)
+    ((_, size, _, number),) = take(each)
+    assert bytes(buffers.view(number)[:size]) == b"later"
+
+
+@needs_ring
+def test_buffers_that_cannot_be_registered_again_can_be_later(ring, pair, monkeypatch):
+    ours, theirs = pair
+    each = ring()
+    buffers = LentBuffers(each, 4, 4096)
+    buffers.lend(4)
+    register = each.register
+
+    def refused(what, argument, count):
+        if what == k.REGISTER_PBUF_RING:
+            raise OSError(errno.ENOMEM, "no memory")
+        register(what, argument, count)
+
+    monkeypatch.setattr(each, "register", refused)
+    with pytest.raises(OSError, match="no memory"):
+        buffers.shrink(2)
+    assert not buffers.registered
+    receive(each, ours)
+    theirs.send(b"later")
+    each.enter()
+    ((_, result, _, _),) = take(each)
+    assert result == -errno.ENOBUFS
+    monkeypatch.undo()
+    buffers.shrink(2)
+    assert (buffers.registered, buffers.lent) == (True, 2)
+    receive(each, ours)
+    ((_, size, _, number),) = take(each)
+    assert bytes(buffers.view(number)[:size]) == b"later"
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("lend"), st.integers(1, 3)),
         st.tuples(st.just("take"), st.integers(1, 4)),
         st.tuples(st.just("give one"), st.integers(0, 7)),
         st.tuples(st.just("give many"), st.integers(0, 8)),
+        st.tuples(st.just("shrink"), st.integers(0, 8)),
     ),
     max_size=40,
 )
@@ -137,6 +224,9 @@ def test_each_buffer_is_lent_to_one_message_at_a_time(any_request, steps):
         for step, n in steps:
             if step == "lend":
                 buffers.lend(n)
+            elif step == "shrink" and not held:
+                buffers.shrink(n)
+                assert buffers.lent <= n
             elif step == "take":
                 for _ in range(n):
                     take_one()

@@ -82,7 +82,7 @@ class PortableStream:
         if IReactorSocket.providedBy(reactor) and not platform.isWindows():
             port = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
             sock.close()
-            return port
+            return _keep_urgent(port)
         # IOCP takes no socket of ours: it was bound to see that the address is free, and is bound again.
         host, number = sock.getsockname()[:2]
         sock.close()
@@ -90,12 +90,23 @@ class PortableStream:
         return _keep_urgent(port)
 
 
-def _keep_urgent(port: IListeningPort) -> IListeningPort:
-    """Set the option on a port of Twisted's, as :func:`keep_urgent` does, if it has a socket."""
-    sock = getattr(port, "socket", None)
-    if isinstance(sock, socket.socket):
-        keep_urgent(sock)
-    return port
+def _keep_urgent(port: Any) -> IListeningPort:
+    """Set the option on a port of Twisted's and on its connections, as :func:`keep_urgent` does.
+
+    A connection over a Unix socket inherits nothing. A port that has no socket, or makes no transports, stays as it is.
+    """
+    if isinstance(getattr(port, "socket", None), socket.socket):
+        keep_urgent(port.socket)
+        make = getattr(port, "transport", None)
+        if make is not None:
+
+            def transport(sock: socket.socket, *rest: Any) -> Any:
+                keep_urgent(sock)
+                return make(sock, *rest)
+
+            port.transport = transport
+    listening: IListeningPort = port
+    return listening
 
 
 @implementer(IEngine)

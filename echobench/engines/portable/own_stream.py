@@ -8,7 +8,6 @@ connection is closed once what was written has gone out, where Twisted alone wou
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -28,7 +27,6 @@ from ...counters import Reason
 from ...guard import source_of
 from ...protocol import Echo, EchoFactory
 from ...silence import Silence
-from ...sockets import keep_urgent
 from .. import Setting
 from .transport import held
 
@@ -55,8 +53,6 @@ class OwnConnection(ProtocolWrapper):
     def makeConnection(self, transport: Any) -> None:
         """Count the connection, start its clock, and hand it to the protocol."""
         self.transport, self._open = transport, True
-        with contextlib.suppress(AttributeError):  # as in Echo
-            keep_urgent(transport.getHandle())
         counters = self.factory.setting.counters
         counters.connections += 1
         counters.open_connections += 1

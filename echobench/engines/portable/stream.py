@@ -23,9 +23,12 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from ...acceptor import Acceptor
+from ...clocks import steady
 from ...counters import Counters
 from ...reactors import Reactor
-from ...sockets import BindError
+from ...sockets import BindError, keep_urgent
+from ..ebb import Ebb, trim_heap
+from ..forks import FORKS
 from .transport import best_transport
 
 log = Logger()
@@ -38,6 +41,8 @@ class StreamPort(tcp.Port):
     factory: Any
     _acceptor: Acceptor[tuple[socket.socket, Any]]
     _lost: Callable[[str], None]
+    _counters: Counters
+    _ebb: Ebb
 
     @classmethod
     def adopt(
@@ -59,7 +64,10 @@ class StreamPort(tcp.Port):
         port: StreamPort = cls._fromListeningDescriptor(reactor, sock.fileno(), sock.family, factory)
         sock.close()
         port.startListening()
-        port._lost = lost
+        # Each connection has objects, with TLS large ones. What waits for peers that do not read is a writer's.
+        FORKS.tell(port, reactor)
+        port._counters, port._lost = counters, lost
+        port._ebb = Ebb(steady(reactor), lambda: counters.open_connections + len(reactor.getWriters()), trim_heap)
         port._acceptor = Acceptor(port.socket.accept, port.socket, counters, reactor, port._watch, lost=port._lose)
         try:
             port._acceptor.begin(port._serve)
@@ -70,7 +78,13 @@ class StreamPort(tcp.Port):
 
     def doRead(self) -> None:
         """Take the connections that wait, up to a bound."""
+        self._ebb.grew(self._counters.open_connections)
         self._acceptor.serve(self._serve)
+
+    def forked(self, serving: bool) -> None:
+        """Close a forked child's copy of the socket; the connections are left to their protocols."""
+        if serving and self.connected:
+            self.socket.close()
 
     def connectionLost(self, reason: Any) -> None:
         """Give everything back.
@@ -82,6 +96,7 @@ class StreamPort(tcp.Port):
         error = reason.value if reason.check(OSError) else OSError(errno.EINVAL, reason.getErrorMessage())
         sentence = "" if expected else self._acceptor.sentence(error)
         self._acceptor.close()
+        self._ebb.stop()
         super().connectionLost(reason)
         if not expected:
             self._lost(sentence)
@@ -103,6 +118,7 @@ class StreamPort(tcp.Port):
         """
         sock, address = accepted
         protocol = transport = None
+        keep_urgent(sock)  # it may have waited since before the port had the option
         try:
             if len(address) == 4 and address[3]:  # a link-local address means nothing without its scope
                 address = (f"{address[0]}%{address[3]}", *address[1:])

@@ -15,8 +15,10 @@ from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from ...guard import source_of
+from ...kernel.disconnect import disconnect
 from ...sockets import borrowed, have_input
 from .. import Setting
+from ..ebb import Ebb, trim_heap
 from .mover import Mover
 from .states import Odd
 from .timeouts import Timeouts
@@ -33,6 +35,8 @@ class Connections:
         self.odd: dict[int, Odd] = {}
         """What is known of those that are not plain."""
         self.timeouts = Timeouts(setting, self)
+        self.ebb = Ebb(setting.clock, lambda: len(self.odd), trim_heap)
+        """Gives back the memory in which bytes were held for peers that did not read."""
         self._setting = setting
         self._mover = mover
         self._sources: dict[int, str] = {}
@@ -66,6 +70,7 @@ class Connections:
         """Keep what the kernel did not take, and read no further until it has."""
         if (odd := self.odd.get(fd)) is None:
             odd = self.odd[fd] = Odd(self._setting.clock.seconds())
+            self.ebb.grew(len(self.odd))
             self._mover.write(fd)
         odd.unsent += unsent
 
@@ -128,6 +133,7 @@ class Connections:
         """Close with a reset, which throws away what the peer has not taken."""
         with borrowed(fd) as sock, contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        disconnect(fd)
         self.close(fd)
 
     def waiting(self, fds: Collection[int]) -> set[int]:
@@ -141,6 +147,12 @@ class Connections:
         odd = self.odd
         read = {fd for fd in fds if fd not in odd or not odd[fd].unsent}
         return have_input(read) | (read & self._mover.arrived())
+
+    def forked(self) -> None:
+        """Close a forked child's copies, and forget the connections, which are the parent's."""
+        while self.open:
+            os.close(self.open.pop())
+        self.odd.clear()
 
     def closing(self) -> Iterator[tuple[int, Odd]]:
         """Iterate over those that are being ended, by the peer or by us."""

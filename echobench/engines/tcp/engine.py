@@ -31,6 +31,7 @@ from ...seldom import Seldom
 from ...sockets import BindError
 from .. import IEngine, Setting
 from ..faults import Faults
+from ..forks import FORKS
 from ..standin import StandIn
 from .connections import Connections
 from .listener import Port
@@ -75,6 +76,7 @@ class StreamEngine:
         self._faults, self._complaints = Faults(), Seldom()
         self._pause: IDelayedCall | None = None
         """Ends the pause after a turn that failed."""
+        FORKS.tell(self, setting.reactor)
 
     def unavailable(self, reactor: Reactor) -> str | None:
         """Return why the engine cannot work with this reactor here; None if it can."""
@@ -182,6 +184,26 @@ class StreamEngine:
             if isinstance(reason, Failure) and not reason.check(ConnectionDone, ConnectionLost):
                 self._setting.failed(f"engine {self.name} has failed: {reason.getErrorMessage()}", None)
 
+    def forked(self, serving: bool) -> None:
+        """Give back, in a forked child, the copies of all descriptors.
+
+        The reactor's poller and our own are the parent's too: nothing is taken out of them.
+        """
+        if not self.running:
+            return
+        if not serving:
+            self.mover.forked()
+            return
+        self.running = False
+        self._drained = None
+        self.connections.timeouts.stop()
+        self.connections.ebb.cancel()
+        for port in self.ports.values():
+            port.forked()
+        self.ports.clear()
+        self.connections.forked()
+        self.mover.finish()
+
     def descriptor_closed(self) -> None:
         """Stop if nothing is left to serve; inside a turn, at its end."""
         if self.working:
@@ -199,6 +221,7 @@ class StreamEngine:
             self._pause.cancel()
             self._pause = None
         self.connections.timeouts.stop()
+        self.connections.ebb.stop()
         self.mover.finish()
         if self._drained is not None:
             drained, self._drained = self._drained, None

@@ -118,6 +118,11 @@ class Port:
         family, kind = self.socket.family, self.socket.type
         return socket.socket(family, kind, fileno=self.socket.detach())
 
+    def forked(self) -> None:
+        """Close a forked child's copy of the socket, on which the parent goes on listening."""
+        self._acceptor.close()
+        self.socket.close()
+
     def getHost(self) -> IAddress:
         """Return the address that the socket is bound to."""
         name = self.socket.getsockname()

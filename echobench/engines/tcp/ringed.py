@@ -40,10 +40,11 @@ from ...reactors import Reactor
 from ...seldom import Seldom
 from ...sockets import borrowed
 from .. import Setting
+from ..ebb import Ebb
 from ..faults import Faults
 from .columns import PLAIN, completions, plain_prefix, to_sends
 from .mover import Events, Host, Lanes
-from .polled import Polled
+from .polled import Polled, end
 from .pollers import READ
 from .ring_trial import BUFFER, BUFFERS, LIMIT, SENDS, Sizes, make_rings, try_ring
 
@@ -84,6 +85,7 @@ class Ringed:
         """Will hand over what the kernel did not take."""
         self._retired = False
         """Whether the ring gets no more requests. It is closed when no receive is under way any more."""
+        self._ebb = Ebb(setting.clock, self._needed, self._shrink)
 
     @staticmethod
     def unavailable(reactor: Reactor) -> str | None:
@@ -116,15 +118,20 @@ class Ringed:
 
     def finish(self) -> None:
         """Close everything."""
+        self._ebb.cancel()
         self.polled.finish()
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
         self._close_rings()
-        for fd in self._dying:  # there are some only if the reactor has stopped: nobody will tell of their ends
-            os.close(fd)
-        self._dying.clear()
+        while self._dying:  # there are some only if the reactor has stopped: nobody will tell of their ends
+            os.close(self._dying.pop())
         self._receiving.clear()
+
+    def forked(self) -> None:
+        """Leave all to the poller: the rings take requests from the process that made them, and share its memory."""
+        if not self._retired:
+            self._buffers.registered = False
 
     def busy(self) -> bool:
         """Whether descriptors wait for the end of their receive."""
@@ -397,13 +404,13 @@ class Ringed:
         connections = self._engine.connections
         if fd in self._dying:
             self._dying.remove(fd)
-            os.close(fd)
+            end(fd)
             self._engine.descriptor_closed()
         elif fd not in connections.open:
             return
         elif result > 0 or result in AGAIN:
             if result == -errno.ENOBUFS:
-                self._buffers.lend(self._buffers.lent)
+                self._lend(self._buffers.lent)
             odd = connections.odd.get(fd)
             if odd is None or (odd.leaving and not odd.unsent):
                 self._receive_on(fd, result)
@@ -453,6 +460,8 @@ class Ringed:
         """
         watched, odd = self.polled.watched, self._engine.connections.odd
         left = max(GO_OVER, len(events) // 4)
+        if not self._buffers.registered:
+            return
         for fd, _ in events:
             if fd in watched and fd not in odd:
                 self.polled.unwatch(fd)
@@ -462,15 +471,47 @@ class Ringed:
                     return
 
     def _receive(self, fd: int) -> None:
-        if self._retired or self._retry is not None:  # the kernel takes no requests, at the moment or for good
+        # The kernel takes no requests, at the moment or for good, or knows of no buffers.
+        if not self._takes_requests() or not self._buffers.registered:
             self.polled.read(fd)
             return
         # One for each connection, and as many as are being sent from while the peers already answer.
         receiving = len(self._receiving)
         if self._buffers.lent < receiving + min(receiving, BATCH):
-            self._buffers.lend(FEW_BUFFERS)
+            self._lend(FEW_BUFFERS)
         self._receiving.add(fd)
         self._push(k.OP_RECV, fd, fd, sqe_flags=k.SQE_BUFFER_SELECT, ioprio=k.RECV_MULTISHOT, optlen=LIMIT)
+
+    def _takes_requests(self) -> bool:
+        """Whether requests may be queued: not while the kernel takes none, nor after the ring has failed."""
+        return not self._retired and self._retry is None
+
+    def _lend(self, more: int) -> None:
+        self._buffers.lend(more)
+        self._ebb.grew(self._buffers.lent)
+
+    def _needed(self) -> int:
+        """Count the buffers that should be lent now."""
+        receiving = len(self._receiving)
+        return min(BUFFERS, receiving + min(receiving, BATCH) + FEW_BUFFERS)
+
+    def _shrink(self, to: int) -> None:
+        """Take back lent buffers that are needed no more; another time, if there is something to do."""
+        if self._retired:
+            return
+        self._hand_over()  # completions that the ring had no room for come in now
+        if not self._takes_requests():
+            return
+        if self._rx.ready():
+            self._ebb.grew(self._buffers.lent)
+            return
+        try:
+            self._buffers.shrink(to)
+        except OSError as error:  # no memory: whoever receives is told ENOBUFS, and goes over to the poller
+            self._ebb.grew(BUFFERS)  # try again
+            if self._complaints.due():
+                more = self._complaints.more
+                log.warn("the ring's buffers cannot be had again: {error}{more}", error=error, more=more)
 
     def _cancel(self, fd: int) -> None:
         if self._retired:

@@ -8,13 +8,18 @@ import random
 import threading
 
 import pytest
+import pytest_twisted
 from rigs.helpers import blocking, dial, exchange, fill, needs_linux, pattern, port_of, read_exactly, until
 from rigs.rings import kernel_objects, needs_completion
 from rigs.tcp_rig import FIXED, HELD, MIB, by_ring_alone, engine_of, held, in_the_ring, small_rings, tight
 from twisted.internet import reactor
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
+from twisted.logger import capturedLogs
 
-from echobench.engines import STREAM, Setting, choose
+from echobench.engines import STREAM, Setting, choose, ebb
 from echobench.engines.tcp import polled, ringed
+from echobench.kernel import ring as k
 
 pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_states"), needs_linux]
 
@@ -141,3 +146,84 @@ def test_an_engine_that_cannot_watch_its_ring_leaves_nothing_open(monkeypatch):
             engine.listen(sock)
     assert kernel_objects() == before
     assert not engine.running
+
+
+@needs_completion
+def test_buffers_that_are_needed_no_more_are_taken_back(serve, ring_engine, connect, monkeypatch):
+    monkeypatch.setattr(ebb, "PERIOD", 0.02)
+    service = serve(engine="completion")
+    socks = connect(service, 150)
+    in_the_ring(service, socks)
+    buffers = engine_of(service).mover._buffers
+    assert buffers.lent >= 256
+    for sock in socks[5:]:
+        sock.close()
+    until(lambda: buffers.lent <= 10 + ringed.FEW_BUFFERS)
+    assert buffers.lent >= 10
+    for _ in range(3):
+        in_the_ring(service, socks[:5])
+    until(lambda: engine_of(service).mover._ebb._call is None)
+
+
+@needs_completion
+def test_no_byte_is_lost_while_buffers_are_taken_back(serve, ring_engine, connect):
+    """Again and again, in the midst of traffic: the kernel may fill one at any moment."""
+    service = serve(engine="completion")
+    socks = connect(service, 40)
+    in_the_ring(service, socks)
+    mover, shrunk = engine_of(service).mover, []
+
+    def shrink():
+        before = mover._buffers.lent
+        mover._shrink(8)
+        shrunk.append(before > mover._buffers.lent)
+        mover._buffers.lend(100)
+
+    def client(seed):
+        rng, wrong = random.Random(seed), 0
+        for _ in range(200):
+            contents = [rng.randbytes(rng.randrange(1, 3000)) for _ in socks[seed::2]]
+            for sock, content in zip(socks[seed::2], contents, strict=True):
+                sock.sendall(content)
+            for sock, content in zip(socks[seed::2], contents, strict=True):
+                wrong += read_exactly(sock, len(content)) != content
+        return wrong
+
+    shrinking = LoopingCall(shrink)
+    shrinking.start(0.002)
+    try:
+        results = [deferToThread(client, seed) for seed in range(2)]
+        assert [pytest_twisted.blockon(result) for result in results] == [0, 0]
+    finally:
+        shrinking.stop()
+    assert shrunk.count(True) > 5
+
+
+@needs_completion
+def test_without_buffers_the_poller_takes_over_until_there_are_some_again(
+    serve, ring_engine, connect, monkeypatch, logged_errors
+):
+    service = serve(engine="completion")
+    socks = connect(service, 40)
+    in_the_ring(service, socks)
+    mover = engine_of(service).mover
+    register = type(mover._rx).register
+
+    def refused(self, what, argument, count):
+        if what == k.REGISTER_PBUF_RING:
+            raise OSError(errno.ENOMEM, "no memory")
+        register(self, what, argument, count)
+
+    monkeypatch.setattr(type(mover._rx), "register", refused)
+    with capturedLogs() as logs:
+        mover._shrink(8)
+        mover._shrink(8)
+    assert [event["log_format"] for event in logs] == ["the ring's buffers cannot be had again: {error}{more}"]
+    for _ in range(3):
+        for sock in socks:
+            sock.sendall(b"still here")
+        assert blocking(lambda: [read_exactly(sock, 10) for sock in socks]) == [b"still here"] * len(socks)
+    assert len(mover.lanes().receiving) == 0
+    monkeypatch.setattr(type(mover._rx), "register", register)
+    mover._shrink(8)
+    in_the_ring(service, socks)

@@ -1,0 +1,66 @@
+"""Crowds that make the server hold memory, and leave."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+from hostile.case import STREAMS, Trial, case, linux
+from hostile.peers import WHOLE, pinging
+from rigs.helpers import LIMIT, dial, read_exactly, wait_for
+
+MIB = 1 << 20
+
+
+def crowd(server_port: int, number: int, stack: contextlib.ExitStack) -> list[socket.socket]:
+    """Connect many whose buffers are small, each with a few small messages."""
+    socks = [
+        stack.enter_context(dial(server_port, source=f"127.0.{i % 8 + 1}.1", receive_buffer=4096))
+        for i in range(number)
+    ]
+    for _ in range(4):
+        for sock in socks:
+            sock.sendall(b"!")
+        for sock in socks:
+            assert read_exactly(sock, 1) == b"!"
+    return socks
+
+
+@case(
+    STREAMS,
+    done="peers that send as much as is taken, read nothing, and leave, beside thirty that stay",
+    holds="what the server held for them is the system's again a while later, and those that stay are served",
+    unit="connections and messages",
+    short=400,
+    long=5_000,
+    needs=(linux,),
+)
+def crowds_that_do_not_read(trial: Trial) -> None:
+    server = trial.launch("--interface", "127.0.0.1", "--no-udp", before=many_descriptors)
+    many_descriptors()
+    with contextlib.ExitStack() as staying, pinging(trial, server.port()):
+        stay = crowd(server.port(), 30, staying)
+        before = server.memory()
+        with contextlib.ExitStack() as stack:
+            socks = crowd(server.port(), trial.amount, stack)
+            for sock in socks:
+                sock.setblocking(False)
+            for _ in range(60):
+                for sock in socks:
+                    with contextlib.suppress(BlockingIOError):
+                        sock.send(WHOLE[: 1 << 16])
+            trial.tried(len(socks))
+            wait_for(lambda: server.memory() - before > trial.amount * 16_000, 3 * LIMIT)
+        wait_for(lambda: server.memory() - before < 8 * MIB, 3 * LIMIT)
+        for sock in stay:
+            sock.sendall(b"here")
+            trial.tried()
+            trial.lost(read_exactly(sock, 4) != b"here")
+
+
+def many_descriptors() -> None:
+    """Allow as many as the system does."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
