@@ -91,7 +91,7 @@ class Port:
             self._acceptor.close()
             raise
         try:
-            self._acceptor.begin(self._take)
+            self._acceptor.begin(self._take_early)
         except BindError:
             self._watch(self, False)
             self._acceptor.close()
