@@ -116,7 +116,10 @@ class SendRoom:
         return True
 
     def close(self) -> None:
-        """Close what the kernel was asked with; the socket stays open."""
+        """Close what the kernel was asked with; the socket stays open, with the buffer that it had."""
+        if self.careful:  # another engine may take the socket over
+            with contextlib.suppress(OSError):  # it is closed
+                self._resize(self._usual)
         self.careful = False
         if self._neighbours is not None:
             self._neighbours.close()

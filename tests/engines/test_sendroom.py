@@ -182,6 +182,13 @@ def test_when_nothing_was_refused_for_a_while_all_is_as_before(room, kernel, soc
     assert room.relieves(), "and it can happen again"
 
 
+def test_a_socket_that_is_given_up_has_its_usual_buffer(room, sock):
+    usual = size_of(sock)
+    room.relieves()
+    room.close()
+    assert size_of(sock) == usual
+
+
 def test_a_slow_network_is_no_reason_to_stay_careful(room, kernel):
     room.relieves()
     assert room.admits(GOOD, 1)
