@@ -14,11 +14,12 @@ from ..drawing.page import NARROW, WIDE, described, framed, page, run_by, sectio
 from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale, scale
 from ..run.histogram import Histogram
-from ..words import apiece, duration, quantity
+from ..words import apiece, quantity
 from .analysis.comparison import Comparison, Load, Run, Subject
+from .analysis.figures import times
 from .analysis.judge import Row
 from .charts import rounds_figure
-from .rows import best_first, circumstances, interval, left_out, offered, percent, rounds
+from .rows import best_first, circumstances, interval, left_out, offered, percent, rounds, time
 
 HEAD = (
     "subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo",
@@ -74,8 +75,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         percent(row),
         interval(row),
         *("-" if value is None else quantity(round(value)) for value in (row.per_cpu, row.rate)),
-        duration(row.p50),
-        duration(row.p99),
+        time(row, row.p50),
+        time(row, row.p99),
         "-" if row.lost is None else f"{row.lost:.3%}",
         apiece(row.system_calls),
         rounds(row),
@@ -135,12 +136,11 @@ def merged(comparison: Comparison, load: Load) -> list[tuple[str, Histogram]]:
     """Give each subject's times under a load, merged over the rounds."""
     named = []
     for subject in comparison.subjects:
-        times = Histogram()
+        whole = Histogram()
         for run in comparison.runs:
             if (run.subject, run.load) == (subject.name, load.name) and run.result and not run.failure:
-                tally = run.result.tally
-                times.add(tally.from_intended if load.plan.model == "open" else tally.from_send)
-        named.append((subject.name, times))
+                whole.add(times(run.result))
+        named.append((subject.name, whole))
     return named
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..words import beyond
 from .analysis.comparison import Comparison, Load
 from .analysis.judge import Row
 
@@ -29,6 +30,11 @@ def cpus(comparison: Comparison) -> str:
 def percent(row: Row) -> str:
     """Write percent of the ideal, marked if it is of rates."""
     return "-" if row.ratio is None else f"{100 * row.ratio:.1f}{'' if row.basis == 'cpu' else ' by rate'}"
+
+
+def time(row: Row, value: float | None) -> str:
+    """Write a percentile of a row's times; one that is a lost message's as beyond the slowest answer."""
+    return "-" if value is None else beyond(value, row.slowest or 0.0)
 
 
 def interval(row: Row) -> str:

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from ..blast.rows import model
 from ..printing import report_console
-from ..words import apiece, duration, quantity
+from ..words import apiece, quantity
 from .analysis.comparison import Comparison
 from .analysis.gate import Finding
 from .analysis.judge import Row, judge
-from .rows import best_first, left_out, offered, rounds
+from .rows import best_first, left_out, offered, rounds, time
 
 WIDTH = 154  # columns where there is no terminal
 STYLES = {
@@ -68,7 +68,7 @@ def table(rows: Sequence[Row]) -> Table:
             ratio(row),
             f"{100 * row.ratio_rate:.1f}" if row.ratio_rate is not None else "-",
             *("-" if value is None else quantity(round(value)) for value in (row.per_cpu, row.rate)),
-            *(duration(value) for value in (row.p50, row.p99, row.p99_9)),
+            *(time(row, value) for value in (row.p50, row.p99, row.p99_9)),
             "-" if row.lost is None else "0" if not row.lost else f"{row.lost:.2%}",
             *("-" if value is None else f"{value:.0%}" for value in (row.server_cpu, row.generator_cpu)),
             apiece(row.system_calls),

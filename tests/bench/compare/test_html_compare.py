@@ -59,6 +59,7 @@ class Row:
     p50: float | None = 1e5
     p99: float | None = 1e6
     lost: float | None = 0.0
+    slowest: float | None = 2e6
     system_calls: float | None = 4.25
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import attrs
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from echobench.bench.compare.analysis import confidence
 from echobench.bench.compare.analysis.comparison import Comparison, Conformance, Memory
 from echobench.bench.compare.analysis.gate import gate
 from echobench.bench.compare.analysis.judge import drift, judge
+from echobench.bench.compare.rows import time
 from echobench.bench.run.histogram import Histogram
 
 
@@ -87,6 +91,15 @@ def test_percentiles_are_of_merged_histograms():
     assert row.p50 == pytest.approx(200_000, rel=0.001)
     assert row.p99 == pytest.approx(200_000, rel=0.001)
     assert row.p99_9 is None, "6 of 6,030 answers lie beyond it, which is not enough"
+
+
+def test_percentiles_rank_what_was_lost_beyond_every_time():
+    """2 % were lost: the p99 of the answers alone would be the p97 of what was due, and look well."""
+    row = rows(pair(tally={"answered": 78_400, "unanswered": 1_600}))["mine"]
+    assert (row.p50, row.p99) == (100_000, math.inf)
+    assert time(row, row.p99) == "> 1.00 ms (lost)"
+    assert (row.as_dict()["p99"], row.as_dict()["slowest"]) == (None, 1_000_000)
+    assert json.dumps(row.as_dict(), allow_nan=False)
 
 
 def test_loss_is_a_part_of_what_was_intended():

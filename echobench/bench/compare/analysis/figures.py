@@ -41,8 +41,8 @@ def per_cpu(run: Run) -> float | None:
 
 
 def times(result: Result) -> Histogram:
-    """Give the round-trip times: in the open model, from when messages were due."""
-    return result.tally.from_intended if result.plan.model == "open" else result.tally.from_send
+    """Give the round-trip times: in the open model, from when messages were due. Lost messages are in them as lost."""
+    return result.tally.due() if result.plan.model == "open" else result.tally.departed()
 
 
 def time_at(depth: float) -> Figure:

@@ -8,6 +8,7 @@ generator is the limit, all rates are the generator's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -58,6 +59,7 @@ class Row:
     p50: float | None = None
     p99: float | None = None
     p99_9: float | None = None
+    slowest: float | None = None
     lost: float | None = None
     server_cpu: float | None = None
     generator_cpu: float | None = None
@@ -66,8 +68,8 @@ class Row:
     system_calls: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the row for a file."""
-        return attrs.asdict(self)
+        """Give the row for a file; a time that is a lost message's is null there, as JSON has no infinity."""
+        return {name: None if value == math.inf else value for name, value in attrs.asdict(self).items()}
 
 
 def judge(comparison: Comparison) -> list[Row]:
@@ -97,7 +99,8 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
         found = by_cpu = by_rate = everything = None
     elif by_rate and (by_rate.spread or 0) > NOISE:
         by_rate = None
-    times = _times(results)
+    merged = _merged(results)
+    times = merged.percentiles()
     return Row(
         subject=subject,
         load=load,
@@ -122,6 +125,7 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
         p50=times.get(50.0),
         p99=times.get(99.0),
         p99_9=times.get(99.9),
+        slowest=float(merged.greatest) if merged.greatest else None,
         lost=sum(lost(each.tally) for each in results) / max(1, sum(each.tally.intended for each in results)),
         server_cpu=confidence.median(known(server_share, good)),
         generator_cpu=confidence.median([max((p.cpu_share for p in each.processes), default=0.0) for each in results]),
@@ -139,12 +143,12 @@ def _with_those_left_out(
     return confidence.estimate(list(compared(every, ideals).used.values())) if len(every) > len(good) else None
 
 
-def _times(results: Sequence[Result]) -> dict[float, float]:
-    """Give percentiles of the rounds' merged histograms, as far as supported."""
+def _merged(results: Sequence[Result]) -> Histogram:
+    """Give the round-trip times of all rounds."""
     merged = Histogram()
     for result in results:
         merged.add(times(result))
-    return merged.percentiles()
+    return merged
 
 
 def _verdict(
