@@ -90,6 +90,7 @@ class Port:
         except OSError:
             self._acceptor.close()
             raise
+        self.socket.setblocking(False)  # or a call that finds nobody would wait
         try:
             self._serve_early(self._acceptor.begin)
         except BindError:
