@@ -48,12 +48,16 @@ class Ebb:
 
     def stop(self) -> None:
         """Watch no longer, and give back what was kept."""
+        if self.cancel() >= ENOUGH:
+            self._give_back(0)
+
+    def cancel(self) -> int:
+        """Watch no longer; return how much was kept."""
         if self._call is not None:
             self._call.cancel()
             self._call = None
         kept, self.kept, self._most = max(self.kept, self._most), 0, 0
-        if kept >= ENOUGH:
-            self._give_back(0)
+        return kept
 
     def _look(self) -> None:
         needed = self._needed()

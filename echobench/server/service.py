@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from ..counters import Counters, Snapshot
 from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
 from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Setting, choose, load
+from ..engines.forks import FORKS, CloseInChild
 from ..engines.portable.engine import PortableDatagram, PortableStream
 from ..engines.portable.own_datagram import check_datagram_protocol
 from ..engines.portable.own_stream import check_protocol
@@ -113,6 +114,8 @@ class EchoService(Service):
     """Sockets that are bound, and not yet given to an engine."""
     _engines: dict[str, IEngine] = _state(dict)
     _ports: list[tuple[str, IListeningPort]] = _state(list)
+    _copies: list[CloseInChild] = _state(list)
+    """These have a forked child close its copies of the UDP sockets. Engines for streams do it themselves."""
     _pending: list[Deferred[Any]] = _state(list)
     _run: object = _state(lambda: None)
     """Distinguishes one start from the next."""
@@ -281,6 +284,9 @@ class EchoService(Service):
             if self.endpoints:
                 made["endpoint"] = portable
         self._engines = made
+        self._copies = [CloseInChild(sock) for kind, sock in self._sockets if kind == "udp"]
+        for each in self._copies:
+            FORKS.tell(each, self.clock)
         while self._sockets:
             kind, sock = self._sockets[0]
             port = portable.listen_tls(sock, self.tls_options) if kind == "tls" else made[kind].listen(sock)

@@ -24,6 +24,7 @@ from ...counters import Counters
 from ...reactors import Reactor
 from ...sockets import keep_urgent
 from ..ebb import Ebb, trim_heap
+from ..forks import FORKS
 from .transport import best_transport
 
 log = Logger()
@@ -50,6 +51,7 @@ class StreamPort(tcp.Port):
         port.startListening()
         port._acceptor = Acceptor(port.socket.accept, port.socket, counters, reactor, port._watch)
         # Each connection has objects, with TLS large ones. What waits for peers that do not read is a writer's.
+        FORKS.tell(port, reactor)
         port._counters = counters
         port._ebb = Ebb(reactor, lambda: counters.open_connections + len(reactor.getWriters()), trim_heap)
         return port
@@ -58,6 +60,11 @@ class StreamPort(tcp.Port):
         """Take the connections that wait, up to a bound."""
         self._ebb.grew(self._counters.open_connections)
         self._acceptor.serve(self._serve)
+
+    def forked(self, serving: bool) -> None:
+        """Close a forked child's copy of the socket; the connections are left to their protocols."""
+        if serving and self.connected:
+            self.socket.close()
 
     def connectionLost(self, reason: Any) -> None:
         """Give everything back."""

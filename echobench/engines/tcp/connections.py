@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ...guard import source_of
+from ...kernel.disconnect import disconnect
 from ...sockets import borrowed
 from .. import Setting
 from ..ebb import Ebb, trim_heap
@@ -128,7 +129,14 @@ class Connections:
         """Close with a reset, which throws away what the peer has not taken."""
         with borrowed(fd) as sock, contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        disconnect(fd)
         self.close(fd)
+
+    def forked(self) -> None:
+        """Close a forked child's copies, and forget the connections, which are the parent's."""
+        while self.open:
+            os.close(self.open.pop())
+        self.odd.clear()
 
     def closing(self) -> Iterator[tuple[int, Odd]]:
         """Iterate over those that are being ended, by the peer or by us."""

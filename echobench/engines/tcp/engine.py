@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from ...reactors import Reactor
 from .. import IEngine, Setting
+from ..forks import FORKS
 from ..standin import StandIn
 from .connections import Connections
 from .listener import Port
@@ -61,6 +62,7 @@ class StreamEngine:
         self._stand_in = StandIn(setting.reactor)
         self._something_closed = False
         self._drained: Deferred[None] | None = None
+        FORKS.tell(self, setting.reactor)
 
     def unavailable(self, reactor: Reactor) -> str | None:
         """Return why the engine cannot work with this reactor here; None if it can."""
@@ -147,6 +149,26 @@ class StreamEngine:
             self.abort()
         finally:
             self._stop()
+
+    def forked(self, serving: bool) -> None:
+        """Give back, in a forked child, the copies of all descriptors.
+
+        The reactor's poller and our own are the parent's too: nothing is taken out of them.
+        """
+        if not self.running:
+            return
+        if not serving:
+            self.mover.forked()
+            return
+        self.running = False
+        self._drained = None
+        self.connections.timeouts.stop()
+        self.connections.ebb.cancel()
+        for port in self.ports.values():
+            port.forked()
+        self.ports.clear()
+        self.connections.forked()
+        self.mover.finish()
 
     def descriptor_closed(self) -> None:
         """Stop if nothing is left to serve; inside a turn, at its end."""

@@ -99,6 +99,11 @@ class Port:
         self.socket.close()
         self._closed(self)
 
+    def forked(self) -> None:
+        """Close a forked child's copy of the socket, on which the parent goes on listening."""
+        self._acceptor.close()
+        self.socket.close()
+
     def getHost(self) -> IAddress:
         """Return the address that the socket is bound to."""
         name = self.socket.getsockname()

@@ -114,6 +114,9 @@ class Mover(Protocol):
         The descriptor is closed at once, or as soon as that is safe.
         """
 
+    def forked(self) -> None:
+        """Use no more, in a forked child that may serve, what only the parent may use."""
+
     def busy(self) -> bool:
         """Whether descriptors of closed connections are still in use."""
 

@@ -9,8 +9,10 @@ watched once stays watched. It works with any reactor that can watch a descripto
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import socket
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter_ns
@@ -20,7 +22,9 @@ from twisted.logger import Logger
 
 from ...reactors import Reactor
 from ...seldom import Seldom
+from ...sockets import borrowed
 from .. import Setting
+from ..forks import FORKS
 from ..spin import SecondLook, Spin
 from ..watching import watches_descriptors
 from .mover import Events, Host, Lanes
@@ -86,6 +90,7 @@ class Polled:
     def finish(self) -> None:
         """Close the poller."""
         self._poller.close()
+        self.watched.clear()
         self._calls.clear()  # the numbers may be connections of ours when the engine serves again
 
     def first(self) -> Events:
@@ -193,8 +198,11 @@ class Polled:
     def close(self, fd: int) -> None:
         """Close a connection."""
         self.unwatch(fd)
-        os.close(fd)
+        end(fd)
         self._engine.descriptor_closed()
+
+    def forked(self) -> None:
+        """Do nothing: if the child serves, the poller is its own."""
 
     def busy(self) -> bool:
         """Say no: what is closed is not in use."""
@@ -251,3 +259,15 @@ class Polled:
             connections.moved(fd)
         else:
             connections.close(fd)
+
+
+def end(fd: int) -> None:
+    """Close a connection's descriptor, and end the connection even if a forked child has a copy.
+
+    Usually the child has given it back (see forks.py). But a fork in another thread may have come between accept and
+    our books, or the child may not have got so far. Without a fork nobody pays for the call.
+    """
+    if FORKS.number:
+        with borrowed(fd) as sock, contextlib.suppress(OSError):  # it was reset
+            sock.shutdown(socket.SHUT_RDWR)
+    os.close(fd)

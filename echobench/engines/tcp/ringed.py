@@ -35,7 +35,7 @@ from .. import Setting
 from ..ebb import Ebb
 from .columns import PLAIN, completions, plain_prefix, to_sends
 from .mover import Events, Host, Lanes
-from .polled import Polled
+from .polled import Polled, end
 from .pollers import READ
 from .ring_trial import LIMIT, try_ring
 
@@ -97,15 +97,18 @@ class Ringed:
 
     def finish(self) -> None:
         """Close everything."""
-        self._ebb.stop()
+        self._ebb.cancel()
         self.polled.finish()
         self._rx.close()
         self._tx.close()
         del self._buffers
-        for fd in self._dying:  # there are some only if the reactor has stopped: nobody will tell of their ends
-            os.close(fd)
-        self._dying.clear()
+        while self._dying:  # there are some only if the reactor has stopped: nobody will tell of their ends
+            os.close(self._dying.pop())
         self._receiving.clear()
+
+    def forked(self) -> None:
+        """Leave all to the poller: the rings take requests from the process that made them, and share its memory."""
+        self._buffers.registered = False
 
     def busy(self) -> bool:
         """Whether descriptors wait for the end of their receive."""
@@ -318,7 +321,7 @@ class Ringed:
         connections = self._engine.connections
         if fd in self._dying:
             self._dying.remove(fd)
-            os.close(fd)
+            end(fd)
             self._engine.descriptor_closed()
         elif fd not in connections.open:
             return
