@@ -14,6 +14,8 @@ from echobench.bench.blast.options import SECTIONS as BLAST
 from echobench.bench.compare.command import compare
 from echobench.bench.compare.options import SECTIONS as COMPARE
 from echobench.bench.compare.profiles import PROFILES
+from echobench.bench.doctor.command import OPTIONS as DOCTOR
+from echobench.bench.doctor.command import doctor
 from echobench.bench.sweep.command import command as sweep
 from echobench.bench.sweep.options import SWEEP_SECTIONS as SWEEP
 from echobench.bench.verify.clauses import CLAUSES
@@ -31,14 +33,17 @@ __all__ = [
 HERE = Path(bench.__file__).parent
 PACKAGE = HERE.parent
 
-COMMANDS: dict[str, click.Command] = {"blast": blast, "compare": compare, "sweep": sweep, "verify": verify}
+COMMANDS: dict[str, click.Command] = {
+    "blast": blast, "compare": compare, "doctor": doctor, "sweep": sweep, "verify": verify,
+}  # fmt: skip
 
-SECTIONS = {"blast": BLAST, "compare": COMPARE, "sweep": SWEEP, "verify": {"": VERIFY}}
+SECTIONS = {"blast": BLAST, "compare": COMPARE, "doctor": {"": DOCTOR}, "sweep": SWEEP, "verify": {"": VERIFY}}
 """The options of each command, by what they are for."""
 
 SCHEMAS = {
     "blast": HERE / "run/result.schema.json",
     "compare": HERE / "compare/analysis/comparison.schema.json",
+    "doctor": HERE / "doctor/doctor.schema.json",
     "sweep": HERE / "sweep/sweep.schema.json",
     "verify": HERE / "verify/verification.schema.json",
 }

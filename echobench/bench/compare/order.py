@@ -8,6 +8,7 @@ from typing import Any, Final
 import attrs
 import click
 
+from ...host.examination import warnings
 from ...sockets import is_address
 from ...values import shown
 from ..command import family
@@ -104,7 +105,7 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
         setting=setting,
         idle_connections=known["idle_connections"],
         count_calls=known["count_calls"],
-        notes=tuple(notes),
+        notes=(*notes, *warnings()),
     )
 
 

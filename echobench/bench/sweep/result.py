@@ -112,6 +112,8 @@ class Sweep:
     ended: str = "found"
     why: str = ""
     """Why the sweep failed; else empty."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know of the host, such as that other programs ran."""
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -136,11 +138,12 @@ class Sweep:
         own = {
             field.name: getattr(self, field.name)
             for field in attrs.fields(Sweep)
-            if field.name not in ("plan", "steps")
+            if field.name not in ("plan", "steps", "notes")
         }
         return {
             "schema": SCHEMA,
             **own,
+            "notes": list(self.notes),
             "plan": self.plan.as_dict(),
             "steps": [
                 {
@@ -163,6 +166,7 @@ class Sweep:
             known["steps"] = tuple(
                 Step(**{**each, "result": Result.from_dict(each["result"])}) for each in stored["steps"]
             )
+            known["notes"] = tuple(map(str, stored.get("notes", ())))
             parse(stored["limit"])
             for name, kinds in (("last", (int, float)), ("precision", (int, float)), ("repeats", int)):
                 if not isinstance(stored[name], kinds) or not math.isfinite(stored[name]):

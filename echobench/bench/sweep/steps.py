@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import attrs
 
+from ...host.examination import warnings
 from ..load import LoadError
 from ..run import processors
 from ..run.plan import FASTEST, Plan, PlanError
@@ -88,7 +89,14 @@ def prepare(plan: Plan, limit: str, last: float, precision: float, repeats: int)
         raise PlanError(wrong)
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     return Sweep(
-        started=now, limit=show(limits), plan=plan, last=last, precision=precision, repeats=repeats, ended="interrupted"
+        started=now,
+        limit=show(limits),
+        plan=plan,
+        last=last,
+        precision=precision,
+        repeats=repeats,
+        ended="interrupted",
+        notes=warnings(),
     )
 
 

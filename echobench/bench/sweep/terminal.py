@@ -171,9 +171,10 @@ def remark(done: Sweep, point: Point) -> str:
 
 
 def common(done: Sweep) -> Iterable[Verdict]:
-    """Give each verdict on the steps once, unless their outcomes say it."""
+    """Give what must be known of the host, and each verdict on the steps once, unless their outcomes say it."""
     found = {verdict.name: verdict for step in done.steps for verdict in step.result.verdicts}
-    return [verdict for verdict in found.values() if verdict.name not in PER_STEP and verdict.level != "failure"]
+    of_steps = [verdict for verdict in found.values() if verdict.name not in PER_STEP and verdict.level != "failure"]
+    return [*(Verdict(name="note", level="warning", sentence=note) for note in done.notes), *of_steps]
 
 
 def why(done: Sweep) -> list[str]:

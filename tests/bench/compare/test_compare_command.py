@@ -82,6 +82,14 @@ def test_defaults(pretended):
     assert order.count_calls == 0.5
 
 
+def test_what_spoils_figures_on_this_host_is_a_note(pretended, monkeypatch):
+    orders, results = pretended
+    results.append(synthetic(1))
+    monkeypatch.setattr("echobench.bench.compare.order.warnings", lambda: ("this host: other work: much.",))
+    invoke("mine=x {port}")
+    assert orders[0].notes[-1] == "this host: other work: much."
+
+
 @pytest.mark.parametrize(
     ("speed", "changes", "status", "words"),
     [

@@ -54,6 +54,15 @@ def test_where_to(invoke, words):
     assert {(plan.host, plan.port, plan.family) for plan in invoke.seen} == {("::1", 7007, 6)}
 
 
+def test_what_spoils_figures_on_this_host_is_in_the_result(invoke, tmp_path, monkeypatch):
+    monkeypatch.setattr("echobench.bench.sweep.steps.warnings", lambda: ("this host: other work: much.",))
+    done = invoke("h", "--udp", "-l", "p99<1ms", "--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"))
+    assert done.exit_code == 0, done.output
+    assert "note: this host: other work: much." in done.stdout
+    assert read_sweep(str(tmp_path / "a.json")).notes == ("this host: other work: much.",)
+    assert "other work: much." in (tmp_path / "a.html").read_text()
+
+
 def test_the_answer_the_files_and_the_status(invoke, tmp_path):
     json_file, csv_file, page, picture = (str(tmp_path / f"a.{kind}") for kind in ("json", "csv", "html", "png"))
     done = invoke("h", "--udp", "-l", "p99<1ms", "--json", json_file, "--csv", csv_file, "--html", page,

@@ -1,0 +1,1 @@
+"""The command ``echobench doctor``: what on this host holds an echo server, or a load, back."""

@@ -1,0 +1,1 @@
+"""What on this host holds an echo server, or a load, back."""
