@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionAborted
 from twisted.python.failure import Failure
 
 from ...kernel.disconnect import disconnect
-from ...sockets import send_queue
+from ...queues import send_queue
 
 PRIVATE: Final = ("_tempDataBuffer", "_tempDataLen", "_writeDisconnected", "_aborting")
 """Twisted's private attributes that PromptTransport reads."""

@@ -17,8 +17,8 @@ from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
 from ....defaults import RECEIVE_BUFFER
+from ....queues import receive_drops
 from ....reactors import Reactor
-from ....sockets import receive_drops
 from .. import LoadError
 from ..failures import UNBOUND, UNREACHABLE, named, no_source, too_long
 from ..sources import bind_failure, binding, check_family
