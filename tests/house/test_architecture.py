@@ -15,8 +15,8 @@ import echobench
 PACKAGE = Path(echobench.__file__).parent
 
 GROUND = {
-    "protocol", "guard", "counters", "reactors", "sockets", "queues", "groups", "acceptor", "clocks", "silence", "seldom",
-    "defaults", "errors", "values", "reading",
+    "protocol", "guard", "counters", "reactors", "sockets", "queues", "groups", "acceptor", "clocks", "silence",
+    "seldom", "defaults", "errors", "values", "reading",
 }  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
