@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import mmap
 import secrets
 import sys
 from collections.abc import Callable, Iterable
@@ -26,6 +25,11 @@ import attrs
 
 from .counters import Reason
 from .values import INT_MAX, check_whole
+
+try:
+    import mmap
+except ImportError:  # a Python that was built without it
+    mmap = None  # type: ignore[assignment]
 
 
 @attrs.frozen
@@ -85,7 +89,7 @@ class RateLimit:
     """
 
     SLOTS = 1 << 20
-    """Of 8 bytes each; memory is only used for those that somebody took from."""
+    """Of 8 bytes each; with mmap, memory is only used for those that somebody took from."""
 
     def __init__(self, rate: float, burst: float, seconds: Callable[[], float]) -> None:
         if not (rate > 0 and burst >= 1):  # so that NaN fails too
@@ -95,7 +99,7 @@ class RateLimit:
         self._seconds = seconds
         self._began = seconds()
         self._salt = secrets.token_hex(8)
-        self._full_at = memoryview(mmap.mmap(-1, 8 * self.SLOTS)).cast("d")
+        self._full_at = memoryview(_zeros(8 * self.SLOTS)).cast("d")
 
     def take(self, key: str, events: int = 1) -> int:
         """Take up to ``events`` of a source's tokens.
@@ -122,6 +126,13 @@ class RateLimit:
         if other_full_at < full_at:
             table[other] = full_at
         return granted
+
+
+def _zeros(size: int) -> bytearray | mmap.mmap:
+    """Make memory that takes room only where it is written, if Python can."""
+    if mmap is None:
+        return bytearray(size)
+    return mmap.mmap(-1, size)
 
 
 class Guard:

@@ -12,11 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import ipaddress
-import select
 import socket
-import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -26,11 +23,9 @@ from twisted.logger import Logger
 
 from .defaults import BACKLOG, RECEIVE_BUFFER
 from .errors import EchobenchError
+from .groups import group_kind
 from .values import readable
 
-if sys.platform == "linux":  # now, for a service that has given up its privilege may not be able to read Python's files
-    import fcntl
-    import termios
 try:
     import resource
 except ImportError:  # Windows has no such limits
@@ -40,17 +35,7 @@ log = Logger()
 
 NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
 """What a call fails with that needs one more file descriptor."""
-SO_MEMINFO: Final = 55  # asm-generic/socket.h; nine u32, the last SK_MEMINFO_DROPS (linux/sock_diag.h)
 PORT_TRIES: Final = 64
-
-# linux/socket.h
-MSG_PROBE: Final = 0x10
-MSG_CONFIRM: Final = 0x800
-
-_NO_ANSWER: Final = frozenset(
-    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EBADF, errno.EAFNOSUPPORT, errno.EPERM)
-)
-"""Errors that say nothing about an address."""
 
 
 class BindError(EchobenchError):
@@ -207,32 +192,6 @@ def keep_urgent(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
-def send_queue(fd: int) -> int:
-    """Count the bytes that a TCP peer has not acknowledged (SIOCOUTQ, tcp(7)).
-
-    Returns 0 where the system does not tell.
-    """
-    if sys.platform != "linux":
-        return 0
-    try:
-        return int(struct.unpack("=i", fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(4)))[0])
-    except (OSError, ValueError):  # it is closed
-        return 0
-
-
-def have_input(fds: Iterable[int]) -> set[int]:
-    """Ask the kernel on which of these descriptors bytes, or an end of file, wait to be read.
-
-    Returns none of them where the system has no poll(2).
-    """
-    if not hasattr(select, "poll"):
-        return set()
-    poll = select.poll()
-    for fd in fds:
-        poll.register(fd, select.POLLIN)
-    return {fd for fd, mask in poll.poll(0) if mask & select.POLLIN}
-
-
 @contextlib.contextmanager
 def borrowed(fd: int) -> Iterator[socket.socket]:
     """Lend a socket object for the bare descriptor of a stream socket.
@@ -245,73 +204,6 @@ def borrowed(fd: int) -> Iterator[socket.socket]:
         yield sock
     finally:
         sock.detach()
-
-
-def receive_drops(sock: socket.socket) -> int:
-    """Count the datagrams that the kernel dropped because a buffer was full.
-
-    Returns 0 where the kernel does not tell.
-    """
-    if sys.platform != "linux":
-        return 0
-    try:
-        info = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
-    except OSError:  # before Linux 4.12
-        return 0
-    return int(struct.unpack_from("=I", info, 32)[0]) if len(info) >= 36 else 0
-
-
-def is_broadcast(host: str) -> bool:
-    """Return whether an IPv4 address is a broadcast address on this host.
-
-    Only a socket that sends to such an address needs SO_BROADCAST.
-
-    Raises OSError if that cannot be found out now. On Linux it always can once :func:`ready_to_tell_broadcasts` has
-    succeeded.
-    """
-    if host == "255.255.255.255":  # also where there is no route to ask about
-        return True
-    try:
-        if sys.platform == "linux":
-            # With these flags and no payload the kernel looks up the route and sends nothing (udp_sendmsg in
-            # net/ipv4/udp.c). Unlike connect, that leaves no trace on the socket for the next address.
-            _prober().sendto(b"", MSG_CONFIRM | MSG_PROBE, (host, 9))
-        else:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                probe.connect((host, 9))
-    except OSError as error:
-        if error.errno == errno.EACCES:  # udp(7)
-            return True
-        if error.errno in _NO_ANSWER:
-            raise
-    return False
-
-
-def ready_to_tell_broadcasts() -> None:
-    """Open what :func:`is_broadcast` asks the kernel with, and keep it open.
-
-    Later there may be no descriptor left for it. Does nothing where there is no IPv4.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            _prober()
-
-
-@functools.lru_cache(maxsize=1)
-def _prober() -> socket.socket:
-    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-
-
-def group_kind(host: str) -> str | None:
-    """Return "multicast" or "broadcast" for the address of a group of hosts, None for any other.
-
-    Raises ValueError if ``host`` is no address, and OSError as :func:`is_broadcast` does.
-    """
-    address = ipaddress.ip_address(host)
-    address = getattr(address, "ipv4_mapped", None) or address
-    if address.is_multicast:
-        return "multicast"
-    return "broadcast" if address.version == 4 and is_broadcast(str(address)) else None
 
 
 def refuse_group(spot: Spot) -> None:

@@ -11,8 +11,7 @@ import pytest
 from rigs.helpers import has_ipv6, needs_linux
 from twisted.logger import capturedLogs
 
-from echobench import sockets
-from echobench.sockets import BindError, Spot, bind, bind_all, close_all, is_broadcast, receive_drops
+from echobench.sockets import BindError, Spot, bind, bind_all, close_all
 
 KINDS = ("tcp", "udp")
 
@@ -307,66 +306,3 @@ def test_the_default_buffer_is_what_can_be_had_and_says_nothing(bound):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
         usual = plain.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= usual
-
-
-@needs_linux
-def test_receive_drops(bound):
-    (sock,) = bound(bind(Spot("udp", "127.0.0.1", 0), receive_buffer=4096))
-    assert receive_drops(sock) == 0
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.connect(sock.getsockname())
-        for _ in range(100):
-            client.send(bytes(1000))
-    kept = 0
-    try:
-        while sock.recv(2000):
-            kept += 1
-    except BlockingIOError:
-        pass
-    assert receive_drops(sock) == 100 - kept > 0
-
-
-@needs_linux
-def test_broadcast_addresses_are_known():
-    assert is_broadcast("255.255.255.255")
-    assert is_broadcast("127.255.255.255")
-    assert not is_broadcast("127.0.0.1")
-    assert not is_broadcast("127.0.0.2")
-
-
-@needs_linux
-def test_broadcast_addresses_are_known_without_a_descriptor_left(monkeypatch):
-    """What asks the kernel is kept open."""
-    sockets.ready_to_tell_broadcasts()
-
-    def none_left(*args):
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    monkeypatch.setattr("echobench.sockets.socket.socket", none_left)
-    assert is_broadcast("127.255.255.255")
-    assert not is_broadcast("127.0.0.3")
-
-
-@needs_linux
-def test_to_ask_about_an_address_sends_nothing_to_it():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
-        try:
-            listener.bind(("127.0.0.4", 9))
-        except OSError as error:
-            pytest.skip(f"port 9 cannot be had: {error}")
-        listener.setblocking(False)
-        assert not is_broadcast("127.0.0.4")
-        with pytest.raises(BlockingIOError):
-            listener.recv(10)
-
-
-@needs_linux
-@pytest.mark.parametrize("code", [errno.ENOMEM, errno.EMFILE, errno.EBADF])
-def test_an_error_that_tells_nothing_of_the_address_is_no_answer(monkeypatch, code):
-    class Prober:
-        def sendto(self, *args):
-            raise OSError(code, "no")
-
-    monkeypatch.setattr("echobench.sockets._prober", Prober)
-    with pytest.raises(OSError, match="no"):
-        is_broadcast("127.0.0.5")

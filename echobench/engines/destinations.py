@@ -20,6 +20,7 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
+from ..groups import is_broadcast, ready_to_tell_broadcasts
 from ..kernel.control import (
     IP_PKTINFO,
     IPPROTO_IP,
@@ -31,7 +32,6 @@ from ..kernel.control import (
     UDP_GRO,
     UDP_SEGMENT,
 )
-from ..sockets import is_broadcast, ready_to_tell_broadcasts
 
 Control = tuple[int, int, bytes]
 """A control message: its level, its type and its data."""

@@ -26,7 +26,7 @@ from typing import Final
 import attrs
 
 from ..kernel.neighbours import Hop, Neighbours
-from ..sockets import send_queue
+from ..queues import send_queue
 
 LARGER: Final = 4  # times the usual send buffer; unprivileged, and by default, Linux gives twice as much
 SHARE: Final = 64  # part of the usual buffer that may wait for one address: four datagrams of a byte

@@ -7,8 +7,6 @@ buffer of the socket (__neigh_event_send in net/core/neighbour.c).
 
 Two questions tell: which next hop (RTM_GETROUTE), and what is known about it (RTM_GETNEIGH, since Linux 5.0). They need
 no privilege. The kernel answers a netlink request before the call that sends it returns.
-
-This module does without ctypes, as kernel/control.py does and for the same reason.
 """
 
 from __future__ import annotations
@@ -19,8 +17,8 @@ import socket
 import struct
 from typing import Final
 
-NLMSG_ERROR: Final = 2  # linux/netlink.h
-NLM_F_REQUEST: Final = 1
+from . import netlink
+
 RTM_GETLINK: Final = 18  # linux/rtnetlink.h
 RTM_GETROUTE: Final = 26
 RTM_GETNEIGH: Final = 30
@@ -32,12 +30,9 @@ NUD_INCOMPLETE: Final = 0x01
 NO_NEIGHBOURS: Final = 0x08 | 0x10 | 0x80  # IFF_LOOPBACK, IFF_POINTOPOINT, IFF_NOARP (linux/if.h)
 SO_NETNS_COOKIE: Final = 71  # asm-generic/socket.h, since Linux 5.14
 
-_HEAD: Final = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence number, port
-_ERROR: Final = struct.Struct("=i")  # struct nlmsgerr begins with the negative error number
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, bits of the destination, ..., type, flags
 _NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, interface, state, flags, type
 _LINK: Final = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, interface, flags, change mask
-_ATTRIBUTE: Final = struct.Struct("=HH")  # struct rtattr: length, type
 _ROOM: Final = 4096  # bytes; the answers take a few hundred, and of the longest, a link's, only the head is read
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 
@@ -60,14 +55,10 @@ class Neighbours:
     """
 
     def __init__(self, beside: socket.socket) -> None:
-        family = getattr(socket, "AF_NETLINK", None)
-        if family is None:
-            raise OSError(errno.EAFNOSUPPORT, "this system has no netlink sockets")
-        self._sock = socket.socket(family, socket.SOCK_RAW, 0)
+        self._sock = netlink.route_socket()
         self._sequence = 0
         self._links: dict[int, bool] = {}
         try:
-            self._sock.setblocking(False)
             if _namespace(self._sock) != _namespace(beside):
                 raise OSError(errno.EXDEV, "the socket is in another network namespace")
         except BaseException:
@@ -95,28 +86,26 @@ class Neighbours:
     def _route(self, address: bytes, scope: int) -> tuple[int, bytes]:
         """Return the interface and the next hop on the way to an address; 0 if there is no neighbour on it."""
         head = _ROUTE.pack(_family(address), 8 * len(address), 0, 0, 0, 0, 0, 0, 0)
-        asked = head + _attribute(RTA_DST, address) + (_attribute(RTA_OIF, struct.pack("=I", scope)) if scope else b"")
+        asked = head + netlink.attribute(RTA_DST, address)
+        if scope:
+            asked += netlink.attribute(RTA_OIF, struct.pack("=I", scope))
         answer = self._ask(RTM_GETROUTE, asked)
         if _ROUTE.unpack_from(answer)[7] != RTN_UNICAST:  # our own address, or an error
             return 0, b""
-        index, via, at = 0, address, _ROUTE.size
-        while at + _ATTRIBUTE.size <= len(answer):
-            length, kind = _ATTRIBUTE.unpack_from(answer, at)
-            if length < _ATTRIBUTE.size:
-                break
-            data = answer[at + _ATTRIBUTE.size : at + length]
+        index, via = 0, address
+        for kind, data in netlink.attributes(answer[_ROUTE.size :]):
             if kind == RTA_OIF:
                 (index,) = struct.unpack("=I", data)
             elif kind == RTA_GATEWAY:
                 via = data
             elif kind == RTA_VIA:  # struct rtvia: u16 family, and the address: a hop of the other family
                 via = data[2:]
-            at += (length + 3) // 4 * 4
         return index, via
 
     def _state(self, index: int, hop: bytes) -> Hop:
         try:
-            answer = self._ask(RTM_GETNEIGH, _NEIGHBOUR.pack(_family(hop), index, 0, 0, 0) + _attribute(NDA_DST, hop))
+            asked = _NEIGHBOUR.pack(_family(hop), index, 0, 0, 0) + netlink.attribute(NDA_DST, hop)
+            answer = self._ask(RTM_GETNEIGH, asked)
         except FileNotFoundError:  # ENOENT: it has no entry
             # One entry serves all addresses of a link that has no neighbours (__ipv4_neigh_lookup, net/arp.h).
             return Hop.UNKNOWN if self._has_neighbours(index) else Hop.KNOWN
@@ -136,24 +125,18 @@ class Neighbours:
     def _ask(self, kind: int, body: bytes) -> bytes:
         """Ask, and return the answer without its head. Raises OSError with the kernel's error number."""
         self._sequence = sequence = (self._sequence + 1) & 0xFFFFFFFF
-        self._sock.send(_HEAD.pack(_HEAD.size + len(body), kind, NLM_F_REQUEST, sequence, 0) + body)
+        self._sock.send(netlink.request(kind, body, sequence=sequence))
         while True:
-            answer = self._sock.recv(_ROOM)
-            _, answered, _, number, _ = _HEAD.unpack_from(answer)
-            if number != sequence:  # it belongs to a question whose answer was not read
-                continue
-            if answered == NLMSG_ERROR:
-                code = -_ERROR.unpack_from(answer, _HEAD.size)[0]
-                raise OSError(code, "netlink")
-            return answer[_HEAD.size :]
+            for answer in netlink.messages(self._sock.recv(_ROOM)):
+                if answer.sequence != sequence:  # it belongs to a question whose answer was not read
+                    continue
+                if answer.kind == netlink.ERROR:
+                    raise netlink.refusal(answer.body)
+                return answer.body
 
 
 def _family(address: bytes) -> int:
     return int(socket.AF_INET6 if len(address) == 16 else socket.AF_INET)
-
-
-def _attribute(kind: int, data: bytes) -> bytes:
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(data), kind) + data
 
 
 def _namespace(sock: socket.socket) -> bytes:

@@ -12,7 +12,7 @@ import sys
 import pytest
 from rigs.helpers import is_root
 
-from echobench.kernel import neighbours
+from echobench.kernel import neighbours, netlink
 from echobench.kernel.neighbours import Hop, Neighbours
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="this test asks the Linux kernel")
@@ -47,7 +47,7 @@ def test_errors_are_no_reason_to_refuse_anybody(sock, monkeypatch):
 
 def test_an_answer_to_an_earlier_question_is_not_taken_for_this_ones(sock):
     asking = Neighbours(sock)
-    asking._sock.send(neighbours._HEAD.pack(16 + 12, neighbours.RTM_GETROUTE, 1, 77, 0) + bytes(12))
+    asking._sock.send(netlink.request(neighbours.RTM_GETROUTE, bytes(12), sequence=77))
     assert asking.hop(socket.inet_aton("127.0.0.1")) is Hop.KNOWN
     asking.close()
 

@@ -34,9 +34,10 @@ from zope.interface import implementer
 from ...clocks import steady
 from ...counters import Counters, Reason, Unsent
 from ...protocol import EchoUDP
+from ...queues import receive_drops
 from ...reactors import Reactor
 from ...seldom import Seldom
-from ...sockets import Spot, receive_drops
+from ...sockets import Spot
 from ..destinations import (
     Control,
     answering,

@@ -10,8 +10,9 @@ from twisted.internet.interfaces import IListeningPort, IReactorSocket, IStreamS
 from twisted.python.runtime import platform
 from zope.interface import implementer
 
+from ...queues import receive_drops
 from ...reactors import Reactor
-from ...sockets import keep_urgent, receive_drops
+from ...sockets import keep_urgent
 from .. import IEngine, Setting
 from ..outsiders import Outsiders
 from ..watching import watches_descriptors

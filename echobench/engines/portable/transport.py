@@ -5,20 +5,14 @@ The module also tells how many bytes any transport still holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet import abstract, tcp
 from twisted.internet.error import ConnectionAborted
 from twisted.python.failure import Failure
 
-from ...sockets import send_queue
-
-disconnect: Callable[[int], bool] | None
-try:
-    from ...kernel.disconnect import disconnect
-except ImportError:  # a Python without ctypes
-    disconnect = None
+from ...kernel.disconnect import disconnect
+from ...queues import send_queue
 
 PRIVATE: Final = ("_tempDataBuffer", "_tempDataLen", "_writeDisconnected", "_aborting")
 """Twisted's private attributes that PromptTransport reads."""
@@ -52,7 +46,7 @@ class PromptTransport(tcp.Server):
 
     def connectionLost(self, reason: Failure) -> None:
         """Close; after an abort, with a reset that reaches the peer even if a forked child has the socket too."""
-        if disconnect is not None and reason.check(ConnectionAborted):
+        if reason.check(ConnectionAborted):
             disconnect(self.socket.fileno())
         super().connectionLost(reason)
 

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from ...guard import source_of
 from ...kernel.disconnect import disconnect
-from ...sockets import borrowed, have_input
+from ...queues import have_input
+from ...sockets import borrowed
 from .. import Setting
 from ..ebb import Ebb, trim_heap
 from .mover import Mover

@@ -124,9 +124,7 @@ class Ringed:
             self._retry.cancel()
             self._retry = None
         self._close_rings()
-        while self._dying:  # there are some only if the reactor has stopped: nobody will tell of their ends
-            os.close(self._dying.pop())
-        self._receiving.clear()
+        self._forget_receives()  # there are some only if the reactor has stopped
 
     def forked(self) -> None:
         """Leave all to the poller: the rings take requests from the process that made them, and share its memory."""
@@ -139,6 +137,8 @@ class Ringed:
 
     def arrived(self) -> set[int]:
         """Return connections that have completions which have not been looked at yet."""
+        if not self._receiving:  # there may be no ring any more
+            return set()
         rx = self._rx
         found = rx.ready()
         if found >= rx.completions:  # there may be more, kept by the kernel: nobody knows whose
@@ -573,6 +573,8 @@ class Ringed:
             for fd in self._receiving & self._engine.connections.open:
                 self._engine.connections.abort(fd)
             self._close_rings()
+            self._forget_receives()
+            self._engine.descriptor_closed()
 
     def _batch_failed(self, at: int, n: int, error: Exception) -> None:
         """Reset the connections of a batch of which nobody knows how much was sent, and use the ring no more.
@@ -630,6 +632,12 @@ class Ringed:
         self._rx.close()
         self._tx.close()
         del self._buffers
+
+    def _forget_receives(self) -> None:
+        """Close what waits for the end of a receive, of which nobody will tell without a ring."""
+        while self._dying:
+            os.close(self._dying.pop())
+        self._receiving.clear()
 
 
 def _end_receive(fd: int) -> None:

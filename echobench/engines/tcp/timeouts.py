@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 from twisted.internet.task import LoopingCall
 
 from ...counters import Reason
-from ...sockets import send_queue
+from ...queues import send_queue
 from .. import Setting
 from .states import Odd
 

@@ -21,9 +21,9 @@ from ... import kernel
 from ...clocks import steady
 from ...kernel.control import SOL_UDP, UDP_GRO
 from ...protocol import EchoUDP
+from ...queues import receive_drops
 from ...reactors import Reactor
 from ...seldom import Seldom
-from ...sockets import receive_drops
 from .. import IEngine, Setting
 from ..outsiders import Outsiders
 from ..portable.datagram import DatagramPort

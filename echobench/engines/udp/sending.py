@@ -25,7 +25,7 @@ from ...counters import Counters, Reason
 from ...kernel.control import space
 from ...kernel.messages import Headers, Messages
 from ...kernel.tables import constant
-from ...sockets import send_queue
+from ...queues import send_queue
 from ..sendroom import SendRoom
 
 Unfinished = Generator[None, None, None]

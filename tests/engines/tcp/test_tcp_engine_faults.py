@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import time
 
 import pytest
 from rigs.helpers import blocking, dial, exchange, needs_linux, port_of, read_exactly, until
 from rigs.rings import needs_completion
-from rigs.tcp_rig import by_ring_alone, engine_of, in_the_ring, polled_of
+from rigs.tcp_rig import by_ring_alone, engine_of, in_the_ring, polled_of, small_rings
 from twisted.logger import capturedLogs
 
 from echobench.engines import faults
@@ -227,3 +228,43 @@ def test_a_descriptor_that_cannot_be_unwatched_ends_nothing(serve, connect, monk
         assert sock.fileno() >= 0
     until(lambda: service.snapshot().open_connections == 2)
     echo_all(socks, b"after")
+
+
+@needs_completion
+def test_without_rings_silent_peers_are_ended_and_a_stop_does_not_wait(serve, connect, monkeypatch):
+    by_ring_alone(monkeypatch)
+    service = serve(engine="completion", idle_timeout=1.0, close_timeout=60.0)
+    socks = connect(service, 20)
+    in_the_ring(service, socks)
+    engine = engine_of(service)
+    refuse(engine.mover._rx, errno.EPERM, 1 << 30)
+    until(lambda: [echo_all(socks, bytes(4000)), not hasattr(engine.mover, "_buffers")][-1])
+    with pytest.raises(ConnectionResetError):
+        blocking(socks[0].recv, 1)
+    until(lambda: service.snapshot().open_connections == 0)
+    silent = dial(port_of(service))
+    with silent:
+        until(lambda: service.snapshot().open_connections == 1)
+        began = time.monotonic()
+        blocking(service.stopService)
+        assert time.monotonic() - began < 30
+
+
+@needs_completion
+def test_completions_that_never_come_reset_their_connections_and_no_other(serve, connect, monkeypatch):
+    by_ring_alone(monkeypatch)
+    small_rings(monkeypatch, 8)
+    service = serve(engine="completion")
+    socks = connect(service, 40)
+    in_the_ring(service, socks)
+    engine = engine_of(service)
+    refuse(engine.mover._rx, errno.EPERM, 1 << 30)
+    for sock in socks:
+        sock.sendall(b"more than there is room for")
+    until(lambda: engine.name == "readiness" and engine.mover.lanes().receiving == set())
+    assert engine.mover.lanes().dying == set()
+    assert blocking(exchange, port_of(service), [b"new"]) == b"new"
+    for sock in socks:
+        sock.close()
+    until(lambda: service.snapshot().open_connections == 0)
+    assert service.engines()["tcp"] == "readiness"

@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
-from ....sockets import receive_drops
+from ....queues import receive_drops
 from ..account import Account
 from ..flows import Flows
 from ..window import SECOND, Window

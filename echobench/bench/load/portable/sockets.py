@@ -17,8 +17,8 @@ from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
 from ....defaults import RECEIVE_BUFFER
+from ....queues import receive_drops
 from ....reactors import Reactor
-from ....sockets import receive_drops
 from .. import LoadError
 from ..failures import UNBOUND, UNREACHABLE, named, no_source, too_long
 from ..sources import bind_failure, binding, check_family
@@ -66,6 +66,30 @@ class Endpoint(DatagramProtocol):
         return "sent" if self.refusals == before else "refused"
 
 
+class ZonedSocket(socket.socket):
+    """A socket that keeps the zone of an IPv6 address (RFC 4007) which is given as host and port alone.
+
+    Python resolves the zone, and then takes 0, the default of the address's fourth part.
+    """
+
+    def bind(self, address: Any) -> None:
+        """Bind it, or close it: Twisted would leave it open."""
+        try:
+            super().bind(self._whole(*address))
+        except OSError:
+            self.close()
+            raise
+
+    def connect(self, address: Any) -> None:
+        """Connect it."""
+        super().connect(self._whole(*address))
+
+    def _whole(self, host: str, port: int) -> Any:
+        if "%" not in host:
+            return host, port
+        return socket.getaddrinfo(host, port, self.family, self.type, flags=socket.AI_NUMERICHOST)[0][4]
+
+
 @implementer(IHalfCloseableDescriptor)
 class Port(udp.Port):
     """Twisted's UDP port, but it survives an ICMP refusal.
@@ -75,31 +99,11 @@ class Port(udp.Port):
     """
 
     protocol: Endpoint
-    interface: str
-    addressFamily: Any
-    _preexistingSocket: Any
 
-    def startListening(self) -> None:
-        """Open the socket; Twisted drops the zone of the address that it binds to (RFC 4007)."""
-        if "%" in self.interface:
-            sock = self.createInternetSocket()
-            try:
-                sock.bind(self._whole(self.interface, self.port))
-            except OSError as error:
-                sock.close()
-                raise CannotListenError(self.interface, self.port, error) from None
-            self._preexistingSocket = sock
-        super().startListening()
-
-    def connect(self, host: str, port: int) -> None:
-        """Connect; Twisted drops the zone of this address too."""
-        self._connectedAddr = (host, port)
-        self.socket.connect(self._whole(host, port))
-
-    def _whole(self, host: str, port: int) -> Any:
-        return socket.getaddrinfo(
-            host, port, socket.AddressFamily(self.addressFamily), socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
-        )[0][4]
+    def createInternetSocket(self) -> socket.socket:
+        """Make the socket that Twisted binds and connects."""
+        made = super().createInternetSocket()
+        return ZonedSocket(made.family, made.type, made.proto, made.detach())
 
     def readConnectionLost(self, reason: Any) -> None:
         """Clear the error by reading, and read on."""
