@@ -190,7 +190,7 @@ PNG = click.Option(
     ["--png"],
     type=click.Path(),
     metavar="FILE",
-    help="Draw a picture for slides; an existing file is replaced. Needs the extra png (matplotlib).",
+    help="Draw a picture for slides; an existing file is replaced. Needs the extra png.",
 )
 
 

@@ -7,6 +7,7 @@ Before a run begins, each is opened on trial, so that a wrong path costs no run.
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import operator
@@ -149,16 +150,18 @@ def store(targets: list[Target[T]], result: T) -> int:
     return status
 
 
-MISSING: Final = "--png needs matplotlib: pip install 'echobench[png]'"
+RENDERER: Final = ("resvg_py", "font_roboto")  # the modules of the extra ``png``: bench/drawing/png/render.py
+MISSING: Final = "--png needs resvg-py and font-roboto: pip install 'echobench[png]'"
 
 
 def picture_target(path: str, make: Callable[[T], bytes]) -> Target[T]:
     """Prepare a file for the picture that ``make`` makes of a result.
 
-    Raises OSError if it cannot be written, and click.UsageError without matplotlib.
+    Raises OSError if it cannot be written, and click.UsageError without the extra ``png``.
     """
     try:
-        import matplotlib.figure  # noqa: F401
+        for name in RENDERER:
+            importlib.import_module(name)
     except ImportError as error:
         raise click.UsageError(f"{MISSING} ({error})") from None
     return bytes_target(path, make)

@@ -87,7 +87,7 @@ def _run(
 
 
 def _picture(result: Result) -> bytes:
-    from .picture import blast_png  # matplotlib is an extra, and slow to import
+    from .picture import blast_png
 
     return blast_png(result)
 

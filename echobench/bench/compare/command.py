@@ -229,7 +229,7 @@ def _targets(json: str | None, html: str | None, png: str | None) -> list[Target
 
 
 def _picture(comparison: Comparison) -> bytes:
-    from .picture import compare_png  # matplotlib is an extra, and slow to import
+    from .picture import compare_png
 
     return compare_png(comparison)
 

@@ -12,7 +12,7 @@ from ..drawing.bars import Bar, draw_bars
 from ..drawing.markup import Content, Html, tag
 from ..drawing.page import NARROW, WIDE, described, framed, page, run_by, section, table
 from ..drawing.percentiles import percentile_figure
-from ..drawing.scales import Scale, scale
+from ..drawing.scales import Scale
 from ..run.histogram import Histogram
 from ..words import apiece, quantity
 from .analysis.comparison import Comparison, Load, Run, Subject
@@ -104,6 +104,7 @@ def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:
             high=row.ratio if row.high is None else row.high,
             said=(f"{percent(row)} %" if row.basis == "cpu" else f"{100 * row.ratio:.1f} % by rate")
             + (f", {row.verdict}" if row.verdict in ("too noisy", "not steady") else ""),
+            aside="" if row.low is None or row.low == row.high else interval(row),
             plain=row.subject == comparison.subjects[0].name,
         )
         for row in rows
@@ -111,8 +112,9 @@ def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:
 
 
 def bars_scale(bars: Sequence[Bar]) -> Scale:
-    """Give the axis of the bars."""
-    return scale([end for bar in bars if bar.value is not None for end in (bar.value, bar.high)], str, log=False)
+    """Give the axis of the bars: no ticks are drawn, so the longest may take the whole room."""
+    ends = [end for bar in bars if bar.value is not None for end in (bar.value, bar.high)]
+    return Scale(ticks=(0.0, max(ends, default=1.0) or 1.0))
 
 
 def _bars(comparison: Comparison, load: Load, rows: list[Row]) -> Html | None:

@@ -1,88 +1,114 @@
-"""The picture of a comparison: bars of percent of the ideal, percentile curves."""
+"""The picture of a comparison: the bars and percentile curves of its page, side by side for each load."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
-from matplotlib.figure import Figure, SubFigure
-from matplotlib.lines import Line2D
+import attrs
 
 from ..blast.rows import model
+from ..drawing.bars import Bar, draw_bars
+from ..drawing.bars import height as height_of
+from ..drawing.charts import draw
+from ..drawing.markup import Html
 from ..drawing.percentiles import STYLES, percentile_chart, percentiles
-from ..drawing.png.panels import draw_bars, draw_chart, look
-from ..drawing.png.sheet import MARGIN, MIDDLE, MUTED, NORMAL, WIDTH, machine, png, settings, sheet
-from ..drawing.png.text import fitted
+from ..drawing.png.render import png
+from ..drawing.png.sheet import (
+    HEAD,
+    HEIGHT,
+    MARGIN,
+    MIDDLE,
+    ROOM,
+    heading,
+    height_of_body,
+    legend,
+    machine,
+    placed,
+    sheet,
+)
+from ..drawing.png.sheet import text as words_at
 from ..run.histogram import Histogram
 from .analysis.comparison import Comparison, Load
 from .analysis.judge import Row, judge
 from .page import bars_of, bars_scale, merged
 from .rows import best_first, circumstances, offered
 
-LEAST, ROW, AROUND = 3.6, 0.37, 1.5  # inches: of a load's part, of a bar, of what is above and below bars
-KEYS: Final = 4  # names in a line of the legend
-KEY_ROW, KEY_AROUND = 0.3, 1.05  # inches: how high a line of it is, and what a name has beside it
-CURVES: Final = 6.2  # about how long the axis of percentiles is
+BARS: Final = 620  # units: how wide the bars are; the curves have the rest
+GAP: Final = 40
+CURVES: Final = ROOM - BARS - GAP
+ABOVE: Final = 54  # units of a load's part that its headings take
+BELOW: Final = 12
+LEAST: Final = 190  # units: how high curves are at least
+SMALLEST, LARGEST = 0.75, 1.25  # times the page's size: bars are scaled between these before the picture grows
 
 
-def compare_figure(comparison: Comparison, rows: Sequence[Row]) -> Figure:
-    """Draw the picture."""
+def compare_picture(comparison: Comparison, rows: Sequence[Row]) -> Html:
+    """Draw the picture, as SVG."""
     names = [subject.name for subject in comparison.subjects]
     early = "  It was ended early." if comparison.cut_short else ""
-    lead = f"{circumstances(comparison)}.{early}"
-    each = max(LEAST, ROW * len(names) + AROUND)
-    times = [merged(comparison, load) for load in comparison.loads]
+    parts = [_part(comparison, load, rows) for load in comparison.loads]
     # A subject has the same style under each load, and one entry in the legend.
-    drawn = [n for n in range(len(names)) if any(percentiles(each[n][1]) for each in times)]
-    legend = KEY_ROW * math.ceil(len(drawn) / KEYS)
-    with settings():
-        made = sheet(
-            f"Echo servers compared: {', '.join(names)}",
-            lead,
-            machine(comparison.environment, comparison.started),
-            body=each * len(comparison.loads),
-            legend=legend + 0.1,
-        )
-        parts = made.body.subfigures(max(1, len(comparison.loads)), 1, squeeze=False)[:, 0]
-        for part, load, named in zip(parts, comparison.loads, times, strict=False):
-            _load(part, comparison, load, best_first([row for row in rows if row.load == load.name]), named)
-        _legend(made.foot, [(names[n], STYLES[n % len(STYLES)]) for n in drawn])
-    return made.figure
-
-
-def _load(
-    part: SubFigure, comparison: Comparison, load: Load, rows: list[Row], named: list[tuple[str, Histogram]]
-) -> None:
-    words = f"{load.name}: {offered(load)}; {model(load.plan)}"
-    room = WIDTH - 2 * MARGIN
-    part.suptitle(fitted(words, MIDDLE, room), x=MARGIN / WIDTH, ha="left", size=MIDDLE)
-    left, right = part.subplots(1, 2, width_ratios=[1, 0.92])
-    bars = bars_of(comparison, rows)
-    draw_bars(
-        left, f"Percent of {comparison.subjects[0].name}: work per CPU second of the server", bars, bars_scale(bars)
+    drawn = [n for n in range(len(names)) if any(percentiles(each.times[n][1]) for each in parts)]
+    below = legend([(names[n], STYLES[n % len(STYLES)]) for n in drawn])
+    least = sum(each.least for each in parts)
+    height = max(HEIGHT, HEIGHT - height_of_body(HEIGHT, below) + least)
+    spare = (height_of_body(height, below) - least) / max(1, len(parts))
+    top, body = float(HEAD), []
+    for each in parts:
+        body += _drawn(each, names[0], top, each.least + spare)
+        top += each.least + spare
+    return sheet(
+        f"Echo servers compared: {', '.join(names)}",
+        f"{circumstances(comparison)}.{early}",
+        machine(comparison.environment, comparison.started),
+        body,
+        below=below,
+        height=height,
     )
-    chart = percentile_chart(named, log=True)
+
+
+@attrs.frozen(kw_only=True)
+class _Part:
+    """What is shown of a load."""
+
+    title: str
+    bars: list[Bar]
+    times: list[tuple[str, Histogram]]
+
+    @property
+    def least(self) -> float:
+        """Give how high it is at least."""
+        return max(LEAST, SMALLEST * height_of(self.bars)) + ABOVE + BELOW
+
+
+def _part(comparison: Comparison, load: Load, rows: Sequence[Row]) -> _Part:
+    return _Part(
+        title=f"{load.name}: {offered(load)}; {model(load.plan)}",
+        bars=bars_of(comparison, best_first([row for row in rows if row.load == load.name])),
+        times=merged(comparison, load),
+    )
+
+
+def _drawn(part: _Part, ideal: str, top: float, height: float) -> list[Html]:
+    first, right, room = top + ABOVE, MARGIN + BARS + GAP, height - ABOVE - BELOW
+    scale = min(LARGEST, room / height_of(part.bars))
+    title = f"Percent of {ideal}: work per CPU second of the server, with 95 % intervals"
+    parts = [
+        heading(part.title, MARGIN, top + 16, ROOM, MIDDLE, bold=False),
+        heading(title, MARGIN, first - 8, BARS),
+        placed(draw_bars(title, "", part.bars, bars_scale(part.bars), BARS / scale), MARGIN, first, scale),
+    ]
+    chart = percentile_chart(part.times)
     if chart is None:
-        right.axis("off")
-        right.text(0.5, 0.5, "too few answers for percentiles", ha="center", color=MUTED)
-    else:
-        draw_chart(right, chart, CURVES)
-
-
-def _legend(foot: SubFigure, named: list[tuple[str, str]]) -> None:
-    """Name the lines, each by its style."""
-    if not named:
-        return
-    lines = [Line2D([], [], linewidth=2.0, **look(style)) for _, style in named]
-    room = (WIDTH - 2 * MARGIN) / KEYS - KEY_AROUND
-    # Texts are set afterwards, because matplotlib leaves out names that begin with an underscore.
-    legend = foot.legend(lines, ["-"] * len(lines), loc="upper left", bbox_to_anchor=(MARGIN / WIDTH, 1), ncols=KEYS,
-                         handlelength=3.2, borderaxespad=0, borderpad=0)  # fmt: skip
-    for text, (name, _) in zip(legend.get_texts(), named, strict=True):
-        text.set_text(fitted(name, NORMAL, room))
+        return [*parts, words_at("too few answers for percentiles", right, first + 40, MIDDLE, kind="muted")]
+    return [
+        *parts,
+        heading(chart.title, right, first - 8, CURVES),
+        placed(draw(chart, CURVES, room), right, first),
+    ]
 
 
 def compare_png(comparison: Comparison) -> bytes:
     """Give the picture as a PNG file."""
-    return png(compare_figure(comparison, judge(comparison)))
+    return png(compare_picture(comparison, judge(comparison)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
 
-from .charts import LETTER, TEXT
+from . import letters
+from .charts import TEXT
 from .markup import Content, Html, tag
 from .scales import Scale
 
@@ -27,28 +29,32 @@ class Bar:
     low: float = 0.0
     high: float = 0.0
     said: str
+    aside: str = ""
+    """The interval in words, at the other end of the name's line."""
     plain: bool = False
     """Whether it is the reference that the others are compared with."""
 
 
-def cut(name: str, most: int) -> str:
-    """Shorten a name that is longer than there is room for."""
-    return name if len(name) <= most else name[: most - 1] + "…"
+def height(bars: Sequence[Bar]) -> int:
+    """Give how high a drawing of bars is."""
+    return max(1, len(bars)) * ROW
 
 
-def draw_bars(title: str, description: str, bars: list[Bar], scale: Scale, width: int) -> Html:
+def draw_bars(title: str, description: str, bars: Sequence[Bar], scale: Scale, width: float) -> Html:
     """Draw bars; names stand above them, so that long names have room."""
     number = next(_numbers)
-    room = max((len(bar.said) for bar in bars), default=0) * LETTER + 12
-    right = width - room
+    room = max((letters.width(bar.said, TEXT, bold=True) for bar in bars), default=0.0) + 12
+    right = max(width - room, width / 8)
     parts: list[Content] = [
         tag("title", title, id=f"bt{number}"),
         tag("desc", description, id=f"bd{number}"),
     ]
-    most = int(width / LETTER)
     for row, bar in enumerate(bars):
         y = row * ROW
-        parts.append(tag("text", cut(bar.name, most), x=0, y=y + 14))
+        free = width - (letters.width(bar.aside, TEXT) + 12 if bar.aside else 0.0)
+        parts.append(tag("text", letters.cut(bar.name, TEXT, free), x=0, y=y + 14))
+        if bar.aside:
+            parts.append(tag("text", bar.aside, x=width, y=y + 14, text_anchor="end", class_="muted"))
         if bar.value is None:
             parts.append(tag("text", bar.said, x=0, y=y + 33, class_="said missing"))
             continue
@@ -61,6 +67,6 @@ def draw_bars(title: str, description: str, bars: list[Bar], scale: Scale, width
             tag("text", bar.said, x=max(end, high) + 8, y=y + 33, class_="said"),
         ]
     return tag(
-        "svg", parts, viewBox=f"0 0 {width} {max(1, len(bars)) * ROW}", role="img",
+        "svg", parts, viewBox=f"0 0 {width:g} {height(bars)}", width=width, height=height(bars), role="img",
         aria_labelledby=f"bt{number} bd{number}", font_size=TEXT,
     )  # fmt: skip

@@ -14,6 +14,8 @@ from .scales import Scale
 TEXT: Final = 13
 LETTER: Final = 7.2  # about as wide as a digit is at that size
 TOP: Final = 30
+LETTERS: Final = {"dot": "●", "cross": "✕", "triangle": "△"}
+"""The marks as characters, for a legend in words."""
 _numbers = itertools.count(1)
 
 
@@ -37,7 +39,8 @@ class Series:
 class Chart:
     """A chart.
 
-    ``limit`` is a line across it, with a label; ``band`` is a range of x that is shaded.
+    ``limit`` is a line across it, ``upright`` one from top to bottom, each with a label; ``band`` is a range of x that
+    is shaded.
     """
 
     title: str
@@ -49,9 +52,10 @@ class Chart:
     series: tuple[Series, ...]
     limit: tuple[float, str] | None = None
     band: tuple[float, float] | None = None
+    upright: tuple[float, str] | None = None
 
 
-def draw(chart: Chart, width: int, height: int) -> Html:
+def draw(chart: Chart, width: float, height: float) -> Html:
     """Draw the chart as an SVG element.
 
     The units of ``width`` and ``height`` are such that text is 13 high.
@@ -72,6 +76,16 @@ def draw(chart: Chart, width: int, height: int) -> Html:
     if chart.band is not None:
         (begin, _), (end, _) = (at(each, y.ticks[0]) for each in chart.band)
         parts.append(tag("rect", x=begin, y=TOP, width=max(end - begin, 1.5), height=bottom - TOP, class_="band"))
+    if chart.upright is not None:
+        across, _ = at(chart.upright[0], y.ticks[0])
+        before = across > (left + right) / 2  # there is more room for its words
+        parts.append(tag("path", d=f"M{across:.1f} {TOP}V{bottom}", class_="upright"))
+        parts.append(
+            tag(
+                "text", chart.upright[1], x=across + (-6 if before else 6), y=TOP + 12,
+                text_anchor="end" if before else None, class_="upright-text",
+            )
+        )  # fmt: skip
     if chart.limit is not None:
         _, level = at(x.ticks[0], chart.limit[0])
         parts.append(tag("path", d=f"M{left:.1f} {level:.1f}H{right}", class_="limit"))
@@ -84,7 +98,9 @@ def draw(chart: Chart, width: int, height: int) -> Html:
     return tag(
         "svg",
         parts,
-        viewBox=f"0 0 {width} {height}",
+        viewBox=f"0 0 {width:g} {height:g}",
+        width=width,
+        height=height,
         role="img",
         aria_labelledby=f"t{number} d{number}",
         font_size=TEXT,

@@ -33,8 +33,8 @@ def percentiles(histogram: Histogram) -> list[tuple[float, float]]:
     return [(place, value) for place, value in curve if math.isfinite(value)]
 
 
-def percentile_chart(named: Sequence[tuple[str, Histogram]], *, log: bool | None = None) -> Chart | None:
-    """Give the percentile curves of several histograms.
+def percentile_chart(named: Sequence[tuple[str, Histogram]]) -> Chart | None:
+    """Give the percentile curves of several histograms, over a logarithmic axis of times.
 
     None if no histogram has enough values.
     """
@@ -51,7 +51,7 @@ def percentile_chart(named: Sequence[tuple[str, Histogram]], *, log: bool | None
         description="Messages get rarer to the right: with each step of the axis by a factor of ten. "
         + "; ".join(f"{name}: {_said(histogram)}" for name, histogram, points in curves if points),
         x=percentile_scale(max(points[-1][0] for _, _, points in curves if points)),
-        y=scale([value for each in series for _, value in each.points], duration, log=log),
+        y=scale([value for each in series for _, value in each.points], duration, log=True),
         x_title="percentile",
         y_title="round-trip time",
         series=series,

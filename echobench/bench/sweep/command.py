@@ -71,7 +71,7 @@ def _run(
 
 
 def _picture(done: Sweep) -> bytes:
-    from .picture import sweep_png  # matplotlib is an extra, and slow to import
+    from .picture import sweep_png
 
     return sweep_png(done)
 

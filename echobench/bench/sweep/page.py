@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ..blast.rows import sources
-from ..drawing.charts import Chart, Series
+from ..drawing.charts import LETTERS, Chart, Series
 from ..drawing.markup import Content, Html, tag
 from ..drawing.page import again, described, figure, headlines, page, run_by, section, sentences, table
 from ..drawing.percentiles import percentile_figure
@@ -20,7 +20,11 @@ from .terminal import HELD, columns, common, remark, why
 
 ABOVE = 3  # times what is below it: there is room for words
 MARKS = {"held": "dot", "broke": "cross", "generator": "triangle"}
-KEY = "● most steps held  ✕ broke  △ the generator was the limit; a mark is the middle step at its rate"
+KEYS = (
+    ("dot", "most steps held"), ("cross", "broke"),
+    ("triangle", "the generator was the limit; a mark is the middle step at its rate"),
+)  # fmt: skip
+KEY = "  ".join(f"{LETTERS[shape]} {words}" for shape, words in KEYS)
 
 
 def sweep_page(done: Sweep) -> str:
@@ -81,6 +85,11 @@ def band_of(done: Sweep) -> tuple[float, float] | None:
     return (done.held, above) if done.held is not None and above is not None else None
 
 
+def held_line(done: Sweep) -> tuple[float, str] | None:
+    """Give where the highest rate that held lies, and its words; None if nothing held."""
+    return None if done.held is None else (done.held, f"held {quantity(done.held)}")
+
+
 def throughput_chart(done: Sweep, points: list[Point]) -> Chart:
     """Give the rate of answers against the offered rate."""
     x = rate_scale(points)
@@ -101,6 +110,7 @@ def throughput_chart(done: Sweep, points: list[Point]) -> Chart:
             ),
         ),
         band=band_of(done),
+        upright=held_line(done),
     )
 
 
@@ -150,6 +160,7 @@ def times(done: Sweep, points: list[Point], limit: Limit) -> Html | None:
         ),
         limit=(limit.bound, f"limit {limit}") if asked else None,
         band=band_of(done),
+        upright=held_line(done),
     )
     rows = [
         (quantity(point.rate), limit.show(value), *(map(limit.show, spread) if spread else ("-", "-")))
@@ -180,6 +191,7 @@ def lost(done: Sweep, points: list[Point]) -> Html | None:
         ),
         limit=(limit.bound, f"limit {limit}"),
         band=band_of(done),
+        upright=held_line(done),
     )
     return figure(chart, ("asked for", "lost"), [(quantity(p.rate), limit.show(v)) for p, v in known], KEY)
 

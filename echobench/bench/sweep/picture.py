@@ -3,40 +3,71 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import attrs
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from ..drawing.charts import Chart, Series
-from ..drawing.png.panels import draw_chart
-from ..drawing.png.sheet import COLOURS, MUTED, machine, png, settings, sheet
-from ..drawing.scales import Scale, scale
-from ..words import duration, percent, quantity
+from ..drawing.charts import Chart, Series, draw, mark
+from ..drawing.letters import width
+from ..drawing.markup import Html, tag
+from ..drawing.png.render import png
+from ..drawing.png.sheet import (
+    HEAD,
+    HEIGHT,
+    MARGIN,
+    MIDDLE,
+    NORMAL,
+    ROOM,
+    heading,
+    height_of_body,
+    keys,
+    legend,
+    machine,
+    placed,
+    sheet,
+)  # fmt: skip
+from ..drawing.scales import scale
+from ..words import duration, percent
 from .answer import sentence
 from .limits import Limit
-from .page import ABOVE, KEY, MARKS, band_of, edge, rate_scale, throughput_chart, title
+from .page import ABOVE, KEYS, MARKS, band_of, edge, held_line, rate_scale, throughput_chart, title
 from .result import Point, Sweep
 
 DEPTHS = (50.0, 99.0)
-HALF = 6.3  # about how many inches an axis of rates is long
+GAP: Final = 40
+HALF: Final = (ROOM - GAP) / 2
+TOP: Final = 48  # units for a chart's title and legend
+BOTTOM: Final = 26  # units for the key of the marks
 
 
-def sweep_figure(done: Sweep) -> Figure:
-    """Draw the picture."""
+def sweep_picture(done: Sweep) -> Html:
+    """Draw the picture, as SVG."""
     points = [point for point in done.curve() if point.steps]
     environment = done.steps[-1].result.environment if done.steps else {}
-    with settings():
-        made = sheet(title(done), f"{sentence(done)}  {KEY}", machine(environment, done.started))
-        charts = [throughput_chart(done, points), times_chart(done, points)] if points else []
-        for axes, chart in zip(made.body.subplots(1, 2), charts or [None, None], strict=True):
-            if chart is None:
-                axes.axis("off")
-                axes.text(0.5, 0.5, "too few answers for percentiles", ha="center", color=MUTED)
-                continue
-            draw_chart(axes, chart, HALF, legend=True)
-            _held(axes, done, chart.x)
-    return made.figure
+    charts = [throughput_chart(done, points), times_chart(done, points)] if points else [None, None]
+    below = legend([])
+    room = height_of_body(HEIGHT, below) - BOTTOM
+    body = []
+    for chart, left in zip(charts, (MARGIN, MARGIN + HALF + GAP), strict=True):
+        if chart is None:
+            body.append(heading("too few answers for percentiles", left, HEAD + 60, HALF, MIDDLE, bold=False))
+            continue
+        body += [
+            heading(chart.title, left, HEAD + 14, HALF),
+            keys([(each.name, each.style) for each in chart.series], left, HEAD + 32),
+            placed(draw(chart, HALF, room - TOP), left, HEAD + TOP),
+        ]
+    note = machine(environment, done.started)
+    return sheet(title(done), sentence(done), note, [*body, _marks(HEAD + room + 14)], below=below)
+
+
+def _marks(y: float) -> Html:
+    """Say what the marks mean, with the marks themselves: a font need not have such characters."""
+    parts, x = [], float(MARGIN)
+    for shape, words in KEYS:
+        parts += [placed(mark(shape, 6, 0), x, y), tag("text", words, x=x + 18, y=y + 4.5)]
+        x += 18 + width(words, NORMAL) + 24
+    return tag("g", parts, class_="s1")
 
 
 def times_chart(done: Sweep, points: list[Point]) -> Chart | None:
@@ -70,22 +101,10 @@ def times_chart(done: Sweep, points: list[Point]) -> Chart | None:
         series=tuple(series),
         limit=(limit.bound, f"limit {limit}") if limit else None,
         band=band_of(done),
+        upright=held_line(done),
     )
-
-
-def _held(axes: Axes, done: Sweep, scale: Scale) -> None:
-    """Mark the highest rate that held."""
-    if done.held is None:
-        return
-    green, right = COLOURS[2], scale(done.held) > 0.3
-    axes.axvline(done.held, color=green, linewidth=1.5)
-    axes.annotate(
-        f"held {quantity(done.held)}", (done.held, 1.0), xycoords=axes.get_xaxis_transform(),
-        xytext=(-6 if right else 12, -4), textcoords="offset points",
-        ha="right" if right else "left", va="top", color=green, weight="bold",
-    )  # fmt: skip
 
 
 def sweep_png(done: Sweep) -> bytes:
     """Give the picture as a PNG file."""
-    return png(sweep_figure(done))
+    return png(sweep_picture(done))

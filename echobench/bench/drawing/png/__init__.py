@@ -1,1 +1,1 @@
-"""Pictures for slides, drawn by matplotlib from the same charts as the pages."""
+"""Pictures for slides: the pages' own SVG charts on one sheet, rendered as PNG."""
