@@ -18,7 +18,7 @@ from ..run.histogram import Histogram
 from .analysis.comparison import Comparison, Load
 from .analysis.judge import Row, judge
 from .page import bars_of, bars_scale, merged
-from .rows import best_first, circumstances, offered
+from .rows import best_first, circumstances, compared_by, offered
 
 LEAST, ROW, AROUND = 3.6, 0.37, 1.5  # inches: of a load's part, of a bar, of what is above and below bars
 KEYS: Final = 4  # names in a line of the legend
@@ -59,9 +59,7 @@ def _load(
     part.suptitle(fitted(words, MIDDLE, room), x=MARGIN / WIDTH, ha="left", size=MIDDLE)
     left, right = part.subplots(1, 2, width_ratios=[1, 0.92])
     bars = bars_of(comparison, rows)
-    draw_bars(
-        left, f"Percent of {comparison.subjects[0].name}: work per CPU second of the server", bars, bars_scale(bars)
-    )
+    draw_bars(left, f"Percent of {comparison.reference}: {compared_by(load)}", bars, bars_scale(bars))
     chart = percentile_chart(named, log=True)
     if chart is None:
         right.axis("off")

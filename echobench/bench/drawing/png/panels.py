@@ -107,7 +107,9 @@ def draw_bars(axes: Axes, title: str, bars: Sequence[Bar], scale: Scale) -> None
         if bar.value is None:
             _beside(axes, 0.0, row, bar.said, BAD)
             continue
-        axes.barh(row, bar.value, height=0.62, color=MUTED if bar.plain else COLOURS[0])
+        colour = MUTED if bar.plain else COLOURS[0]
+        axes.barh(row, bar.value, height=0.62, color="none" if bar.hollow else colour, edgecolor=colour,
+                  linestyle="--" if bar.hollow else "-")  # fmt: skip
         if bar.high > bar.low:
             ends = [[bar.value - bar.low], [bar.high - bar.value]]
             for colour, line, cap in (("white", 5.0, 5.0), (INK, 1.6, 4.0)):  # the halo makes it visible on the bar
