@@ -1,4 +1,4 @@
-"""The chart of a comparison's rounds: each server's ratio to the ideal, round by round."""
+"""The chart of a comparison's rounds: each server's ratio to the reference, round by round."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from ..drawing.markup import Html
 from ..drawing.page import figure
 from ..drawing.percentiles import STYLES
 from ..drawing.scales import Scale, scale
-from .analysis.comparison import IDEAL, Comparison, Load
+from .analysis.comparison import Comparison, Load
 from .analysis.figures import compared, fair_ratios
 from .analysis.selection import all_counting
+from .rows import BASES
 
 KEY = "● counts  ✕ left out, because the host took CPU time (steal)"
 
@@ -18,14 +19,14 @@ def rounds_chart(comparison: Comparison, load: Load) -> Chart | None:
     """Give the chart; None with fewer than two rounds, or without anything to compare."""
     series = []
     for number, subject in enumerate(comparison.subjects):
-        if subject.name == IDEAL:
+        if subject.name == comparison.reference:
             continue  # it is 100 % of itself
         used = fair_ratios(comparison, subject.name, load.name)
-        every = compared(*all_counting(comparison, subject.name, load.name))
-        ratios = {"cpu": every.cpu, "rate": every.rate, None: {}}[used.basis]
+        every = compared(*all_counting(comparison, subject.name, load.name), load.plan)
+        ratios = every.made_of(used.basis)
         series.append(
             Series(
-                name=subject.name if used.basis != "rate" else f"{subject.name}, by rate",
+                name=subject.name if used.basis in ("cpu", None) else f"{subject.name}, by {BASES[used.basis]}",
                 points=tuple((float(each), 100 * ratio) for each, ratio in ratios.items()),
                 style=STYLES[number % len(STYLES)],
                 marks=tuple("dot" if each in used.used else "cross" for each in ratios),
@@ -37,14 +38,14 @@ def rounds_chart(comparison: Comparison, load: Load) -> Chart | None:
         return None
     step = max(1, round(last / 10))
     return Chart(
-        title="Percent of ideal by round",
+        title=f"Percent of {comparison.reference} by round",
         description="; ".join(
             f"{each.name}: {', '.join(f'{ratio:.1f}' for _, ratio in each.points)}" for each in series
         ),
         x=Scale(ticks=(0.0, *(float(n) for n in range(step, int(last) + step, step))), label=lambda x: f"{x:.0f}"),
         y=scale([100.0, *(ratio for each in series for _, ratio in each.points)], lambda y: f"{y:g}", log=False),
         x_title="round",
-        y_title="% of ideal",
+        y_title=f"% of {comparison.reference}",
         series=tuple(series),
     )
 

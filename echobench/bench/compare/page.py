@@ -19,10 +19,22 @@ from .analysis.comparison import Comparison, Load, Run, Subject
 from .analysis.figures import times
 from .analysis.judge import Row
 from .charts import rounds_figure
-from .rows import best_first, circumstances, interval, left_out, offered, percent, rounds, time
+from .rows import (
+    best_first,
+    circumstances,
+    compared_by,
+    hollow,
+    interval,
+    left_out,
+    mark,
+    offered,
+    percent,
+    rounds,
+    time,
+)
 
 HEAD = (
-    "subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo",
+    "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo",
     "rounds", "verdict",
 )  # fmt: skip
 
@@ -58,11 +70,12 @@ def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
 
 def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
     rows = best_first(rows)
+    of = f"% of {comparison.reference}"
     return section(
         load.name,
         tag("p", f"{offered(load)}; {model(load.plan)}."),
         _bars(comparison, load, rows),
-        tag("div", table(HEAD, [_cells(row) for row in rows], label=load.name), class_="named broad"),
+        tag("div", table(("subject", of, *HEAD), [_cells(row) for row in rows], label=load.name), class_="named broad"),
         tag("ul", [tag("li", tag("strong", row.subject), f": {_why(row)}") for row in rows], class_="why"),
         rounds_figure(comparison, load),
         _curves(comparison, load),
@@ -86,7 +99,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _why(row: Row) -> str:
     both = left_out(row)
-    return f"{row.verdict}: {row.why}" + (f"; {both}" if both else "")
+    return "; ".join(each for each in (f"{row.verdict}: {row.why}", row.caveat, both) if each)
 
 
 def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:
@@ -102,10 +115,11 @@ def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:
             value=row.ratio,
             low=row.ratio if row.low is None else row.low,
             high=row.ratio if row.high is None else row.high,
-            said=(f"{percent(row)} %" if row.basis == "cpu" else f"{100 * row.ratio:.1f} % by rate")
+            said=f"{100 * row.ratio:.1f} %{mark(row)}"
             + (f", {row.verdict}" if row.verdict in ("too noisy", "not steady") else ""),
             aside="" if row.low is None or row.low == row.high else interval(row),
-            plain=row.subject == comparison.subjects[0].name,
+            plain=row.subject == comparison.reference,
+            hollow=not row.headline,
         )
         for row in rows
     ]
@@ -121,16 +135,16 @@ def _bars(comparison: Comparison, load: Load, rows: list[Row]) -> Html | None:
     bars = bars_of(comparison, rows)
     if all(bar.value is None for bar in bars):
         return None
-    title = f"{load.name}: percent of {comparison.subjects[0].name}"
+    title = f"{load.name}: percent of {comparison.reference}"
     axis = bars_scale(bars)
     text = "; ".join(f"{bar.name} {bar.said}" for bar in bars)
     return framed(
         title,
         tag("div", draw_bars(title, text, bars, axis, WIDE), class_="wide"),
         tag("div", draw_bars(title, text, bars, axis, NARROW), class_="narrow"),
-        head=("subject", "% of ideal", "95 % interval"),
+        head=("subject", f"% of {comparison.reference}", "95 % interval"),
         rows=[(row.subject, percent(row), interval(row)) for row in rows],
-        note="work per CPU second of the server, unless marked; thin lines are 95 % intervals",
+        note=f"{compared_by(load)}, unless marked; thin lines are 95 % intervals{hollow(load, rows)}",
     )
 
 

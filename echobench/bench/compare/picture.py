@@ -32,7 +32,7 @@ from ..run.histogram import Histogram
 from .analysis.comparison import Comparison, Load
 from .analysis.judge import Row, judge
 from .page import bars_of, bars_scale, merged
-from .rows import best_first, circumstances, offered
+from .rows import best_first, circumstances, compared_by, offered
 
 BARS: Final = 620  # units: how wide the bars are; the curves have the rest
 GAP: Final = 40
@@ -56,7 +56,7 @@ def compare_picture(comparison: Comparison, rows: Sequence[Row]) -> Html:
     spare = (height_of_body(height, below) - least) / max(1, len(parts))
     top, body = float(HEAD), []
     for each in parts:
-        body += _drawn(each, names[0], top, each.least + spare)
+        body += _drawn(each, comparison.reference, top, each.least + spare)
         top += each.least + spare
     return sheet(
         f"Echo servers compared: {', '.join(names)}",
@@ -73,6 +73,8 @@ class _Part:
     """What is shown of a load."""
 
     title: str
+    by: str
+    """What the ratios are made of."""
     bars: list[Bar]
     times: list[tuple[str, Histogram]]
 
@@ -85,6 +87,7 @@ class _Part:
 def _part(comparison: Comparison, load: Load, rows: Sequence[Row]) -> _Part:
     return _Part(
         title=f"{load.name}: {offered(load)}; {model(load.plan)}",
+        by=compared_by(load),
         bars=bars_of(comparison, best_first([row for row in rows if row.load == load.name])),
         times=merged(comparison, load),
     )
@@ -93,7 +96,7 @@ def _part(comparison: Comparison, load: Load, rows: Sequence[Row]) -> _Part:
 def _drawn(part: _Part, ideal: str, top: float, height: float) -> list[Html]:
     first, right, room = top + ABOVE, MARGIN + BARS + GAP, height - ABOVE - BELOW
     scale = min(LARGEST, room / height_of(part.bars))
-    title = f"Percent of {ideal}: work per CPU second of the server, with 95 % intervals"
+    title = f"Percent of {ideal}: {part.by}, with 95 % intervals"
     parts = [
         heading(part.title, MARGIN, top + 16, ROOM, MIDDLE, bold=False),
         heading(title, MARGIN, first - 8, BARS),

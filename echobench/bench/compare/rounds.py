@@ -65,7 +65,14 @@ def turns(subjects: Sequence[Subject], loads: Sequence[Load], rounds: int, seed:
 
 
 def again(
-    subjects: Sequence[Subject], loads: Sequence[Load], runs: Sequence[Run], *, rounds: int, number: int, seed: int
+    subjects: Sequence[Subject],
+    loads: Sequence[Load],
+    runs: Sequence[Run],
+    *,
+    rounds: int,
+    number: int,
+    seed: int,
+    reference: str = IDEAL,
 ) -> list[Turn]:
     """Give the turns of one more round, for runs that the host has disturbed.
 
@@ -73,8 +80,8 @@ def again(
     """
     made: list[Turn] = []
     for load in loads:
-        wanted = {each.name for each in subjects if lacking(runs, each.name, load.name, rounds)}
-        these = [each for each in subjects if each.name in wanted or (wanted and each.name == IDEAL)]
+        wanted = {each.name for each in subjects if lacking(runs, each.name, load.name, rounds, reference)}
+        these = [each for each in subjects if each.name in wanted or (wanted and each.name == reference)]
         made += (attrs.evolve(turn, round=number) for turn in turns(these, [load], 1, seed + number))
     return made
 

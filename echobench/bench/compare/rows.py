@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from ..words import beyond
 from .analysis.comparison import Comparison, Load
+from .analysis.figures import measures_times
 from .analysis.judge import Row
+from .analysis.words import AT_THIS_LOAD, OF_THE_GENERATOR
+
+BASES: Final = {"rate": "rate", "time": "p50"}
+"""What a ratio is made of, if not of work per CPU second."""
 
 
 def circumstances(comparison: Comparison) -> str:
@@ -28,8 +34,26 @@ def cpus(comparison: Comparison) -> str:
 
 
 def percent(row: Row) -> str:
-    """Write percent of the ideal, marked if it is of rates."""
-    return "-" if row.ratio is None else f"{100 * row.ratio:.1f}{'' if row.basis == 'cpu' else ' by rate'}"
+    """Write percent of the reference, marked if it is not of work per CPU second, or no headline."""
+    return "-" if row.ratio is None else f"{100 * row.ratio:.1f}{mark(row)}"
+
+
+def compared_by(load: Load) -> str:
+    """Say what the ratios under a load are made of, unless marked."""
+    return "inverse of the median round-trip time" if measures_times(load.plan) else "work per CPU second of the server"
+
+
+def hollow(load: Load, rows: Sequence[Row]) -> str:
+    """Say what a hollow bar means, if there is one."""
+    if all(row.headline or row.ratio is None for row in rows):
+        return ""
+    return f"; hollow: {OF_THE_GENERATOR if measures_times(load.plan) else AT_THIS_LOAD}, and not ranked"
+
+
+def mark(row: Row) -> str:
+    """Say what a ratio is made of, if not of work per CPU second, and that it holds at this load only."""
+    by = f" by {BASES[row.basis]}" if row.basis in BASES else ""
+    return by if row.ratio is None or row.headline else f"{by} at this load"
 
 
 def time(row: Row, value: float | None) -> str:
@@ -51,15 +75,19 @@ def left_out(row: Row) -> str | None:
     """Give both ratios, if rounds were left out because of steal; else None."""
     if row.ratio is None or row.ratio_all is None:
         return None
-    over = f"{100 * row.ratio_all:.1f} % of ideal"
+    over = f"{100 * row.ratio_all:.1f} % of {row.reference}"
     if row.low_all is not None and row.high_all is not None:
         over += f" ({100 * row.low_all:.1f} to {100 * row.high_all:.1f})"
     return (
-        f"{rounds(row)} rounds count, because the host took CPU time in the others (steal): {percent(row)} % of ideal "
-        f"({interval(row)}); over all of them it is {over}"
+        f"{rounds(row)} rounds count, because the host took CPU time in the others (steal): {100 * row.ratio:.1f} % of "
+        f"{row.reference}{mark(row)} ({interval(row)}); over all of them it is {over}"
     )
 
 
 def best_first(rows: Sequence[Row]) -> list[Row]:
-    """Sort rows by ratio, the best first; rows without a ratio are last."""
-    return sorted(rows, key=lambda row: (row.ratio is None, -(row.ratio or 0)))
+    """Sort rows by ratio, the best first.
+
+    Then come, in their own order, the rows whose ratio holds at this load only, by which nothing is ranked, and last
+    the rows without a ratio.
+    """
+    return sorted(rows, key=lambda row: (row.ratio is None, not row.headline, -(row.ratio or 0) if row.headline else 0))

@@ -11,10 +11,10 @@ from rich.text import Text
 from ..blast.rows import model
 from ..printing import report_console
 from ..words import apiece, quantity
-from .analysis.comparison import Comparison
+from .analysis.comparison import IDEAL, Comparison
 from .analysis.gate import Finding
 from .analysis.judge import Row, judge
-from .rows import best_first, left_out, offered, rounds, time
+from .rows import best_first, left_out, mark, offered, rounds, time
 
 WIDTH = 154  # columns where there is no terminal
 STYLES = {
@@ -37,26 +37,28 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
         console.print(table(mine))
         for row in mine:
             console.print(Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
+            if row.caveat:
+                console.print(Text(f"{row.subject}: {row.caveat}", style="yellow"))
             if both := left_out(row):
                 console.print(Text(f"{row.subject}: {both}", style="cyan"))
     _tell(comparison, console)
 
 
 def ratio(row: Row) -> str:
-    """Write percent of the ideal with its interval."""
+    """Write percent of the reference with its interval."""
     if row.ratio is None:
         return "-"
     ends = f" ({100 * row.low:.1f}..{100 * row.high:.1f})" if row.low is not None and row.high is not None else ""
-    mark = "" if row.basis == "cpu" else " by rate"
-    return f"{100 * row.ratio:.1f}{ends}{mark}"
+    return f"{100 * row.ratio:.1f}{ends}{mark(row)}"
 
 
 def table(rows: Sequence[Row]) -> Table:
     """Show the rows of one load, the best first."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     made.add_column("subject", overflow="fold")
+    of = rows[0].reference if rows else IDEAL
     names = (
-        "% of ideal (95 %)", "by rate", "per CPU s", "a second", "p50", "p99", "p99.9", "lost", "server", "load",
+        f"% of {of} (95 %)", "by rate", "per CPU s", "a second", "p50", "p99", "p99.9", "lost", "server", "load",
         "calls/echo", "rounds",
     )  # fmt: skip
     for name in names:
@@ -143,8 +145,8 @@ def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console 
         if len(plans) > 1:
             console.print(Text("The settings differ: these are not the same load.", style="yellow"))
         found = Table("subject", box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        for name, _ in named:
-            found.add_column(f"{name}: % of ideal", justify="right")
+        for name, each in named:
+            found.add_column(f"{name}: % of {each.reference}", justify="right")
             found.add_column("a second", justify="right")
             found.add_column("verdict")
         for subject in dict.fromkeys(row.subject for rows in judged for row in rows if row.load == load):

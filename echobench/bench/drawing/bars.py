@@ -33,11 +33,17 @@ class Bar:
     """The interval in words, at the other end of the name's line."""
     plain: bool = False
     """Whether it is the reference that the others are compared with."""
+    hollow: bool = False
+    """Whether it says something of this load only, and is not to be compared with full bars."""
 
 
 def height(bars: Sequence[Bar]) -> int:
     """Give how high a drawing of bars is."""
     return max(1, len(bars)) * ROW
+
+
+def _class(bar: Bar) -> str:
+    return f"bar{'-plain' if bar.plain else ''}{' hollow' if bar.hollow else ''}"
 
 
 def draw_bars(title: str, description: str, bars: Sequence[Bar], scale: Scale, width: float) -> Html:
@@ -61,7 +67,7 @@ def draw_bars(title: str, description: str, bars: Sequence[Bar], scale: Scale, w
         end, low, high = (scale(each) * right for each in (bar.value, bar.low, bar.high))
         interval = f"M{low:.1f} {y + 28}H{high:.1f}M{low:.1f} {y + 24}v8M{high:.1f} {y + 24}v8"
         parts += [
-            tag("rect", x=0, y=y + 20, width=end, height=16, class_="bar-plain" if bar.plain else "bar"),
+            tag("rect", x=0, y=y + 20, width=end, height=16, class_=_class(bar)),
             # The halo makes the interval visible on a bar of any colour.
             [tag("path", d=interval, class_=kind) for kind in ("halo", "interval") if high > low],
             tag("text", bar.said, x=max(end, high) + 8, y=y + 33, class_="said"),

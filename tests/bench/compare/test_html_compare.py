@@ -52,6 +52,9 @@ class Row:
     rounds: int = 3
     rounds_made: int = 3
     basis: str | None = "cpu"
+    reference: str = "ideal"
+    headline: bool = True
+    caveat: str | None = None
     verdict: str = "waiting"
     why: str = "neither server nor generator was the limit"
     rate: float | None = 12_345.0
@@ -76,6 +79,10 @@ class Comparison:
     load_cpus: tuple = ()
     notes: tuple = ("server and load shared a CPU",)
     cut_short: bool = False
+    reference: str = "ideal"
+
+    def plan(self, load):
+        return next(each.plan for each in self.loads if each.name == load)
 
     def of(self, subject, load):
         return [run for run in self.runs if (run.subject, run.load) == (subject, load)]

@@ -136,10 +136,11 @@ def test_verdicts(changes, verdict, why):
             k: v for k, v in changes.items() if k != "result"})]  # fmt: skip
         row = rows(runs)["mine"]
     assert (row.verdict, why in row.why) == (verdict, True), row.why
-    has_ratio = verdict in ("server-bound", "waiting", "generator-bound")
+    rate_is_its_own = verdict in ("server-bound", "waiting")
+    has_ratio = rate_is_its_own or (verdict == "generator-bound" and row.per_cpu is not None)
     assert (row.ratio is not None) == has_ratio
     assert (row.low is not None) == has_ratio
-    assert (row.ratio_rate is not None) == has_ratio
+    assert (row.ratio_rate is not None) == rate_is_its_own
 
 
 @pytest.mark.parametrize(("spread", "noisy"), [(0.08, False), (0.12, True)])

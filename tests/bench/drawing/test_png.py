@@ -26,6 +26,7 @@ from echobench.bench.compare.analysis.judge import judge
 from echobench.bench.compare.command import compare
 from echobench.bench.compare.page import bars_scale, compare_page
 from echobench.bench.compare.picture import compare_picture, compare_png
+from echobench.bench.compare.rows import mark
 from echobench.bench.drawing import letters
 from echobench.bench.drawing.bars import Bar, draw_bars
 from echobench.bench.drawing.markup import tag
@@ -144,7 +145,8 @@ def test_bars_are_the_judged_ratios(compared):
         assert [each / got[0] for each in got] == pytest.approx([each / wanted[0] for each in wanted], rel=2e-3)
     said = texts(picture)
     for row in mine:
-        assert f"{100 * row.ratio:.1f} %" + (", too noisy" if row.subject == "noisy" else "") in said
+        noisy = ", too noisy" if row.verdict == "too noisy" else ""
+        assert f"{100 * row.ratio:.1f} %{mark(row)}{noisy}" in said
         assert row.high == row.low or f"{100 * row.low:.1f} to {100 * row.high:.1f}" in said
     assert len(of_class(picture, "interval")) == sum(row.high > row.low for row in mine)
 

@@ -165,6 +165,12 @@ class Comparison:
     notes: tuple[str, ...] = ()
     """What a reader must know, such as that server and load shared a CPU."""
     cut_short: bool = False
+    reference: str = IDEAL
+    """The subject that the others are compared with."""
+
+    def plan(self, load: str) -> Plan:
+        """Give the plan of a load."""
+        return next(each.plan for each in self.loads if each.name == load)
 
     def of(self, subject: str, load: str) -> tuple[Run, ...]:
         """Give the runs of a subject under a load, by round."""
@@ -192,6 +198,7 @@ class Comparison:
             "conformance": [{**attrs.asdict(each), "failed": list(each.failed)} for each in self.conformance],
             "notes": list(self.notes),
             "cut_short": self.cut_short,
+            "reference": self.reference,
         }
 
     @classmethod
@@ -211,6 +218,7 @@ class Comparison:
                     Conformance(**{**each, "failed": tuple(each["failed"])}) for each in stored["conformance"]
                 ),
                 notes=tuple(stored["notes"]),
+                reference=stored.get("reference", IDEAL),
             )
 
 

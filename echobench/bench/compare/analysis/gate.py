@@ -1,9 +1,9 @@
 """Tells whether a server has become slower than in a stored comparison.
 
-The gate compares the figures that the judge makes its ratios of. A subject's figures are its ratios to the ideal, round
-by round: the ideal ran in the same rounds, so a slower or busier machine cancels out. For the ideal itself there is no
-such reference: its figures are work per CPU second of the server (or rates), and can be compared on the same machine
-only.
+The gate compares the figures that the judge makes its ratios of. A subject's figures are its ratios to the ideal (or
+to another reference), round by round: it ran in the same rounds, so a slower or busier machine cancels out. For the
+reference itself there is no other: its figures are work per CPU second of the server (or rates), and can be compared on
+the same machine only.
 
 Work says nothing of how long a client waits. So under loads whose result is a time (open ones, and one connection with
 one message under way) p50 and p99 of each round are tested too. Under other closed loads times follow from the rate.
@@ -25,11 +25,11 @@ import numpy as np
 
 from ...words import share
 from . import confidence
-from .comparison import IDEAL, Comparison
-from .figures import FIGURES, Basis, fair_ratios, known, ratios, time_at
+from .comparison import Comparison
+from .figures import FIGURES, Basis, fair_ratios, known, measures_times, ratios, time_at
 from .judge import Row, judge
 from .selection import fair
-from .steadiness import measures_times
+from .words import named
 
 ALPHA: Final = 0.05
 TOLERANCE: Final = 0.05
@@ -123,15 +123,16 @@ def _unfit(stored: Comparison, new: Comparison, before: Row, now: Row | None) ->
     for row, when in ((before, "in the stored run"), (now, "now")):
         if row.verdict in ("too noisy", "not steady", "not conformant"):
             return "inconclusive", f"{row.verdict} {when}: {row.why}", None
-    if before.subject == IDEAL and another_machine(stored, new):
-        return "inconclusive", "the stored run is from another machine, and the ideal has no other reference", None
+    if before.subject == new.reference and another_machine(stored, new):
+        whose = named(new.reference)
+        return "inconclusive", f"the stored run is from another machine, and {whose} has no other reference", None
     return None
 
 
 def _basis(stored: Comparison, new: Comparison, row: Row) -> Basis:
-    """Give the figure that both rows' ratios can be made of."""
+    """Give the figure of their work that both rows have."""
     both = [fair_ratios(each, row.subject, row.load) for each in (stored, new)]
-    return "cpu" if all(each.basis == "cpu" for each in both) else "rate"
+    return "cpu" if all(each.work == "cpu" for each in both) else "rate"
 
 
 def _generators(stored: Comparison, new: Comparison, before: Row, now: Row | None, figure: str) -> Said | None:
@@ -178,10 +179,15 @@ def _figures(stored: Comparison, new: Comparison, row: Row, figure: str) -> tupl
     value = FIGURES[basis] if figure == "work" else time_at(TIMES[figure])
 
     def logs(comparison: Comparison) -> list[float]:
-        runs, ideals = fair(comparison, row.subject, row.load)
-        values = known(value, runs) if row.subject == IDEAL else list(ratios(runs, ideals, value).values())
+        runs, references = fair(comparison, row.subject, row.load)
+        alone = row.subject == comparison.reference
+        values = known(value, runs) if alone else list(ratios(runs, references, value).values())
         return [math.log(each) for each in values if each > 0]
 
     work = "work per server-CPU second" if basis == "cpu" else "the rate"
     name = work if figure == "work" else figure
-    return logs(stored), logs(new), name if row.subject == IDEAL else f"{name}, against the ideal's,"
+    return (
+        logs(stored),
+        logs(new),
+        name if row.subject == new.reference else f"{name}, against {named(new.reference)}'s,",
+    )

@@ -1,9 +1,11 @@
 """Judges a comparison: a row of figures and a verdict for each subject and load.
 
-The ratio: machines drift, so a subject is compared with the ideal *in the same round*, and the ratio is the geometric
-mean of the rounds' ratios, with Student's interval (:mod:`.confidence`). It is made of *work per CPU second of the
-server* if both have that figure (:mod:`.figures`). A rate is what server and generator reach together; where the
-generator is the limit, all rates are the generator's.
+The ratio: machines drift, so a subject is compared with the reference (the ideal, unless another was chosen) *in the
+same round*, and the ratio is the geometric mean of the rounds' ratios, with Student's interval (:mod:`.confidence`). It
+is made of *work per CPU second of the server* if both have that figure (:mod:`.figures`). A rate is what server and
+generator reach together; where the generator is the limit, all rates are the generator's. Under loads that measure
+times it is made of the median times: a server that waits awake is then neither punished for the CPU time that it uses
+nor is that hidden. :mod:`.standing` tells which ratios may be ranked.
 """
 
 from __future__ import annotations
@@ -15,17 +17,32 @@ from typing import Any, Final
 import attrs
 
 from ...run.histogram import Histogram
+from ...run.plan import Plan
 from ...run.result import Result
 from ...run.tally import lost
+from ...run.verdicts import KEPT
 from . import confidence
-from .comparison import IDEAL, Comparison, Run, Usage
-from .figures import chosen, compared, known, per_cpu, rate, server_share, times
+from .comparison import IDEAL, Comparison, Run
+from .figures import (
+    FIGURES,
+    Basis,
+    Ratios,
+    chosen,
+    compared,
+    known,
+    measures_times,
+    per_cpu,
+    rate,
+    server_share,
+    times,
+)  # fmt: skip
 from .selection import all_counting, disturbance, fair
+from .standing import FULL, caveat, generator_bound, shares
 from .steadiness import trend
+from .words import named
 
 NOISE: Final = 0.10  # standard deviation of the rounds, as a part of the figure, beyond which it means nothing
 OTHERS: Final = 0.10  # part of the server's CPUs that other programs may use
-FULL: Final = 0.90  # part of a CPU: a thread that uses more has no time left, and so has a server that fills its CPUs
 WRONG: Final = ("wrong bytes", "connections lost", "connections stuck", "refused")
 
 
@@ -40,9 +57,12 @@ class Row:
     load: str
     verdict: str
     why: str
+    reference: str = IDEAL
     rounds: int = 0
     rounds_made: int = 0
     basis: str | None = None
+    headline: bool = False
+    caveat: str | None = None
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
@@ -51,6 +71,7 @@ class Row:
     high_all: float | None = None
     ratio_cpu: float | None = None
     ratio_rate: float | None = None
+    ratio_time: float | None = None
     rate: float | None = None
     per_cpu: float | None = None
     spread_rate: float | None = None
@@ -84,21 +105,26 @@ def as_stored(comparison: Comparison) -> dict[str, Any]:
 
 def _row(comparison: Comparison, subject: str, load: str) -> Row:
     runs = comparison.of(subject, load)
-    good, ideals = fair(comparison, subject, load)
+    good, references = fair(comparison, subject, load)
+    plan, cpus, reference = comparison.plan(load), len(comparison.server_cpus), comparison.reference
     results = [run.result for run in good if run.result is not None]
-    ratios = compared(good, ideals)
+    ratios = compared(good, references, plan)
     found = confidence.estimate(list(ratios.used.values()))
-    verdict, why = _verdict(comparison, subject, runs, good, found)
+    verdict, why = _verdict(comparison, subject, load, good, found)
     if verdict == "void":
-        return Row(subject=subject, load=load, verdict=verdict, why=why, rounds_made=len(runs))
+        return Row(subject=subject, load=load, verdict=verdict, why=why, reference=reference, rounds_made=len(runs))
     everything = _with_those_left_out(comparison, subject, load, good)
-    by_rate = confidence.estimate(list(ratios.rate.values()))
-    by_cpu = confidence.estimate(list(ratios.cpu.values()))
+    each = _by_figure(ratios, plan)
+    said = None
     # Programs on the server's CPUs make figures wrong. The interval says only how uncertain they are.
-    if verdict == "not conformant" or _crowded(good, len(comparison.server_cpus)):
-        found = by_cpu = by_rate = everything = None
-    elif by_rate and (by_rate.spread or 0) > NOISE:
-        by_rate = None
+    if verdict == "not conformant" or _crowded(good, cpus):
+        found, everything, each = None, None, {}
+    elif found:
+        said, has_ratio = caveat({subject: good, reference: references}, ratios.basis, cpus, plan)
+        if not has_ratio:
+            found = everything = None
+        if any(generator_bound(side, cpus, plan) for side in (good, references)):
+            each.pop("rate", None)
     merged = _merged(results)
     times = merged.percentiles()
     return Row(
@@ -106,17 +132,21 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
         load=load,
         verdict=verdict,
         why=why,
+        reference=reference,
         rounds=found.rounds if found else len(good),
         rounds_made=len(runs),
         basis=ratios.basis if found else None,
+        headline=found is not None and said is None,
+        caveat=said,
         ratio=found.value if found else None,
         low=found.low if found else None,
         high=found.high if found else None,
         ratio_all=everything.value if everything else None,
         low_all=everything.low if everything else None,
         high_all=everything.high if everything else None,
-        ratio_cpu=by_cpu.value if by_cpu else None,
-        ratio_rate=by_rate.value if by_rate else None,
+        ratio_cpu=each.get("cpu"),
+        ratio_rate=each.get("rate"),
+        ratio_time=each.get("time"),
         rate=confidence.median(known(rate, good)),
         per_cpu=confidence.median(known(per_cpu, good)),
         spread_rate=confidence.spread(known(rate, good)),
@@ -139,8 +169,24 @@ def _with_those_left_out(
     comparison: Comparison, subject: str, load: str, good: Sequence[Run]
 ) -> confidence.Estimate | None:
     """Estimate the ratio over all rounds; None if none were left out, or all have no ratio."""
-    every, ideals = all_counting(comparison, subject, load)
-    return confidence.estimate(list(compared(every, ideals).used.values())) if len(every) > len(good) else None
+    every, references = all_counting(comparison, subject, load)
+    if len(every) <= len(good):
+        return None
+    return confidence.estimate(list(compared(every, references, comparison.plan(load)).used.values()))
+
+
+def _by_figure(ratios: Ratios, plan: Plan) -> dict[Basis, float]:
+    """Give the ratio by each figure that says something.
+
+    A rate that varies much does not, nor does an open load's, which is what was asked for.
+    """
+    found = {}
+    for basis in FIGURES:
+        estimate = confidence.estimate(list(ratios.made_of(basis).values()))
+        if estimate is None or (basis == "rate" and (plan.model == "open" or (estimate.spread or 0) > NOISE)):
+            continue
+        found[basis] = estimate.value
+    return found
 
 
 def _merged(results: Sequence[Result]) -> Histogram:
@@ -154,11 +200,12 @@ def _merged(results: Sequence[Result]) -> Histogram:
 def _verdict(
     comparison: Comparison,
     subject: str,
-    runs: Sequence[Run],
+    load: str,
     good: Sequence[Run],
     ratio: confidence.Estimate | None,
 ) -> tuple[str, str]:
     """Give the gravest verdict that holds, and its reason."""
+    runs = comparison.of(subject, load)
     for look in (_void, _wrong):
         if found := look(runs, good):
             return found
@@ -166,8 +213,9 @@ def _verdict(
         same = "udp" if runs[0].result and runs[0].result.plan.transport == "udp" else "tcp"
         if each.subject == subject and each.transport == same and each.failed:
             return "not conformant", f"it failed what RFC 862 requires: {'; '.join(each.failed)}"
-    cpus = len(comparison.server_cpus)
-    return _noise(good, cpus, ratio) or _trend(good) or _generator(good, cpus) or _limit(good, cpus)
+    cpus, plan, reference = len(comparison.server_cpus), comparison.plan(load), comparison.reference
+    noise = _noise(good, cpus, ratio, plan, reference)
+    return noise or _trend(good) or _generator(good, cpus, plan) or _limit(good, cpus, plan)
 
 
 def _void(runs: Sequence[Run], good: Sequence[Run]) -> tuple[str, str] | None:
@@ -195,11 +243,13 @@ def _crowded(good: Sequence[Run], cpus: int) -> float | None:
     return taken if taken is not None and taken > OTHERS and cpus else None
 
 
-def _noise(good: Sequence[Run], cpus: int, ratio: confidence.Estimate | None) -> tuple[str, str] | None:
+def _noise(
+    good: Sequence[Run], cpus: int, ratio: confidence.Estimate | None, plan: Plan, reference: str
+) -> tuple[str, str] | None:
     """Look for others on the server's CPUs, and for rounds that differ too much.
 
     It is the ratio that must be steady. What the runs of a round have in common (:func:`drift`) cancels in it. Where
-    there is no ideal to compare with, the figure itself must be steady.
+    there is nothing to compare with, the figure itself must be steady.
     """
     if taken := _crowded(good, cpus):
         return (
@@ -207,20 +257,20 @@ def _noise(good: Sequence[Run], cpus: int, ratio: confidence.Estimate | None) ->
             f"other programs used {taken:.0%} of the server's CPUs: stop them, or choose --server-cpus",
         )
     if ratio is not None:
-        name, found = "ratio to the ideal", ratio.spread
+        name, found = f"ratio to {named(reference)}", ratio.spread
     else:
-        name, found = _spread(good)
+        name, found = _spread(good, plan)
     if found is not None and found > NOISE:
         return "too noisy", f"the {name} varies by {found:.0%} from round to round (standard deviation)"
     return None
 
 
-def _spread(runs: Sequence[Run]) -> tuple[str, float | None]:
+def _spread(runs: Sequence[Run], plan: Plan) -> tuple[str, float | None]:
     """Give the name of the figure that is compared, and how much it varies itself."""
-    work, rates = known(per_cpu, runs), known(rate, runs)
-    by_cpu = chosen(len(work), len(rates)) == "cpu"
-    found = confidence.estimate(work if by_cpu else rates)
-    return "work per CPU second" if by_cpu else "rate", found.spread if found else None
+    basis = "time" if measures_times(plan) else chosen(len(known(per_cpu, runs)), len(known(rate, runs)))
+    found = confidence.estimate(known(FIGURES[basis], runs)) if basis else None
+    names: dict[Basis, str] = {"cpu": "work per CPU second", "rate": "rate", "time": "median round-trip time"}
+    return names[basis or "rate"], found.spread if found else None
 
 
 def remarks(comparison: Comparison) -> list[str]:
@@ -232,14 +282,14 @@ def remarks(comparison: Comparison) -> list[str]:
 def drift(comparison: Comparison) -> list[str]:
     """Say under which loads the machine's speed varied so much that only ratios mean something.
 
-    It is known from the ideal, which runs in every round.
+    It is known from the reference, which runs in every round.
     """
-    said = []
+    said, whose = [], named(comparison.reference)
     for load in comparison.loads:
-        name, found = _spread(fair(comparison, IDEAL, load.name)[0])
+        name, found = _spread(fair(comparison, comparison.reference, load.name)[0], load.plan)
         if found is not None and found > NOISE:
             said.append(
-                f"{load.name}: the speed of the machine varied by {found:.0%} from round to round (the ideal's {name}, "
+                f"{load.name}: the speed of the machine varied by {found:.0%} from round to round ({whose}'s {name}, "
                 "standard deviation); what both runs of a round share cancels in the ratios, not in the other figures"
             )
     return said
@@ -251,37 +301,31 @@ def _trend(good: Sequence[Run]) -> tuple[str, str] | None:
     return ("not steady", said) if said else None
 
 
-def _share(usage: Usage, cpus: int) -> tuple[float, str]:
-    """Give how much of the CPU time that a server can use it used, and of what.
-
-    A thread can use one CPU. All threads together can use the ``cpus`` that the server is pinned to: many processes,
-    each of them short-lived or little used, may fill these.
-    """
-    thread = usage.busiest / usage.window
-    together = usage.cpu / usage.window / cpus if cpus else 0.0
-    if together > thread:
-        whose = "its CPU" if cpus == 1 else f"its {cpus} CPUs"
-        return together, f"the server's processes together used {together:.0%} of {whose}"
-    return thread, f"the server's busiest thread used {thread:.0%} of a CPU"
-
-
-def _generator(good: Sequence[Run], cpus: int) -> tuple[str, str] | None:
-    """Look whether the generator was the limit in half of the rounds.
-
-    Rounds in which the server had no time left either do not count.
-    """
-    bound = [run for run in good if run.result and any(v.name == "generator-bound" for v in run.result.verdicts)]
-    idle = [run for run in bound if not run.usage or not run.usage.window or _share(run.usage, cpus)[0] < FULL]
-    if 2 * len(idle) < len(good) or not idle:
+def _generator(good: Sequence[Run], cpus: int, plan: Plan) -> tuple[str, str] | None:
+    """Look whether the generator was the limit in half of the rounds."""
+    if not generator_bound(good, cpus, plan):
         return None
+    if measures_times(plan):
+        return "generator-bound", "the load's processes had no time left, or sent late: much of the times is their own"
     return "generator-bound", "the load's processes had no time left: the rate is theirs, not the server's"
 
 
-def _limit(good: Sequence[Run], cpus: int) -> tuple[str, str]:
-    shares = sorted(_share(run.usage, cpus) for run in good if run.usage and run.usage.window)
-    if not shares:
+def _limit(good: Sequence[Run], cpus: int, plan: Plan) -> tuple[str, str]:
+    known = sorted(shares(good, cpus))
+    if not known:
         return "waiting", "the server's CPU time is not known, and the generator had time left"
-    busy, said = shares[len(shares) // 2]
-    if busy >= FULL:
+    busy, said = known[len(known) // 2]
+    if busy >= FULL and not (measures_times(plan) and _kept(good)):
         return "server-bound", said
+    if busy >= FULL:
+        return "waiting", f"it answered all that it was asked: {said}, of which waiting awake may be a part"
     return "waiting", f"neither server nor generator was the limit: {said}"
+
+
+def _kept(good: Sequence[Run]) -> bool:
+    """Tell whether the server answered what it was asked, so that a full CPU is no limit.
+
+    With one message under way it does so as soon as it can, and waits for the next.
+    """
+    tallies = [run.result.tally for run in good if run.result]
+    return all(tally.answered >= KEPT * tally.intended for tally in tallies)

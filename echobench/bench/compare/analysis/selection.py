@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from ...run.processors import TAKEN
 from . import confidence
-from .comparison import IDEAL, Comparison, Run
+from .comparison import Comparison, Run
 
 
 def counts(run: Run) -> bool:
@@ -25,36 +25,38 @@ def disturbed(run: Run) -> bool:
     return run.usage is not None and (run.usage.steal or 0.0) > TAKEN
 
 
-def calm(runs: Sequence[Run], ideals: Sequence[Run]) -> set[int]:
-    """Give the rounds in which neither a run nor the ideal was disturbed.
+def calm(runs: Sequence[Run], references: Sequence[Run]) -> set[int]:
+    """Give the rounds in which neither a run nor the reference's was disturbed.
 
     Only rounds in which the run counts.
     """
-    return {run.round for run in runs if counts(run)} - {run.round for run in (*runs, *ideals) if disturbed(run)}
+    return {run.round for run in runs if counts(run)} - {run.round for run in (*runs, *references) if disturbed(run)}
 
 
 def all_counting(comparison: Comparison, subject: str, load: str) -> tuple[list[Run], list[Run]]:
-    """Give all runs of a subject that count, and the ideal's, disturbed or not."""
-    mine, ideals = ([run for run in comparison.of(name, load) if counts(run)] for name in (subject, IDEAL))
-    return mine, ideals
+    """Give all runs of a subject that count, and the reference's, disturbed or not."""
+    names = (subject, comparison.reference)
+    mine, references = ([run for run in comparison.of(name, load) if counts(run)] for name in names)
+    return mine, references
 
 
 def fair(comparison: Comparison, subject: str, load: str) -> tuple[list[Run], list[Run]]:
-    """Give the runs of a subject that count, and the ideal's.
+    """Give the runs of a subject that count, and the reference's.
 
     If enough calm rounds are left for an interval, only those; else all, and the spread will tell.
     """
-    mine, ideals = all_counting(comparison, subject, load)
-    rounds = calm(mine, ideals)
+    mine, references = all_counting(comparison, subject, load)
+    rounds = calm(mine, references)
     if len(rounds) < confidence.ENOUGH:
-        return mine, ideals
-    return [run for run in mine if run.round in rounds], [run for run in ideals if run.round in rounds]
+        return mine, references
+    return [run for run in mine if run.round in rounds], [run for run in references if run.round in rounds]
 
 
-def lacking(runs: Sequence[Run], subject: str, load: str, wanted: int) -> bool:
+def lacking(runs: Sequence[Run], subject: str, load: str, wanted: int, reference: str) -> bool:
     """Tell whether a subject that has not failed needs more calm rounds under a load."""
-    mine, ideals = ([run for run in runs if (run.subject, run.load) == (name, load)] for name in (subject, IDEAL))
-    return all(map(counts, mine)) and len(calm(mine, ideals)) < wanted
+    names = (subject, reference)
+    mine, references = ([run for run in runs if (run.subject, run.load) == (name, load)] for name in names)
+    return all(map(counts, mine)) and len(calm(mine, references)) < wanted
 
 
 def disturbance(comparison: Comparison) -> str | None:

@@ -13,11 +13,10 @@ from typing import Final
 
 import attrs
 
-from ...run.plan import Plan
 from ...run.result import Moment
 from . import confidence
 from .comparison import Run
-from .figures import LEAST_CPU
+from .figures import LEAST_CPU, measures_times
 
 TREND: Final = 0.05  # by which the halves must differ
 SURE: Final = 0.99  # confidence that they do; several figures of many rows are looked at
@@ -30,11 +29,6 @@ class Halves:
 
     first: float
     second: float
-
-
-def measures_times(plan: Plan) -> bool:
-    """Tell whether a load's result is a time: its messages wait for nothing but the server."""
-    return plan.model == "open" or (plan.model == "closed" and plan.flows == plan.window == 1)
 
 
 def split(moments: Sequence[Moment]) -> tuple[list[Moment], list[Moment]]:
