@@ -89,7 +89,9 @@ def besieged(trial: Trial, family: str, sources: list[str], *options: str) -> No
     trial.ending.enter_context(forger)
     trial.ending.callback(forger.kill)
     wait_for(lambda: re.search(r"drops=.*neighbour_unknown:\d", server.output))
-    answered, slow = outside.run(ASK, target, str(server.port()), str(trial.amount), "200").split()
+    answered, slow = outside.run(
+        ASK, target, str(server.port()), str(trial.amount), "200", limit=60 + trial.amount / 100
+    ).split()
     trial.tried(trial.amount)
     if int(answered) < trial.amount - trial.amount // 120:  # 595 of 600: UDP may lose some on a busy machine
         trial.lost(trial.amount - int(answered))
