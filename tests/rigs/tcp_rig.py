@@ -11,7 +11,9 @@ from rigs.helpers import blocking, dial, port_of, read_exactly, until
 from rigs.rings import kernel_objects, needs_completion
 from rigs.tcp_states import watching
 
-from echobench.engines.tcp import ringed
+from echobench.engines.tcp import ring_trial, ringed
+from echobench.engines.tcp.batches import Batches
+from echobench.engines.tcp.columns import PLAIN
 from echobench.kernel.ring import Ring
 
 MIB = 1 << 20
@@ -107,16 +109,16 @@ def ring_engine(monkeypatch):
     """Note what the engine by completion gets to see, and what of it goes by columns that must not."""
     by_ring_alone(monkeypatch)
     seen = {"results": [], "columns": [], "special": set(), "wrong": []}
-    received, columns = ringed.Ringed._received, ringed.Ringed._by_columns
+    received, columns = Batches._received, Batches._by_columns
 
     def note_received(self, fd, result, flags, number):
         seen["results"].append(result)
         return received(self, fd, result, flags, number)
 
     def note_columns(self, at, to, n):
-        rx = self._rx
+        rx = self._rings.rx
         fds, special = rx.who[at : at + n].tolist(), set()
-        if ringed.PLAIN.issuperset(rx.cqe_flags[at : at + n]):
+        if PLAIN.issuperset(rx.cqe_flags[at : at + n]):
             special |= {"twice"} if len(set(fds)) != len(fds) else set()
             special |= {"odd"} if not self._engine.connections.odd.keys().isdisjoint(fds) else set()
             special |= {"dying"} if not self._dying.isdisjoint(fds) else set()
@@ -126,8 +128,8 @@ def ring_engine(monkeypatch):
         seen["wrong"] += special if done else ()
         return done
 
-    monkeypatch.setattr(ringed.Ringed, "_received", note_received)
-    monkeypatch.setattr(ringed.Ringed, "_by_columns", note_columns)
+    monkeypatch.setattr(Batches, "_received", note_received)
+    monkeypatch.setattr(Batches, "_by_columns", note_columns)
     return seen
 
 
@@ -139,4 +141,4 @@ def small_rings(monkeypatch, completions):
     def make(entries, wanted):
         return Small(min(entries, completions) if wanted == 8192 else entries, wanted)
 
-    monkeypatch.setattr(ringed.k, "Ring", make)
+    monkeypatch.setattr(ring_trial.k, "Ring", make)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 
+from echobench.engines.tcp.batches import Batches
 from echobench.engines.tcp.connections import Connections
 from echobench.engines.tcp.engine import StreamEngine
 from echobench.engines.tcp.mover import Lanes
@@ -65,7 +66,7 @@ def watching(monkeypatch):
         around(Connections, name, event, own)
     around(Ringed, "_receive_on", Event.RESUMED, engines)
 
-    admit, leave, go_over, received = Connections.admit, Connections.leave, Ringed._go_over, Ringed._received
+    admit, leave, go_over, received = Connections.admit, Connections.leave, Ringed._go_over, Batches._received
     turn = StreamEngine.doRead
 
     def note_admit(self, fd, address):
@@ -81,7 +82,7 @@ def watching(monkeypatch):
                 watch.step(state, event, after)
 
     def note_received(self, fd, result, flags, number):
-        connections, lanes = self._engine.connections, self.lanes()
+        connections, lanes = self._engine.connections, Lanes(self._watched, self._receiving, self._dying)
         before, ends = watch.state(connections, fd), not flags & CQE_F_MORE and fd in lanes.receiving
         dying = fd in lanes.dying
         if ends and not dying:  # a step of its own, before what follows from it
@@ -102,7 +103,7 @@ def watching(monkeypatch):
         "_go_over",
         lambda self, events: changes(self._engine.connections, Event.GOES_OVER, lambda: go_over(self, events)),
     )
-    monkeypatch.setattr(Ringed, "_received", note_received)
+    monkeypatch.setattr(Batches, "_received", note_received)
     monkeypatch.setattr(StreamEngine, "doRead", note_turn)
     yield watch
     if watch.wrong:

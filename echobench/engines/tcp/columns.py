@@ -15,10 +15,11 @@ from typing import Final, NamedTuple
 
 from ...kernel import ring as k
 
+BATCH: Final = 128  # completions at most; some hundred microseconds of work
 PLAIN: Final = frozenset((k.CQE_F_BUFFER | k.CQE_F_MORE,))
 """Flags of a completion that brings bytes, of a receive that goes on.
 
-Not those of one after which more bytes waited: see ``Ringed._received``.
+Not those of one after which more bytes waited: see ``Batches._received``.
 """
 LAST: Final = frozenset((k.CQE_F_BUFFER, k.CQE_F_BUFFER | k.CQE_F_SOCK_NONEMPTY))
 """Flags of one that brings bytes and ends its receive, which has had all that it may."""

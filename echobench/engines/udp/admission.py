@@ -93,7 +93,7 @@ class Admission:
         return runs
 
     def ration(self, rate: RateLimit, runs: list[Run], trains: bool) -> list[Run]:
-        """Return the part of these runs that the rate allows.
+        """Return the part of these runs, which all other rules allow, that the rate allows too.
 
         Returns ``runs`` itself if that is all of them.
 
@@ -102,12 +102,11 @@ class Admission:
         granted_runs: list[Run] = []
         everything = True
         for first, end in self._by_source(runs):
-            source = source_of(*self._messages.peer(first))
             wanted = self._count(first, end) if trains else end - first
-            granted = 0 if source.group else rate.take(source.key, wanted)
+            granted = rate.take(source_of(*self._messages.peer(first)).key, wanted)
             if granted != wanted:
                 everything = False
-                self._counters.drop(Reason.SOURCE_GROUP if source.group else Reason.UDP_RATE, wanted - granted)
+                self._counters.drop(Reason.UDP_RATE, wanted - granted)
                 if not granted:
                     continue
                 end = self._cut(first, granted) if trains else first + granted  # noqa: PLW2901

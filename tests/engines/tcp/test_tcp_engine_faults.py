@@ -52,7 +52,7 @@ def test_sends_that_the_kernel_does_not_take_are_written(serve, connect, monkeyp
     service = serve(engine="completion")
     socks = connect(service, 20)
     in_the_ring(service, socks)
-    left = refuse(engine_of(service).mover._tx, error, 50)
+    left = refuse(engine_of(service).mover._rings.tx, error, 50)
     for turn in range(100):
         echo_all(socks, b"%03d" % turn)
         if not left[0]:
@@ -68,21 +68,21 @@ def test_receives_that_the_kernel_does_not_take_are_handed_over_later(serve, con
     by_ring_alone(monkeypatch)
     service = serve(engine="completion")
     socks = connect(service, 20)
-    left = refuse(engine_of(service).mover._rx, error, 10)
+    left = refuse(engine_of(service).mover._rings.rx, error, 10)
     until(lambda: [echo_all(socks, b"!"), not left[0]][-1])
     in_the_ring(service, socks)
     assert engine_of(service).name == "completion"
 
 
 @needs_completion
-@pytest.mark.parametrize("which", ["_rx", "_tx"])
+@pytest.mark.parametrize("which", ["rx", "tx"])
 def test_an_error_that_does_not_pass_leaves_all_to_the_poller(serve, connect, monkeypatch, which):
     by_ring_alone(monkeypatch)
     service = serve(engine="completion")
     socks = connect(service, 20)
     in_the_ring(service, socks)
     engine = engine_of(service)
-    refuse(getattr(engine.mover, which), errno.EPERM, 1 << 30)
+    refuse(getattr(engine.mover._rings, which), errno.EPERM, 1 << 30)
     with capturedLogs() as logs:
         for _ in range(100):
             echo_all(socks, bytes(4000))  # receives end after 64 KiB, and have to be made anew
@@ -90,7 +90,7 @@ def test_an_error_that_does_not_pass_leaves_all_to_the_poller(serve, connect, mo
     assert (line["name"], line["before"]) == ("readiness", "completion")
     assert service.engines()["tcp"] == "readiness"
     assert engine.mover.lanes().receiving == set()
-    assert not hasattr(engine.mover, "_buffers"), "the rings are closed when no receive is under way"
+    assert not hasattr(engine.mover._rings, "buffers"), "the rings are closed when no receive is under way"
     assert blocking(exchange, port_of(service), [b"new"]) == b"new"
     assert service.snapshot().open_connections == len(socks)
 
@@ -101,7 +101,7 @@ def test_a_shortage_that_lasts_leaves_all_to_the_poller(serve, connect, monkeypa
     service = serve(engine="completion")
     socks = connect(service, 20)
     in_the_ring(service, socks)
-    refuse(engine_of(service).mover._rx, errno.ENOMEM, 1 << 30)
+    refuse(engine_of(service).mover._rings.rx, errno.ENOMEM, 1 << 30)
     until(lambda: [echo_all(socks, bytes(4000)), service.engines()["tcp"] == "readiness"][-1])
     echo_all(socks, b"all the same")
 
@@ -117,8 +117,8 @@ def test_a_batch_that_fails_resets_its_connections_and_no_other(serve, connect, 
     def no_memory(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr(mover, "_by_columns", no_memory)
-    monkeypatch.setattr(mover, "_one_by_one", no_memory)
+    monkeypatch.setattr(mover._batches, "_by_columns", no_memory)
+    monkeypatch.setattr(mover._batches, "_one_by_one", no_memory)
     socks[0].sendall(b"in doubt")
     with pytest.raises(ConnectionResetError):
         blocking(socks[0].recv, 1)
@@ -237,8 +237,8 @@ def test_without_rings_silent_peers_are_ended_and_a_stop_does_not_wait(serve, co
     socks = connect(service, 20)
     in_the_ring(service, socks)
     engine = engine_of(service)
-    refuse(engine.mover._rx, errno.EPERM, 1 << 30)
-    until(lambda: [echo_all(socks, bytes(4000)), not hasattr(engine.mover, "_buffers")][-1])
+    refuse(engine.mover._rings.rx, errno.EPERM, 1 << 30)
+    until(lambda: [echo_all(socks, bytes(4000)), not hasattr(engine.mover._rings, "buffers")][-1])
     with pytest.raises(ConnectionResetError):
         blocking(socks[0].recv, 1)
     until(lambda: service.snapshot().open_connections == 0)
@@ -258,7 +258,7 @@ def test_completions_that_never_come_reset_their_connections_and_no_other(serve,
     socks = connect(service, 40)
     in_the_ring(service, socks)
     engine = engine_of(service)
-    refuse(engine.mover._rx, errno.EPERM, 1 << 30)
+    refuse(engine.mover._rings.rx, errno.EPERM, 1 << 30)
     for sock in socks:
         sock.sendall(b"more than there is room for")
     until(lambda: engine.name == "readiness" and engine.mover.lanes().receiving == set())

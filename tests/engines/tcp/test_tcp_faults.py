@@ -31,7 +31,7 @@ from rigs.helpers import (
 from rigs.rings import needs_completion
 from rigs.tcp_rig import FIXED, HELD, MIB, SOAK, by_ring_alone, engine_of, held, in_the_ring, polled_of, tight
 
-from echobench.engines.tcp import ringed
+from echobench.engines.tcp import batches, lending
 
 pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_states"), needs_linux]
 
@@ -143,8 +143,8 @@ def test_send_buffers_that_fill_up_in_mid_batch(serve, fast, connect):
 @pytest.mark.parametrize("batch", [512, 16])
 def test_two_messages_of_one_connection_at_once(serve, fast, ring_engine, monkeypatch, batch):
     """In one batch, or in two: the second must not be sent before what is left of the first."""
-    monkeypatch.setattr(ringed, "BATCH", batch)
-    monkeypatch.setattr(ringed, "FEW_BUFFERS", 256)  # all that is sent can come in at once
+    monkeypatch.setattr(batches, "BATCH", batch)
+    monkeypatch.setattr(lending, "FEW_BUFFERS", 256)  # all that is sent can come in at once
     service = serve(None, inherited=[tight()], engine=fast)
     first, second = 20_000, 1000
     for turn in range(3):
@@ -168,8 +168,8 @@ def test_two_messages_of_one_connection_at_once(serve, fast, ring_engine, monkey
 
 def test_reset_with_two_messages_under_way(serve, fast, ring_engine, connect, monkeypatch):
     """The one is in the batch in which the reset is noticed, the other in a later one."""
-    monkeypatch.setattr(ringed, "BATCH", 16)
-    monkeypatch.setattr(ringed, "FEW_BUFFERS", 256)  # all that is sent can come in at once
+    monkeypatch.setattr(batches, "BATCH", 16)
+    monkeypatch.setattr(lending, "FEW_BUFFERS", 256)  # all that is sent can come in at once
     service = serve(engine=fast)
     neighbour = connect(service, 1)
     for _ in range(5):
@@ -235,15 +235,15 @@ def test_the_ring_ends_a_connection_of_which_the_poller_speaks_too(serve, connec
     engine.connections.hold(fd, b"it does not take this")
     # As if it were reset before its receive could be cancelled, and both told at once: the ring first.
     mover, calls = engine.mover, polled_of(service)._calls
-    complete = calls[mover._rx.fd]
+    complete = calls[mover._rings.rx.fd]
 
     def reset_first():
-        calls[mover._rx.fd] = complete
-        mover._received(fd, -errno.ECONNRESET, 0, 0)
+        calls[mover._rings.rx.fd] = complete
+        mover._batches._received(fd, -errno.ECONNRESET, 0, 0)
 
-    calls[mover._rx.fd] = reset_first
+    calls[mover._rings.rx.fd] = reset_first
     engine.working = True
-    mover.serve([(mover._rx.fd, 1), (fd, 0x2019)], 0)
+    mover.serve([(mover._rings.rx.fd, 1), (fd, 0x2019)], 0)
     engine.working = False
     mover.flush()
     assert fd not in engine.connections.open

@@ -18,7 +18,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs
 
 from echobench.engines import STREAM, Setting, choose, ebb
-from echobench.engines.tcp import polled, ringed
+from echobench.engines.tcp import lending, polled, rings
 from echobench.kernel import ring as k
 
 pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_states"), needs_linux]
@@ -26,8 +26,8 @@ pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_state
 
 @needs_completion
 def test_lent_buffers_run_out(serve, ring_engine, connect, monkeypatch):
-    monkeypatch.setattr(ringed, "BUFFERS", 4)
-    monkeypatch.setattr(ringed, "FEW_BUFFERS", 1)
+    monkeypatch.setattr(rings, "BUFFERS", 4)
+    monkeypatch.setattr(lending, "FEW_BUFFERS", 1)
     service = serve(engine="completion")
     socks = connect(service, 40)
     in_the_ring(service, socks)
@@ -39,21 +39,21 @@ def test_lent_buffers_run_out(serve, ring_engine, connect, monkeypatch):
     data = pattern(4 * MIB)
     assert blocking(exchange, port_of(service), [data]) == data
     assert -errno.ENOBUFS in ring_engine["results"]
-    assert engine_of(service).mover._buffers.lent == 4
+    assert engine_of(service).mover._rings.buffers.lent == 4
 
 
 @needs_completion
 def test_more_buffers_are_lent_when_they_run_out(serve, ring_engine, connect, monkeypatch):
-    monkeypatch.setattr(ringed, "FEW_BUFFERS", 1)
+    monkeypatch.setattr(lending, "FEW_BUFFERS", 1)
     service = serve(engine="completion")
     (sock,) = connect(service, 1)
     in_the_ring(service, [sock])
-    assert engine_of(service).mover._buffers.lent == 1
+    assert engine_of(service).mover._rings.buffers.lent == 1
     for _ in range(3):
         sock.sendall(b"one")
         sock.sendall(b"two")
         assert blocking(read_exactly, sock, 6) == b"onetwo"
-    assert engine_of(service).mover._buffers.lent > 1
+    assert engine_of(service).mover._rings.buffers.lent > 1
 
 
 @needs_completion
@@ -62,7 +62,7 @@ def test_completions_for_which_there_is_no_room(serve, ring_engine, connect, mon
     service = serve(engine="completion")
     socks = connect(service, 100)
     in_the_ring(service, socks)
-    assert engine_of(service).mover._rx.completions == 8
+    assert engine_of(service).mover._rings.rx.completions == 8
     for turn in range(5):
         contents = [b"%02d%04d" % (turn, i) for i in range(len(socks))]
         for sock, content in zip(socks, contents, strict=True):
@@ -79,7 +79,7 @@ def test_completions_for_which_there_is_no_room(serve, ring_engine, connect, mon
 @pytest.mark.parametrize("entries", [10, 512])
 def test_the_edges_of_the_rings(serve, ring_engine, connect, monkeypatch, entries):
     """Batches that divide neither the ring of sends nor that of completions."""
-    monkeypatch.setattr(ringed, "SENDS", entries)
+    monkeypatch.setattr(rings, "SENDS", entries)
     small_rings(monkeypatch, 1024)
     number = 43 if entries == 10 else 150
     service = serve(engine="completion")
@@ -154,15 +154,15 @@ def test_buffers_that_are_needed_no_more_are_taken_back(serve, ring_engine, conn
     service = serve(engine="completion")
     socks = connect(service, 150)
     in_the_ring(service, socks)
-    buffers = engine_of(service).mover._buffers
+    buffers = engine_of(service).mover._rings.buffers
     assert buffers.lent >= 256
     for sock in socks[5:]:
         sock.close()
-    until(lambda: buffers.lent <= 10 + ringed.FEW_BUFFERS)
+    until(lambda: buffers.lent <= 10 + lending.FEW_BUFFERS)
     assert buffers.lent >= 10
     for _ in range(3):
         in_the_ring(service, socks[:5])
-    until(lambda: engine_of(service).mover._ebb._call is None)
+    until(lambda: engine_of(service).mover._lending._ebb._call is None)
 
 
 @needs_completion
@@ -174,10 +174,10 @@ def test_no_byte_is_lost_while_buffers_are_taken_back(serve, ring_engine, connec
     mover, shrunk = engine_of(service).mover, []
 
     def shrink():
-        before = mover._buffers.lent
-        mover._shrink(8)
-        shrunk.append(before > mover._buffers.lent)
-        mover._buffers.lend(100)
+        before = mover._rings.buffers.lent
+        mover._lending.shrink(8)
+        shrunk.append(before > mover._rings.buffers.lent)
+        mover._rings.buffers.lend(100)
 
     def client(seed):
         rng, wrong = random.Random(seed), 0
@@ -207,23 +207,23 @@ def test_without_buffers_the_poller_takes_over_until_there_are_some_again(
     socks = connect(service, 40)
     in_the_ring(service, socks)
     mover = engine_of(service).mover
-    register = type(mover._rx).register
+    register = type(mover._rings.rx).register
 
     def refused(self, what, argument, count):
         if what == k.REGISTER_PBUF_RING:
             raise OSError(errno.ENOMEM, "no memory")
         register(self, what, argument, count)
 
-    monkeypatch.setattr(type(mover._rx), "register", refused)
+    monkeypatch.setattr(type(mover._rings.rx), "register", refused)
     with capturedLogs() as logs:
-        mover._shrink(8)
-        mover._shrink(8)
+        mover._lending.shrink(8)
+        mover._lending.shrink(8)
     assert [event["log_format"] for event in logs] == ["the ring's buffers cannot be had again: {error}{more}"]
     for _ in range(3):
         for sock in socks:
             sock.sendall(b"still here")
         assert blocking(lambda: [read_exactly(sock, 10) for sock in socks]) == [b"still here"] * len(socks)
     assert len(mover.lanes().receiving) == 0
-    monkeypatch.setattr(type(mover._rx), "register", register)
-    mover._shrink(8)
+    monkeypatch.setattr(type(mover._rings.rx), "register", register)
+    mover._lending.shrink(8)
     in_the_ring(service, socks)
