@@ -324,9 +324,9 @@ class EchoService(Service):
             if self.endpoints:
                 made["endpoint"] = portable
         self._engines = made
-        self._copies = [CloseInChild(sock) for kind, sock in self._sockets if kind == "udp"]
-        for each in self._copies:
-            FORKS.tell(each, self.clock)
+        self._copies = []
+        for kind, sock in self._sockets:
+            self._keep_from_children(kind, sock)
         while self._sockets:
             kind, sock = self._sockets[0]
             port = portable.listen_tls(sock, self.tls_options) if kind == "tls" else made[kind].listen(sock)
@@ -365,6 +365,7 @@ class EchoService(Service):
             self._engines[kind] = engine
             while given:
                 port, sock = given[0]
+                self._keep_from_children(kind, sock)
                 replacement = engine.listen(sock)
                 self._ports = [(kind, replacement if each is port else each) for kind, each in self._ports]
                 del given[0]
@@ -372,6 +373,11 @@ class EchoService(Service):
             close_all(sock for _, sock in given)
             lost = [port for port, _ in given]
             self._ports = [(kind, each) for kind, each in self._ports if each not in lost]
+
+    def _keep_from_children(self, kind: str, sock: socket.socket) -> None:
+        if kind == "udp":
+            self._copies.append(CloseInChild(sock))
+            FORKS.tell(self._copies[-1], self.clock)
 
     def _listen_on(self, engine: PortableStream, endpoint: IStreamServerEndpoint) -> None:
         """Serve an endpoint, which may take time; if it fails at once, the start fails."""
