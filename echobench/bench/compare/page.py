@@ -14,7 +14,7 @@ from ..drawing.page import NARROW, WIDE, described, framed, page, run_by, sectio
 from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale, scale
 from ..run.histogram import Histogram
-from ..words import apiece, quantity
+from ..words import apiece, duration, quantity
 from .analysis.comparison import Comparison, Load, Run, Subject
 from .analysis.figures import times
 from .analysis.judge import Row
@@ -23,6 +23,7 @@ from .rows import (
     best_first,
     circumstances,
     compared_by,
+    cost,
     hollow,
     interval,
     left_out,
@@ -34,8 +35,8 @@ from .rows import (
 )
 
 HEAD = (
-    "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo",
-    "rounds", "verdict",
+    "95 % interval", "per CPU s", "user an echo", "kernel an echo", "user space", "a second", "p50", "p99", "lost",
+    "calls an echo", "rounds", "verdict",
 )  # fmt: skip
 
 
@@ -87,7 +88,10 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.subject,
         percent(row),
         interval(row),
-        *("-" if value is None else quantity(round(value)) for value in (row.per_cpu, row.rate)),
+        "-" if row.per_cpu is None else quantity(round(row.per_cpu)),
+        *(duration(value) for value in (row.user_per_echo, row.kernel_per_echo)),
+        "-" if row.user_share is None else f"{row.user_share:.1%}",
+        "-" if row.rate is None else quantity(round(row.rate)),
         time(row, row.p50),
         time(row, row.p99),
         "-" if row.lost is None else f"{row.lost:.3%}",
@@ -99,7 +103,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _why(row: Row) -> str:
     both = left_out(row)
-    return "; ".join(each for each in (f"{row.verdict}: {row.why}", row.caveat, both) if each)
+    return "; ".join(each for each in (f"{row.verdict}: {row.why}", row.caveat, cost(row), both) if each)
 
 
 def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:

@@ -14,7 +14,7 @@ from ..words import apiece, quantity
 from .analysis.comparison import IDEAL, Comparison
 from .analysis.gate import Finding
 from .analysis.judge import Row, judge
-from .rows import best_first, left_out, mark, offered, rounds, time
+from .rows import best_first, cost, left_out, mark, offered, rounds, time
 
 WIDTH = 154  # columns where there is no terminal
 STYLES = {
@@ -39,6 +39,8 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
             console.print(Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
             if row.caveat:
                 console.print(Text(f"{row.subject}: {row.caveat}", style="yellow"))
+            if spent := cost(row):
+                console.print(Text(f"{row.subject}: {spent}", style="dim"))
             if both := left_out(row):
                 console.print(Text(f"{row.subject}: {both}", style="cyan"))
     _tell(comparison, console)

@@ -25,6 +25,7 @@ from echobench.bench.compare.analysis.comparison import IDEAL, Load
 from echobench.bench.compare.analysis.judge import judge
 from echobench.bench.compare.command import compare
 from echobench.bench.compare.picture import compare_figure, compare_png
+from echobench.bench.compare.rows import mark
 from echobench.bench.drawing.page import STYLE
 from echobench.bench.drawing.png import panels, sheet
 from echobench.bench.drawing.png.text import LOST, fitted, width, wrapped, written
@@ -82,7 +83,7 @@ def test_bars_are_the_judged_ratios(compared):
         assert drawn == {(round(row.low, 9), round(row.high, 9)) for row in mine if row.high > row.low}
         said = [each.get_text() for each in axes.texts]
         for row in mine:
-            assert f"{100 * row.ratio:.1f} %" + (", too noisy" if row.subject == "noisy" else "") in said
+            assert f"{100 * row.ratio:.1f} %{mark(row)}" + (", too noisy" if row.subject == "noisy" else "") in said
             assert row.high == row.low or f"{100 * row.low:.1f} to {100 * row.high:.1f}" in said
 
 
