@@ -52,6 +52,7 @@ class Row:
     rounds: int = 3
     rounds_made: int = 3
     basis: str | None = "cpu"
+    ratio_cpu: float | None = None
     reference: str = "ideal"
     headline: bool = True
     caveat: str | None = None
