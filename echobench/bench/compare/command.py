@@ -22,13 +22,13 @@ from ..run.result import Result
 from ..run.stored import ResultError
 from . import callruns, rounds, unfinished
 from .analysis import gate
-from .analysis.comparison import IDEAL, Comparison, Load, Memory, Run, Subject, read
+from .analysis.comparison import Comparison, Load, Memory, Run, Subject, read
 from .analysis.judge import as_stored, judge, remarks
 from .conformance import essentials
 from .live import watch_on
 from .meters.idle import connection_memory
 from .options import DEFAULTS, SECTIONS, SUBJECT
-from .order import Order, make_order
+from .order import Order, chosen_reference, make_order
 from .page import compare_page
 from .rounds import Watch
 from .server.certificate import write as write_certificate
@@ -75,6 +75,7 @@ def compare_all(
             conformance=tuple(conformance),
             notes=tuple(notes),
             cut_short=cut_short,
+            reference=order.reference,
         )
 
     def take(run: Run) -> None:
@@ -96,8 +97,9 @@ def compare_all(
             keep(so_far(cut_short=True))
             for number in range(order.rounds + 1, order.rounds + order.extra_rounds + 1):
                 more = rounds.again(
-                    order.subjects, order.loads, runs, rounds=order.rounds, number=number, seed=order.seed
-                )
+                    order.subjects, order.loads, runs, rounds=order.rounds, number=number, seed=order.seed,
+                    reference=order.reference,
+                )  # fmt: skip
                 if more:
                     watch.note(f"one more round, of {len(more)} runs: the host took CPU time from earlier ones")
                     rounds.make(more, setting, watch, take, rounds.measure)
@@ -124,16 +126,16 @@ def _certificate(order: Order) -> Iterator[Setting]:
 
 
 def status(comparison: Comparison) -> int:
-    """Give the exit status: 0 if the ideal and another subject worked.
+    """Give the exit status: 0 if the reference and another subject worked.
 
-    1 if all others failed, or the ideal did.
+    1 if all others failed, or the reference did.
     """
     if comparison.cut_short:
         return INTERRUPTED
     rows = judge(comparison)
     works = {row.subject for row in rows if row.verdict not in ("void", "not conformant")}
-    others = {each.name for each in comparison.subjects} - {IDEAL}
-    return 0 if IDEAL in works and (works & others or not others) else 1
+    others = {each.name for each in comparison.subjects} - {comparison.reference}
+    return 0 if comparison.reference in works and (works & others or not others) else 1
 
 
 def _stored(path: str) -> Comparison:
@@ -142,6 +144,12 @@ def _stored(path: str) -> Comparison:
     except ResultError as error:
         raise click.UsageError(str(error)) from None
     return found if isinstance(found, Comparison) else as_comparison(found)
+
+
+def _by(comparison: Comparison, reference: str | None) -> Comparison:
+    """Give a stored comparison another reference, if one is given. Raises click.UsageError."""
+    names = [each.name for each in comparison.subjects]
+    return attrs.evolve(comparison, reference=chosen_reference(reference, names, comparison))
 
 
 def as_comparison(result: Result) -> Comparison:
@@ -170,7 +178,9 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
         raise click.UsageError("stored results are shown, subjects are run: give either files or subjects")
     if files and not options["resume"]:
         titles = [path if files.count(path) == 1 else f"{path} ({n})" for n, path in enumerate(files, 1)]
-        stored_ones = [(title, _stored(path)) for title, path in zip(titles, files, strict=True)]
+        stored_ones = [
+            (title, _by(_stored(path), options["reference"])) for title, path in zip(titles, files, strict=True)
+        ]
         return printed(lambda: show_side_by_side(stored_ones))
     stored = read_baseline(against) if against else None
     if stored is None and options["tolerance"] is not None:
@@ -181,6 +191,7 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
         raise click.ClickException("compare needs a POSIX system to start and stop servers, and this is none")
     before = unfinished.begun(options, subjects, stored)
     order = make_order(options, named, before or stored)
+    stored = _by(stored, order.reference) if stored else None
     targets = _targets(options["json"], options["html"], options["png"])
     part = unfinished.Part.beside(options["json"], options["resume"])
     comparison = compare_all(order, watch_on(options["quiet"], order.rounds), before, part.keep)
@@ -250,7 +261,8 @@ compare = Sectioned(
 
     A subject is 'name=command with {port}' (also {host}, {proto}, {certificate}), or name=host:port of a
     running server.
-    echobench's own server always takes part, under the name ideal. Stored comparisons, given as FILE.json, are shown
+    echobench's own server always takes part, under the name ideal, and the others are compared with it, or with
+    --reference. Stored comparisons, given as FILE.json, are shown
     side by side. The exit status is 0 if all went well, 1 if all subjects failed or --against found one slower, 2 if
     the options are wrong, 3 if --against is inconclusive.""",
 )

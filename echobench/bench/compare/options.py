@@ -90,6 +90,13 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             "Linux, and usually root.  [default: 0.5]",
         ),
     ),
+    "The yardstick": (
+        click.Option(
+            ["--reference"],
+            metavar="NAME",
+            help="The subject that the others are compared with.  [default: ideal]",
+        ),
+    ),
     "Against a stored run": (
         click.Option(
             ["--against"],

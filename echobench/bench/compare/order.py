@@ -36,6 +36,7 @@ class Order:
     count_calls: float
     """Seconds for which system calls are counted under each load; 0 for not at all."""
     notes: tuple[str, ...] = ()
+    reference: str = IDEAL
 
 
 def host_of(given: str | None, version: int | None) -> str:
@@ -79,6 +80,7 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
         for name in names:
             if names.count(name) > 1:
                 raise click.UsageError(f"two {kind}s have the name {name!r}: give each its own name")
+    reference = chosen_reference(options["reference"], list(subjects), stored)
     server, load_cpus = options["server_cpus"] or (), options["load_cpus"] or ()
     if stored and not (server or load_cpus):
         server, load_cpus = stored.server_cpus, stored.load_cpus
@@ -106,7 +108,16 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
         idle_connections=known["idle_connections"],
         count_calls=known["count_calls"],
         notes=(*notes, *warnings()),
+        reference=reference,
     )
+
+
+def chosen_reference(given: str | None, names: list[str], stored: Comparison | None) -> str:
+    """Give the name of the reference: as given, else as stored, else the ideal. Raises click.UsageError."""
+    reference = given or (stored.reference if stored else IDEAL)
+    if given is not None and given not in names:
+        raise click.UsageError(f"--reference: {shown(given)} is no subject: choose from {', '.join(names)}")
+    return reference
 
 
 BOUNDS: Final[dict[str, tuple[float, float]]] = {

@@ -14,7 +14,7 @@ from ..drawing.page import NARROW, WIDE, described, framed, page, run_by, sectio
 from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale
 from ..run.histogram import Histogram
-from ..words import apiece, quantity
+from ..words import apiece, duration, quantity
 from .analysis.comparison import Comparison, Load, Run, Subject
 from .analysis.figures import times
 from .analysis.judge import Row
@@ -23,6 +23,7 @@ from .rows import (
     best_first,
     circumstances,
     compared_by,
+    cost,
     hollow,
     interval,
     left_out,
@@ -32,10 +33,11 @@ from .rows import (
     rounds,
     time,
 )
+from .sentences import claim, follows, follows_from_rate
 
 HEAD = (
-    "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo",
-    "rounds", "verdict",
+    "95 % interval", "per CPU s", "user an echo", "kernel an echo", "user space", "a second", "p50", "p99", "lost",
+    "calls an echo", "rounds", "verdict",
 )  # fmt: skip
 
 
@@ -70,25 +72,34 @@ def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
 
 def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
     rows = best_first(rows)
-    of = f"% of {comparison.reference}"
+    head = ("subject", f"% of {comparison.reference}", *HEAD)
     return section(
         load.name,
         tag("p", f"{offered(load)}; {model(load.plan)}."),
         _bars(comparison, load, rows),
-        tag("div", table(("subject", of, *HEAD), [_cells(row) for row in rows], label=load.name), class_="named broad"),
+        tag(
+            "div",
+            table(head, [_cells(row, load) for row in rows], label=load.name),
+            class_="named broad",
+        ),
+        tag("p", why, class_="muted") if (why := follows(load)) else None,
+        tag("ul", [tag("li", each) for row in rows if (each := claim(row))], class_="claims"),
         tag("ul", [tag("li", tag("strong", row.subject), f": {_why(row)}") for row in rows], class_="why"),
         rounds_figure(comparison, load),
         _curves(comparison, load),
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, load: Load) -> tuple[Content, ...]:
     return (
         row.subject,
         percent(row),
         interval(row),
-        *("-" if value is None else quantity(round(value)) for value in (row.per_cpu, row.rate)),
-        time(row, row.p50),
+        "-" if row.per_cpu is None else quantity(round(row.per_cpu)),
+        *(duration(value) for value in (row.user_per_echo, row.kernel_per_echo)),
+        "-" if row.user_share is None else f"{row.user_share:.1%}",
+        "-" if row.rate is None else quantity(round(row.rate)),
+        tag("span", time(row, row.p50), class_="muted") if follows_from_rate(load) else time(row, row.p50),
         time(row, row.p99),
         "-" if row.lost is None else f"{row.lost:.3%}",
         apiece(row.system_calls),
@@ -99,7 +110,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _why(row: Row) -> str:
     both = left_out(row)
-    return "; ".join(each for each in (f"{row.verdict}: {row.why}", row.caveat, both) if each)
+    return "; ".join(each for each in (f"{row.verdict}: {row.why}", row.caveat, cost(row), both) if each)
 
 
 def bars_of(comparison: Comparison, rows: Sequence[Row]) -> list[Bar]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ..words import beyond
+from ..words import beyond, duration
 from .analysis.comparison import Comparison, Load
 from .analysis.figures import measures_times
 from .analysis.judge import Row
@@ -69,6 +69,18 @@ def interval(row: Row) -> str:
 def rounds(row: Row) -> str:
     """Write how many rounds a row rests on, of how many that were made."""
     return f"{row.rounds} of {row.rounds_made}"
+
+
+def cost(row: Row) -> str | None:
+    """Say what an echo costs the server in CPU time, in user space and in the kernel; None if it is not known."""
+    if row.cpu_per_echo is None:
+        return None
+    said = f"an echo costs it {duration(row.cpu_per_echo)} of CPU time"
+    if row.user_share is None or row.user_share_error is None:
+        return said
+    share = f"{row.user_share:.1%} ± {100 * row.user_share_error:.1f}"
+    user, kernel = duration(row.user_per_echo), duration(row.kernel_per_echo)
+    return f"{said}: {user} in user space ({share}) and {kernel} in the kernel"
 
 
 def left_out(row: Row) -> str | None:

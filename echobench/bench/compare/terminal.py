@@ -14,7 +14,8 @@ from ..words import apiece, quantity
 from .analysis.comparison import IDEAL, Comparison
 from .analysis.gate import Finding
 from .analysis.judge import Row, judge
-from .rows import best_first, left_out, mark, offered, rounds, time
+from .rows import best_first, cost, left_out, mark, offered, rounds, time
+from .sentences import claim, follows, follows_from_rate
 
 WIDTH = 154  # columns where there is no terminal
 STYLES = {
@@ -34,11 +35,17 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
         console.print()
         console.print(Text(f"{load.name}: {offered(load)}", style="bold"))
         console.print(Text(model(load.plan), style="dim"))
-        console.print(table(mine))
+        console.print(table(mine, dims_p50=follows_from_rate(load)))
+        for said in [each for row in best_first(mine) if (each := claim(row))]:
+            console.print(Text(said))
+        if why := follows(load):
+            console.print(Text(why, style="dim"))
         for row in mine:
             console.print(Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
             if row.caveat:
                 console.print(Text(f"{row.subject}: {row.caveat}", style="yellow"))
+            if spent := cost(row):
+                console.print(Text(f"{row.subject}: {spent}", style="dim"))
             if both := left_out(row):
                 console.print(Text(f"{row.subject}: {both}", style="cyan"))
     _tell(comparison, console)
@@ -52,7 +59,7 @@ def ratio(row: Row) -> str:
     return f"{100 * row.ratio:.1f}{ends}{mark(row)}"
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[Row], *, dims_p50: bool = False) -> Table:
     """Show the rows of one load, the best first."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     made.add_column("subject", overflow="fold")
@@ -70,7 +77,8 @@ def table(rows: Sequence[Row]) -> Table:
             ratio(row),
             f"{100 * row.ratio_rate:.1f}" if row.ratio_rate is not None else "-",
             *("-" if value is None else quantity(round(value)) for value in (row.per_cpu, row.rate)),
-            *(time(row, value) for value in (row.p50, row.p99, row.p99_9)),
+            Text(time(row, row.p50), style="dim" if dims_p50 else ""),
+            *(time(row, value) for value in (row.p99, row.p99_9)),
             "-" if row.lost is None else "0" if not row.lost else f"{row.lost:.2%}",
             *("-" if value is None else f"{value:.0%}" for value in (row.server_cpu, row.generator_cpu)),
             apiece(row.system_calls),

@@ -6,11 +6,14 @@ Two runs are comparable only if their environments are the same.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import platform
+import re
 import socket
 import sys
 import time
+import zlib
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +24,13 @@ from ...reactors import preferred
 
 IP_MTU: Final = 14  # linux/in.h
 IPV6_MTU: Final = 24  # linux/in6.h
+ACCOUNTING: Final = (
+    "CONFIG_IRQ_TIME_ACCOUNTING",
+    "CONFIG_HZ",
+    "CONFIG_TICK_CPU_ACCOUNTING",
+    "CONFIG_VIRT_CPU_ACCOUNTING_GEN",
+    "CONFIG_VIRT_CPU_ACCOUNTING_NATIVE",
+)
 
 
 def describe(address: str, ours: bool, root: Path = Path("/")) -> dict[str, Any]:
@@ -40,6 +50,7 @@ def describe(address: str, ours: bool, root: Path = Path("/")) -> dict[str, Any]
         "mitigations": _mitigations(root / "sys/devices/system/cpu/vulnerabilities"),
         "numa_nodes": _count(root / "sys/devices/system/node", "node[0-9]*"),
         "hypervisor": ("hypervisor" in (_field(cpuinfo, "flags") or "").split()) if cpuinfo else None,
+        "cpu_accounting": accounting(platform.release(), root),
         "clock_source": _text(root / "sys/devices/system/clocksource/clocksource0/current_clocksource"),
         "clock": time.get_clock_info("perf_counter").implementation,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -51,6 +62,37 @@ def describe(address: str, ours: bool, root: Path = Path("/")) -> dict[str, Any]
         "loopback": ours,
         "mtu": mtu(address),
     }
+
+
+def accounting(release: str, root: Path = Path("/")) -> dict[str, str] | None:
+    """Give how the kernel accounts CPU time; None if its configuration is not to be had.
+
+    With CONFIG_IRQ_TIME_ACCOUNTING the time of interrupts and of softirqs, which do most of the network's work, is
+    charged to nobody, also within a process's own system call; without it, to the process that they interrupt. (The
+    kernel's parameter tsc=noirqtime turns it off.) CONFIG_HZ says how often it samples whether a process is in user
+    space, unless CONFIG_VIRT_CPU_ACCOUNTING_NATIVE, or _GEN on the CPUs of nohz_full, measures that.
+    """
+    text = _configuration(release, root)
+    if text is None:
+        return None
+    found = dict.fromkeys(ACCOUNTING, "not set")
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and name in found:
+            found[name] = value
+    clock = re.search(r"\btsc=(\S+)", _text(root / "proc/cmdline") or "")
+    full = _text(root / "sys/devices/system/cpu/nohz_full")
+    return {
+        **found,
+        **({"tsc": clock[1]} if clock else {}),
+        **({"nohz_full": full} if full and full != "(null)" else {}),
+    }
+
+
+def _configuration(release: str, root: Path) -> str | None:
+    with contextlib.suppress(OSError, EOFError, zlib.error):
+        return gzip.decompress((root / "proc/config.gz").read_bytes()).decode(errors="replace")
+    return _text(root / f"boot/config-{release}") or _text(root / f"lib/modules/{release}/config")
 
 
 def mtu(address: str) -> int | None:

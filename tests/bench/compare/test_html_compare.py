@@ -52,6 +52,7 @@ class Row:
     rounds: int = 3
     rounds_made: int = 3
     basis: str | None = "cpu"
+    ratio_cpu: float | None = None
     reference: str = "ideal"
     headline: bool = True
     caveat: str | None = None
@@ -59,6 +60,11 @@ class Row:
     why: str = "neither server nor generator was the limit"
     rate: float | None = 12_345.0
     per_cpu: float | None = 54_321.0
+    cpu_per_echo: float | None = 18_409.0
+    user_per_echo: float | None = 2_800.0
+    kernel_per_echo: float | None = 15_609.0
+    user_share: float | None = 0.152
+    user_share_error: float | None = 0.012
     p50: float | None = 1e5
     p99: float | None = 1e6
     lost: float | None = 0.0
@@ -111,6 +117,7 @@ def test_the_page(compared):
     for figure in ("63.4", "61.0 to 65.5", "100.0 by rate", "12,345", "54,321", "100 µs", "1.00 ms", "0.000%", "4.25"):
         assert figure in text, figure
     assert "3 of 7" in text
+    assert "an echo costs it 18.4 µs of CPU time: 2.80 µs in user space (15.2% ± 1.2) and 15.6 µs in the kernel" in text
     assert "63.4 % of ideal (61.0 to 65.5); over all of them it is 59.8 % of ideal (40.0 to 89.4)" in text
     for sentence in (
         "it did not start (its output: panic: no)",

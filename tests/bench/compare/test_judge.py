@@ -125,7 +125,7 @@ def test_memory():
         ({"named": ("connections lost",)}, "not conformant", "It is connections lost."),
         ({"result": None, "failure": "it ended at once"}, "void", "it ended at once"),
         ({"tally": {"answered": 0, "unanswered": 80_000}}, "void", "nothing was answered"),
-        ({"usage": usage(0.6, others=3.5)}, "too noisy", "other programs used 35% of the server's CPUs"),
+        ({"usage": usage(0.6, others=3.5)}, "too noisy", "other programs used 35% of the server's CPU"),
         ({"usage": usage(0.6, others=0.9)}, "waiting", "used 60% of a CPU"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import platform
 import sys
@@ -12,7 +13,7 @@ import pytest
 import echobench
 import twisted
 from echobench.bench.run import environment
-from echobench.bench.run.environment import describe, mtu
+from echobench.bench.run.environment import accounting, describe, mtu
 
 
 @pytest.fixture
@@ -54,9 +55,40 @@ def test_no_hypervisor(root):
 def test_a_machine_that_says_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(platform, "processor", lambda: "")
     found = describe("127.0.0.1", False, tmp_path)
-    for name in ("cpu", "hypervisor", "distribution", "governor", "mitigations", "clock_source", "numa_nodes"):
+    for name in ("cpu", "hypervisor", "distribution", "governor", "mitigations", "clock_source", "numa_nodes",
+                 "cpu_accounting"):  # fmt: skip
         assert found[name] is None, name
     json.dumps(found)
+
+
+CONFIGURATION = """#
+# Automatically generated file; DO NOT EDIT.
+CONFIG_HZ_1000=y
+CONFIG_HZ=1000
+CONFIG_IRQ_TIME_ACCOUNTING=y
+CONFIG_HAVE_IRQ_TIME_ACCOUNTING=y
+# CONFIG_VIRT_CPU_ACCOUNTING_GEN is not set
+"""
+
+
+@pytest.mark.parametrize("place", ["proc/config.gz", "boot/config-6.1", "lib/modules/6.1/config"])
+def test_how_cpu_time_is_accounted(root, place):
+    """Whether softirqs are charged decides what an echo seems to cost."""
+    (root / place).parent.mkdir(parents=True, exist_ok=True)
+    text = CONFIGURATION.encode()
+    (root / place).write_bytes(gzip.compress(text) if place.endswith("gz") else text)
+    found = accounting("6.1", root)
+    assert (found["CONFIG_IRQ_TIME_ACCOUNTING"], found["CONFIG_HZ"]) == ("y", "1000")
+    assert found["CONFIG_VIRT_CPU_ACCOUNTING_GEN"] == found["CONFIG_TICK_CPU_ACCOUNTING"] == "not set"
+    assert "tsc" not in found
+    (root / "proc/cmdline").write_text("quiet tsc=noirqtime nohz_full=1-3\n")
+    (root / "sys/devices/system/cpu/nohz_full").write_text("1-3\n")
+    assert (accounting("6.1", root)["tsc"], accounting("6.1", root)["nohz_full"]) == ("noirqtime", "1-3")
+
+
+def test_a_configuration_that_is_no_gzip(root):
+    (root / "proc/config.gz").write_bytes(b"no")
+    assert accounting("6.1", root) is None
 
 
 def test_this_program(monkeypatch):

@@ -65,6 +65,12 @@ class Usage:
     """Seconds of CPU time in the first half of the window; None if it was not read."""
     first_half_window: float | None = None
     """Seconds from the first reading to that in the middle."""
+    user: float | None = None
+    """Seconds of CPU time in user space, in the kernel's ticks: with :attr:`kernel` it says how ``cpu`` is divided."""
+    kernel: float | None = None
+    """Seconds of CPU time in the kernel, in its ticks."""
+    others_worst: float | None = None
+    """Seconds that others used (as ``others``) of the one of the server's CPUs that lost most to them."""
     steal: float | None = None
     """The part of its time (0 to 1) that the host took from the CPU that lost most, of those that were used."""
 

@@ -22,7 +22,8 @@ from ...run.result import Result
 from ...run.tally import lost
 from ...run.verdicts import KEPT
 from . import confidence
-from .comparison import IDEAL, Comparison, Run
+from .comparison import IDEAL, Comparison, Run, Usage
+from .cost import cost, ticks_per_second
 from .figures import (
     FIGURES,
     Basis,
@@ -42,7 +43,7 @@ from .steadiness import trend
 from .words import named
 
 NOISE: Final = 0.10  # standard deviation of the rounds, as a part of the figure, beyond which it means nothing
-OTHERS: Final = 0.10  # part of the server's CPUs that other programs may use
+OTHERS: Final = 0.10  # part of a CPU of the server's that other programs may use
 WRONG: Final = ("wrong bytes", "connections lost", "connections stuck", "refused")
 
 
@@ -74,6 +75,11 @@ class Row:
     ratio_time: float | None = None
     rate: float | None = None
     per_cpu: float | None = None
+    cpu_per_echo: float | None = None
+    user_per_echo: float | None = None
+    kernel_per_echo: float | None = None
+    user_share: float | None = None
+    user_share_error: float | None = None
     spread_rate: float | None = None
     spread_cpu: float | None = None
     spread_ratio: float | None = None
@@ -125,6 +131,7 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
             found = everything = None
         if any(generator_bound(side, cpus, plan) for side in (good, references)):
             each.pop("rate", None)
+    spent = cost(good, ticks_per_second(comparison.environment))
     merged = _merged(results)
     times = merged.percentiles()
     return Row(
@@ -149,6 +156,11 @@ def _row(comparison: Comparison, subject: str, load: str) -> Row:
         ratio_time=each.get("time"),
         rate=confidence.median(known(rate, good)),
         per_cpu=confidence.median(known(per_cpu, good)),
+        cpu_per_echo=spent.whole if spent else None,
+        user_per_echo=spent.user if spent else None,
+        kernel_per_echo=spent.kernel if spent else None,
+        user_share=spent.user_share if spent else None,
+        user_share_error=spent.error if spent else None,
         spread_rate=confidence.spread(known(rate, good)),
         spread_cpu=confidence.spread(known(per_cpu, good)),
         spread_ratio=found.spread if found else None,
@@ -233,14 +245,19 @@ def _wrong(runs: Sequence[Run], good: Sequence[Run]) -> tuple[str, str] | None:
 
 
 def _crowded(good: Sequence[Run], cpus: int) -> float | None:
-    """Give the part of the server's CPUs that others used, if it was too much.
+    """Give the part that others used of the server's CPU that lost most to them, if it was too much.
 
-    It is the median of the rounds.
+    It is the median of the rounds. An average would hide behind idle CPUs what the server's own lost.
     """
-    used = [run.usage for run in good if run.usage is not None]
-    others = [each.others / each.window / max(1, cpus) for each in used if each.others is not None]
-    taken = confidence.median(others)
+    used = [run.usage for run in good if run.usage is not None and run.usage.window]
+    taken = confidence.median([part for each in used if (part := _others(each, cpus)) is not None])
     return taken if taken is not None and taken > OTHERS and cpus else None
+
+
+def _others(usage: Usage, cpus: int) -> float | None:
+    if usage.others_worst is not None:
+        return usage.others_worst / usage.window
+    return None if usage.others is None else usage.others / usage.window / max(1, cpus)  # a stored run knows no more
 
 
 def _noise(
@@ -252,9 +269,10 @@ def _noise(
     there is nothing to compare with, the figure itself must be steady.
     """
     if taken := _crowded(good, cpus):
+        whose = "the server's CPU" if cpus == 1 else "one of the server's CPUs"
         return (
             "too noisy",
-            f"other programs used {taken:.0%} of the server's CPUs: stop them, or choose --server-cpus",
+            f"other programs used {taken:.0%} of {whose}: stop them, or choose --server-cpus",
         )
     if ratio is not None:
         name, found = f"ratio to {named(reference)}", ratio.spread
@@ -274,9 +292,21 @@ def _spread(runs: Sequence[Run], plan: Plan) -> tuple[str, float | None]:
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """Give the notes that follow from the runs: what the host took, and how far the machine drifted."""
+    """Give the notes that follow from the runs: what the host took, how far the machine drifted, what is charged."""
     taken = disturbance(comparison)
-    return [*([taken] if taken else []), *drift(comparison)]
+    return [*([taken] if taken else []), *drift(comparison), *uncharged(comparison.environment)]
+
+
+def uncharged(environment: dict[str, Any]) -> list[str]:
+    """Say that the kernel charges the network's work to nobody, if it does."""
+    kept = environment.get("cpu_accounting") or {}
+    if kept.get("CONFIG_IRQ_TIME_ACCOUNTING") != "y" or kept.get("tsc") == "noirqtime":
+        return []
+    return [
+        "this kernel charges the time of interrupts and softirqs to no process (CONFIG_IRQ_TIME_ACCOUNTING): the work "
+        "of the network stack on received messages is in no server's CPU time, so compare these figures with those of "
+        "such kernels only"
+    ]
 
 
 def drift(comparison: Comparison) -> list[str]:
