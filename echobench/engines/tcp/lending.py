@@ -50,10 +50,10 @@ class Lending:
         if rings.retired:
             return
         rings.hand_over()  # completions that the ring had no room for come in now
-        if not rings.takes_requests():
+        if rings.retired:
             return
         buffers = rings.buffers
-        if rings.rx.ready():
+        if rings.pause is not None or rings.rx.ready():
             self._ebb.grew(buffers.lent)
             return
         try:
