@@ -79,6 +79,8 @@ class Ringed:
         self._buffers: LentBuffers
         self._receiving: set[int] = set()
         self._dying: set[int] = set()
+        self._spared: set[int] = set()
+        """Those that were receiving when buffers were last taken back: one may have found none just then."""
         self._faults, self._send_faults = Faults(), Faults()
         self._complaints = Seldom()
         self._retry: IDelayedCall | None = None
@@ -409,8 +411,9 @@ class Ringed:
         elif fd not in connections.open:
             return
         elif result > 0 or result in AGAIN:
-            if result == -errno.ENOBUFS:
+            if result == -errno.ENOBUFS and fd not in self._spared:
                 self._lend(self._buffers.lent)
+            self._spared.discard(fd)
             odd = connections.odd.get(fd)
             if odd is None or (odd.leaving and not odd.unsent):
                 self._receive_on(fd, result)
@@ -505,6 +508,7 @@ class Ringed:
         if self._rx.ready():
             self._ebb.grew(self._buffers.lent)
             return
+        self._spared = set(self._receiving)
         try:
             self._buffers.shrink(to)
         except OSError as error:  # no memory: whoever receives is told ENOBUFS, and goes over to the poller
