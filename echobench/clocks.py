@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import os
 import selectors
 import socket
 import threading
@@ -94,6 +95,13 @@ class SteadyClock:
     def getDelayedCalls(self) -> list[IDelayedCall]:
         """List the calls that wait."""
         return [call for _, _, call in self._calls if call.active()]
+
+    def forked(self) -> None:
+        """Do without the parent's thread, in a forked child; if its reactor begins there, it gets one of its own."""
+        self._alarm.forked()
+        self._alarm = Alarm(self._ask)
+        if self._calls and not getattr(self._reactor, "running", True):
+            self._reactor.callWhenRunning(self._set)
 
     def _push(self, call: DelayedCall) -> None:
         self._number += 1  # calls that are due at the same time are made in the order in which they were asked for
@@ -187,6 +195,11 @@ class Alarm:
                     self._bell.send(b"!")
             return True
 
+    def forked(self) -> None:
+        """Close a forked child's copy of the bell; the thread, which may hold the lock, is the parent's."""
+        if self._bell is not None:
+            self._bell.close()
+
     def _start(self) -> bool:
         try:
             self._bell, bell = socket.socketpair()
@@ -230,3 +243,12 @@ class Alarm:
 
 
 _beside: weakref.WeakKeyDictionary[Any, SteadyClock] = weakref.WeakKeyDictionary()
+
+
+def _forked() -> None:
+    for clock in list(_beside.values()):
+        clock.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

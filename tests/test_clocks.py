@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 
@@ -185,3 +186,23 @@ def test_where_no_thread_can_be_had_the_reactors_timer_serves(clock, monkeypatch
     clock.callLater(0.02, seen.append, 1)
     until(lambda: seen)
     assert alarms() == []
+
+
+def test_a_child_that_serves_has_a_thread_of_its_own(clock):
+    """As when a program starts its services, and then becomes a daemon."""
+    reactor = Reactor()
+    reactor.running, reactor.when_running, reactor.asked = False, [], threading.Event()
+    reactor.callWhenRunning, reactor.callFromThread = reactor.when_running.append, lambda call: reactor.asked.set()
+    child = SteadyClock(reactor)
+    child.callLater(0.01, lambda: None)
+    assert reactor.asked.wait(20)
+    reactor.asked.clear()
+    until(lambda: not alarms())
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child._alarm._bell = ours  # as in a child: there is a bell, and the thread was not forked
+        child.forked()
+        assert ours.fileno() == -1
+        (begin,) = reactor.when_running
+        begin()
+        assert reactor.asked.wait(20)

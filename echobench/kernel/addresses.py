@@ -39,6 +39,8 @@ class Addresses:
     def __init__(self) -> None:
         self._known: dict[tuple[int, int, bytes], frozenset[bytes]] = {}
         self._interrupted = False
+        self._incomplete = True
+        """Whether changes may have been missed."""
         self._socket = netlink.route_socket(_GROUPS)
         try:
             self._list()
@@ -64,16 +66,25 @@ class Addresses:
         """Take the messages that wait; return whether anything changed."""
         before = dict(self._known)
         try:
-            self._take()
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:  # messages were lost
-                raise
-            self._list()
+            self._follow()
+        except OSError:
+            self._known, self._incomplete = before, True  # rather old ones than a part; the next time asks for all
+            raise
         return self._known != before
 
     def close(self) -> None:
         """Ask no more."""
         self._socket.close()
+
+    def _follow(self) -> None:
+        try:
+            self._take()
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:  # messages were lost
+                raise
+            self._incomplete = True
+        if self._incomplete:
+            self._list()
 
     def _list(self) -> None:
         """Ask for all addresses, and take the answer."""
@@ -88,6 +99,7 @@ class Addresses:
                     raise
                 self._interrupted = True
             if not self._interrupted:
+                self._incomplete = False
                 return
 
     def _take(self) -> None:

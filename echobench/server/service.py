@@ -29,7 +29,6 @@ from ..clocks import steady
 from ..counters import Counters, Snapshot
 from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
 from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Setting, choose, load
-from ..engines.forks import FORKS, CloseInChild
 from ..engines.portable.engine import PortableDatagram, PortableStream
 from ..engines.portable.own_datagram import check_datagram_protocol
 from ..engines.portable.own_stream import check_protocol
@@ -128,8 +127,6 @@ class EchoService(Service):
     """Sockets that are bound, and not yet given to an engine."""
     _engines: dict[str, IEngine] = _state(dict)
     _ports: list[tuple[str, IListeningPort]] = _state(list)
-    _copies: list[CloseInChild] = _state(list)
-    """These have a forked child close its copies of the UDP sockets. Engines for streams do it themselves."""
     _pending: list[Deferred[Any]] = _state(list)
     _succession: Succession = attrs.field(
         init=False,
@@ -294,7 +291,7 @@ class EchoService(Service):
             spin=microseconds(self.spin),
             failed=self._succession.failed,
         )
-        self._succession.setting = setting
+        self._succession.begin(setting)
         kinds = {kind for kind, _ in self._sockets}
         made: dict[str, IEngine] = {}
         if "tcp" in kinds:
@@ -314,9 +311,8 @@ class EchoService(Service):
                 made["endpoint"] = portable
         self._engines.clear()
         self._engines.update(made)
-        self._copies = [CloseInChild(sock) for kind, sock in self._sockets if kind == "udp"]
-        for each in self._copies:
-            FORKS.tell(each, self.clock)
+        for kind, sock in self._sockets:
+            self._succession.keep_from_children(kind, sock)
         while self._sockets:
             kind, sock = self._sockets[0]
             port = portable.listen_tls(sock, self.tls_options) if kind == "tls" else made[kind].listen(sock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from socket import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -9,6 +10,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Replaceable, Setting, choose
+from ..engines.forks import FORKS, CloseInChild
 from ..errors import EchobenchError
 from ..sockets import close_all
 
@@ -19,10 +21,15 @@ class Succession:
     """Keeps ``engines``, by kind, and their ``ports`` up to date."""
 
     def __init__(self, engines: dict[str, IEngine], ports: list[tuple[str, IListeningPort]]) -> None:
-        self.setting: Setting
-        """What the engines are made with."""
+        self._setting: Setting
         self._engines, self._ports = engines, ports
         self._watchers: list[Deferred[str]] = []
+        self._copies: list[CloseInChild] = []
+
+    def begin(self, setting: Setting) -> None:
+        """Note what the engines are made with, at each start."""
+        self._setting = setting
+        self._copies.clear()
 
     def when_failed(self) -> Deferred[str]:
         """Return a Deferred that fires with a sentence when something can be served no more."""
@@ -46,6 +53,12 @@ class Succession:
         for watcher in watchers:
             watcher.callback(sentence)
 
+    def keep_from_children(self, kind: str, sock: socket) -> None:
+        """Have a forked child close its copy of a UDP socket. Engines for streams do it themselves."""
+        if kind == "udp":
+            self._copies.append(CloseInChild(sock))
+            FORKS.tell(self._copies[-1], self._setting.reactor)
+
     def _replace(self, failed: Replaceable, why: str) -> None:
         """Give the sockets of an engine to the next slower one that works.
 
@@ -56,10 +69,11 @@ class Succession:
         table = STREAM if kind == "tcp" else DATAGRAM
         given = failed.surrender()
         try:
-            engine = choose(table, "auto", self.setting, instead_of=failed.name, why=why)
+            engine = choose(table, "auto", self._setting, instead_of=failed.name, why=why)
             self._engines[kind] = engine
             while given:
                 port, sock = given[0]
+                self.keep_from_children(kind, sock)
                 replacement = engine.listen(sock)
                 self._ports[:] = [(kind, replacement if each is port else each) for kind, each in self._ports]
                 del given[0]

@@ -77,6 +77,26 @@ def test_after_a_loss_all_are_asked_for_again(addresses):
     assert addresses.own == before
 
 
+def test_a_list_that_cannot_be_had_leaves_the_old_ones_and_is_asked_for_again(addresses):
+    class Poor(Lossy):
+        refusals = 1
+
+        def sendto(self, *args):
+            if self.refusals:
+                self.refusals -= 1
+                raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+            return super().sendto(*args)
+
+    before = addresses.own
+    addresses._socket = Poor(addresses._socket, errno.ENOBUFS)
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        addresses.read()
+    assert addresses.own == before
+    assert not addresses.read()
+    assert addresses._socket.asked == 1
+    assert addresses.own == before
+
+
 def test_other_errors_are_told(addresses):
     addresses._socket = Lossy(addresses._socket, errno.EBADF)
     with pytest.raises(OSError, match="Bad file descriptor"):

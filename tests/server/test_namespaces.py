@@ -269,8 +269,8 @@ def test_trains_of_what_the_mtu_does_not_take(narrow, model):
     status, said, wrong = blast_from_client(host, port, "--gso", "--size", str(fits + 200), "-d", "1", *model.split())
     assert (status, said) == (1, "")
     assert wrong == (
-        f"Error: a train of datagrams of {fits + 200} bytes cannot be sent to {host}: they are larger than the route "
-        "allows, or the interface cannot cut them up; give a smaller --size, or leave out --gso\n"
+        f"Error: a train of datagrams of {fits + 200} bytes cannot be sent to {host} port {port}: they are larger than "
+        "the route allows, or the interface cannot cut them up; give a smaller --size, or leave out --gso\n"
     )
 
 
@@ -298,6 +298,6 @@ def test_a_router_that_takes_less_than_the_wire(network, engine):
     status, said, wrong = blast_from_client("10.97.0.2", 7, *options)
     assert (status, said) == (1, "")
     assert wrong == (
-        "Error: datagrams of 1200 bytes are too long: this system, or a router on the way to 10.97.0.2, does not take "
-        "them whole; give a smaller --size\n"
+        "Error: datagrams of 1200 bytes are too long: this system, or a router on the way to 10.97.0.2 port 7, does "
+        "not take them whole; give a smaller --size\n"
     )

@@ -196,6 +196,7 @@ class StreamEngine:
             return
         self.running = False
         self._drained = None
+        self._cancel_pause()
         self.connections.timeouts.stop()
         self.connections.ebb.cancel()
         for port in self.ports.values():
@@ -217,9 +218,7 @@ class StreamEngine:
         if not self.running:
             return
         self.running = self._something_closed = False
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        self._cancel_pause()
         self.connections.timeouts.stop()
         self.connections.ebb.stop()
         self.mover.finish()
@@ -244,6 +243,11 @@ class StreamEngine:
             self._setting.reactor.addReader(self)
         except OSError as error:  # epoll_ctl(2)
             self._turn_failed(error)
+
+    def _cancel_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
 
     def _watch_port(self, port: Port, wanted: bool) -> None:
         if wanted:

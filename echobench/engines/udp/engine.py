@@ -122,7 +122,8 @@ class BatchedPort(DatagramPort):
         except Exception:  # noqa: BLE001 (as above)
             self._engine.log_fault()
         self._let_go()
-        self._reactor.addReader(self)
+        if self._stopped is None:  # its timer may come after stopListening
+            self._reactor.addReader(self)
 
     def stopListening(self) -> Deferred[None]:
         """Stop listening; fires when the socket is closed.

@@ -351,3 +351,31 @@ def test_a_stop_ends_a_pause(serve, monkeypatch):
         client.send(b"1")
         until(lambda: batched(service)._pause is not None)
         pytest_twisted.blockon(service.stopService())
+
+
+def test_a_batch_that_is_finished_after_a_stop_has_no_socket_watched_again(serve):
+    """Its timer and the closing of the socket may come in one turn of the reactor."""
+    service = serve(0, ("127.0.0.1",), tcp=False, udp_engine="batched")
+    port = batched(service)
+    stopping = service.stopService()
+    port.doWrite()
+    assert port not in port._reactor.getReaders()
+    pytest_twisted.blockon(stopping)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_has_no_copy_of_a_socket_that_another_engine_serves_now(serve, monkeypatch, impatient):
+    service = serve(0, ("127.0.0.1",), tcp=False, udp_engine="batched")
+    refuse(monkeypatch, 1 << 30)
+    assert blocking(ask, port_of(service, "udp"), b"!") == b"!"
+    assert service.engines() == {"udp": "portable"}
+    descriptor = service._ports[0][1].fileno()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert blocking(ask, port_of(service, "udp"), b"!") == b"!"

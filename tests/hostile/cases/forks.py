@@ -146,3 +146,46 @@ def children_and_idle_peers(trial: Trial) -> None:
                 sock.recv(1)
         with pytest.raises(ConnectionResetError):
             read_exactly(socks[0], 1 << 26)
+
+
+DAEMON = r"""
+import os, signal, socket, sys
+from twisted.internet import reactor
+from twisted.logger import globalLogBeginner, textFileLogObserver
+from echobench import EchoService
+globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)])
+listener = socket.create_server(("127.0.0.1", 0))
+waiting = socket.create_connection(listener.getsockname())
+service = EchoService(None, inherited=[listener], engine=sys.argv[1], idle_timeout=1.0)
+service.startService()
+pid = os.fork()
+if not pid:
+    waiting.close()
+    reactor.run()
+waiting.settimeout(20)
+try:
+    print("it got", waiting.recv(1), flush=True)
+except ConnectionResetError:
+    print("it was ended", flush=True)
+except TimeoutError:
+    print("it was never ended", flush=True)
+os.kill(pid, signal.SIGKILL)
+os._exit(0)
+"""
+
+
+@case(
+    STREAMS,
+    done="a program starts the service, of which a silent peer already waits, and then becomes a daemon",
+    holds="the peer is ended as idle, by a clock that the child has for itself",
+    unit="programs",
+    short=1,
+    long=10,
+    needs=(linux,),
+)
+def programs_that_become_daemons(trial: Trial) -> None:
+    for _ in range(trial.amount):
+        program = trial.launch(command=[sys.executable, "-u", "-c", DAEMON, trial.engine])
+        wait_for(lambda program=program: "it " in program.output, 30)
+        trial.tried()
+        assert "it was ended" in program.output, program.output
