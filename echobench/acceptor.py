@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from .clocks import steady
 from .counters import Counters, Reason
 from .seldom import Seldom
-from .sockets import BindError, Spot
+from .sockets import NO_DESCRIPTOR, BindError, Spot
 
 log = Logger()
 
@@ -36,7 +36,6 @@ Accepted = TypeVar("Accepted")
 ACCEPTED_AT_ONCE: Final = 64  # connections; a few milliseconds of work, then others on the reactor have their turn
 STARVED_FOR: Final = 0.1  # seconds to leave a queue alone that cannot be emptied
 
-_FULL = frozenset((errno.EMFILE, errno.ENFILE))
 _SCARCE = frozenset((errno.ENOBUFS, errno.ENOMEM))
 _LISTENERS = frozenset((errno.EINVAL, errno.EBADF, errno.ENOTSOCK, errno.ENOSYS, errno.EFAULT))
 """Errors that only the listening socket, or the call itself, can have."""
@@ -129,7 +128,7 @@ class Acceptor(Generic[Accepted]):
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _FULL:
+                if error.errno in NO_DESCRIPTOR:
                     if not self._refuse():
                         return
                 elif error.errno in _SCARCE:

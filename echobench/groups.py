@@ -61,10 +61,11 @@ def _prober() -> socket.socket:
     return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
 
-def group_kind(host: str) -> str | None:
+def group_kind(host: str | bytes) -> str | None:
     """Return "multicast" or "broadcast" for the address of a group of hosts, None for any other.
 
-    Raises ValueError if ``host`` is no address, and OSError as :func:`is_broadcast` does.
+    It is given as text, or packed into 4 or 16 bytes. Raises ValueError if it is no address, and OSError as
+    :func:`is_broadcast` does.
     """
     address = ipaddress.ip_address(host)
     address = getattr(address, "ipv4_mapped", None) or address

@@ -13,14 +13,13 @@ from __future__ import annotations
 import contextlib
 import enum
 import functools
-import ipaddress
 import socket
 import struct
 import sys
 from collections.abc import Iterable
 from typing import Final
 
-from ..groups import is_broadcast, ready_to_tell_broadcasts
+from ..groups import group_kind, ready_to_tell_broadcasts
 from ..kernel.control import (
     IP_PKTINFO,
     IPPROTO_IP,
@@ -90,11 +89,10 @@ def destination_of(packed: bytes) -> Destination:
     Raises OSError if that cannot be found out now. Then do not answer, and ask again for the next datagram: an error is
     not remembered.
     """
-    address = ipaddress.ip_address(packed)
-    address = getattr(address, "ipv4_mapped", None) or address
-    if address.is_multicast or (address.version == 4 and is_broadcast(str(address))):
+    if group_kind(packed) is not None:
         return Destination.GROUP
-    return Destination.LINK_LOCAL if address.version == 6 and address.is_link_local else Destination.HOST
+    link_local = len(packed) == 16 and packed[0] == 0xFE and packed[1] & 0xC0 == 0x80  # fe80::/10 (RFC 4291, 2.4)
+    return Destination.LINK_LOCAL if link_local else Destination.HOST
 
 
 def destination_in(controls: Iterable[Control]) -> Control | None:

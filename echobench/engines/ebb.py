@@ -60,14 +60,17 @@ class Ebb:
         return kept
 
     def _look(self) -> None:
+        self._call = None  # give_back may ask for another look, by calling grew
         needed = self._needed()
         most, self._most = max(self._most, needed), needed
         if self.kept - most >= ENOUGH:
             self.kept = most
             self._give_back(most)
         self.kept = max(self.kept, most)
+        if self._call is not None:
+            return
         if most < ENOUGH and self.kept - most < ENOUGH:
-            self._call, self.kept = None, 0
+            self.kept = 0
         else:
             self._call = self._clock.callLater(PERIOD, self._look)
 

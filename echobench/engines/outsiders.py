@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..guard import Guard
-from ..kernel.addresses import Addresses
+from ..kernel.addresses import Addresses, unmapped
 from ..kernel.sockfilter import refuse_from_outside
 from ..reactors import Reactor
 from ..seldom import Seldom
@@ -74,7 +74,7 @@ class Outsiders:
         Those of the loopback interface may not: the kernel takes them from nobody outside, unless it is told to.
         """
         host = host.partition("%")[0]
-        packed = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host).removeprefix(_MAPPED)
+        packed = unmapped(socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host))
         if len(packed) == 4 and packed[0] == 127:
             return loopback_is_routed()
         return packed in self._own and packed != _LOOPBACK
@@ -137,7 +137,6 @@ class Outsiders:
             )
 
 
-_MAPPED: Final = bytes(10) + b"\xff\xff"
 _LOOPBACK: Final = bytes(15) + b"\1"
 
 

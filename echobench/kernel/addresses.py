@@ -19,8 +19,14 @@ _ADDRESS, _LOCAL, _BROADCAST = 1, 2, 4
 _ABOUT: Final = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, interface
 
 _SIZES: Final = {int(socket.AF_INET): 4, int(socket.AF_INET6): 16}  # bytes of an address
+_MAPPED: Final = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 _ROOM: Final = 1 << 16  # bytes; a message of a list has 32 KiB at most
 _ATTEMPTS: Final = 8  # at a list amid which something changed
+
+
+def unmapped(address: bytes) -> bytes:
+    """Return the IPv4 address, packed, that an IPv4-mapped one stands for; any other as it is."""
+    return address[12:] if len(address) == 16 and address.startswith(_MAPPED) else address
 
 
 class Addresses:

@@ -18,6 +18,7 @@ import struct
 from typing import Final
 
 from . import netlink
+from .addresses import unmapped
 
 RTM_GETLINK: Final = 18  # linux/rtnetlink.h
 RTM_GETROUTE: Final = 26
@@ -34,7 +35,6 @@ _ROUTE: Final = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, bits of the
 _NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, interface, state, flags, type
 _LINK: Final = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, interface, flags, change mask
 _ROOM: Final = 4096  # bytes; the answers take a few hundred, and of the longest, a link's, only the head is read
-_MAPPED: Final = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
 
 
 class Hop(enum.Enum):
@@ -75,8 +75,7 @@ class Neighbours:
         ``address`` is packed into 4 or 16 bytes, and ``scope`` the interface of a link-local one. If the kernel does
         not tell, it is KNOWN.
         """
-        if len(address) == 16 and address.startswith(_MAPPED):
-            address = address[12:]
+        address = unmapped(address)
         try:
             index, via = self._route(address, scope)
             return self._state(index, via) if index else Hop.KNOWN

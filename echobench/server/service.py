@@ -11,7 +11,6 @@ and aborts the connections that are still open after ``close_timeout``.
 from __future__ import annotations
 
 import contextlib
-import functools
 import socket
 import time
 from collections.abc import Generator, Iterable, Sequence
@@ -29,18 +28,17 @@ from .. import values
 from ..clocks import steady
 from ..counters import Counters, Snapshot
 from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
-from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Replaceable, Setting, choose, load
-from ..engines.forks import FORKS, CloseInChild
+from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Setting, choose, load
 from ..engines.portable.engine import PortableDatagram, PortableStream
 from ..engines.portable.own_datagram import check_datagram_protocol
 from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
-from ..errors import EchobenchError
 from ..guard import Caps, Guard, RateLimit
 from ..reactors import Reactor
-from ..sockets import NO_DESCRIPTOR, BindError, Spot, bind_all, close_all, no_descriptor, widen
+from ..sockets import BindError, Spot, close_all
 from ..values import shown
-from .inheritance import kind_of
+from .binding import bind_beside, check_room, take_inherited
+from .succession import Succession
 
 log = Logger()
 
@@ -128,13 +126,13 @@ class EchoService(Service):
     _sockets: list[tuple[str, socket.socket]] = _state(list)
     """Sockets that are bound, and not yet given to an engine."""
     _engines: dict[str, IEngine] = _state(dict)
-    _setting: Setting = attrs.field(init=False, repr=False)
     _ports: list[tuple[str, IListeningPort]] = _state(list)
-    _copies: list[CloseInChild] = _state(list)
-    """These have a forked child close its copies of the UDP sockets. Engines for streams do it themselves."""
     _pending: list[Deferred[Any]] = _state(list)
-    _watchers: list[Deferred[str]] = _state(list)
-    """Who wants to know when something can be served no more."""
+    _succession: Succession = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(lambda self: Succession(self._engines, self._ports), takes_self=True),
+    )
     _run: object = _state(lambda: None)
     """Distinguishes one start from the next."""
 
@@ -176,7 +174,7 @@ class EchoService(Service):
         self._run = object()
         try:
             self._serve()
-            _check_room()
+            check_room()
         except BaseException:
             for port in self._give_up():
                 port.stopListening()
@@ -215,9 +213,7 @@ class EchoService(Service):
         here has failed. What can still be served goes on. The sentence is logged as critical, and the program decides:
         ``twistd echobench`` stops, and ends with status 1.
         """
-        watcher: Deferred[str] = Deferred()
-        self._watchers.append(watcher)
-        return watcher
+        return self._succession.when_failed()
 
     def addresses(self) -> list[tuple[str, Any]]:
         """List pairs of a kind and the Twisted address listened on.
@@ -267,26 +263,16 @@ class EchoService(Service):
         """Bind all sockets, or none; do nothing if they are bound already."""
         if self._sockets:
             return
-        bind = functools.partial(bind_all, backlog=self.backlog, receive_buffer=self.receive_buffer)
-        if any(sock.fileno() < 0 for sock in (*self.inherited, *self.inherited_tls)):
-            raise BindError(
-                "an inherited socket is closed, as they all are when the service stops: it cannot be started again"
-            )
-        inherited = [(kind_of(sock), sock) for sock in self.inherited]
-        inherited += [(kind_of(sock, tls=True), sock) for sock in self.inherited_tls]
-        for kind, sock in inherited:
-            sock.setblocking(False)
-            if kind == "udp" and self.receive_buffer is not None:
-                widen(sock, Spot(kind, *sock.getsockname()[:2]), self.receive_buffer)
+        inherited = take_inherited(self.inherited, self.inherited_tls, self.receive_buffer)
         hosts: list[str | None] = [*dict.fromkeys(self.interfaces)] or [None]
         plain = [kind for kind, wanted in (("tcp", self.tcp), ("udp", self.udp)) if wanted and self.port is not None]
-        bound = bind([Spot(kind, host, self.port or 0) for host in hosts for kind in plain], held=inherited)
-        if self.tls_port is not None:
-            try:
-                bound += bind([Spot("tls", host, self.tls_port) for host in hosts], held=[*inherited, *bound])
-            except BindError:
-                close_all(sock for _, sock in bound)
-                raise
+        bound = bind_beside(
+            inherited,
+            [Spot(kind, host, self.port or 0) for host in hosts for kind in plain],
+            [Spot("tls", host, self.tls_port) for host in hosts] if self.tls_port is not None else [],
+            backlog=self.backlog,
+            receive_buffer=self.receive_buffer,
+        )
         self._sockets = inherited + bound
 
     def _serve(self) -> None:
@@ -303,9 +289,9 @@ class EchoService(Service):
             close_timeout=self.close_timeout,
             backlog=self.backlog,
             spin=microseconds(self.spin),
-            failed=self._failed,
+            failed=self._succession.failed,
         )
-        self._setting = setting
+        self._succession.begin(setting)
         kinds = {kind for kind, _ in self._sockets}
         made: dict[str, IEngine] = {}
         if "tcp" in kinds:
@@ -323,10 +309,10 @@ class EchoService(Service):
                 made["tls"] = portable
             if self.endpoints:
                 made["endpoint"] = portable
-        self._engines = made
-        self._copies = []
+        self._engines.clear()
+        self._engines.update(made)
         for kind, sock in self._sockets:
-            self._keep_from_children(kind, sock)
+            self._succession.keep_from_children(kind, sock)
         while self._sockets:
             kind, sock = self._sockets[0]
             port = portable.listen_tls(sock, self.tls_options) if kind == "tls" else made[kind].listen(sock)
@@ -334,50 +320,6 @@ class EchoService(Service):
             del self._sockets[0]
         for endpoint in self.endpoints:
             self._listen_on(portable, endpoint)
-
-    def _failed(self, sentence: str, engine: Replaceable | None) -> None:
-        """Have another engine take over, or tell that something can be served no more."""
-        if engine is not None:
-            try:
-                self._replace(engine, sentence)
-            except EngineError as error:  # it says what became of this one, too
-                sentence = str(error)
-            except (EchobenchError, OSError) as error:
-                sentence = f"{sentence}; {error}"
-            else:
-                return
-        log.critical("{sentence}", sentence=sentence)
-        watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            watcher.callback(sentence)
-
-    def _replace(self, failed: Replaceable, why: str) -> None:
-        """Give the sockets of an engine to the next slower one that works.
-
-        Raises EngineError, BindError or OSError if there is none; then they are closed.
-        """
-        serving: dict[str, Any] = self._engines
-        kind = next(kind for kind, engine in serving.items() if engine is failed)
-        table = STREAM if kind == "tcp" else DATAGRAM
-        given = failed.surrender()
-        try:
-            engine = choose(table, "auto", self._setting, instead_of=failed.name, why=why)
-            self._engines[kind] = engine
-            while given:
-                port, sock = given[0]
-                self._keep_from_children(kind, sock)
-                replacement = engine.listen(sock)
-                self._ports = [(kind, replacement if each is port else each) for kind, each in self._ports]
-                del given[0]
-        finally:
-            close_all(sock for _, sock in given)
-            lost = [port for port, _ in given]
-            self._ports = [(kind, each) for kind, each in self._ports if each not in lost]
-
-    def _keep_from_children(self, kind: str, sock: socket.socket) -> None:
-        if kind == "udp":
-            self._copies.append(CloseInChild(sock))
-            FORKS.tell(self._copies[-1], self.clock)
 
     def _listen_on(self, engine: PortableStream, endpoint: IStreamServerEndpoint) -> None:
         """Serve an endpoint, which may take time; if it fails at once, the start fails."""
@@ -413,8 +355,9 @@ class EchoService(Service):
         pending, self._pending = self._pending, []
         for each in pending:
             each.cancel()
-        ports, self._ports = self._ports, []
-        return [port for _, port in ports]
+        ports = [port for _, port in self._ports]
+        self._ports.clear()
+        return ports
 
 
 def _only_portable(argument: str, option: str, engine: str) -> None:
@@ -428,23 +371,6 @@ def _only_portable(argument: str, option: str, engine: str) -> None:
 def _abort(engines: Iterable[IEngine]) -> None:
     for engine in engines:
         engine.abort()
-
-
-def _check_room() -> None:
-    """Raise BindError if there are not descriptors enough left to serve anybody.
-
-    The reactor needs a pair for SIGCHLD when it starts, one connection needs one, and one may be out on loan.
-    """
-    with contextlib.ExitStack() as made:
-        try:
-            for _ in range(_ROOM):
-                made.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        except OSError as error:
-            if error.errno in NO_DESCRIPTOR:
-                raise BindError(no_descriptor()) from error
-
-
-_ROOM = 4
 
 
 def _text(address: Any) -> str:

@@ -81,3 +81,21 @@ def test_stopping_gives_back_at_once(crowd):
     assert crowd.clock.getDelayedCalls() == []
     crowd.ebb.stop()
     assert crowd.given_back == [0]
+
+
+@pytest.mark.parametrize("left", [30, 100])
+def test_what_cannot_be_given_back_now_is_given_back_another_time(crowd, left):
+    busy = [True]
+
+    def give_back(to):
+        if busy.pop():
+            busy.append(False)
+            crowd.ebb.grew(1000)
+        else:
+            crowd.given_back.append(to)
+
+    crowd.ebb = Ebb(crowd.clock, lambda: crowd.number, give_back)
+    crowd.become(1000)
+    crowd.become(left)
+    crowd.periods(10)
+    assert crowd.given_back == [left]

@@ -134,7 +134,7 @@ def test_an_address_may_become_one_of_a_group(serve, udp_engine, monkeypatch):
     """What was learnt of it is forgotten, in every engine, when the kernel tells of changes."""
     made, groups = [], set()
     monkeypatch.setattr(module, "Addresses", lambda: made.append(Addresses()) or made[-1])
-    monkeypatch.setattr("echobench.engines.destinations.is_broadcast", groups.__contains__)
+    monkeypatch.setattr("echobench.groups.is_broadcast", groups.__contains__)
     destination_of.cache_clear()
     service = serve(0, ("0.0.0.0",), tcp=False, udp_engine=udp_engine)
     with contextlib.ExitStack() as stack:

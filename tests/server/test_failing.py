@@ -67,7 +67,7 @@ def test_an_engine_without_a_successor_is_told_of(serve):
             return []
 
     failed = service._engines["tcp"] = Failed()
-    service._failed("engine portable has failed: no memory", failed)
+    service._succession.failed("engine portable has failed: no memory", failed)
     assert told == ["no engine works here: engine portable has failed: no memory"]
     service._engines.clear()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import attrs
 import numpy as np
@@ -12,7 +12,6 @@ import numpy as np
 from ...errors import EchobenchError
 from ...values import shown
 
-Transport = Literal["tcp", "udp", "tls"]
 MODELS: Final = ("closed", "open", "flood", "connect")
 TRANSPORTS: Final = ("tcp", "udp", "tls")
 ARRIVALS: Final = ("constant", "poisson")

@@ -96,8 +96,9 @@ class Batches:
         elif fd not in connections.open:
             return
         elif result > 0 or result in AGAIN:
-            if result == -errno.ENOBUFS:
+            if result == -errno.ENOBUFS and fd not in self._lending.spared:
                 self._lending.lend(self._rings.buffers.lent)
+            self._lending.spared.discard(fd)
             odd = connections.odd.get(fd)
             if odd is None or (odd.leaving and not odd.unsent):
                 self._go_on(fd, result)

@@ -22,6 +22,8 @@ class Lending:
 
     def __init__(self, rings: Rings, clock: IReactorTime) -> None:
         self._rings = rings
+        self.spared: set[int] = set()
+        """Those that were receiving when buffers were last taken back: one may have found none just then."""
         self._complaints = Seldom()
         self._ebb = Ebb(clock, self._needed, self.shrink)
 
@@ -50,12 +52,13 @@ class Lending:
         if rings.retired:
             return
         rings.hand_over()  # completions that the ring had no room for come in now
-        if not rings.takes_requests():
+        if rings.retired:
             return
         buffers = rings.buffers
-        if rings.rx.ready():
+        if rings.pause is not None or rings.rx.ready():
             self._ebb.grew(buffers.lent)
             return
+        self.spared = set(rings.receiving)
         try:
             buffers.shrink(to)
         except OSError as error:  # no memory: whoever receives is told ENOBUFS, and goes over to the poller

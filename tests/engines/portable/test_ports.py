@@ -177,7 +177,7 @@ def test_without_a_descriptor_to_look_with_nothing_is_answered_nor_remembered(mo
         raise OSError(errno.EMFILE, "Too many open files")
 
     destination_of.cache_clear()
-    monkeypatch.setattr("echobench.engines.destinations.is_broadcast", none_left)
+    monkeypatch.setattr("echobench.groups.is_broadcast", none_left)
     message = (b"x", [six("::ffff:127.0.0.3")], 0, ("::1", 5000, 0, 0))
     sock, counters = served(message)
     assert sock.sent == []

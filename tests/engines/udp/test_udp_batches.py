@@ -213,7 +213,7 @@ def test_long_ones_are_received_fewer_at_a_time(rig):
 
 def test_only_messages_to_groups_are_left_out(rig, monkeypatch):
     """Here 127.9.8.7 is a broadcast address."""
-    monkeypatch.setattr("echobench.engines.destinations.is_broadcast", lambda host: host == "127.9.8.7")
+    monkeypatch.setattr("echobench.groups.is_broadcast", lambda host: host == "127.9.8.7")
     here = rig()
     good, bad = here.client(), here.client("127.9.8.7")
     if TRAINS:
@@ -243,7 +243,7 @@ def test_without_a_descriptor_to_look_with_nothing_is_answered_nor_remembered(ri
     here = rig()
     clients = [here.client(host) for host in KINDS[:2]]
     with monkeypatch.context() as patch:
-        patch.setattr("echobench.engines.destinations.is_broadcast", none_left)
+        patch.setattr("echobench.groups.is_broadcast", none_left)
         for number in (1, 2):  # alike, and not
             for client in clients[:number]:
                 client.send(b"x")
