@@ -97,6 +97,37 @@ def io_uring_fails_for_good(trial: Trial) -> None:
         still_serves(server)
 
 
+@case(
+    STREAMS,
+    done="io_uring_enter fails for ever; all peers leave; then others say nothing, and the server is told to stop",
+    holds="the silent are ended in time, and the stop waits for nobody",
+    unit="connections",
+    short=1,
+    long=10,
+    needs=[linux, traced],
+    engines=BY_RING,
+)
+def silent_peers_after_io_uring_failed(trial: Trial) -> None:
+    for _ in range(trial.amount):
+        options = (*ON_LOOPBACK, "--idle-timeout", "3", "--close-timeout", "60")
+        server = trial.launch(*options, prefix=injecting("io_uring_enter", "EPERM", "40+"))
+        end = time.monotonic() + LIMIT
+        while "readiness from now on" not in server.output and time.monotonic() < end:
+            crowd(trial, server, 4)
+        time.sleep(0.5)  # until the crowd has left, and the rings are closed
+        with dial(server.port()) as silent:
+            trial.tried()
+            with contextlib.suppress(ConnectionResetError):
+                assert silent.recv(1) == b""
+        with dial(server.port()) as quiet:
+            quiet.sendall(b"!")
+            assert read_exactly(quiet, 1) == b"!"
+            began = time.monotonic()
+            assert server.stop() == -signal.SIGTERM
+            assert time.monotonic() - began < LIMIT
+        assert "Traceback" not in server.output, server.output
+
+
 def ends_with_a_sentence(server: ServerProcess, said: str) -> None:
     assert server.wait() == 1
     assert "Traceback" not in server.output
