@@ -12,13 +12,13 @@ from matplotlib.lines import Line2D
 from ..blast.rows import model
 from ..drawing.percentiles import STYLES, percentile_chart, percentiles
 from ..drawing.png.panels import draw_bars, draw_chart, look
-from ..drawing.png.sheet import MARGIN, MIDDLE, MUTED, NORMAL, WIDTH, machine, png, settings, sheet
+from ..drawing.png.sheet import MARGIN, MIDDLE, MUTED, NORMAL, SMALL, WIDTH, machine, png, settings, sheet
 from ..drawing.png.text import fitted
 from ..run.histogram import Histogram
 from .analysis.comparison import Comparison, Load
 from .analysis.judge import Row, judge
 from .page import bars_of, bars_scale, merged
-from .rows import best_first, circumstances, compared_by, offered
+from .rows import best_first, circumstances, compared_by, hollow, offered
 
 LEAST, ROW, AROUND = 3.6, 0.37, 1.5  # inches: of a load's part, of a bar, of what is above and below bars
 KEYS: Final = 4  # names in a line of the legend
@@ -60,6 +60,8 @@ def _load(
     left, right = part.subplots(1, 2, width_ratios=[1, 0.92])
     bars = bars_of(comparison, rows)
     draw_bars(left, f"Percent of {comparison.reference}: {compared_by(load)}", bars, bars_scale(bars))
+    if note := hollow(load, rows):
+        left.set_xlabel(note.removeprefix("; "), size=SMALL, color=MUTED, loc="left")
     chart = percentile_chart(named, log=True)
     if chart is None:
         right.axis("off")
