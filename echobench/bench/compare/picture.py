@@ -32,7 +32,7 @@ from ..run.histogram import Histogram
 from .analysis.comparison import Comparison, Load
 from .analysis.judge import Row, judge
 from .page import bars_of, bars_scale, merged
-from .rows import best_first, circumstances, compared_by, offered
+from .rows import best_first, circumstances, compared_by, hollow, offered
 
 BARS: Final = 620  # units: how wide the bars are; the curves have the rest
 GAP: Final = 40
@@ -74,7 +74,7 @@ class _Part:
 
     title: str
     by: str
-    """What the ratios are made of."""
+    """What the ratios are made of, and what hollow bars mean."""
     bars: list[Bar]
     times: list[tuple[str, Histogram]]
 
@@ -85,10 +85,11 @@ class _Part:
 
 
 def _part(comparison: Comparison, load: Load, rows: Sequence[Row]) -> _Part:
+    mine = best_first([row for row in rows if row.load == load.name])
     return _Part(
         title=f"{load.name}: {offered(load)}; {model(load.plan)}",
-        by=compared_by(load),
-        bars=bars_of(comparison, best_first([row for row in rows if row.load == load.name])),
+        by=f"{compared_by(load)}, with 95 % intervals{hollow(load, mine)}",
+        bars=bars_of(comparison, mine),
         times=merged(comparison, load),
     )
 
@@ -96,7 +97,7 @@ def _part(comparison: Comparison, load: Load, rows: Sequence[Row]) -> _Part:
 def _drawn(part: _Part, ideal: str, top: float, height: float) -> list[Html]:
     first, right, room = top + ABOVE, MARGIN + BARS + GAP, height - ABOVE - BELOW
     scale = min(LARGEST, room / height_of(part.bars))
-    title = f"Percent of {ideal}: {part.by}, with 95 % intervals"
+    title = f"Percent of {ideal}: {part.by}"
     parts = [
         heading(part.title, MARGIN, top + 16, ROOM, MIDDLE, bold=False),
         heading(title, MARGIN, first - 8, BARS),

@@ -15,6 +15,7 @@ from echobench.bench.compare import profiles
 from echobench.bench.compare.analysis.judge import judge
 from echobench.bench.compare.analysis.words import AT_THIS_LOAD
 from echobench.bench.compare.page import bars_of, compare_page
+from echobench.bench.compare.picture import compare_figure
 from echobench.bench.compare.rows import best_first, percent
 from echobench.bench.compare.terminal import show
 from echobench.bench.run.histogram import Histogram
@@ -104,6 +105,11 @@ def test_table_page_and_picture_say_so():
     assert page.count('class="bar-plain hollow"') == 2
     bars = bars_of(AT_THAT_LOAD, judge(AT_THAT_LOAD))
     assert [(bar.hollow, "at this load" in bar.said) for bar in bars] == [(True, True), (True, True)]
+    drawn = compare_figure(AT_THAT_LOAD, judge(AT_THAT_LOAD)).axes[0]
+    assert drawn.get_xlabel() == f"hollow: {AT_THIS_LOAD}, and not ranked"
+    assert [patch.get_facecolor()[3] for patch in drawn.patches] == [0, 0], "no fill"
+    solid = compare_figure(AT_SATURATION, judge(AT_SATURATION)).axes[0]
+    assert (solid.get_xlabel(), [patch.get_facecolor()[3] for patch in solid.patches]) == ("", [1, 1])
     firm = compare_page(AT_SATURATION, judge(AT_SATURATION))
     assert AT_THIS_LOAD not in firm
     assert 'hollow"' not in firm

@@ -102,7 +102,7 @@ def compared():
             runs.append(attrs.evolve(a_run("gone", number), load=load, result=None, failure="it ended"))
     ended = {"result": None, "failure": "it ended"}
     runs = [attrs.evolve(run, **ended) if (run.subject, run.load) == ("sometimes", "other") else run for run in runs]
-    loads = (*good.loads, Load(name="other", plan=Plan(host="127.0.0.1")))
+    loads = (*good.loads, Load(name="other", plan=Plan(host="127.0.0.1", flows=4)))
     return a_comparison(runs, ("mine", "sometimes", "noisy", "gone"), loads=loads)
 
 
