@@ -8,19 +8,20 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import click
 
-from ..command import Sectioned
 from ..files import Target, json_target, open_targets, picture_target, store, takes_output, text_target
 from ..load.checks import is_ours
+from ..option import Sectioned
 from ..printing import printed, report_console
 from ..run import environment
 from ..run.result import Result
 from ..run.stored import ResultError
-from . import callruns, rounds, unfinished
+from ..statuses import INTERRUPTED
+from . import callruns, rounds, together, unfinished
 from .analysis import gate
 from .analysis.comparison import IDEAL, Comparison, Load, Memory, Run, Subject, read
 from .analysis.judge import as_stored, judge, remarks
@@ -34,8 +35,6 @@ from .rounds import Watch
 from .server.certificate import write as write_certificate
 from .server.lifecycle import Setting
 from .terminal import WIDTH, show, show_gate, show_side_by_side
-
-INTERRUPTED: Final = 130  # the status of a program that SIGINT ended
 
 
 def compare_all(
@@ -166,20 +165,15 @@ def as_comparison(result: Result) -> Comparison:
 def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options: Any) -> int:
     files = [each for each in subjects if isinstance(each, str)]
     named = [each for each in subjects if isinstance(each, Subject)]
-    if files and (named or against):
-        raise click.UsageError("stored results are shown, subjects are run: give either files or subjects")
-    if files and not options["resume"]:
+    together.check(files, named, {"against": against, **options})
+    if files:
         titles = [path if files.count(path) == 1 else f"{path} ({n})" for n, path in enumerate(files, 1)]
         stored_ones = [(title, _stored(path)) for title, path in zip(titles, files, strict=True)]
         return printed(lambda: show_side_by_side(stored_ones))
     stored = read_baseline(against) if against else None
-    if stored is None and options["tolerance"] is not None:
-        raise click.UsageError("--tolerance needs --against")
-    if stored is None and options["time_tolerance"] is not None:
-        raise click.UsageError("--time-tolerance needs --against")
     if not hasattr(os, "killpg"):
         raise click.ClickException("compare needs a POSIX system to start and stop servers, and this is none")
-    before = unfinished.begun(options, subjects, stored)
+    before = unfinished.begun(options)
     order = make_order(options, named, before or stored)
     targets = _targets(options["json"], options["html"], options["png"])
     part = unfinished.Part.beside(options["json"], options["resume"])
@@ -252,5 +246,7 @@ compare = Sectioned(
     running server.
     echobench's own server always takes part, under the name ideal. Stored comparisons, given as FILE.json, are shown
     side by side. The exit status is 0 if all went well, 1 if all subjects failed or --against found one slower, 2 if
-    the options are wrong, 3 if --against is inconclusive.""",
+    the options are wrong, 3 if --against is inconclusive.
+    Ctrl-C ends the comparison early and reports what is complete, with status 130.
+    Every option can also be set in the environment: ECHOBENCH_COMPARE_ROUNDS is --rounds.""",
 )

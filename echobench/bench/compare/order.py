@@ -19,6 +19,7 @@ from .options import DEFAULTS
 from .server import placement
 from .server.lifecycle import Setting
 from .server.subject import ideal
+from .together import check_loads
 
 
 @attrs.frozen(kw_only=True)
@@ -37,13 +38,22 @@ class Order:
     notes: tuple[str, ...] = ()
 
 
+LOOPBACK: Final = "127.0.0.1"
+
+
+def stored_host(stored: Comparison | None) -> str | None:
+    """Give the address at which the servers of a stored comparison listened; None if it is not known or not here."""
+    hosts = [run.result.plan.host for run in stored.runs if run.subject == IDEAL and run.result] if stored else []
+    return next((each for each in hosts if is_address(each) and is_ours(each)), None)
+
+
 def host_of(given: str | None, version: int | None) -> str:
     """Give the address where servers listen. Raises click.UsageError if it is of another version of IP than asked for.
 
     A name stays as it is, unless -4 or -6 choose one of its addresses.
     """
     if given is None:
-        return "::1" if version == 6 else "127.0.0.1"
+        return "::1" if version == 6 else LOOPBACK
     if version is None:
         return given
     kind = socket.AF_INET6 if version == 6 else socket.AF_INET
@@ -64,13 +74,12 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
     loads = [load for several in options["loads"] for load in several]
     if not loads:
         loads = list(stored.loads) if stored else profiles.parse("small,one")
-    if stored is None:
-        options = {**options, "duration": known["duration"], "warmup": known["warmup"]}
     if options["duration"] is not None or options["warmup"] is not None:
         try:
             loads = [profiles.timed(load, duration=options["duration"], warmup=options["warmup"]) for load in loads]
         except PlanError as error:
             raise click.UsageError(str(error)) from None
+    check_loads(loads, options)
     before = {each.name: each for each in stored.subjects} if stored else {}
     subjects = {**before, **{each.name: each for each in named}}
     subjects = {IDEAL: ideal(), **{name: each for name, each in subjects.items() if name != IDEAL}}
@@ -88,11 +97,12 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
         server, load_cpus = (), ()
     server, load_cpus, notes = placement.place(server, load_cpus, there)
     version = family(options["four"], options["six"])
+    host = known.get("host") or (stored_host(stored) if version is None else None)
     setting = Setting(
         server_cpus=server,
         load_cpus=load_cpus,
         start_timeout=known["start_timeout"],
-        host=host_of(known.get("host"), version),
+        host=host_of(host, version),
         family=version,
     )
     return Order(

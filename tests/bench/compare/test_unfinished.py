@@ -195,7 +195,7 @@ def test_a_killed_comparison_is_gone_on_with(tmp_path, monkeypatch):
     path, mark = tmp_path / "c.json", Mark()
     shared = ["--quiet", "--idle-connections", "0", "--count-calls", "0"]
     line = [sys.executable, "-m", "echobench", "compare", *shared]
-    new = [f"good={command('good')}", "--load", "one", "--duration", "0.2", "--warmup", "0", "-n", "4"]
+    new = [f"good={command('good')}", "--load", "one", "--duration", "0.2", "--warmup", "0", "-R", "4"]
     part = tmp_path / "c.json.part"
     with subprocess.Popen([*line, *new, "--json", str(path)], env=mark.environment) as process:
         wait_for(lambda: part.exists() or process.poll() is not None, 4 * LIMIT)
