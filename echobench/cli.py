@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
 
 from . import __version__
+from .bench.statuses import INTERRUPTED
 
 EXTRA = ("numpy", "click", "rich")
-INTERRUPTED: Final = 130
-"""Status of a program that SIGINT ended: 128 and the signal's number."""
 
 
 def main() -> None:
@@ -31,16 +29,24 @@ def _run() -> int:
     from .bench.blast.command import blast
     from .bench.compare.command import compare
     from .bench.doctor.command import doctor
+    from .bench.option import PREFIX, SETTINGS
     from .bench.printing import PrintError, prepare, unprinted
+    from .bench.shells import register
     from .bench.sweep.command import command as sweep
     from .bench.verify.command import verify
 
     prepare()
+    register()
     commands = [blast, compare, doctor, sweep, verify]
-    group = click.Group("echobench", help="Measure, compare and verify echo servers (RFC 862).", commands=commands)
+    group = click.Group(
+        "echobench",
+        help="Measure, compare and verify echo servers (RFC 862).",
+        commands=commands,
+        context_settings=dict(SETTINGS),
+    )
     click.version_option(__version__)(group)
     try:
-        return int(group.main(prog_name="echobench", standalone_mode=False) or 0)
+        return int(group.main(prog_name="echobench", standalone_mode=False, auto_envvar_prefix=PREFIX) or 0)
     except click.Abort:
         return INTERRUPTED
     except click.ClickException as error:

@@ -1,16 +1,18 @@
-"""What the commands share: option types, common options, and help by section."""
+"""What the commands share: option types and common options."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from ..values import shown
+from .option import Option
 
 UNITS: Final = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
@@ -30,9 +32,14 @@ class Parsed(Type):
     The function raises ValueError with what is wrong.
     """
 
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        parse: Callable[[str], Any],
+        complete: Callable[[str], list[CompletionItem]] = lambda incomplete: [],
+    ) -> None:
         self.name = name
-        self._parse = parse
+        self._parse, self._complete = parse, complete
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Parse the value; click calls this."""
@@ -42,6 +49,14 @@ class Parsed(Type):
             return self._parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Take an environment variable as one value, which may have spaces; click calls this."""
+        return [rv]
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete a value; click calls this for a shell."""
+        return self._complete(incomplete)
 
 
 def number(text: str) -> float:
@@ -164,8 +179,8 @@ SHARE = Parsed("share", share)
 
 
 FAMILIES = (
-    click.Option(["-4", "four"], is_flag=True, help="Over IPv4 only."),
-    click.Option(["-6", "six"], is_flag=True, help="Over IPv6 only."),
+    Option(["-4", "four"], is_flag=True, help="Over IPv4 only; with -6 over either."),
+    Option(["-6", "six"], is_flag=True, help="Over IPv6 only; with -4 over either."),
 )
 
 
@@ -178,7 +193,7 @@ HOST = (
 IN_FILE = click.Path(exists=True, dir_okay=False, readable=True)
 
 
-HTML = click.Option(
+HTML = Option(
     ["--html"],
     type=click.Path(),
     metavar="FILE",
@@ -186,26 +201,9 @@ HTML = click.Option(
 )
 
 
-PNG = click.Option(
+PNG = Option(
     ["--png"],
     type=click.Path(),
     metavar="FILE",
     help="Draw a picture for slides; an existing file is replaced. Needs the extra png.",
 )
-
-
-class Sectioned(click.Command):
-    """A command whose help lists its options by section."""
-
-    def __init__(self, *args: Any, sections: Mapping[str, Sequence[click.Option]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._sections = sections
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options; click calls this."""
-        for title, options in self._sections.items():
-            with formatter.section(title):
-                formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
-        with formatter.section("Other"):
-            own = self.get_help_option(ctx)
-            formatter.write_dl([record] if own and (record := own.get_help_record(ctx)) else [])

@@ -20,12 +20,10 @@ import click
 from rich.console import Console
 
 from ..errors import EchobenchError
+from .statuses import CLOSED_PIPE
 
 PLAIN: Final = {"µ": "u", "\xd7": "x", "±": "+-", "\u2013": "-", "…": "...", "≤": "<=", "≥": ">=", "·": "-"}
 """What stands for a character that a terminal does not know; all others become a question mark."""
-
-CLOSED_PIPE: Final = 141
-"""Status of a program whose reader has gone: 128 and the number of SIGPIPE, which a shell gives those it ends."""
 
 
 class PrintError(EchobenchError, OSError):

@@ -124,7 +124,8 @@ def test_there_are_no_circles_between_rooms():
 
 
 BENCH = (
-    {"bench/__init__", "bench/words", "bench/places", "bench/printing", "bench/run"},
+    {"bench/__init__", "bench/statuses", "bench/option", "bench/shells"},
+    {"bench/words", "bench/places", "bench/printing", "bench/run"},
     {"bench/command", "bench/files", "bench/load", "bench/drawing", "bench/compare/analysis"},
     {"bench/load/columns", "bench/load/portable", "bench/drawing/png", "bench/compare/server", "bench/verify"},
     {"bench/blast", "bench/compare/meters", "bench/doctor"},
@@ -191,7 +192,7 @@ def rooms(path):
 
 def test_verify_can_stand_alone():
     """But for its command and its report, which have options, files and consoles as the others have."""
-    beside = {"command.py": {"files", "command", "printing"}, "report.py": {"printing"}}
+    beside = {"command.py": {"files", "command", "option", "printing", "statuses"}, "report.py": {"printing"}}
     for path in (PACKAGE / "bench/verify").glob("*.py"):
         assert rooms(path) <= {"verify", *beside.get(path.name, ())}, path.name
 

@@ -6,25 +6,33 @@ from typing import Any
 
 import click
 
-from ..command import HOST, Sectioned, family, server
+from ..command import HOST, family, server
 from ..files import csv_target, json_target, open_targets, picture_target, store, takes_output, text_target
 from ..load import LoadError, runner
+from ..option import Sectioned, exclude, said
+from ..option import given as only_given
 from ..printing import printed, report_console
 from ..run import verdicts
 from ..run.plan import Plan, PlanError
 from ..run.result import Result, read
 from ..run.stored import ResultError
+from ..statuses import INTERRUPTED
 from .live import progress_on
 from .options import SECTIONS
 from .page import blast_page
 from .terminal import show
 
 TRANSPORTS = ("tcp", "udp", "tls")
+MODELS = {"rate": "open", "flood": "flood", "connect": "connect", "window": "closed"}
+"""The models of load, by the option that asks for each."""
 
 
 def settings(options: dict[str, Any]) -> dict[str, Any]:
     """Give the fields of a plan that the options set. Raises click.UsageError."""
-    given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
+    exclude(options, *TRANSPORTS)
+    exclude(options, *MODELS)
+    exclude(options, "ca", "insecure")
+    given = only_given(options)
     given.pop("quiet", None)
     word = given.pop("port_word", None)
     if "host" in given:
@@ -33,14 +41,11 @@ def settings(options: dict[str, Any]) -> dict[str, Any]:
     four, six = given.pop("four", False), given.pop("six", False)
     given |= {"family": family(four, six)} if four or six else {}
     transports = [name for name in TRANSPORTS if given.pop(name, False)]
-    models = [name for name in ("rate", "flood", "connect") if name in given]
-    for names in (transports, models):
-        if len(names) > 1:
-            raise click.UsageError(f"--{names[0]} and --{names[1]} exclude each other: choose one")
+    models = [name for name in MODELS if name in given]
     if transports:
         given["transport"] = transports[0]
     if models:
-        given["model"] = "open" if models[0] == "rate" else models[0]
+        given["model"] = MODELS[models[0]]
         given["rate"] = given.get("rate")
         given.pop("flood", None)
         given.pop("connect", None)
@@ -57,9 +62,20 @@ def make_plan(options: dict[str, Any], stored: Plan | None) -> Plan:
     given = settings(options)
     if stored is None and "host" not in given:
         raise click.UsageError("no server to measure: give a HOST, or --from FILE with a stored result")
-    if stored is None:
-        return Plan(**given)
-    return Plan.from_dict({**stored.as_dict(), **given})
+    plan = Plan(**given) if stored is None else Plan.from_dict({**stored.as_dict(), **given})
+    _check_effect(given, plan)
+    return plan
+
+
+def _check_effect(given: dict[str, Any], plan: Plan) -> None:
+    """Refuse options that would do nothing in this run. Raises click.UsageError."""
+    if "arrivals" in given and plan.model != "open":
+        raise click.UsageError(f"{said('arrivals')} is of the open model: add --rate")
+    for name in ("warmup", "cooldown"):
+        if name in given and plan.count is not None:
+            raise click.UsageError(
+                f"{said(name)} has no effect with --count, which counts every message: leave out one of them"
+            )
 
 
 def _run(
@@ -83,7 +99,7 @@ def _run(
         raise click.ClickException(str(error)) from None
     failed = store(targets, result)
     shown = printed(lambda: show(result, report_console(to_error=takes_output(targets))))
-    return failed or verdicts.status(result) or shown
+    return failed or (INTERRUPTED if result.cut_short else verdicts.status(result)) or shown
 
 
 def _picture(result: Result) -> bytes:
@@ -110,5 +126,6 @@ blast = Sectioned(
     Numbers may be written 10k or 1M. HOST is a name or an IP address; a port may follow it, as HOST:PORT, [::1]:PORT or
     HOST PORT. Of a name's addresses, the first that can be reached is used.
     The exit status is 0 if all went well, 1 if the run failed or wrong bytes came back, 2 if the options are wrong.
-    Ctrl-C ends a run early and reports it; a second Ctrl-C exits at once.""",
+    Ctrl-C ends a run early and reports it, with status 130; a second Ctrl-C exits at once.
+    Every option can also be set in the environment: ECHOBENCH_BLAST_RATE is --rate.""",
 )

@@ -10,44 +10,43 @@ from typing import Final
 import click
 
 from ..command import CPUS, FAMILIES, HTML, IN_FILE, NUMBER, PNG, PORTS, SECONDS, SIZE, WHOLE
+from ..option import Option
 from ..run.plan import ARRIVALS, ENGINES
 
 
-def _flag(name: str, text: str) -> click.Option:
-    return click.Option([name], is_flag=True, help=text)
+def _flag(name: str, text: str) -> Option:
+    return Option([name], is_flag=True, help=text)
 
 
-SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
+SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
     "Where to": (
-        click.Option(["--port", "-p"], type=WHOLE, help="The server's port.  [default: 7]"),
+        Option(["--port", "-p"], type=WHOLE, help="The server's port.  [default: 7]"),
         *FAMILIES,
         _flag("--tcp", "Over TCP. This is the default."),
         _flag("--udp", "Over UDP."),
         _flag("--tls", "Over TLS."),
-        click.Option(["--ca"], type=IN_FILE, help="PEM file with the certificates to trust (TLS)."),
+        Option(["--ca"], type=IN_FILE, help="PEM file with the certificates to trust (TLS)."),
         _flag("--insecure", "Accept any certificate (TLS)."),
-        click.Option(
-            ["--server-name"], metavar="NAME", help="The name to ask for, and to expect in the certificate (TLS)."
-        ),
+        Option(["--server-name"], metavar="NAME", help="The name to ask for, and to expect in the certificate (TLS)."),
     ),
     "The load": (
-        click.Option(
+        Option(
             ["--flows", "--connections", "-c", "flows"],
             type=WHOLE,
             help="How many connections (for UDP: sockets); each has its own source port.  [default: 1]",
         ),
-        click.Option(
+        Option(
             ["--window", "-w"],
             type=WHOLE,
             help="Closed model: how many messages each flow keeps under way; it sends the next when one is answered. "
             "This is the model without --rate, --flood and --connect.  [default: 1]",
         ),
-        click.Option(
+        Option(
             ["--rate", "-r"],
             type=NUMBER,
             help="Open model: send this many messages per second in all, whether or not the server keeps up.",
         ),
-        click.Option(
+        Option(
             ["--arrivals"],
             type=click.Choice(ARRIVALS),
             help="Open model: send at equal intervals, or at random like many independent clients.  "
@@ -55,7 +54,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         ),
         _flag("--flood", "Send datagrams as fast as possible, without waiting for answers (UDP)."),
         _flag("--connect", "For each message: connect, send it, wait for the answer, close."),
-        click.Option(
+        Option(
             ["--size", "-s"],
             type=SIZE,
             help="Bytes in a message: 64, or at random from a range, 64-1500, or from a list, 64,512,1400. "
@@ -64,54 +63,52 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         _flag("--gso", "Hand datagrams to the kernel in trains, which it splits (UDP, Linux)."),
     ),
     "How long": (
-        click.Option(["--duration", "-d"], type=SECONDS, help="How long to measure.  [default: 10]"),
-        click.Option(["--warmup"], type=SECONDS, help="How long to run before measuring.  [default: 1]"),
-        click.Option(["--cooldown"], type=SECONDS, help="How long to run after measuring.  [default: 0.5]"),
-        click.Option(
+        Option(["--duration", "-d"], type=SECONDS, help="How long to measure.  [default: 10]"),
+        Option(["--warmup"], type=SECONDS, help="How long to run before measuring.  [default: 1]"),
+        Option(["--cooldown"], type=SECONDS, help="How long to run after measuring.  [default: 0.5]"),
+        Option(
             ["--count", "-n"],
             type=WHOLE,
             help="Send this many messages in all, without warm-up; --duration is then an upper limit.",
         ),
-        click.Option(
+        Option(
             ["--timeout"],
             type=SECONDS,
             help="How long to wait for each answer, and for the last answers at the end of the run.  [default: 1]",
         ),
     ),
     "From where": (
-        click.Option(
+        Option(
             ["--source", "sources"],
             multiple=True,
             metavar="ADDRESS",
             help="Send from this address of this machine. May be repeated: the flows take turns.",
         ),
-        click.Option(["--source-ports"], type=PORTS, help="Take source ports from this range."),
-        click.Option(
+        Option(["--source-ports"], type=PORTS, help="Take source ports from this range."),
+        Option(
             ["--processes"],
             type=WHOLE,
             help="How many processes share the load.  [default: one per CPU of --cpus, else 1]",
         ),
-        click.Option(
-            ["--cpus"], type=CPUS, help="Pin the processes to these CPUs: 1, or 1,2-3. Leave others to the server."
-        ),
-        click.Option(
+        Option(["--cpus"], type=CPUS, help="Pin the processes to these CPUs: 1, or 1,2-3. Leave others to the server."),
+        Option(
             ["--engine"],
             type=click.Choice(ENGINES),
             help="The load generator: columns is fast and needs Linux, portable uses Twisted and runs everywhere, "
             "auto takes the first that works.  [default: auto]",
         ),
-        click.Option(["--seed"], type=WHOLE, help="Seed of random sizes and arrivals.  [default: 1]"),
+        Option(["--seed"], type=WHOLE, help="Seed of random sizes and arrivals.  [default: 1]"),
     ),
     "Output": (
-        click.Option(["--interval"], type=SECONDS, help="How often to show progress.  [default: 1]"),
-        click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
-        click.Option(
+        Option(["--interval"], type=SECONDS, help="How often to show progress.  [default: 1]"),
+        Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
+        Option(
             ["--json"],
             type=click.Path(),
             metavar="FILE",
             help="Store the result as JSON; an existing file is replaced.",
         ),
-        click.Option(
+        Option(
             ["--csv"],
             type=click.Path(),
             metavar="FILE",
@@ -119,7 +116,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         ),
         HTML,
         PNG,
-        click.Option(
+        Option(
             ["--from", "stored"],
             type=IN_FILE,
             help="Repeat the run of a result that --json stored; options given here override it.",

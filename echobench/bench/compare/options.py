@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import click
 
-from ..command import CPUS, FAMILIES, HTML, IN_FILE, PNG, SECONDS, SHARE, WHOLE, Parsed, share
-from . import profiles
+from ..command import CPUS, FAMILIES, HTML, IN_FILE, PNG, SECONDS, SHARE, WHOLE, Parsed, share, whole
+from ..option import Option
+from . import completion, profiles
 from .analysis.comparison import Subject
 from .server import subject
 
@@ -28,62 +29,85 @@ def a_subject(text: str) -> Subject | str:
     return text if text.endswith((".json", ".part")) and "=" not in text else subject.parse(text)
 
 
-SUBJECT, LOAD = Parsed("subject", a_subject), Parsed("load", profiles.parse)
+AUTO: Final = "auto"
+
+
+def rounds(text: str) -> int | str:
+    """Read a number of rounds, or auto. Raises ValueError."""
+    return AUTO if text == AUTO else whole(text)
+
+
+ROUNDS = Parsed("number|auto", rounds)
+SUBJECT = Parsed("subject", a_subject, completion.subjects)
+LOAD = Parsed("load", profiles.parse, completion.loads)
 
 TOLERANCE = Parsed("share", tolerance)
 
-SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
+SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
     "The load": (
-        click.Option(
+        Option(
             ["--load", "-l", "loads"],
             type=LOAD,
             multiple=True,
             help="A named load, or several separated by commas; or 'name=OPTIONS' with options of blast. May be "
             "repeated.  [default: small,one]",
         ),
-        click.Option(["--duration", "-d"], type=SECONDS, help="How long to measure in each run.  [default: 3]"),
-        click.Option(["--warmup"], type=SECONDS, help="How long to run before measuring.  [default: 0.5]"),
+        Option(
+            ["--duration", "-d"],
+            type=SECONDS,
+            help="How long to measure in each run, under every load.  [default: what a load says, or 3]",
+        ),
+        Option(
+            ["--warmup"],
+            type=SECONDS,
+            help="How long to run before measuring, under every load.  [default: what a load says, or 0.5]",
+        ),
     ),
     "The rounds": (
-        click.Option(
-            ["--rounds", "-n"],
-            type=WHOLE,
-            help="How often each subject runs under each load. Fewer than 3 give no interval.  [default: 5]",
+        Option(
+            ["--rounds", "-R"],
+            type=ROUNDS,
+            help="How often each subject runs under each load; fewer than 3 give no interval. auto: until every "
+            "interval is narrower than --precision, or --max-time is over; at least 5.  [default: 5]",
         ),
-        click.Option(
+        Option(
+            ["--precision"],
+            type=SHARE,
+            help="With --rounds auto: how far an interval may reach to either side.  [default: 2%]",
+        ),
+        Option(["--max-time"], type=SECONDS, help="With --rounds auto: how long the rounds may take.  [default: 10m]"),
+        Option(
             ["--extra-rounds"],
             type=WHOLE,
             help="How many extra rounds may replace rounds in which the host of a virtual machine took CPU time "
             "(steal).  [default: 0]",
         ),
-        click.Option(["--seed"], type=WHOLE, help="Seed of the random order of turns.  [default: 1]"),
+        Option(["--seed"], type=WHOLE, help="Seed of the random order of turns.  [default: 1]"),
     ),
     "The servers": (
-        click.Option(
-            ["--server-cpus"], type=CPUS, help="Pin the servers to these CPUs.  [default: one of the first core]"
-        ),
-        click.Option(
+        Option(["--server-cpus"], type=CPUS, help="Pin the servers to these CPUs.  [default: one of the first core]"),
+        Option(
             ["--load-cpus"],
             type=CPUS,
             help="Pin the load to these CPUs, one process on each.  [default: one of each other core, at most 3]",
         ),
-        click.Option(
+        Option(
             ["--start-timeout"],
             type=SECONDS,
             help="How long a server may take to start.  [default: 10]",
         ),
-        click.Option(
+        Option(
             ["--host"],
             help="The address that replaces {host}: where servers listen.  [default: 127.0.0.1, with -6 ::1]",
         ),
         *FAMILIES,
-        click.Option(
+        Option(
             ["--idle-connections"],
             type=WHOLE,
             help="How many idle connections to open, to measure their memory apart from the rounds; 0 opens none.  "
             "[default: 200]",
         ),
-        click.Option(
+        Option(
             ["--count-calls"],
             type=SECONDS,
             help="How long to count system calls under each load, apart from the rounds; 0 does not count. Needs "
@@ -91,27 +115,27 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         ),
     ),
     "The yardstick": (
-        click.Option(
+        Option(
             ["--reference"],
             metavar="NAME",
             help="The subject that the others are compared with.  [default: ideal]",
         ),
     ),
     "Against a stored run": (
-        click.Option(
+        Option(
             ["--against"],
             type=IN_FILE,
             help="Repeat a stored comparison, and fail if any subject is slower than in the stored run.",
         ),
-        click.Option(["--tolerance"], type=TOLERANCE, help="How much less work it may do.  [default: 5%]"),
-        click.Option(
+        Option(["--tolerance"], type=TOLERANCE, help="How much less work it may do.  [default: 5%]"),
+        Option(
             ["--time-tolerance"],
             type=SHARE,
             help="How much longer p50 and p99 may be, under loads that measure times.  [default: 25%]",
         ),
     ),
     "An unfinished run": (
-        click.Option(
+        Option(
             ["--resume"],
             type=IN_FILE,
             metavar="FILE",
@@ -120,8 +144,8 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         ),
     ),
     "Output": (
-        click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
-        click.Option(
+        Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
+        Option(
             ["--json"],
             type=click.Path(),
             metavar="FILE",
@@ -136,9 +160,9 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
 DEFAULTS: Final[dict[str, Any]] = {
     "rounds": 5,
     "extra_rounds": 0,
+    "precision": 0.02,
+    "max_time": 600.0,
     "seed": 1,
-    "duration": 3.0,
-    "warmup": 0.5,
     "start_timeout": 10.0,
     "idle_connections": 200,
     "count_calls": 0.5,

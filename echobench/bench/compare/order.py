@@ -16,10 +16,12 @@ from ..load.checks import is_ours
 from ..run.plan import PlanError
 from . import profiles
 from .analysis.comparison import IDEAL, Comparison, Load, Subject
-from .options import DEFAULTS
+from .options import AUTO, DEFAULTS
+from .precise import LEAST, Until
 from .server import placement
 from .server.lifecycle import Setting
 from .server.subject import ideal
+from .together import check_loads, check_rounds
 
 
 @attrs.frozen(kw_only=True)
@@ -29,6 +31,7 @@ class Order:
     subjects: tuple[Subject, ...]
     loads: tuple[Load, ...]
     rounds: int
+    """How many; with ``until`` the least number."""
     extra_rounds: int
     seed: int
     setting: Setting
@@ -37,6 +40,16 @@ class Order:
     """Seconds for which system calls are counted under each load; 0 for not at all."""
     notes: tuple[str, ...] = ()
     reference: str = IDEAL
+    until: Until | None = None
+
+
+LOOPBACK: Final = "127.0.0.1"
+
+
+def stored_host(stored: Comparison | None) -> str | None:
+    """Give the address at which the servers of a stored comparison listened; None if it is not known or not here."""
+    hosts = [run.result.plan.host for run in stored.runs if run.subject == IDEAL and run.result] if stored else []
+    return next((each for each in hosts if is_address(each) and is_ours(each)), None)
 
 
 def host_of(given: str | None, version: int | None) -> str:
@@ -45,7 +58,7 @@ def host_of(given: str | None, version: int | None) -> str:
     A name stays as it is, unless -4 or -6 choose one of its addresses.
     """
     if given is None:
-        return "::1" if version == 6 else "127.0.0.1"
+        return "::1" if version == 6 else LOOPBACK
     if version is None:
         return given
     kind = socket.AF_INET6 if version == 6 else socket.AF_INET
@@ -61,18 +74,19 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
     Options override the stored comparison, and that overrides the defaults.
     """
     _check(options)
+    check_rounds(options)
     given = {name: value for name, value in options.items() if value is not None}
     known = {**DEFAULTS, **({"rounds": stored.rounds, "seed": stored.seed} if stored else {}), **given}
+    automatic = known["rounds"] == AUTO
     loads = [load for several in options["loads"] for load in several]
     if not loads:
         loads = list(stored.loads) if stored else profiles.parse("small,one")
-    if stored is None:
-        options = {**options, "duration": known["duration"], "warmup": known["warmup"]}
     if options["duration"] is not None or options["warmup"] is not None:
         try:
             loads = [profiles.timed(load, duration=options["duration"], warmup=options["warmup"]) for load in loads]
         except PlanError as error:
             raise click.UsageError(str(error)) from None
+    check_loads(loads, options)
     before = {each.name: each for each in stored.subjects} if stored else {}
     subjects = {**before, **{each.name: each for each in named}}
     subjects = {IDEAL: ideal(), **{name: each for name, each in subjects.items() if name != IDEAL}}
@@ -91,17 +105,19 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
         server, load_cpus = (), ()
     server, load_cpus, notes = placement.place(server, load_cpus, there)
     version = family(options["four"], options["six"])
+    host = known.get("host") or (stored_host(stored) if version is None else None)
     setting = Setting(
         server_cpus=server,
         load_cpus=load_cpus,
         start_timeout=known["start_timeout"],
-        host=host_of(known.get("host"), version),
+        host=host_of(host, version),
         family=version,
     )
     return Order(
         subjects=tuple(subjects.values()),
         loads=tuple(loads),
-        rounds=known["rounds"],
+        rounds=LEAST if automatic else known["rounds"],
+        until=Until(precision=known["precision"], seconds=known["max_time"]) if automatic else None,
         extra_rounds=known["extra_rounds"],
         seed=known["seed"],
         setting=setting,
@@ -123,6 +139,8 @@ def chosen_reference(given: str | None, names: list[str], stored: Comparison | N
 BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "rounds": (1, 10_000),
     "extra_rounds": (0, 10_000),
+    "precision": (0.001, 1),
+    "max_time": (1, 366 * 86400),
     "start_timeout": (0.001, 3600),
     "idle_connections": (0, 60_000),
     "count_calls": (0, 3600),
@@ -133,7 +151,7 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
 def _check(options: dict[str, Any]) -> None:
     """Refuse numbers and addresses that make no sense. Raises click.UsageError."""
     for name, (low, high) in BOUNDS.items():
-        if options[name] is not None and not low <= options[name] <= high:
+        if options[name] not in (None, AUTO) and not low <= options[name] <= high:
             dashed = name.replace("_", "-")
             raise click.UsageError(f"--{dashed} is at least {low:g} and at most {high:g}, not {options[name]:g}")
     host = options["host"]

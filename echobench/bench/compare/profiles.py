@@ -45,13 +45,16 @@ PROFILES: Final[dict[str, tuple[dict[str, Any], str]]] = {
     ),
 }
 
-FIXED: Final = ("host", "port", "four", "six", "json", "csv", "stored", "cpus", "processes", "interval", "quiet")
+FIXED: Final = (
+    "host", "port", "four", "six", "json", "csv", "html", "png", "stored", "cpus", "processes", "interval", "quiet",
+)  # fmt: skip
 """Options of blast that the comparison sets itself."""
 
 WRITTEN: Final = {"four": "-4", "six": "-6", "stored": "--from"}
 """How these options are written, where it is not by their name."""
 
-COMMON: Final[dict[str, Any]] = {"host": "127.0.0.1", "cooldown": 0.2}
+COMMON: Final[dict[str, Any]] = {"host": "127.0.0.1", "duration": 3.0, "warmup": 0.5, "cooldown": 0.2}
+"""What a load has that does not say otherwise: many short runs tell more than a long one."""
 
 
 def parse(text: str) -> list[Load]:

@@ -20,14 +20,13 @@ from ..places import File, find
 from ..printing import complain
 from ..run import environment
 from ..run.stored import ResultError
-from .analysis.comparison import Comparison, Run, Subject, read
+from .analysis.comparison import Comparison, Run, read
 from .analysis.gate import differences
+from .options import AUTO
+from .order import LOOPBACK, stored_host
 from .rounds import Turn
 
 SUFFIX: Final = ".part"
-TAKEN: Final = {"loads": "--load", "duration": "--duration", "warmup": "--warmup", "seed": "--seed",
-                "server_cpus": "--server-cpus", "load_cpus": "--load-cpus"}  # fmt: skip
-"""Options that cannot be given anew: the rounds that are there were made with others."""
 
 
 class Part:
@@ -67,7 +66,7 @@ class Part:
                 Path(self._path).unlink()
 
 
-def begun(options: dict[str, Any], named: Sequence[Subject | str], against: Comparison | None) -> Comparison | None:
+def begun(options: dict[str, Any]) -> Comparison | None:
     """Read the comparison that is to be gone on with. Raises click.UsageError.
 
     ``options["json"]`` becomes the file that it was to be stored in, if none is given.
@@ -75,11 +74,6 @@ def begun(options: dict[str, Any], named: Sequence[Subject | str], against: Comp
     path = options["resume"]
     if path is None:
         return None
-    if named or against:
-        raise click.UsageError("--resume runs what is in its file: give neither subjects nor --against with it")
-    for name, option in TAKEN.items():
-        if options[name]:
-            raise click.UsageError(f"--resume and {option} exclude each other: rounds with other settings do not mix")
     try:
         found = read(path)
     except ResultError as error:
@@ -93,12 +87,15 @@ def begun(options: dict[str, Any], named: Sequence[Subject | str], against: Comp
 
 
 def _check(found: Comparison, options: dict[str, Any], path: str) -> None:
-    wanted = options["rounds"] or found.rounds
+    automatic = options["rounds"] == AUTO
+    wanted = found.rounds if automatic else options["rounds"] or found.rounds
     if wanted < found.rounds:
         raise click.UsageError(f"--resume: {path} is of {found.rounds} rounds, which --rounds cannot make fewer")
-    if not found.cut_short and wanted == found.rounds:
+    if not (automatic or found.cut_short) and wanted == found.rounds:
         raise click.UsageError(f"--resume: {path} is complete; ask for more than {found.rounds} --rounds to go on")
-    host = options["host"] or "127.0.0.1"
+    if found.calls and options["count_calls"] is not None:
+        raise click.UsageError(f"--resume and --count-calls exclude each other: in {path} they are counted already")
+    host = stored_host(found) or LOOPBACK
     here = environment.describe(host, is_ours(host))
     other = differences(found, attrs.evolve(found, environment=here))
     if other:

@@ -11,20 +11,21 @@ import click
 from ...host.examination import examine
 from ...host.finding import USES, Finding, Use
 from ..files import open_targets, store, takes_output, text_target
+from ..option import Option
 from ..printing import printed, report_console
 from .report import show, summary
 
 SCHEMA: Final = "echobench.doctor/1"
 
 OPTIONS: Final = (
-    click.Option(
+    Option(
         ["--for", "uses"],
         type=click.Choice(USES),
         multiple=True,
         help="What the host is to be used for; may be repeated.  [default: all]",
     ),
-    click.Option(["--all", "-a", "everything"], is_flag=True, help="Show what is well, too, with its reasons."),
-    click.Option(
+    Option(["--all", "-a", "everything"], is_flag=True, help="Show what is well, too, with its reasons."),
+    Option(
         ["--json"], type=click.Path(), metavar="FILE", help="Store the findings as JSON; an existing file is replaced."
     ),
 )

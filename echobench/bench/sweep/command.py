@@ -7,9 +7,10 @@ from typing import Any, Final
 import click
 
 from ..blast.command import make_plan
-from ..command import HOST, Sectioned
+from ..command import HOST
 from ..files import csv_line, json_target, open_targets, picture_target, store, takes_output, text_target
 from ..load import LoadError, runner
+from ..option import Sectioned
 from ..printing import printed, progress_console, report_console
 from ..run.plan import Plan, PlanError
 from ..run.result import NAMES, Result, figures
@@ -94,9 +95,10 @@ command = Sectioned(
     15 s after the one before at the same rate.
     Numbers may be written 10k or 1M. HOST is a name or an IP address; a port may follow it, as HOST:PORT, [::1]:PORT or
     HOST PORT. Of a name's addresses, the first that can be reached is used.
-    The exit status is 0 if a rate held, 1 if even the lowest did not, or if the sweep failed or was ended early, 2 if
-    the options are wrong.
-    Ctrl-C ends the sweep early and reports what is known.""",
+    The exit status is 0 if a rate held, 1 if even the lowest did not or if the sweep failed, 2 if the options are
+    wrong.
+    Ctrl-C ends the sweep early and reports what is known, with status 130.
+    Every option can also be set in the environment: ECHOBENCH_SWEEP_LIMIT is --limit.""",
 )
 
 

@@ -8,15 +8,16 @@ import click
 
 from ..blast.options import SECTIONS
 from ..command import HTML, IN_FILE, NUMBER, PNG, SECONDS, SHARE, WHOLE
+from ..option import Option
 
 LEFT_OUT: Final = {"window", "rate", "flood", "connect"}
 """Options of blast on the load that a sweep lacks: it is an open loop, and chooses the rate."""
 
 
-SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
+SWEEP_SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
     "Limits": (
-        click.Option(
-            ["--limit", "-l"],
+        Option(
+            ["--limit", "-L"],
             metavar="LIMITS",
             help="Limits that the server must keep, separated by commas, such as p99<1ms,loss<0.1%: any percentile, "
             "mean or max of the round-trip times from when messages were due, in ns, us, ms or s; and loss, in % or as "
@@ -24,20 +25,20 @@ SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         ),
     ),
     "The search": (
-        click.Option(["--from-rate"], type=NUMBER, help="The lowest rate, to start with.  [default: 2k]"),
-        click.Option(["--to-rate"], type=NUMBER, help="The highest rate to try.  [default: 10M]"),
-        click.Option(
+        Option(["--from-rate"], type=NUMBER, help="The lowest rate, to start with.  [default: 2k]"),
+        Option(["--to-rate"], type=NUMBER, help="The highest rate to try.  [default: 10M]"),
+        Option(
             ["--precision"],
             type=SHARE,
             help="Stop when the lowest rate that broke is at most this far above the highest that held.  [default: 5%]",
         ),
-        click.Option(
+        Option(
             ["--repeats"],
             type=WHOLE,
             help="How many steps to make at a rate near the answer, at least 15 s apart; the majority decides. An odd "
             "number; with 1, a single disturbance may decide.  [default: 3]",
         ),
-        click.Option(
+        Option(
             ["--step-duration", "-d", "duration"],
             type=SECONDS,
             help="How long to measure in each step.  [default: 5]",
@@ -48,11 +49,11 @@ SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
     "The load": tuple(option for option in SECTIONS["The load"] if option.name not in LEFT_OUT),
     "From where": SECTIONS["From where"],
     "Output": (
-        click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
-        click.Option(
+        Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
+        Option(
             ["--json"], type=click.Path(), metavar="FILE", help="Store the sweep as JSON; an existing file is replaced."
         ),
-        click.Option(
+        Option(
             ["--csv"],
             type=click.Path(),
             metavar="FILE",
@@ -60,7 +61,7 @@ SWEEP_SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
         ),
         HTML,
         PNG,
-        click.Option(
+        Option(
             ["--from", "stored"],
             type=IN_FILE,
             help="Repeat a sweep that --json stored; options given here override it.",

@@ -15,6 +15,7 @@ from ..run.histogram import Histogram
 from ..run.plan import Plan
 from ..run.result import Result, per_second
 from ..run.stored import decoding, load
+from ..statuses import INTERRUPTED
 from .limits import Limit, parse
 from .search import Outcome
 
@@ -122,7 +123,9 @@ class Sweep:
 
     @property
     def status(self) -> int:
-        """The exit status: 0 if there is an answer."""
+        """The exit status: 0 if there is an answer, 130 if Ctrl-C ended the sweep."""
+        if self.ended == "interrupted":
+            return INTERRUPTED
         return 0 if self.ended in FINE and self.held is not None else 1
 
     def curve(self) -> list[Point]:

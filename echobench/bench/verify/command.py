@@ -8,13 +8,16 @@ import click
 
 from ..command import FAMILIES, HOST, SECONDS, WHOLE, server
 from ..files import open_targets, store, takes_output, text_target
+from ..option import Command, Option, given, said
 from ..printing import printed, report_console
+from ..statuses import INTERRUPTED
 from .formats import as_json, as_junit, as_tap
 from .report import Going, nobody, show, show_clauses
-from .run import TRANSPORTS, VerifyError
+from .run import TRANSPORTS, Interrupted, VerifyError
 from .run import verify as make
 
 PORT: Final = 7
+DEFAULTS: Final[dict[str, Any]] = {"timeout": 3.0, "seed": 1, "connections": 200}
 LONGEST: Final = 3600.0  # seconds
 
 
@@ -23,39 +26,39 @@ def _list(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         ctx.exit(printed(show_clauses))
 
 
-OPTIONS: Final[tuple[click.Option, ...]] = (
+OPTIONS: Final[tuple[Option, ...]] = (
+    Option(["--port", "-p"], type=WHOLE, help="The server's port.  [default: 7]"),
     *FAMILIES,
-    click.Option(["--tcp"], is_flag=True, help="Over TCP only."),
-    click.Option(["--udp"], is_flag=True, help="Over UDP only."),
-    click.Option(["--essential"], is_flag=True, help="Only the few clauses that take less than a second."),
-    click.Option(
+    Option(["--tcp"], is_flag=True, help="Over TCP only; with --udp over both."),
+    Option(["--udp"], is_flag=True, help="Over UDP only; with --tcp over both."),
+    Option(["--essential"], is_flag=True, help="Only the few clauses that take less than a second."),
+    Option(
         ["--timeout"],
         type=SECONDS,
-        default="3",
         help="How long the server may be silent; no check takes longer than ten times that.  [default: 3]",
     ),
-    click.Option(
+    Option(
         ["--connections"],
         type=WHOLE,
-        default="200",
         help="The most connections to open at the same time.  [default: 200]",
     ),
-    click.Option(["--seed"], type=WHOLE, default="1", help="Seed of random bytes and sizes.  [default: 1]"),
-    click.Option(
+    Option(["--seed"], type=WHOLE, help="Seed of random bytes and sizes.  [default: 1]"),
+    Option(
         ["--json"], type=click.Path(), metavar="FILE", help="Store the results as JSON; an existing file is replaced."
     ),
-    click.Option(
+    Option(
         ["--junit"],
         type=click.Path(),
         metavar="FILE",
         help="Store the results as JUnit XML; an existing file is replaced.",
     ),
-    click.Option(["--tap"], is_flag=True, help="Report in the Test Anything Protocol instead of a table."),
-    click.Option(["--quiet", "-q"], is_flag=True, help="Show only the report, no progress."),
-    click.Option(
+    Option(["--tap"], is_flag=True, help="Report in the Test Anything Protocol instead of a table."),
+    Option(["--quiet", "-q"], is_flag=True, help="Show only the report, no progress."),
+    Option(
         ["--list"],
         is_flag=True,
         is_eager=True,
+        allow_from_autoenv=False,
         expose_value=False,
         callback=_list,
         help="List the clauses and their sources, and check nothing.",
@@ -67,11 +70,17 @@ def _settings(host: str | None, word: str | None, options: dict[str, Any]) -> di
     """Give the arguments of ``verify``. Raises click.UsageError."""
     if host is None:
         raise click.UsageError("no server to verify: give a HOST or HOST:PORT")
-    name, port = server(host, word)
-    if not 0 < options["timeout"] <= LONGEST:
-        raise click.UsageError(f"--timeout is a time above 0 and up to {LONGEST:g} s, not {options['timeout']:g}")
-    if not 1 <= options["connections"] <= 20_000:
-        raise click.UsageError(f"--connections is a number from 1 to 20000, not {options['connections']}")
+    known = {**DEFAULTS, **given(options)}
+    name, port = server(host, word, options["port"])
+    if not 0 < known["timeout"] <= LONGEST:
+        raise click.UsageError(f"--timeout is a time above 0 and up to {LONGEST:g} s, not {known['timeout']:g}")
+    if not 1 <= known["connections"] <= 20_000:
+        raise click.UsageError(f"--connections is a number from 1 to 20000, not {known['connections']}")
+    if options["connections"] is not None and options["essential"]:
+        raise click.UsageError(
+            f"{said('connections')} has no effect with {said('essential')}, which opens only a few: leave out one of "
+            "them"
+        )
     families = [number for number, chosen in ((4, options["four"]), (6, options["six"])) if chosen]
     return {
         "host": name,
@@ -79,9 +88,7 @@ def _settings(host: str | None, word: str | None, options: dict[str, Any]) -> di
         "families": families or (4, 6),
         "transports": [each for each in TRANSPORTS if options[each]] or TRANSPORTS,
         "essential": options["essential"],
-        "timeout": options["timeout"],
-        "seed": options["seed"],
-        "connections": options["connections"],
+        **{each: known[each] for each in DEFAULTS},
     }
 
 
@@ -98,17 +105,23 @@ def _run(
         ("--json", json, lambda path: text_target(path, as_json)),
         ("--junit", junit, lambda path: text_target(path, as_junit)),
     )
+    if tap and takes_output(targets):
+        raise click.UsageError(f"{said('tap')} and a file both go to standard output: choose another file")
     try:
         with Going(quiet=quiet) as going:
             found = make(**settings, progress=going)
+    except Interrupted as interrupt:
+        found = interrupt.found
     except VerifyError as error:
         raise click.ClickException(str(error)) from None
     failed = store(targets, found)
     shown = 0
     if tap:
         shown = printed(lambda: click.echo(as_tap(found), nl=False))
-    elif not found.nobody:
+    elif found.cut_short or not found.nobody:
         shown = printed(lambda: show(found, report_console(to_error=takes_output(targets))))
+    if found.cut_short:
+        return failed or INTERRUPTED
     if found.nobody:
         raise click.ClickException(nobody(found))
     return failed or int(not found.passed) or shown
@@ -118,13 +131,15 @@ def _command(**options: Any) -> None:
     click.get_current_context().exit(_run(**options))
 
 
-verify = click.Command(
+verify = Command(
     "verify",
     callback=_command,
     params=[*HOST, *OPTIONS],
     help="""Check the echo server on HOST against RFC 862, clause by clause, over TCP and UDP, IPv4 and IPv6.
 
-    The default port is 7; write another as HOST:PORT, [::1]:PORT or HOST PORT.
+    The default port is 7; write another as HOST:PORT, [::1]:PORT, HOST PORT or with --port.
     If HOST is a name, the first address of each version of IP is checked. Check only servers that you may check.
-    The exit status is 0 if all required clauses hold, 1 if not or if no server answers, 2 if the options are wrong.""",
+    The exit status is 0 if all required clauses hold, 1 if not or if no server answers, 2 if the options are wrong.
+    Ctrl-C ends the checks early and reports what was seen, with status 130.
+    Every option can also be set in the environment: ECHOBENCH_VERIFY_TIMEOUT is --timeout.""",
 )

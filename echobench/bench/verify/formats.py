@@ -28,6 +28,8 @@ def as_tap(found: Verification) -> str:
             lines += ["  ---", f"  message: {_quoted(each.seen)}", f"  basis: {_quoted(each.clause.basis)}", "  ..."]
         elif each.verdict == NOTE:
             lines.append(f"# note: {each.seen}")
+    if found.cut_short:
+        lines.append("Bail out! Ctrl-C ended the verification")
     return "\n".join(lines) + "\n"
 
 

@@ -55,6 +55,8 @@ class Verification:
     seed: int
     connections: int
     outcomes: tuple[Outcome, ...]
+    cut_short: bool = False
+    """Whether Ctrl-C ended it before all clauses were checked."""
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
@@ -63,8 +65,8 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed, and at least one check succeeded."""
-        return not self.failed and any(each.verdict == OK for each in self.outcomes)
+        """Whether all was checked, nothing failed, and at least one check succeeded."""
+        return not self.cut_short and not self.failed and any(each.verdict == OK for each in self.outcomes)
 
     @property
     def nobody(self) -> bool:
@@ -90,6 +92,7 @@ class Verification:
             "seed": self.seed,
             "connections": self.connections,
             "passed": self.passed,
+            "cut_short": self.cut_short,
             "counts": {verdict: self.count(verdict) for verdict in VERDICTS},
             "outcomes": [
                 {

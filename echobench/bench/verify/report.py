@@ -52,6 +52,8 @@ def explained(each: Outcome, several: bool = False) -> Text:
 def summary(found: Verification) -> str:
     """Give the result in a sentence."""
     said = f"{found.count(OK)} ok, {found.count(FAIL)} failed, {found.count(NA)} not checked"
+    if found.cut_short:
+        return f"Ctrl-C ended the verification early: {said}."
     if found.nobody:
         return f"Nothing could be checked: {said}."
     if found.passed:

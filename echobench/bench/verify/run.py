@@ -27,6 +27,17 @@ TRANSPORTS: Final = ("tcp", "udp")
 OURS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 
 
+UNREACHED: Final = "not reached: Ctrl-C ended the verification"
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with what was seen until then."""
+
+    def __init__(self, found: Verification) -> None:
+        super().__init__()
+        self.found = found
+
+
 class VerifyError(EchobenchError):
     """There is nothing to verify; the message is one sentence."""
 
@@ -57,7 +68,8 @@ def verify(
     silent, in seconds. No check takes more than ten times that. ``connections`` is how many are opened at the same
     time. ``progress`` is called with each outcome, its number and how many there will be.
 
-    It blocks: call it in a thread if there is a reactor to run. Raises VerifyError if the name has no address.
+    It blocks: call it in a thread if there is a reactor to run. Raises VerifyError if the name has no address, and
+    Interrupted, a KeyboardInterrupt, at a Ctrl-C.
     """
     peers = [
         Peer(family=family, sockaddr=sockaddr, timeout=timeout, seed=seed, connections=connections)
@@ -66,25 +78,38 @@ def verify(
     chosen = [each for each in CLAUSES if each.transport in transports and (each.essential or not essential)]
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     outcomes: list[Outcome] = []
-    for peer in peers:
-        for transport in TRANSPORTS:
-            for outcome in _at(peer, [each for each in chosen if each.transport == transport]):
-                outcomes.append(outcome)
-                if progress is not None:
-                    progress(outcome, len(outcomes), len(peers) * len(chosen))
-    return Verification(
-        started=started,
-        version=echobench.__version__,
-        host=host,
-        port=port,
-        addresses=tuple(peer.address for peer in peers),
-        transports=tuple(each for each in TRANSPORTS if each in transports),
-        essential=essential,
-        timeout=timeout,
-        seed=seed,
-        connections=connections,
-        outcomes=tuple(outcomes),
-    )
+
+    def so_far(*, cut_short: bool) -> Verification:
+        unreached = [(peer, clause) for peer in peers for clause in chosen][len(outcomes) :]
+        return Verification(
+            started=started,
+            version=echobench.__version__,
+            host=host,
+            port=port,
+            addresses=tuple(peer.address for peer in peers),
+            transports=tuple(each for each in TRANSPORTS if each in transports),
+            essential=essential,
+            timeout=timeout,
+            seed=seed,
+            connections=connections,
+            outcomes=(*outcomes, *(_unreached(peer, clause) for peer, clause in unreached)),
+            cut_short=cut_short,
+        )
+
+    try:
+        for peer in peers:
+            for transport in TRANSPORTS:
+                for outcome in _at(peer, [each for each in chosen if each.transport == transport]):
+                    outcomes.append(outcome)
+                    if progress is not None:
+                        progress(outcome, len(outcomes), len(peers) * len(chosen))
+    except KeyboardInterrupt:
+        raise Interrupted(so_far(cut_short=True)) from None
+    return so_far(cut_short=False)
+
+
+def _unreached(peer: Peer, clause: Clause) -> Outcome:
+    return Outcome(clause=clause, address=peer.address, verdict=NA, seen=UNREACHED, seconds=0.0)
 
 
 def resolve(host: str, port: int, families: Sequence[int]) -> list[tuple[int, tuple[Any, ...]]]:

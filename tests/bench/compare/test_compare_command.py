@@ -33,21 +33,23 @@ def invoke(*options):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        ([], "no server to compare: give a subject such as"),
+        (["--quiet"], "no server to compare: give a subject such as"),
         (["a=serve"], "a: its command does not contain {port}: put it"),
         (["serve {port}"], "is not a subject"),
         (["a=x {port}", "a=y {port}"], "two subjects have the name 'a'"),
-        (["--load", "tiny"], "'tiny' is not a load"),
-        (["--load", "one,one"], "two loads have the name 'one'"),
-        (["--rounds", "0"], "--rounds is at least 1 and at most 10000, not 0"),
-        (["--server-cpus", "999"], "CPU 999 is not available"),
-        (["--tolerance", "5%"], "--tolerance needs --against"),
-        (["--time-tolerance", "5%"], "--time-tolerance needs --against"),
+        (["a=x {port}", "--load", "tiny"], "'tiny' is not a load"),
+        (["a=x {port}", "--load", "one,one"], "two loads have the name 'one'"),
+        (["a=x {port}", "--rounds", "0"], "--rounds is at least 1 and at most 10000, not 0"),
+        (["a=x {port}", "--server-cpus", "999"], "CPU 999 is not available"),
+        (["a=x {port}", "--tolerance", "5%"], "--tolerance needs --against"),
+        (["a=x {port}", "--time-tolerance", "5%"], "--time-tolerance needs --against"),
         (["--against", "/nowhere"], "File '/nowhere' does not exist"),
         (["/nowhere.json"], "/nowhere.json cannot be read: No such file or directory"),
         (["/nowhere.json", "a=x {port}"], "stored results are shown, subjects are run"),
-        (["--json", "/"], "--json: / cannot be written: it is a directory"),
-        (["--html", "/"], "--html: / cannot be written: it is a directory"),
-        (["--png", "/"], "--png: / cannot be written: it is a directory"),
+        (["a=x {port}", "--json", "/"], "--json: / cannot be written: it is a directory"),
+        (["a=x {port}", "--html", "/"], "--html: / cannot be written: it is a directory"),
+        (["a=x {port}", "--png", "/"], "--png: / cannot be written: it is a directory"),
     ],
 )
 def test_wrong_options(options, sentence, monkeypatch):
@@ -162,7 +164,7 @@ def test_the_whole_command(tmp_path):
     """Good and bad ones: each failure is named, and the rest goes on."""
     path = tmp_path / "c.json"
     subjects = [f"{how}={command(how)}" for how in ("good", "exits", "wrong")]
-    options = ["--load", "one", "-n", "2", "--idle-connections", "50", "--json", str(path)]
+    options = ["--load", "one", "-R", "2", "--idle-connections", "50", "--json", str(path)]
     done = subprocess.run(arguments(*subjects, *options), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "exits, one: it ended with status 3 before it answered (its output: the licence has expired)" in done.stdout
@@ -185,7 +187,7 @@ def test_the_whole_command(tmp_path):
 def test_calls_can_be_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(callcounter, "missing", lambda: pytest.fail("it was looked for"))
     path = tmp_path / "c.json"
-    options = ["--count-calls", "0", "--idle-connections", "0", "--load", "one", "-n", "1", "--duration", "0.1"]
+    options = ["--count-calls", "0", "--idle-connections", "0", "--load", "one", "-R", "1", "--duration", "0.1"]
     assert invoke("--quiet", "--warmup", "0", *options, "--json", str(path)).exit_code == 0
     assert read(str(path)).calls == ()
 
@@ -193,7 +195,7 @@ def test_calls_can_be_left_out(tmp_path, monkeypatch):
 @pytest.mark.slow
 @needs_linux
 def test_all_subjects_fail():
-    done = subprocess.run(arguments(f"x={command('exits')}", "--load", "one", "-n", "1", "--idle-connections", "0"),
+    done = subprocess.run(arguments(f"x={command('exits')}", "--load", "one", "-R", "1", "--idle-connections", "0"),
                           capture_output=True, text=True, timeout=60)  # fmt: skip
     assert done.returncode == 1
 

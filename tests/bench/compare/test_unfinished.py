@@ -17,10 +17,11 @@ from rigs.small_servers import command
 from rigs.survivors import Mark
 
 from echobench.bench.compare import command as module
-from echobench.bench.compare import unfinished
+from echobench.bench.compare import making, unfinished
 from echobench.bench.compare.analysis.comparison import read
-from echobench.bench.compare.command import compare, compare_all
+from echobench.bench.compare.command import compare
 from echobench.bench.compare.live import Nobody
+from echobench.bench.compare.making import compare_all
 from echobench.bench.compare.order import Order
 from echobench.bench.compare.rounds import turns
 from echobench.bench.compare.server.lifecycle import Setting
@@ -58,8 +59,8 @@ def machine(monkeypatch):
         made.append((turn.round, turn.subject.name))
         return attrs.evolve(a_run(turn.subject.name, turn.round), load=turn.load.name, place=turn.place)
 
-    monkeypatch.setattr(module.rounds, "measure", measure)
-    monkeypatch.setattr(module, "essentials", lambda *_: [])
+    monkeypatch.setattr(making.rounds, "measure", measure)
+    monkeypatch.setattr(making, "essentials", lambda *_: [])
     return made
 
 
@@ -195,7 +196,7 @@ def test_a_killed_comparison_is_gone_on_with(tmp_path, monkeypatch):
     path, mark = tmp_path / "c.json", Mark()
     shared = ["--quiet", "--idle-connections", "0", "--count-calls", "0"]
     line = [sys.executable, "-m", "echobench", "compare", *shared]
-    new = [f"good={command('good')}", "--load", "one", "--duration", "0.2", "--warmup", "0", "-n", "4"]
+    new = [f"good={command('good')}", "--load", "one", "--duration", "0.2", "--warmup", "0", "-R", "4"]
     part = tmp_path / "c.json.part"
     with subprocess.Popen([*line, *new, "--json", str(path)], env=mark.environment) as process:
         wait_for(lambda: part.exists() or process.poll() is not None, 4 * LIMIT)

@@ -336,7 +336,7 @@ def test_a_run(model):
     assert size(blast_png(result)) == (1920, 1080)
 
 
-COMMANDS = {"blast": "blast h", "sweep": "sweep h -l p99<1ms", "compare": "compare mine=h:7"}
+COMMANDS = {"blast": "blast h", "sweep": "sweep h -L p99<1ms", "compare": "compare mine=h:7"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

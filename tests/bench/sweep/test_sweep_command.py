@@ -49,7 +49,7 @@ def invoke(monkeypatch):
 
 @pytest.mark.parametrize("words", ["[::1]:7007", "::1 7007", "::1 --port 7007"])
 def test_where_to(invoke, words):
-    done = invoke(*words.split(), "-6", "--udp", "-l", "p99<1ms")
+    done = invoke(*words.split(), "-6", "--udp", "-L", "p99<1ms")
     assert done.exit_code == 0, done.output
     assert {(plan.host, plan.port, plan.family) for plan in invoke.seen} == {("::1", 7007, 6)}
 
@@ -65,7 +65,7 @@ def test_what_spoils_figures_on_this_host_is_in_the_result(invoke, tmp_path, mon
 
 def test_the_answer_the_files_and_the_status(invoke, tmp_path):
     json_file, csv_file, page, picture = (str(tmp_path / f"a.{kind}") for kind in ("json", "csv", "html", "png"))
-    done = invoke("h", "--udp", "-l", "p99<1ms", "--json", json_file, "--csv", csv_file, "--html", page,
+    done = invoke("h", "--udp", "-L", "p99<1ms", "--json", json_file, "--csv", csv_file, "--html", page,
                   "--png", picture)  # fmt: skip
     assert done.exit_code == 0, done.output
     stored = read_sweep(json_file)
@@ -74,13 +74,13 @@ def test_the_answer_the_files_and_the_status(invoke, tmp_path):
     assert Path(page).read_text().startswith("<!DOCTYPE html>")
     assert Path(picture).read_bytes().startswith(b"\x89PNG")
     assert "held" in done.stderr
-    invoke("h", "--udp", "-l", "p99<1ms", "--csv", csv_file)
+    invoke("h", "--udp", "-L", "p99<1ms", "--csv", csv_file)
     assert len(Path(csv_file).read_text().splitlines()) == len(stored.steps) + 1, "a curve replaces a curve"
 
 
 def test_options_become_plans(invoke):
     done = invoke(
-        "h", "-p", "9", "-l", "p99<1ms,loss<=5%", "--from-rate", "1k", "--to-rate", "3k", "-d", "3", "-c", "8",
+        "h", "-p", "9", "-L", "p99<1ms,loss<=5%", "--from-rate", "1k", "--to-rate", "3k", "-d", "3", "-c", "8",
         "--processes", "2", "--warmup", "0", "--quiet",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -95,18 +95,18 @@ def test_options_become_plans(invoke):
     [
         ("", "no server to measure: give a HOST, or --from FILE"),
         ("h", "no limit to keep: give a --limit, or --from FILE with a stored sweep"),
-        ("h -l p99", "'p99' is not a limit such as p99<1ms"),
-        ("h -l p99<1ms --udp --tls", "--udp and --tls exclude each other"),
-        ("h -l p99<1ms --from-rate 10", "loss needs 3,000 messages"),
-        ("h -l p99<1ms --to-rate 1k", "--to-rate is 1,000, below --from-rate"),
-        ("h -l p99<1ms --precision 5ms", "'5ms' is not a share such as 5% or 0.05"),
-        ("h -l p99<1ms --precision 0%", "--precision is from 0.1 to 100 %"),
-        ("h -l p99<1ms --repeats 4", "--repeats is an odd number"),
-        ("h -l p99<1ms --json /", "--json: / cannot be written: it is a directory"),
-        ("h -l p99<1ms --html /nowhere/x", "--html: /nowhere/x cannot be written"),
-        ("h -l p99<1ms --png /nowhere/x", "--png: /nowhere/x cannot be written"),
-        ("h -l p99<1ms --rate 5", "No such option"),
-        ("h -l p99<1ms --flood", "No such option"),
+        ("h -L p99", "'p99' is not a limit such as p99<1ms"),
+        ("h -L p99<1ms --udp --tls", "--udp and --tls exclude each other"),
+        ("h -L p99<1ms --from-rate 10", "loss needs 3,000 messages"),
+        ("h -L p99<1ms --to-rate 1k", "--to-rate is 1,000, below --from-rate"),
+        ("h -L p99<1ms --precision 5ms", "'5ms' is not a share such as 5% or 0.05"),
+        ("h -L p99<1ms --precision 0%", "--precision is from 0.1 to 100 %"),
+        ("h -L p99<1ms --repeats 4", "--repeats is an odd number"),
+        ("h -L p99<1ms --json /", "--json: / cannot be written: it is a directory"),
+        ("h -L p99<1ms --html /nowhere/x", "--html: /nowhere/x cannot be written"),
+        ("h -L p99<1ms --png /nowhere/x", "--png: /nowhere/x cannot be written"),
+        ("h -L p99<1ms --rate 5", "No such option"),
+        ("h -L p99<1ms --flood", "No such option"),
         ("--from /nowhere", "File '/nowhere' does not exist"),
     ],
 )
@@ -118,18 +118,18 @@ def test_wrong_options(invoke, options, sentence):
 
 
 def test_the_status_of_a_sweep_that_found_nothing(invoke):
-    done = invoke("h", "-l", "p99<1ms", run=queue(100))
+    done = invoke("h", "-L", "p99<1ms", run=queue(100))
     assert done.exit_code == 1
     assert "did not hold at 2,000 messages per second, the lowest rate" in done.stdout.replace("\n", " ")
 
 
 def test_a_sweep_that_fails(invoke, tmp_path):
     refused = LoadError("the server refuses connections: is it running?")
-    done = invoke("h", "-l", "p99<1ms", run=failing(queue(1), 0, refused))
+    done = invoke("h", "-L", "p99<1ms", run=failing(queue(1), 0, refused))
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.endswith("Error: the server refuses connections: is it running?\n")
     path = str(tmp_path / "a.json")
-    done = invoke("h", "-l", "p99<1ms", "--json", path, run=failing(queue(50_000), 2, refused))
+    done = invoke("h", "-L", "p99<1ms", "--json", path, run=failing(queue(50_000), 2, refused))
     assert done.exit_code == 1
     assert "The sweep failed (the server refuses connections" in done.stdout
     assert len(read_sweep(path).steps) == 2, "what is known is kept"
@@ -147,7 +147,7 @@ def stored(invoke, tmp_path):
     """Give a sweep's file in which nothing is as it would be without options."""
     path = str(tmp_path / "stored.json")
     done = invoke(
-        "h", "--udp", "-p", "9", "-l", "p50<2ms,loss<=5%", "--from-rate", "1k", "--to-rate", "8k", "--precision", "30%",
+        "h", "--udp", "-p", "9", "-L", "p50<2ms,loss<=5%", "--from-rate", "1k", "--to-rate", "8k", "--precision", "30%",
         "--repeats", "5", "-d", "3", "-c", "8", "--json", path,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -170,7 +170,7 @@ def test_again(invoke, stored, tmp_path):
     assert first.as_dict() == before.as_dict()
     assert {attrs.evolve(plan, rate=1000.0) for plan in invoke.seen} == {before.plan}
     other = again(
-        "g", "--tcp", "-l", "p99<1s", "--from-rate", "2k", "--to-rate", "3k", "--precision", "40%", "--repeats", "1",
+        "g", "--tcp", "-L", "p99<1s", "--from-rate", "2k", "--to-rate", "3k", "--precision", "40%", "--repeats", "1",
         "-d", "4", "--warmup", "0",
     )  # fmt: skip
     plan = {"host": "g", "transport": "tcp", "rate": 2000.0, "duration": 4.0, "warmup": 0.0}
@@ -179,7 +179,7 @@ def test_again(invoke, stored, tmp_path):
 
 
 def test_again_in_place_of_what_was_stored(invoke, stored):
-    assert invoke("--from", stored, "--json", stored, "-l", "max<9s").exit_code == 0
+    assert invoke("--from", stored, "--json", stored, "-L", "max<9s").exit_code == 0
     assert read_sweep(stored).limit == "max<9s,loss<0.1%"
 
 
@@ -216,7 +216,7 @@ def test_a_stored_sweep_that_the_options_contradict(invoke, stored):
 
 def test_what_is_not_given_is_as_the_help_says(invoke, tmp_path):
     path = str(tmp_path / "a.json")
-    assert invoke("h", "-l", "p99<1s", "--json", path).exit_code == 0
+    assert invoke("h", "-L", "p99<1s", "--json", path).exit_code == 0
     done = read_sweep(path)
     assert done.plan == Plan(host="h", model="open", rate=2000.0, duration=5.0)
     assert (done.last, done.precision, done.repeats) == (10e6, 0.05, 3)
