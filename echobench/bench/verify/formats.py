@@ -6,13 +6,32 @@ import itertools
 import json
 from xml.etree import ElementTree
 
-from .outcomes import FAIL, NA, NOTE, Outcome, Verification
+from .. import markdown
+from ..files import csv_line
+from .outcomes import FAIL, NA, NOTE, OUTCOME, Outcome, Verification
 from .peer import endpoint
 
 
 def as_json(found: Verification) -> str:
     """Write what ``verification.schema.json`` describes."""
     return json.dumps(found.as_dict(), indent=1, allow_nan=False) + "\n"
+
+
+def as_csv(found: Verification) -> str:
+    """Write a line for each outcome, with the fields of ``outcomes`` in ``verification.schema.json``."""
+    rows = [
+        {"started": found.started, "host": found.host, "port": found.port, **each}
+        for each in found.as_dict()["outcomes"]
+    ]
+    names = ["started", "host", "port", *OUTCOME]
+    return "".join(map(csv_line, [names, *([row[name] for name in names] for row in rows)]))
+
+
+def as_markdown(found: Verification, summary: str) -> str:
+    """Write a table of the outcomes, and the summary."""
+    rows = [[each.address, each.clause.id, each.verdict, each.seen] for each in found.outcomes]
+    cells = [[markdown.text(cell) for cell in row] for row in rows]
+    return markdown.table(["address", "clause", "verdict", "what was seen"], cells) + f"\n{markdown.text(summary)}\n"
 
 
 def as_tap(found: Verification) -> str:
