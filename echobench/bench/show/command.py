@@ -62,7 +62,7 @@ def print_all(found: Sequence[Stored], console: Console, *, wide: bool) -> None:
         if len(beside) == 2 and all(isinstance(each.value, Comparison) for each in beside):
             console.print()
             console.print(Text(f"Is {beside[1].path} slower than {beside[0].path}?", style="bold"))
-            show_gate(gate.gate(*made), {}, console)
+            show_gate(gate.gate(made[0], made[1]), {}, console)
     for each in found:
         if len(beside) < 2 or each not in beside:
             if len(found) > 1:

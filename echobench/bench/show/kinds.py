@@ -29,9 +29,9 @@ from ..sweep.terminal import show_sweep
 from ..verify.formats import as_csv, as_markdown
 from ..verify.outcomes import SCHEMA as VERIFICATION
 from ..verify.outcomes import Verification
-from ..verify.page import verify_page
 from ..verify.report import show as show_verification
 from ..verify.report import summary
+from .verification import verify_page
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +50,8 @@ class Kind:
 
 KINDS: Final = {
     RESULT: Kind(
-        command="blast", decode=Result.from_dict, show=lambda result, console, wide: blast_terminal.show(result, console),
+        command="blast", decode=Result.from_dict,
+        show=lambda result, console, wide: blast_terminal.show(result, console),
         markdown=blast_markdown, csv=blast_csv, page=blast_page, picture=blast_picture,
     ),
     COMPARISON: Kind(

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import attrs
 
-from ..run.stored import decoding
 from .clauses import Clause
 
 SCHEMA: Final = "echobench.verify/1"
@@ -109,26 +108,3 @@ class Verification:
                 for each in self.outcomes
             ],
         }
-
-    @classmethod
-    def from_dict(cls, stored: Any) -> Verification:
-        """Read a stored verification. Raises ResultError."""
-        with decoding(stored, SCHEMA):
-            return cls(
-                **{name: stored[name] for name in ("started", "host", "port", "essential", "timeout", "seed")},
-                version=stored["echobench"],
-                addresses=tuple(stored["addresses"]),
-                transports=tuple(stored["transports"]),
-                connections=stored["connections"],
-                outcomes=tuple(map(_outcome, stored["outcomes"])),
-            )
-
-
-def _outcome(stored: dict[str, Any]) -> Outcome:
-    """Read an outcome, with the clause as it was worded then."""
-    if stored["verdict"] not in VERDICTS:
-        raise ValueError(f"a verdict is {stored['verdict']!r}")
-    return Outcome(
-        clause=Clause(**{name: stored[name] for name in ("id", "title", "basis", "required")}),
-        **{name: stored[name] for name in ("address", "verdict", "seen", "seconds")},
-    )

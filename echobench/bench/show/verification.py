@@ -1,4 +1,4 @@
-"""The HTML page of a verification."""
+"""The HTML page of a verification. ``verify`` itself draws nothing, and can stand alone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import itertools
 
 from ..drawing.markup import Content, tag
 from ..drawing.page import headlines, page, section, table
-from .outcomes import VERDICTS, Verification
-from .peer import endpoint
-from .report import summary
+from ..verify.outcomes import VERDICTS, Verification
+from ..verify.peer import endpoint
+from ..verify.report import summary
 
 
 def verify_page(found: Verification) -> str:
