@@ -26,12 +26,11 @@ from ..sweep.page import sweep_page
 from ..sweep.result import SCHEMA as SWEEP
 from ..sweep.result import Sweep
 from ..sweep.terminal import show_sweep
-from ..verify.formats import as_csv, as_markdown
+from ..verify.formats import as_csv
 from ..verify.outcomes import SCHEMA as VERIFICATION
-from ..verify.outcomes import Verification
 from ..verify.report import show as show_verification
-from ..verify.report import summary
-from .verification import verify_page
+from .verification import decode as decode_verification
+from .verification import verify_markdown, verify_page
 
 
 @attrs.frozen(kw_only=True)
@@ -64,9 +63,9 @@ KINDS: Final = {
         markdown=sweep_markdown, csv=curve_csv, page=sweep_page, picture=sweep_picture,
     ),
     VERIFICATION: Kind(
-        command="verify", decode=Verification.from_dict,
+        command="verify", decode=decode_verification,
         show=lambda found, console, wide: show_verification(found, console),
-        markdown=lambda found: as_markdown(found, summary(found)), csv=as_csv, page=verify_page, picture=None,
+        markdown=verify_markdown, csv=as_csv, page=verify_page, picture=None,
     ),
 }  # fmt: skip
 """By the schema that a file names."""

@@ -1,13 +1,13 @@
-"""Writes a verification for programs: JSON, TAP and JUnit XML."""
+"""Writes a verification for programs: JSON, CSV, TAP and JUnit XML."""
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 import json
 from xml.etree import ElementTree
 
-from .. import markdown
-from ..files import csv_line
 from .outcomes import FAIL, NA, NOTE, OUTCOME, Outcome, Verification
 from .peer import endpoint
 
@@ -19,19 +19,12 @@ def as_json(found: Verification) -> str:
 
 def as_csv(found: Verification) -> str:
     """Write a line for each outcome, with the fields of ``outcomes`` in ``verification.schema.json``."""
-    rows = [
-        {"started": found.started, "host": found.host, "port": found.port, **each}
-        for each in found.as_dict()["outcomes"]
-    ]
-    names = ["started", "host", "port", *OUTCOME]
-    return "".join(map(csv_line, [names, *([row[name] for name in names] for row in rows)]))
-
-
-def as_markdown(found: Verification, summary: str) -> str:
-    """Write a table of the outcomes, and the summary."""
-    rows = [[each.address, each.clause.id, each.verdict, each.seen] for each in found.outcomes]
-    cells = [[markdown.text(cell) for cell in row] for row in rows]
-    return markdown.table(["address", "clause", "verdict", "what was seen"], cells) + f"\n{markdown.text(summary)}\n"
+    first = [found.started, found.host, found.port]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["started", "host", "port", *OUTCOME])
+    writer.writerows([*first, *(each[name] for name in OUTCOME)] for each in found.as_dict()["outcomes"])
+    return text.getvalue()
 
 
 def as_tap(found: Verification) -> str:
