@@ -56,7 +56,7 @@ def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
     return section(
         load.name,
         tag("p", f"{offered(load)}; {model(load.plan)}."),
-        [tag("p", each, class_="answer") for each in answers(rows, comparison.subjects[0].name)],
+        [tag("p", _unbroken(each), class_="answer") for each in answers(rows, comparison.subjects[0].name)],
         _bars(comparison, load, rows),
         _table(rows, (SUBJECT, *RATIOS, VERDICT), f"{load.name}: against {comparison.subjects[0].name}"),
         tag("ul", [tag("li", tag("strong", row.subject), f": {_why(row)}") for row in rows], class_="why"),
@@ -65,6 +65,11 @@ def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
         _curves(comparison, load),
         _table(rows, (SUBJECT, *TIMES), f"{load.name}: times and losses"),
     )
+
+
+def _unbroken(sentence: str) -> str:
+    """Keep figures and their intervals on one line."""
+    return sentence.replace(" ± ", "\u00a0±\u00a0")
 
 
 def _table(rows: Sequence[Row], columns: Sequence[Column], caption: str) -> Html:
