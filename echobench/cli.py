@@ -32,12 +32,13 @@ def _run() -> int:
     from .bench.option import PREFIX, SETTINGS
     from .bench.printing import PrintError, prepare, unprinted
     from .bench.shells import register
+    from .bench.show.command import show
     from .bench.sweep.command import command as sweep
     from .bench.verify.command import verify
 
     prepare()
     register()
-    commands = [blast, compare, doctor, sweep, verify]
+    commands = [blast, compare, doctor, show, sweep, verify]
     group = click.Group(
         "echobench",
         help="Measure, compare and verify echo servers (RFC 862).",

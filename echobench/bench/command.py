@@ -207,3 +207,19 @@ PNG = Option(
     metavar="FILE",
     help="Draw a picture for slides; an existing file is replaced. Needs the extra png.",
 )
+
+
+CSV = Option(
+    ["--csv"],
+    type=click.Path(),
+    metavar="FILE",
+    help="Store the figures as CSV, a line for each row; an existing file is replaced.",
+)
+
+
+WIDE = Option(["--wide"], is_flag=True, help="Show all figures; the table is then wider than 80 columns.")
+
+
+MARKDOWN = Option(
+    ["--markdown"], is_flag=True, help="Print the table as Markdown, for a pull request, instead of the report."
+)

@@ -16,6 +16,8 @@ from echobench.bench.compare.options import SECTIONS as COMPARE
 from echobench.bench.compare.profiles import PROFILES
 from echobench.bench.doctor.command import OPTIONS as DOCTOR
 from echobench.bench.doctor.command import doctor
+from echobench.bench.show.command import SECTIONS as SHOW
+from echobench.bench.show.command import show
 from echobench.bench.sweep.command import command as sweep
 from echobench.bench.sweep.options import SWEEP_SECTIONS as SWEEP
 from echobench.bench.verify.clauses import CLAUSES
@@ -34,10 +36,12 @@ HERE = Path(bench.__file__).parent
 PACKAGE = HERE.parent
 
 COMMANDS: dict[str, click.Command] = {
-    "blast": blast, "compare": compare, "doctor": doctor, "sweep": sweep, "verify": verify,
+    "blast": blast, "compare": compare, "doctor": doctor, "show": show, "sweep": sweep, "verify": verify,
 }  # fmt: skip
 
-SECTIONS = {"blast": BLAST, "compare": COMPARE, "doctor": {"": DOCTOR}, "sweep": SWEEP, "verify": {"": VERIFY}}
+SECTIONS = {
+    "blast": BLAST, "compare": COMPARE, "doctor": {"": DOCTOR}, "show": SHOW, "sweep": SWEEP, "verify": {"": VERIFY},
+}  # fmt: skip
 """The options of each command, by what they are for."""
 
 SCHEMAS = {

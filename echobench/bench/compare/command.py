@@ -18,12 +18,13 @@ from . import together, unfinished
 from .analysis import gate
 from .analysis.comparison import Comparison, Load, Run, Subject, read
 from .analysis.judge import as_stored, judge
+from .formats import compare_csv, compare_markdown
 from .live import watch_on
 from .making import compare_all
 from .options import DEFAULTS, SECTIONS, SUBJECT
 from .order import chosen_reference, make_order
 from .page import compare_page
-from .terminal import WIDTH, show, show_gate, show_side_by_side
+from .terminal import NARROW_WIDTH, WIDTH, show, show_gate, show_side_by_side, titled
 
 
 def status(comparison: Comparison) -> int:
@@ -77,18 +78,15 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     named = [each for each in subjects if isinstance(each, Subject)]
     together.check(files, named, {"against": against, **options})
     if files:
-        titles = [path if files.count(path) == 1 else f"{path} ({n})" for n, path in enumerate(files, 1)]
-        stored_ones = [
-            (title, _by(_stored(path), options["reference"])) for title, path in zip(titles, files, strict=True)
-        ]
-        return printed(lambda: show_side_by_side(stored_ones))
+        stored_ones = [_by(_stored(path), options["reference"]) for path in files]
+        return printed(lambda: show_side_by_side(titled(files, stored_ones)))
     stored = read_baseline(against) if against else None
     if not hasattr(os, "killpg"):
         raise click.ClickException("compare needs a POSIX system to start and stop servers, and this is none")
     before = unfinished.begun(options)
     order = make_order(options, named, before or stored)
     stored = _by(stored, order.reference) if stored else None
-    targets = _targets(options["json"], options["html"], options["png"])
+    targets = _targets(options["json"], options["csv"], options["html"], options["png"])
     part = unfinished.Part.beside(options["json"], options["resume"])
     comparison = compare_all(
         order, watch_on(options["quiet"], None if order.until else order.rounds), before, part.keep
@@ -96,9 +94,17 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     failed = store(targets, comparison)
     if not failed:
         part.remove()
-    console = report_console(to_error=takes_output(targets), width=WIDTH)
+    wide, to_error = options["wide"], takes_output(targets)
+    console = report_console(to_error=to_error, width=WIDTH if wide else NARROW_WIDTH)
+
+    def table() -> None:
+        if options["markdown"]:
+            click.echo(compare_markdown(comparison), nl=False, err=to_error)
+        else:
+            show(comparison, console, wide=wide)
+
     if stored is None or comparison.cut_short:
-        shown = printed(lambda: show(comparison, console))
+        shown = printed(table)
         return failed or status(comparison) or shown
     tolerance = DEFAULTS["tolerance"] if options["tolerance"] is None else options["tolerance"]
     longer = DEFAULTS["time_tolerance"] if options["time_tolerance"] is None else options["time_tolerance"]
@@ -106,7 +112,7 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     found = gate.status(findings)
 
     def report() -> None:
-        show(comparison, console)
+        table()
         show_gate(findings, gate.differences(stored, comparison), console)
 
     shown = printed(report)
@@ -124,20 +130,23 @@ def read_baseline(path: str) -> Comparison:
     return found
 
 
-def _page(comparison: Comparison) -> str:
+def page_of(comparison: Comparison) -> str:
+    """Give the page of a comparison."""
     return compare_page(comparison, judge(comparison))
 
 
-def _targets(json: str | None, html: str | None, png: str | None) -> list[Target[Comparison]]:
+def _targets(json: str | None, csv: str | None, html: str | None, png: str | None) -> list[Target[Comparison]]:
     """Prepare the files for the result. Raises click.UsageError."""
     return open_targets(
         ("--json", json, lambda path: json_target(path, as_stored)),
-        ("--html", html, lambda path: text_target(path, _page)),
-        ("--png", png, lambda path: picture_target(path, _picture)),
+        ("--csv", csv, lambda path: text_target(path, compare_csv)),
+        ("--html", html, lambda path: text_target(path, page_of)),
+        ("--png", png, lambda path: picture_target(path, picture_of)),
     )
 
 
-def _picture(comparison: Comparison) -> bytes:
+def picture_of(comparison: Comparison) -> bytes:
+    """Give the picture of a comparison."""
     from .picture import compare_png
 
     return compare_png(comparison)
@@ -160,9 +169,9 @@ compare = Sectioned(
     A subject is 'name=command with {port}' (also {host}, {proto}, {certificate}), or name=host:port of a
     running server.
     echobench's own server always takes part, under the name ideal, and the others are compared with it, or with
-    --reference. Stored comparisons, given as FILE.json, are shown
-    side by side. The exit status is 0 if all went well, 1 if all subjects failed or --against found one slower, 2 if
-    the options are wrong, 3 if --against is inconclusive.
+    --reference. Stored comparisons, given as FILE.json, are shown side by side; echobench show does more with them.
+    The exit status is 0 if all went well, 1 if all subjects failed or --against found one slower, 2 if the options are
+    wrong, 3 if --against is inconclusive.
     Ctrl-C ends the comparison early and reports what is complete, with status 130.
     Every option can also be set in the environment: ECHOBENCH_COMPARE_ROUNDS is --rounds.""",
 )

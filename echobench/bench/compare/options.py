@@ -9,7 +9,22 @@ from typing import Any, Final
 
 import click
 
-from ..command import CPUS, FAMILIES, HTML, IN_FILE, PNG, SECONDS, SHARE, WHOLE, Parsed, share, whole
+from ..command import (
+    CPUS,
+    CSV,
+    FAMILIES,
+    HTML,
+    IN_FILE,
+    MARKDOWN,
+    PNG,
+    SECONDS,
+    SHARE,
+    WHOLE,
+    WIDE,
+    Parsed,
+    share,
+    whole,
+)
 from ..option import Option
 from . import completion, profiles
 from .analysis.comparison import Subject
@@ -145,6 +160,8 @@ SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
     ),
     "Output": (
         Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
+        WIDE,
+        MARKDOWN,
         Option(
             ["--json"],
             type=click.Path(),
@@ -152,6 +169,7 @@ SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
             help="Store the comparison as JSON; an existing file is replaced. Until then, finished rounds are in "
             "FILE.part.",
         ),
+        CSV,
         HTML,
         PNG,
     ),

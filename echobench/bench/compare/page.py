@@ -1,6 +1,6 @@
 """The HTML page of a comparison.
 
-Each load has a table, bars of percent of the ideal, and percentile curves.
+Each load has its answer in a sentence, bars of percent of the ideal, percentile curves, and all figures in tables.
 """
 
 from __future__ import annotations
@@ -14,31 +14,13 @@ from ..drawing.page import NARROW, WIDE, described, framed, page, run_by, sectio
 from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale
 from ..run.histogram import Histogram
-from ..words import apiece, duration, quantity
 from .analysis.comparison import Comparison, Load, Run, Subject
 from .analysis.figures import times
 from .analysis.judge import Row
 from .charts import rounds_figure
-from .rows import (
-    best_first,
-    circumstances,
-    compared_by,
-    cost,
-    hollow,
-    interval,
-    left_out,
-    mark,
-    offered,
-    percent,
-    rounds,
-    time,
-)
-from .sentences import claim, follows, follows_from_rate
-
-HEAD = (
-    "95 % interval", "per CPU s", "user an echo", "kernel an echo", "user space", "a second", "p50", "p99", "lost",
-    "calls an echo", "rounds", "verdict",
-)  # fmt: skip
+from .columns import RATIOS, SUBJECT, TIMES, VERDICT, WORK, Column, heads
+from .rows import best_first, circumstances, compared_by, cost, hollow, interval, left_out, mark, offered, percent
+from .sentences import claim, follows
 
 
 def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
@@ -72,40 +54,29 @@ def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
 
 def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
     rows = best_first(rows)
-    head = ("subject", f"% of {comparison.reference}", *HEAD)
     return section(
         load.name,
         tag("p", f"{offered(load)}; {model(load.plan)}."),
+        [tag("p", _unbroken(each), class_="answer") for row in rows if (each := claim(row))],
         _bars(comparison, load, rows),
-        tag(
-            "div",
-            table(head, [_cells(row, load) for row in rows], label=load.name),
-            class_="named broad",
-        ),
         tag("p", why, class_="muted") if (why := follows(load)) else None,
-        tag("ul", [tag("li", each) for row in rows if (each := claim(row))], class_="claims"),
+        _table(rows, (SUBJECT, *RATIOS, VERDICT), f"{load.name}: against {comparison.reference}"),
         tag("ul", [tag("li", tag("strong", row.subject), f": {_why(row)}") for row in rows], class_="why"),
         rounds_figure(comparison, load),
+        _table(rows, (SUBJECT, *WORK), f"{load.name}: work and its cost"),
         _curves(comparison, load),
+        _table(rows, (SUBJECT, *TIMES), f"{load.name}: times and losses"),
     )
 
 
-def _cells(row: Row, load: Load) -> tuple[Content, ...]:
-    return (
-        row.subject,
-        percent(row),
-        interval(row),
-        "-" if row.per_cpu is None else quantity(round(row.per_cpu)),
-        *(duration(value) for value in (row.user_per_echo, row.kernel_per_echo)),
-        "-" if row.user_share is None else f"{row.user_share:.1%}",
-        "-" if row.rate is None else quantity(round(row.rate)),
-        tag("span", time(row, row.p50), class_="muted") if follows_from_rate(load) else time(row, row.p50),
-        time(row, row.p99),
-        "-" if row.lost is None else f"{row.lost:.3%}",
-        apiece(row.system_calls),
-        rounds(row),
-        row.verdict,
-    )
+def _unbroken(sentence: str) -> str:
+    """Keep figures and their intervals on one line."""
+    return sentence.replace(" ± ", "\u00a0±\u00a0")
+
+
+def _table(rows: Sequence[Row], columns: Sequence[Column], caption: str) -> Html:
+    cells = [[each.show(row) for each in columns] for row in rows]
+    return tag("div", table(heads(columns, rows), cells, caption), class_="named")
 
 
 def _why(row: Row) -> str:

@@ -56,6 +56,20 @@ def mark(row: Row) -> str:
     return by if row.ratio is None or row.headline else f"{by} at this load"
 
 
+def ratio(row: Row) -> str:
+    """Write how many times the reference's work a row does, with its interval: 1.05 ± 0.02.
+
+    The interval is symmetric in logarithms, and so not quite here: its longer half is shown.
+    """
+    if row.ratio is None:
+        return "-"
+    if row.low is None or row.high is None or row.low == row.high:
+        return f"{row.ratio:.2f}{mark(row)}"
+    half = max(row.ratio - row.low, row.high - row.ratio)
+    digits = 2 if half >= 0.0095 else 3
+    return f"{row.ratio:.{digits}f} ± {max(half, 0.001):.{digits}f}{mark(row)}"
+
+
 def time(row: Row, value: float | None) -> str:
     """Write a percentile of a row's times; one that is a lost message's as beyond the slowest answer."""
     return "-" if value is None else beyond(value, row.slowest or 0.0)

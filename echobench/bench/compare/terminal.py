@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -11,13 +11,14 @@ from rich.text import Text
 from ..blast.rows import model
 from ..printing import report_console
 from ..words import apiece, quantity
-from .analysis.comparison import IDEAL, Comparison
+from .analysis.comparison import Comparison
 from .analysis.gate import Finding
 from .analysis.judge import Row, judge
-from .rows import best_first, cost, left_out, mark, offered, rounds, time
+from .columns import NARROW, P50, SUBJECT, VERDICT, WIDE, Column, heads
+from .rows import best_first, cost, left_out, offered, ratio
 from .sentences import claim, follows, follows_from_rate
 
-WIDTH = 154  # columns where there is no terminal
+NARROW_WIDTH, WIDTH = 80, 154  # columns where there is no terminal, and there for all figures
 STYLES = {
     "server-bound": "green", "waiting": "", "generator-bound": "yellow", "too noisy": "yellow",
     "not steady": "yellow",
@@ -26,65 +27,48 @@ STYLES = {
 OUTCOMES = {"passed": "green", "slower": "bold red", "inconclusive": "yellow"}
 
 
-def show(comparison: Comparison, console: Console | None = None) -> None:
-    """Print the comparison."""
-    console = console or report_console(width=WIDTH)
+def show(comparison: Comparison, console: Console | None = None, *, wide: bool = False) -> None:
+    """Print the comparison: what fits 80 columns, or all figures."""
+    console = console or report_console(width=WIDTH if wide else NARROW_WIDTH)
     rows = judge(comparison)
     for load in comparison.loads:
         mine = [row for row in rows if row.load == load.name]
         console.print()
         console.print(Text(f"{load.name}: {offered(load)}", style="bold"))
         console.print(Text(model(load.plan), style="dim"))
-        console.print(table(mine, dims_p50=follows_from_rate(load)))
+        console.print(table(mine, WIDE if wide else NARROW, dims_p50=follows_from_rate(load)))
         for said in [each for row in best_first(mine) if (each := claim(row))]:
-            console.print(Text(said))
-        if why := follows(load):
+            console.print(Text(f"{said}.", style="bold"))
+        if wide and (why := follows(load)):
             console.print(Text(why, style="dim"))
         for row in mine:
-            console.print(Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
+            if wide or row.verdict != "server-bound":
+                console.print(Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
             if row.caveat:
                 console.print(Text(f"{row.subject}: {row.caveat}", style="yellow"))
-            if spent := cost(row):
+            if wide and (spent := cost(row)):
                 console.print(Text(f"{row.subject}: {spent}", style="dim"))
             if both := left_out(row):
                 console.print(Text(f"{row.subject}: {both}", style="cyan"))
     _tell(comparison, console)
 
 
-def ratio(row: Row) -> str:
-    """Write percent of the reference with its interval."""
-    if row.ratio is None:
-        return "-"
-    ends = f" ({100 * row.low:.1f}..{100 * row.high:.1f})" if row.low is not None and row.high is not None else ""
-    return f"{100 * row.ratio:.1f}{ends}{mark(row)}"
-
-
-def table(rows: Sequence[Row], *, dims_p50: bool = False) -> Table:
+def table(rows: Sequence[Row], columns: Sequence[Column], *, dims_p50: bool = False) -> Table:
     """Show the rows of one load, the best first."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    made.add_column("subject", overflow="fold")
-    of = rows[0].reference if rows else IDEAL
-    names = (
-        f"% of {of} (95 %)", "by rate", "per CPU s", "a second", "p50", "p99", "p99.9", "lost", "server", "load",
-        "calls/echo", "rounds",
-    )  # fmt: skip
-    for name in names:
-        made.add_column(name, justify="right")
-    made.add_column("verdict")
+    for column, name in zip(columns, heads(columns, rows), strict=True):
+        if column is SUBJECT:
+            made.add_column(name, overflow="fold")
+        else:
+            made.add_column(name, justify="left" if column is VERDICT else "right", no_wrap=True)
+
+    def style(column: Column, row: Row) -> str:
+        if column is VERDICT:
+            return STYLES[row.verdict]
+        return "dim" if dims_p50 and column is P50 else ""
+
     for row in best_first(rows):
-        made.add_row(
-            row.subject,
-            ratio(row),
-            f"{100 * row.ratio_rate:.1f}" if row.ratio_rate is not None else "-",
-            *("-" if value is None else quantity(round(value)) for value in (row.per_cpu, row.rate)),
-            Text(time(row, row.p50), style="dim" if dims_p50 else ""),
-            *(time(row, value) for value in (row.p99, row.p99_9)),
-            "-" if row.lost is None else "0" if not row.lost else f"{row.lost:.2%}",
-            *("-" if value is None else f"{value:.0%}" for value in (row.server_cpu, row.generator_cpu)),
-            apiece(row.system_calls),
-            rounds(row),
-            Text(row.verdict, style=STYLES[row.verdict]),
-        )
+        made.add_row(*(Text(each.show(row), style=style(each, row)) for each in columns))
     return made
 
 
@@ -132,6 +116,12 @@ def show_gate(findings: Sequence[Finding], different: dict[str, tuple[object, ob
         console.print(line)
 
 
+def titled(files: Sequence[str], comparisons: Iterable[Comparison]) -> list[tuple[str, Comparison]]:
+    """Give each comparison the name of its file, with a number where a file is given twice."""
+    names = [path if files.count(path) == 1 else f"{path} ({n})" for n, path in enumerate(files, 1)]
+    return list(zip(names, comparisons, strict=True))
+
+
 def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console | None = None) -> None:
     """Print stored comparisons side by side.
 
@@ -154,8 +144,8 @@ def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console 
             console.print(Text("The settings differ: these are not the same load.", style="yellow"))
         found = Table("subject", box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         for name, each in named:
-            found.add_column(f"{name}: % of {each.reference}", justify="right")
-            found.add_column("a second", justify="right")
+            found.add_column(f"{name}: times {each.reference}", justify="right")
+            found.add_column("msg/s", justify="right")
             found.add_column("verdict")
         for subject in dict.fromkeys(row.subject for rows in judged for row in rows if row.load == load):
             cells: list[str] = []

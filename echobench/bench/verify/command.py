@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
 
-from ..command import FAMILIES, HOST, SECONDS, WHOLE, server
+from ...values import shown
+from ..command import CSV, FAMILIES, HOST, SECONDS, WHOLE, server
 from ..files import open_targets, store, takes_output, text_target
 from ..option import Command, Option, given, said
 from ..printing import printed, report_console
 from ..statuses import INTERRUPTED
-from .formats import as_json, as_junit, as_tap
+from .clauses import CLAUSES
+from .formats import as_csv, as_json, as_junit, as_tap
 from .report import Going, nobody, show, show_clauses
 from .run import TRANSPORTS, Interrupted, VerifyError
 from .run import verify as make
@@ -33,6 +37,12 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(["--udp"], is_flag=True, help="Over UDP only; with --tcp over both."),
     Option(["--essential"], is_flag=True, help="Only the few clauses that take less than a second."),
     Option(
+        ["--clause", "clauses"],
+        multiple=True,
+        metavar="NAME",
+        help="Only this clause, such as tcp-half-close; may be repeated. --list names them.",
+    ),
+    Option(
         ["--timeout"],
         type=SECONDS,
         help="How long the server may be silent; no check takes longer than ten times that.  [default: 3]",
@@ -46,6 +56,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         ["--json"], type=click.Path(), metavar="FILE", help="Store the results as JSON; an existing file is replaced."
     ),
+    CSV,
     Option(
         ["--junit"],
         type=click.Path(),
@@ -81,29 +92,41 @@ def _settings(host: str | None, word: str | None, options: dict[str, Any]) -> di
             f"{said('connections')} has no effect with {said('essential')}, which opens only a few: leave out one of "
             "them"
         )
+    transports = [each for each in TRANSPORTS if options[each]] or TRANSPORTS
+    clauses = _clauses(options["clauses"], transports, essential=options["essential"])
     families = [number for number, chosen in ((4, options["four"]), (6, options["six"])) if chosen]
     return {
         "host": name,
         "port": PORT if port is None else port,
         "families": families or (4, 6),
-        "transports": [each for each in TRANSPORTS if options[each]] or TRANSPORTS,
+        "transports": transports,
+        "clauses": clauses,
         "essential": options["essential"],
         **{each: known[each] for each in DEFAULTS},
     }
 
 
-def _run(
-    host: str | None,
-    json: str | None,
-    junit: str | None,
-    tap: bool,
-    quiet: bool,
-    **options: Any,
-) -> int:
+def _clauses(names: Sequence[str], transports: Sequence[str], *, essential: bool) -> Sequence[str]:
+    """Check the names of clauses. Raises click.UsageError."""
+    known = {each.id: each for each in CLAUSES}
+    if names and essential:
+        raise click.UsageError("--clause and --essential exclude each other: choose one")
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"--clause: there is no clause {shown(name)}; --list names them.{meant}")
+        if known[name].transport not in transports:
+            raise click.UsageError(f"--clause {name} is not over {' or '.join(transports).upper()}: leave one out")
+    return names
+
+
+def _run(host: str | None, *, tap: bool, quiet: bool, **options: Any) -> int:
     settings = _settings(host, options.pop("port_word"), options)
     targets = open_targets(
-        ("--json", json, lambda path: text_target(path, as_json)),
-        ("--junit", junit, lambda path: text_target(path, as_junit)),
+        ("--json", options["json"], lambda path: text_target(path, as_json)),
+        ("--csv", options["csv"], lambda path: text_target(path, as_csv)),
+        ("--junit", options["junit"], lambda path: text_target(path, as_junit)),
     )
     if tap and takes_output(targets):
         raise click.UsageError(f"{said('tap')} and a file both go to standard output: choose another file")
