@@ -20,9 +20,11 @@ from echobench.bench.compare.analysis.judge import drift, judge
 from echobench.bench.compare.analysis.selection import fair
 from echobench.bench.compare.charts import rounds_chart
 from echobench.bench.compare.command import compare, status
+from echobench.bench.compare.live import Nobody
 from echobench.bench.compare.page import bars_of, compare_page
 from echobench.bench.compare.rounds import again
 from echobench.bench.compare.sentences import claim, follows
+from echobench.bench.compare.server.lifecycle import Setting
 from echobench.bench.compare.terminal import show, table
 from echobench.bench.run.plan import Plan
 
@@ -220,3 +222,24 @@ def test_only_p50_is_dimmed():
     assert p99 == [""] * 3
     loads = profiles.parse("small,one,steady,pipelined")
     assert [load.name for load in loads if follows(load)] == ["small", "pipelined"]
+
+
+def test_a_comparison_that_is_run_has_it(monkeypatch):
+    """Also its extra rounds are made for it: the host took the reference's time in the first."""
+
+    def measure(turn, *_):
+        made.append((turn.round, turn.subject.name))
+        run = a_run(turn.subject.name, turn.round)
+        return attrs.evolve(run, usage=usage(steal=0.5)) if made[-1] == (1, "go") else run
+
+    made = []
+    monkeypatch.setattr(module.rounds, "measure", measure)
+    monkeypatch.setattr(module, "essentials", lambda *_: [])
+    order = module.Order(
+        subjects=three().subjects[:2], loads=three().loads, rounds=3, extra_rounds=1, seed=1, setting=Setting(),
+        idle_connections=0, count_calls=0.0, reference="go",
+    )  # fmt: skip
+    comparison = module.compare_all(order, Nobody())
+    assert comparison.reference == "go"
+    assert sorted(subject for number, subject in made if number == 4) == ["go", "ideal"]
+    assert rows(comparison)["ideal"].rounds == 3
