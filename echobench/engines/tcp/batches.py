@@ -166,15 +166,8 @@ class Batches:
         tx.index[tx.chead] = tx.index[tx.ctail]
         sent: list[int] = tx.result[goes].tolist()
         for i in range(done, len(fds)):
-            sent[i] = self._write(fds[i], buffers[i], sizes[i])
+            sent[i] = _write(fds[i], self._rings.buffers.view(buffers[i])[: sizes[i]])
         return sent
-
-    def _write(self, fd: int, number: int, size: int) -> int:
-        """Send what is in a buffer by a call of its own; return what a completion would say."""
-        try:
-            return os.write(fd, self._rings.buffers.view(number)[:size])
-        except OSError as error:
-            return -(error.errno or errno.EIO)
 
     def _one_by_one(self, at: int, n: int) -> None:
         """Handle ``n`` completions one after the other.
@@ -248,10 +241,7 @@ class Batches:
         if odd is not None:
             connections.hold(fd, data)
             return
-        try:
-            sent = os.write(fd, data)
-        except OSError as error:
-            sent = -(error.errno or errno.EIO)
+        sent = _write(fd, data)
         if sent != len(data):
             self._fell_short(fd, data, sent)
 
@@ -274,3 +264,11 @@ class Batches:
                     self.receive_ended(fd, -errno.ECANCELED)
             if fd in connections.open:
                 connections.abort(fd)
+
+
+def _write(fd: int, data: memoryview) -> int:
+    """Send by a call of its own; return what a completion would say."""
+    try:
+        return os.write(fd, data)
+    except OSError as error:
+        return -(error.errno or errno.EIO)
