@@ -194,6 +194,22 @@ PNG = click.Option(
 )
 
 
+CSV = click.Option(
+    ["--csv"],
+    type=click.Path(),
+    metavar="FILE",
+    help="Store the figures as CSV, a line for each row; an existing file is replaced.",
+)
+
+
+WIDE = click.Option(["--wide"], is_flag=True, help="Show all figures; the table is then wider than 80 columns.")
+
+
+MARKDOWN = click.Option(
+    ["--markdown"], is_flag=True, help="Print the table as Markdown, for a pull request, instead of the report."
+)
+
+
 class Sectioned(click.Command):
     """A command whose help lists its options by section."""
 

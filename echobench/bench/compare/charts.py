@@ -42,7 +42,9 @@ def rounds_chart(comparison: Comparison, load: Load) -> Chart | None:
             f"{each.name}: {', '.join(f'{ratio:.1f}' for _, ratio in each.points)}" for each in series
         ),
         x=Scale(ticks=(0.0, *(float(n) for n in range(step, int(last) + step, step))), label=lambda x: f"{x:.0f}"),
-        y=scale([100.0, *(ratio for each in series for _, ratio in each.points)], lambda y: f"{y:g}", log=False),
+        y=scale(
+            [100.0, *(ratio for each in series for _, ratio in each.points)], lambda y: f"{y:g}", log=False, wanted=8
+        ),
         x_title="round",
         y_title="% of ideal",
         series=tuple(series),

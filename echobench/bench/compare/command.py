@@ -25,6 +25,7 @@ from .analysis import gate
 from .analysis.comparison import IDEAL, Comparison, Load, Memory, Run, Subject, read
 from .analysis.judge import as_stored, judge, remarks
 from .conformance import essentials
+from .formats import compare_csv, compare_markdown
 from .live import watch_on
 from .meters.idle import connection_memory
 from .options import DEFAULTS, SECTIONS, SUBJECT
@@ -33,7 +34,7 @@ from .page import compare_page
 from .rounds import Watch
 from .server.certificate import write as write_certificate
 from .server.lifecycle import Setting
-from .terminal import WIDTH, show, show_gate, show_side_by_side
+from .terminal import NARROW_WIDTH, WIDTH, show, show_gate, show_side_by_side, titled
 
 INTERRUPTED: Final = 130  # the status of a program that SIGINT ended
 
@@ -169,9 +170,7 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     if files and (named or against):
         raise click.UsageError("stored results are shown, subjects are run: give either files or subjects")
     if files and not options["resume"]:
-        titles = [path if files.count(path) == 1 else f"{path} ({n})" for n, path in enumerate(files, 1)]
-        stored_ones = [(title, _stored(path)) for title, path in zip(titles, files, strict=True)]
-        return printed(lambda: show_side_by_side(stored_ones))
+        return printed(lambda: show_side_by_side(titled(files, map(_stored, files))))
     stored = read_baseline(against) if against else None
     if stored is None and options["tolerance"] is not None:
         raise click.UsageError("--tolerance needs --against")
@@ -181,15 +180,23 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
         raise click.ClickException("compare needs a POSIX system to start and stop servers, and this is none")
     before = unfinished.begun(options, subjects, stored)
     order = make_order(options, named, before or stored)
-    targets = _targets(options["json"], options["html"], options["png"])
+    targets = _targets(options["json"], options["csv"], options["html"], options["png"])
     part = unfinished.Part.beside(options["json"], options["resume"])
     comparison = compare_all(order, watch_on(options["quiet"], order.rounds), before, part.keep)
     failed = store(targets, comparison)
     if not failed:
         part.remove()
-    console = report_console(to_error=takes_output(targets), width=WIDTH)
+    wide, to_error = options["wide"], takes_output(targets)
+    console = report_console(to_error=to_error, width=WIDTH if wide else NARROW_WIDTH)
+
+    def table() -> None:
+        if options["markdown"]:
+            click.echo(compare_markdown(comparison), nl=False, err=to_error)
+        else:
+            show(comparison, console, wide=wide)
+
     if stored is None or comparison.cut_short:
-        shown = printed(lambda: show(comparison, console))
+        shown = printed(table)
         return failed or status(comparison) or shown
     tolerance = DEFAULTS["tolerance"] if options["tolerance"] is None else options["tolerance"]
     longer = DEFAULTS["time_tolerance"] if options["time_tolerance"] is None else options["time_tolerance"]
@@ -197,7 +204,7 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     found = gate.status(findings)
 
     def report() -> None:
-        show(comparison, console)
+        table()
         show_gate(findings, gate.differences(stored, comparison), console)
 
     shown = printed(report)
@@ -215,20 +222,23 @@ def read_baseline(path: str) -> Comparison:
     return found
 
 
-def _page(comparison: Comparison) -> str:
+def page_of(comparison: Comparison) -> str:
+    """Give the page of a comparison."""
     return compare_page(comparison, judge(comparison))
 
 
-def _targets(json: str | None, html: str | None, png: str | None) -> list[Target[Comparison]]:
+def _targets(json: str | None, csv: str | None, html: str | None, png: str | None) -> list[Target[Comparison]]:
     """Prepare the files for the result. Raises click.UsageError."""
     return open_targets(
         ("--json", json, lambda path: json_target(path, as_stored)),
-        ("--html", html, lambda path: text_target(path, _page)),
-        ("--png", png, lambda path: picture_target(path, _picture)),
+        ("--csv", csv, lambda path: text_target(path, compare_csv)),
+        ("--html", html, lambda path: text_target(path, page_of)),
+        ("--png", png, lambda path: picture_target(path, picture_of)),
     )
 
 
-def _picture(comparison: Comparison) -> bytes:
+def picture_of(comparison: Comparison) -> bytes:
+    """Give the picture of a comparison."""
     from .picture import compare_png
 
     return compare_png(comparison)
@@ -251,6 +261,6 @@ compare = Sectioned(
     A subject is 'name=command with {port}' (also {host}, {proto}, {certificate}), or name=host:port of a
     running server.
     echobench's own server always takes part, under the name ideal. Stored comparisons, given as FILE.json, are shown
-    side by side. The exit status is 0 if all went well, 1 if all subjects failed or --against found one slower, 2 if
-    the options are wrong, 3 if --against is inconclusive.""",
+    side by side; echobench show does more with them. The exit status is 0 if all went well, 1 if all subjects failed
+    or --against found one slower, 2 if the options are wrong, 3 if --against is inconclusive.""",
 )

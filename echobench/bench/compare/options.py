@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from ..command import CPUS, FAMILIES, HTML, IN_FILE, PNG, SECONDS, SHARE, WHOLE, Parsed, share
+from ..command import CPUS, CSV, FAMILIES, HTML, IN_FILE, MARKDOWN, PNG, SECONDS, SHARE, WHOLE, WIDE, Parsed, share
 from . import profiles
 from .analysis.comparison import Subject
 from .server import subject
@@ -114,6 +114,8 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
     ),
     "Output": (
         click.Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
+        WIDE,
+        MARKDOWN,
         click.Option(
             ["--json"],
             type=click.Path(),
@@ -121,6 +123,7 @@ SECTIONS: Final[dict[str, tuple[click.Option, ...]]] = {
             help="Store the comparison as JSON; an existing file is replaced. Until then, finished rounds are in "
             "FILE.part.",
         ),
+        CSV,
         HTML,
         PNG,
     ),

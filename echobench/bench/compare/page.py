@@ -1,6 +1,6 @@
 """The HTML page of a comparison.
 
-Each load has a table, bars of percent of the ideal, and percentile curves.
+Each load has its answer in a sentence, bars of percent of the ideal, percentile curves, and all figures in tables.
 """
 
 from __future__ import annotations
@@ -14,17 +14,12 @@ from ..drawing.page import NARROW, WIDE, described, framed, page, run_by, sectio
 from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale
 from ..run.histogram import Histogram
-from ..words import apiece, quantity
 from .analysis.comparison import Comparison, Load, Run, Subject
 from .analysis.figures import times
 from .analysis.judge import Row
 from .charts import rounds_figure
-from .rows import best_first, circumstances, interval, left_out, offered, percent, rounds, time
-
-HEAD = (
-    "subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo",
-    "rounds", "verdict",
-)  # fmt: skip
+from .columns import RATIOS, SUBJECT, TIMES, VERDICT, WORK, Column
+from .rows import answers, best_first, circumstances, interval, left_out, offered, percent
 
 
 def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
@@ -61,27 +56,25 @@ def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
     return section(
         load.name,
         tag("p", f"{offered(load)}; {model(load.plan)}."),
+        [tag("p", _unbroken(each), class_="answer") for each in answers(rows, comparison.subjects[0].name)],
         _bars(comparison, load, rows),
-        tag("div", table(HEAD, [_cells(row) for row in rows], label=load.name), class_="named broad"),
+        _table(rows, (SUBJECT, *RATIOS, VERDICT), f"{load.name}: against {comparison.subjects[0].name}"),
         tag("ul", [tag("li", tag("strong", row.subject), f": {_why(row)}") for row in rows], class_="why"),
         rounds_figure(comparison, load),
+        _table(rows, (SUBJECT, *WORK), f"{load.name}: work and its cost"),
         _curves(comparison, load),
+        _table(rows, (SUBJECT, *TIMES), f"{load.name}: times and losses"),
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    return (
-        row.subject,
-        percent(row),
-        interval(row),
-        *("-" if value is None else quantity(round(value)) for value in (row.per_cpu, row.rate)),
-        time(row, row.p50),
-        time(row, row.p99),
-        "-" if row.lost is None else f"{row.lost:.3%}",
-        apiece(row.system_calls),
-        rounds(row),
-        row.verdict,
-    )
+def _unbroken(sentence: str) -> str:
+    """Keep figures and their intervals on one line."""
+    return sentence.replace(" ± ", "\u00a0±\u00a0")
+
+
+def _table(rows: Sequence[Row], columns: Sequence[Column], caption: str) -> Html:
+    cells = [[each.show(row) for each in columns] for row in rows]
+    return tag("div", table([each.name for each in columns], cells, caption), class_="named")
 
 
 def _why(row: Row) -> str:

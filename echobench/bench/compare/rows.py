@@ -32,6 +32,39 @@ def percent(row: Row) -> str:
     return "-" if row.ratio is None else f"{100 * row.ratio:.1f}{'' if row.basis == 'cpu' else ' by rate'}"
 
 
+def ratio(row: Row) -> str:
+    """Write how many times the ideal's work a row does, with its interval: 1.05 ± 0.02.
+
+    The interval is symmetric in logarithms, and so not quite here: its longer half is shown.
+    """
+    if row.ratio is None:
+        return "-"
+    mark = "" if row.basis == "cpu" else " by rate"
+    if row.low is None or row.high is None or row.low == row.high:
+        return f"{row.ratio:.2f}{mark}"
+    half = max(row.ratio - row.low, row.high - row.ratio)
+    digits = 2 if half >= 0.0095 else 3
+    return f"{row.ratio:.{digits}f} ± {max(half, 0.001):.{digits}f}{mark}"
+
+
+def answers(rows: Sequence[Row], ideal: str) -> list[str]:
+    """Say how the subjects of one load compare with the ideal: a sentence for each figure that ratios are made of."""
+    said = []
+    for basis, words in (
+        ("cpu", f"times the work of {ideal} per CPU second"),
+        ("rate", f"times as many messages a second as {ideal}"),
+    ):
+        found = [
+            row for row in best_first(rows) if row.ratio is not None and row.basis == basis and row.subject != ideal
+        ]
+        parts = [f"{row.subject} {ratio(row).removesuffix(' by rate')}" for row in found]
+        if parts:
+            subject, first = found[0].subject, ratio(found[0]).removesuffix(" by rate")
+            rest = f", {', '.join(parts[1:])}" if len(parts) > 1 else ""
+            said.append(f"{subject} does {first} {words}{rest}.")
+    return said
+
+
 def time(row: Row, value: float | None) -> str:
     """Write a percentile of a row's times; one that is a lost message's as beyond the slowest answer."""
     return "-" if value is None else beyond(value, row.slowest or 0.0)

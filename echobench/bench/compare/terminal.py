@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -14,9 +14,10 @@ from ..words import apiece, quantity
 from .analysis.comparison import Comparison
 from .analysis.gate import Finding
 from .analysis.judge import Row, judge
-from .rows import best_first, left_out, offered, rounds, time
+from .columns import NARROW, SUBJECT, VERDICT, WIDE, Column
+from .rows import answers, best_first, left_out, offered, ratio
 
-WIDTH = 154  # columns where there is no terminal
+NARROW_WIDTH, WIDTH = 80, 154  # columns where there is no terminal, and there for all figures
 STYLES = {
     "server-bound": "green", "waiting": "", "generator-bound": "yellow", "too noisy": "yellow",
     "not steady": "yellow",
@@ -25,56 +26,37 @@ STYLES = {
 OUTCOMES = {"passed": "green", "slower": "bold red", "inconclusive": "yellow"}
 
 
-def show(comparison: Comparison, console: Console | None = None) -> None:
-    """Print the comparison."""
-    console = console or report_console(width=WIDTH)
+def show(comparison: Comparison, console: Console | None = None, *, wide: bool = False) -> None:
+    """Print the comparison: what fits 80 columns, or all figures."""
+    console = console or report_console(width=WIDTH if wide else NARROW_WIDTH)
     rows = judge(comparison)
     for load in comparison.loads:
         mine = [row for row in rows if row.load == load.name]
         console.print()
         console.print(Text(f"{load.name}: {offered(load)}", style="bold"))
         console.print(Text(model(load.plan), style="dim"))
-        console.print(table(mine))
+        console.print(table(mine, WIDE if wide else NARROW))
+        for sentence in answers(mine, comparison.subjects[0].name):
+            console.print(Text(sentence, style="bold"))
         for row in mine:
-            console.print(Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
+            if wide or row.verdict != "server-bound":
+                console.print(Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
             if both := left_out(row):
                 console.print(Text(f"{row.subject}: {both}", style="cyan"))
     _tell(comparison, console)
 
 
-def ratio(row: Row) -> str:
-    """Write percent of the ideal with its interval."""
-    if row.ratio is None:
-        return "-"
-    ends = f" ({100 * row.low:.1f}..{100 * row.high:.1f})" if row.low is not None and row.high is not None else ""
-    mark = "" if row.basis == "cpu" else " by rate"
-    return f"{100 * row.ratio:.1f}{ends}{mark}"
-
-
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
     """Show the rows of one load, the best first."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    made.add_column("subject", overflow="fold")
-    names = (
-        "% of ideal (95 %)", "by rate", "per CPU s", "a second", "p50", "p99", "p99.9", "lost", "server", "load",
-        "calls/echo", "rounds",
-    )  # fmt: skip
-    for name in names:
-        made.add_column(name, justify="right")
-    made.add_column("verdict")
+    for column in columns:
+        if column is SUBJECT:
+            made.add_column(column.name, overflow="fold")
+        else:
+            made.add_column(column.name, justify="left" if column is VERDICT else "right", no_wrap=True)
     for row in best_first(rows):
-        made.add_row(
-            row.subject,
-            ratio(row),
-            f"{100 * row.ratio_rate:.1f}" if row.ratio_rate is not None else "-",
-            *("-" if value is None else quantity(round(value)) for value in (row.per_cpu, row.rate)),
-            *(time(row, value) for value in (row.p50, row.p99, row.p99_9)),
-            "-" if row.lost is None else "0" if not row.lost else f"{row.lost:.2%}",
-            *("-" if value is None else f"{value:.0%}" for value in (row.server_cpu, row.generator_cpu)),
-            apiece(row.system_calls),
-            rounds(row),
-            Text(row.verdict, style=STYLES[row.verdict]),
-        )
+        cells = (Text(each.show(row), style=STYLES[row.verdict] if each is VERDICT else "") for each in columns)
+        made.add_row(*cells)
     return made
 
 
@@ -122,6 +104,12 @@ def show_gate(findings: Sequence[Finding], different: dict[str, tuple[object, ob
         console.print(line)
 
 
+def titled(files: Sequence[str], comparisons: Iterable[Comparison]) -> list[tuple[str, Comparison]]:
+    """Give each comparison the name of its file, with a number where a file is given twice."""
+    names = [path if files.count(path) == 1 else f"{path} ({n})" for n, path in enumerate(files, 1)]
+    return list(zip(names, comparisons, strict=True))
+
+
 def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console | None = None) -> None:
     """Print stored comparisons side by side.
 
@@ -144,8 +132,8 @@ def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console 
             console.print(Text("The settings differ: these are not the same load.", style="yellow"))
         found = Table("subject", box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         for name, _ in named:
-            found.add_column(f"{name}: % of ideal", justify="right")
-            found.add_column("a second", justify="right")
+            found.add_column(f"{name}: times ideal", justify="right")
+            found.add_column("msg/s", justify="right")
             found.add_column("verdict")
         for subject in dict.fromkeys(row.subject for rows in judged for row in rows if row.load == load):
             cells: list[str] = []

@@ -363,7 +363,7 @@ def test_numbers_apiece():
 
 def shown(how, *args):
     out = io.StringIO()
-    how(*args, Console(file=out, width=160, highlight=False))
+    how(*args, Console(file=out, width=160, highlight=False), **({"wide": True} if how is show else {}))
     return [re.split(r"\s{2,}", line.strip()) for line in out.getvalue().splitlines()]
 
 
@@ -392,7 +392,7 @@ def test_they_are_side_by_side():
 def test_they_are_on_the_page():
     comparison = with_calls()
     page = compare_page(comparison, judge(comparison))
-    assert "calls an echo" in page
+    assert "calls/echo" in page
     assert "<td>0.25</td>" in page
     assert page.count("mine, small: its system calls were not counted: its threads come and go") == 1
 
@@ -400,4 +400,4 @@ def test_they_are_on_the_page():
 def test_a_comparison_without_any_is_shown_too():
     empty = a_comparison([])
     assert cell(shown(show, empty), "ideal") == "-"
-    assert "calls an echo" in compare_page(empty, judge(empty))
+    assert "calls/echo" in compare_page(empty, judge(empty))

@@ -46,7 +46,7 @@ def rounds(mine, ideals=None, rate=5_000.0):
 
 def said_of(comparison):
     out = io.StringIO()
-    show(comparison, Console(file=out, width=400, highlight=False))
+    show(comparison, Console(file=out, width=400, highlight=False), wide=True)
     return out.getvalue()
 
 
