@@ -31,11 +31,12 @@ def _run() -> int:
     from .bench.blast.command import blast
     from .bench.compare.command import compare
     from .bench.printing import PrintError, prepare, unprinted
+    from .bench.show.command import show
     from .bench.sweep.command import command as sweep
     from .bench.verify.command import verify
 
     prepare()
-    commands = [blast, compare, sweep, verify]
+    commands = [blast, compare, show, sweep, verify]
     group = click.Group("echobench", help="Measure, compare and verify echo servers (RFC 862).", commands=commands)
     click.version_option(__version__)(group)
     try:

@@ -14,6 +14,8 @@ from echobench.bench.blast.options import SECTIONS as BLAST
 from echobench.bench.compare.command import compare
 from echobench.bench.compare.options import SECTIONS as COMPARE
 from echobench.bench.compare.profiles import PROFILES
+from echobench.bench.show.command import SECTIONS as SHOW
+from echobench.bench.show.command import show
 from echobench.bench.sweep.command import command as sweep
 from echobench.bench.sweep.options import SWEEP_SECTIONS as SWEEP
 from echobench.bench.verify.clauses import CLAUSES
@@ -31,9 +33,15 @@ __all__ = [
 HERE = Path(bench.__file__).parent
 PACKAGE = HERE.parent
 
-COMMANDS: dict[str, click.Command] = {"blast": blast, "compare": compare, "sweep": sweep, "verify": verify}
+COMMANDS: dict[str, click.Command] = {
+    "blast": blast,
+    "compare": compare,
+    "show": show,
+    "sweep": sweep,
+    "verify": verify,
+}
 
-SECTIONS = {"blast": BLAST, "compare": COMPARE, "sweep": SWEEP, "verify": {"": VERIFY}}
+SECTIONS = {"blast": BLAST, "compare": COMPARE, "show": SHOW, "sweep": SWEEP, "verify": {"": VERIFY}}
 """The options of each command, by what they are for."""
 
 SCHEMAS = {

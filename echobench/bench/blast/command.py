@@ -75,7 +75,7 @@ def _run(
         ("--json", json, json_target),
         ("--csv", csv, csv_target),
         ("--html", html, lambda path: text_target(path, blast_page)),
-        ("--png", png, lambda path: picture_target(path, _picture)),
+        ("--png", png, lambda path: picture_target(path, picture_of)),
     )
     try:
         result = runner.run(plan, progress_on(options["quiet"]))
@@ -86,7 +86,8 @@ def _run(
     return failed or verdicts.status(result) or shown
 
 
-def _picture(result: Result) -> bytes:
+def picture_of(result: Result) -> bytes:
+    """Give the picture of a result."""
     from .picture import blast_png
 
     return blast_png(result)

@@ -8,12 +8,13 @@ import click
 
 from ..blast.command import make_plan
 from ..command import HOST, Sectioned
-from ..files import csv_line, json_target, open_targets, picture_target, store, takes_output, text_target
+from ..files import json_target, open_targets, picture_target, store, takes_output, text_target
 from ..load import LoadError, runner
 from ..printing import printed, progress_console, report_console
 from ..run.plan import Plan, PlanError
-from ..run.result import NAMES, Result, figures
+from ..run.result import Result
 from ..run.stored import ResultError
+from .formats import curve_csv
 from .limits import LimitError
 from .options import DEFAULTS, SWEEP_SECTIONS
 from .page import sweep_page
@@ -54,7 +55,7 @@ def _run(
         ("--json", json, json_target),
         ("--csv", csv, lambda path: text_target(path, curve_csv)),
         ("--html", html, lambda path: text_target(path, sweep_page)),
-        ("--png", png, lambda path: picture_target(path, _picture)),
+        ("--png", png, lambda path: picture_target(path, picture_of)),
     )
     lines = StepLines(progress_console(quiet=quiet))
 
@@ -70,7 +71,8 @@ def _run(
     return failed or done.status or shown
 
 
-def _picture(done: Sweep) -> bytes:
+def picture_of(done: Sweep) -> bytes:
+    """Give the picture of a sweep."""
     from .picture import sweep_png
 
     return sweep_png(done)
@@ -98,11 +100,3 @@ command = Sectioned(
     the options are wrong.
     Ctrl-C ends the sweep early and reports what is known.""",
 )
-
-
-def curve_csv(sweep: Sweep) -> str:
-    """Write a sweep as CSV, by rate: a line for each step."""
-    lines = [csv_line(["step", "step_rate", "outcome", "why", *NAMES])]
-    for number, step in sorted(enumerate(sweep.steps, 1), key=lambda pair: pair[1].rate):
-        lines.append(csv_line([number, step.rate, step.outcome, step.why, *figures(step.result).values()]))
-    return "".join(lines)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
 
-from ..command import FAMILIES, HOST, SECONDS, WHOLE, server
+from ...values import shown
+from ..command import CSV, FAMILIES, HOST, SECONDS, WHOLE, server
 from ..files import open_targets, store, takes_output, text_target
 from ..printing import printed, report_console
-from .formats import as_json, as_junit, as_tap
+from .clauses import CLAUSES
+from .formats import as_csv, as_json, as_junit, as_tap
 from .report import Going, nobody, show, show_clauses
 from .run import TRANSPORTS, VerifyError
 from .run import verify as make
@@ -29,6 +33,12 @@ OPTIONS: Final[tuple[click.Option, ...]] = (
     click.Option(["--udp"], is_flag=True, help="Over UDP only."),
     click.Option(["--essential"], is_flag=True, help="Only the few clauses that take less than a second."),
     click.Option(
+        ["--clause", "clauses"],
+        multiple=True,
+        metavar="NAME",
+        help="Only this clause, such as tcp-half-close; may be repeated. --list names them.",
+    ),
+    click.Option(
         ["--timeout"],
         type=SECONDS,
         default="3",
@@ -44,6 +54,7 @@ OPTIONS: Final[tuple[click.Option, ...]] = (
     click.Option(
         ["--json"], type=click.Path(), metavar="FILE", help="Store the results as JSON; an existing file is replaced."
     ),
+    CSV,
     click.Option(
         ["--junit"],
         type=click.Path(),
@@ -72,12 +83,15 @@ def _settings(host: str | None, word: str | None, options: dict[str, Any]) -> di
         raise click.UsageError(f"--timeout is a time above 0 and up to {LONGEST:g} s, not {options['timeout']:g}")
     if not 1 <= options["connections"] <= 20_000:
         raise click.UsageError(f"--connections is a number from 1 to 20000, not {options['connections']}")
+    transports = [each for each in TRANSPORTS if options[each]] or TRANSPORTS
+    clauses = _clauses(options["clauses"], transports, essential=options["essential"])
     families = [number for number, chosen in ((4, options["four"]), (6, options["six"])) if chosen]
     return {
         "host": name,
         "port": PORT if port is None else port,
         "families": families or (4, 6),
-        "transports": [each for each in TRANSPORTS if options[each]] or TRANSPORTS,
+        "transports": transports,
+        "clauses": clauses,
         "essential": options["essential"],
         "timeout": options["timeout"],
         "seed": options["seed"],
@@ -85,18 +99,27 @@ def _settings(host: str | None, word: str | None, options: dict[str, Any]) -> di
     }
 
 
-def _run(
-    host: str | None,
-    json: str | None,
-    junit: str | None,
-    tap: bool,
-    quiet: bool,
-    **options: Any,
-) -> int:
+def _clauses(names: Sequence[str], transports: Sequence[str], *, essential: bool) -> Sequence[str]:
+    """Check the names of clauses. Raises click.UsageError."""
+    known = {each.id: each for each in CLAUSES}
+    if names and essential:
+        raise click.UsageError("--clause and --essential exclude each other: choose one")
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"--clause: there is no clause {shown(name)}; --list names them.{meant}")
+        if known[name].transport not in transports:
+            raise click.UsageError(f"--clause {name} is not over {' or '.join(transports).upper()}: leave one out")
+    return names
+
+
+def _run(host: str | None, *, tap: bool, quiet: bool, **options: Any) -> int:
     settings = _settings(host, options.pop("port_word"), options)
     targets = open_targets(
-        ("--json", json, lambda path: text_target(path, as_json)),
-        ("--junit", junit, lambda path: text_target(path, as_junit)),
+        ("--json", options["json"], lambda path: text_target(path, as_json)),
+        ("--csv", options["csv"], lambda path: text_target(path, as_csv)),
+        ("--junit", options["junit"], lambda path: text_target(path, as_junit)),
     )
     try:
         with Going(quiet=quiet) as going:

@@ -1,18 +1,30 @@
-"""Writes a verification for programs: JSON, TAP and JUnit XML."""
+"""Writes a verification for programs: JSON, CSV, TAP and JUnit XML."""
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 import json
 from xml.etree import ElementTree
 
-from .outcomes import FAIL, NA, NOTE, Outcome, Verification
+from .outcomes import FAIL, NA, NOTE, OUTCOME, Outcome, Verification
 from .peer import endpoint
 
 
 def as_json(found: Verification) -> str:
     """Write what ``verification.schema.json`` describes."""
     return json.dumps(found.as_dict(), indent=1, allow_nan=False) + "\n"
+
+
+def as_csv(found: Verification) -> str:
+    """Write a line for each outcome, with the fields of ``outcomes`` in ``verification.schema.json``."""
+    first = [found.started, found.host, found.port]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["started", "host", "port", *OUTCOME])
+    writer.writerows([*first, *(each[name] for name in OUTCOME)] for each in found.as_dict()["outcomes"])
+    return text.getvalue()
 
 
 def as_tap(found: Verification) -> str:

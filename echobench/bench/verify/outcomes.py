@@ -18,6 +18,8 @@ FAIL: Final = "FAIL"
 NA: Final = "n/a"
 NOTE: Final = "note"
 VERDICTS: Final = (OK, FAIL, NA, NOTE)
+OUTCOME: Final = ("id", "transport", "address", "verdict", "seen", "title", "basis", "required", "seconds")
+"""The fields of a stored outcome."""
 
 
 @attrs.frozen(kw_only=True)

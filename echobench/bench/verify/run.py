@@ -38,6 +38,7 @@ def verify(
     families: Sequence[int] = (4, 6),
     transports: Sequence[str] = TRANSPORTS,
     essential: bool = False,
+    clauses: Sequence[str] = (),
     timeout: float = 3.0,
     seed: int = 1,
     connections: int = 200,
@@ -53,9 +54,10 @@ def verify(
         if not found.passed:
             print("; ".join(f"{each.clause.id}: {each.seen}" for each in found.failed))
 
-    For each of ``families``, the first address that the name has is checked. ``timeout`` is how long the server may be
-    silent, in seconds. No check takes more than ten times that. ``connections`` is how many are opened at the same
-    time. ``progress`` is called with each outcome, its number and how many there will be.
+    ``clauses`` are the ids of those to check, if not all. For each of ``families``, the first address that the name has
+    is checked. ``timeout`` is how long the server may be silent, in seconds. No check takes more than ten times that.
+    ``connections`` is how many are opened at the same time. ``progress`` is called with each outcome, its number and
+    how many there will be.
 
     It blocks: call it in a thread if there is a reactor to run. Raises VerifyError if the name has no address.
     """
@@ -63,7 +65,11 @@ def verify(
         Peer(family=family, sockaddr=sockaddr, timeout=timeout, seed=seed, connections=connections)
         for family, sockaddr in resolve(host, port, families)
     ]
-    chosen = [each for each in CLAUSES if each.transport in transports and (each.essential or not essential)]
+    chosen = [
+        each
+        for each in CLAUSES
+        if each.transport in transports and (each.essential or not essential) and (each.id in clauses or not clauses)
+    ]
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     outcomes: list[Outcome] = []
     for peer in peers:
@@ -78,7 +84,7 @@ def verify(
         host=host,
         port=port,
         addresses=tuple(peer.address for peer in peers),
-        transports=tuple(each for each in TRANSPORTS if each in transports),
+        transports=tuple(each for each in TRANSPORTS if each in {clause.transport for clause in chosen}),
         essential=essential,
         timeout=timeout,
         seed=seed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import subprocess
@@ -20,7 +22,7 @@ from rigs.truth import UDP, nobody
 from echobench.bench import verify as package
 from echobench.bench.command import place
 from echobench.bench.verify import CLAUSES, Outcome, Verification, command, report
-from echobench.bench.verify.formats import as_json, as_junit, as_tap
+from echobench.bench.verify.formats import as_csv, as_json, as_junit, as_tap
 
 SCHEMA = json.loads((Path(package.__file__).parent / "verification.schema.json").read_text())
 
@@ -235,3 +237,43 @@ def test_the_whole_command(launch):
     done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT)
     assert (done.returncode, done.stderr) == (0, "")
     assert "All required clauses hold: 4 ok" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--clause", "tcp-nothing"], "--clause: there is no clause 'tcp-nothing'; --list names them"),
+        (["--clause", "tcp-half-closed"], "Did you mean tcp-half-close?"),
+        (["--clause", "udp-answer", "--tcp"], "--clause udp-answer is not over TCP: leave one out"),
+        (["--clause", "tcp-answer", "--essential"], "--clause and --essential exclude each other"),
+    ],
+)
+def test_clauses_that_cannot_be_chosen(options, words):
+    done = run("127.0.0.1:9", *options)
+    assert (done.exit_code, words in done.stderr) == (2, True), done.stderr
+
+
+def test_only_the_chosen_clauses(tmp_path):
+    with faulty.TCP() as there:
+        stored = tmp_path / "v.json"
+        chosen = ("--clause", "tcp-empty", "--clause", "tcp-answer")
+        done = run(f"127.0.0.1:{there.port}", *chosen, "-q", "--json", str(stored), "--csv", str(tmp_path / "v.csv"))
+    assert done.exit_code == 0, done.output
+    found = json.loads(stored.read_text())
+    assert [each["id"] for each in found["outcomes"]] == ["tcp-answer", "tcp-empty"], "in their own order"
+    assert found["transports"] == ["tcp"]
+    lines = (tmp_path / "v.csv").read_text().splitlines()
+    assert [line.split(",")[3] for line in lines] == ["id", "tcp-answer", "tcp-empty"]
+
+
+def test_a_chosen_clause_alone_where_nobody_is():
+    with nobody() as port:
+        done = run(f"127.0.0.1:{port}", "--clause", "tcp-large", "-q")
+    assert (done.exit_code, "tcp-large  the connection was refused" in done.stdout) == (1, True), done.output
+
+
+def test_csv_has_every_outcome():
+    rows = list(csv.DictReader(io.StringIO(as_csv(MIXED))))
+    assert [row["verdict"] for row in rows] == ["ok", "FAIL", "n/a", "note"]
+    assert [row["seen"] for row in rows] == [each.seen for each in MIXED.outcomes]
+    assert {row["host"] for row in rows} == {"h"}

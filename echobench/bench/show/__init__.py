@@ -1,0 +1,1 @@
+"""The command ``echobench show``: stored results of all commands, in all forms."""
