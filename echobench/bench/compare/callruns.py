@@ -21,6 +21,7 @@ from .meters import callcounter
 from .meters.callmeter import CallMeter
 from .rounds import Turn, Watch
 from .server.lifecycle import Setting
+from .timing import Ahead, Part
 
 
 def make(
@@ -31,6 +32,7 @@ def make(
     setting: Setting,
     watch: Watch,
     keep: Callable[[Calls], None],
+    ahead: Ahead | None = None,
 ) -> list[str]:
     """Count once for each subject and load that had a run that counts.
 
@@ -45,9 +47,21 @@ def make(
         watch.note(sentence)
         return [sentence]
     watch.note("counting system calls")
+    ahead = ahead or Ahead()
     for turn in chosen:
-        keep(count(turn, seconds, setting))
+        with ahead.making(part(turn, seconds)):
+            keep(count(turn, seconds, setting))
     return []
+
+
+def possible() -> bool:
+    """Tell whether system calls can be counted here."""
+    return callcounter.missing() is None
+
+
+def part(turn: Turn, seconds: float) -> Part:
+    """Give a count as a part of the time that a comparison takes."""
+    return Part("count", turn.subject.name, seconds)
 
 
 def count(turn: Turn, seconds: float, setting: Setting) -> Calls:

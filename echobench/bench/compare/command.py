@@ -2,124 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import os
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 
 from ..files import Target, json_target, open_targets, picture_target, store, takes_output, text_target
-from ..load.checks import is_ours
 from ..option import Sectioned
 from ..printing import printed, report_console
-from ..run import environment
 from ..run.result import Result
 from ..run.stored import ResultError
 from ..statuses import INTERRUPTED
-from . import callruns, rounds, together, unfinished
+from . import together, unfinished
 from .analysis import gate
-from .analysis.comparison import IDEAL, Comparison, Load, Memory, Run, Subject, read
-from .analysis.judge import as_stored, judge, remarks
-from .conformance import essentials
+from .analysis.comparison import IDEAL, Comparison, Load, Run, Subject, read
+from .analysis.judge import as_stored, judge
 from .live import watch_on
-from .meters.idle import connection_memory
+from .making import compare_all
 from .options import DEFAULTS, SECTIONS, SUBJECT
-from .order import Order, make_order
+from .order import make_order
 from .page import compare_page
-from .rounds import Watch
-from .server.certificate import write as write_certificate
-from .server.lifecycle import Setting
 from .terminal import WIDTH, show, show_gate, show_side_by_side
-
-
-def compare_all(
-    order: Order,
-    watch: Watch,
-    before: Comparison | None = None,
-    keep: Callable[[Comparison], None] = lambda unfinished: None,
-) -> Comparison:
-    """Run a comparison, or what an unfinished one lacks; ``keep`` is given what there is after each round.
-
-    A Ctrl-C ends it early: the comparison then holds the runs that are complete.
-    """
-    runs = list(before.runs if before else ())
-    memory: list[Memory] = list(before.memory if before else ())
-    calls = list(before.calls if before else ())
-    kept = [note for note in before.notes if note not in remarks(before)] if before else []
-    notes = list(dict.fromkeys((*kept, *order.notes)))
-    started = before.started if before else datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    for note in order.notes:
-        watch.note(note)
-    conformance = list(before.conformance if before else ())
-    described = before.environment if before else environment.describe(order.setting.host, is_ours(order.setting.host))
-
-    def so_far(*, cut_short: bool) -> Comparison:
-        return Comparison(
-            started=started,
-            environment=described,
-            seed=order.seed,
-            rounds=order.rounds,
-            server_cpus=order.setting.server_cpus,
-            load_cpus=order.setting.load_cpus,
-            subjects=order.subjects,
-            loads=order.loads,
-            runs=tuple(runs),
-            memory=tuple(memory),
-            calls=tuple(calls),
-            conformance=tuple(conformance),
-            notes=tuple(notes),
-            cut_short=cut_short,
-        )
-
-    def take(run: Run) -> None:
-        if runs and run.round != runs[-1].round:
-            keep(so_far(cut_short=True))
-        runs.append(run)
-
-    cut_short = False
-    try:
-        with _certificate(order) as setting:
-            if order.idle_connections and before is None and any(load.plan.transport == "tcp" for load in order.loads):
-                watch.note("measuring the memory of idle connections")
-                found = (connection_memory(each, setting, order.idle_connections) for each in order.subjects)
-                memory += [each for each in found if each is not None]
-            if before is None:
-                conformance += essentials(order.subjects, order.loads, setting)
-            turns = rounds.turns(order.subjects, order.loads, order.rounds, order.seed)
-            rounds.make(unfinished.missing(turns, runs), setting, watch, take, rounds.measure)
-            keep(so_far(cut_short=True))
-            for number in range(order.rounds + 1, order.rounds + order.extra_rounds + 1):
-                more = rounds.again(
-                    order.subjects, order.loads, runs, rounds=order.rounds, number=number, seed=order.seed
-                )
-                if more:
-                    watch.note(f"one more round, of {len(more)} runs: the host took CPU time from earlier ones")
-                    rounds.make(more, setting, watch, take, rounds.measure)
-            if order.count_calls and not calls:
-                notes += callruns.make(turns, runs, order.count_calls, setting=setting, watch=watch, keep=calls.append)
-    except KeyboardInterrupt:
-        cut_short = True
-    finally:
-        watch.over()
-    made = so_far(cut_short=cut_short)
-    return attrs.evolve(made, notes=(*notes, *remarks(made)))
-
-
-@contextlib.contextmanager
-def _certificate(order: Order) -> Iterator[Setting]:
-    """Make a certificate for the duration of the comparison, if a load uses TLS."""
-    if not any(load.plan.transport == "tls" for load in order.loads):
-        yield order.setting
-        return
-    with tempfile.TemporaryDirectory(prefix="echobench-") as folder:
-        path = Path(folder) / "certificate.pem"
-        write_certificate(path, order.setting.host)
-        yield attrs.evolve(order.setting, certificate=str(path))
 
 
 def status(comparison: Comparison) -> int:
@@ -177,7 +80,9 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     order = make_order(options, named, before or stored)
     targets = _targets(options["json"], options["html"], options["png"])
     part = unfinished.Part.beside(options["json"], options["resume"])
-    comparison = compare_all(order, watch_on(options["quiet"], order.rounds), before, part.keep)
+    comparison = compare_all(
+        order, watch_on(options["quiet"], None if order.until else order.rounds), before, part.keep
+    )
     failed = store(targets, comparison)
     if not failed:
         part.remove()

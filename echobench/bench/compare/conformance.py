@@ -7,18 +7,31 @@ from collections.abc import Sequence
 from ..verify import verify
 from .analysis.comparison import Conformance, Load, Subject
 from .server.lifecycle import Setting, SubjectError
+from .timing import Ahead, Part
 
 
-def essentials(subjects: Sequence[Subject], loads: Sequence[Load], setting: Setting) -> list[Conformance]:
+def parts(subjects: Sequence[Subject], loads: Sequence[Load]) -> list[Part]:
+    """Give what :func:`essentials` makes, as parts of the time that a comparison takes."""
+    return [Part("conformance", subject.name) for _ in _transports(loads) for subject in subjects]
+
+
+def _transports(loads: Sequence[Load]) -> list[str]:
+    return sorted({load.plan.transport for load in loads} & {"tcp", "udp"})
+
+
+def essentials(
+    subjects: Sequence[Subject], loads: Sequence[Load], setting: Setting, ahead: Ahead | None = None
+) -> list[Conformance]:
     """Check each subject once over each transport of the loads.
 
     A subject that does not start is left out: its runs say why.
     """
     found: list[Conformance] = []
-    for transport in sorted({load.plan.transport for load in loads} & {"tcp", "udp"}):
+    ahead = ahead or Ahead()
+    for transport in _transports(loads):
         for subject in subjects:
             try:
-                with setting.server(subject, transport) as server:
+                with ahead.making(Part("conformance", subject.name)), setting.server(subject, transport) as server:
                     failed = _failed(server.host, server.port, transport)
                     found.append(Conformance(subject=subject.name, transport=transport, failed=failed))
             except (SubjectError, OSError):

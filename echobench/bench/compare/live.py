@@ -19,8 +19,11 @@ from .analysis.figures import per_cpu, rate
 from .rounds import Turn, Watch
 
 
-def watch_on(quiet: bool, rounds: int, console: Console | None = None) -> Watch:
-    """Give the progress that suits standard error: live, lines or none."""
+def watch_on(quiet: bool, rounds: int | None, console: Console | None = None) -> Watch:
+    """Give the progress that suits standard error: live, lines or none.
+
+    ``rounds`` is None if their number is not known.
+    """
     console = console or progress_console()
     if quiet:
         return Nobody()
@@ -51,7 +54,7 @@ class Nobody:
 class Lines:
     """Prints a line for each run."""
 
-    def __init__(self, console: Console, rounds: int) -> None:
+    def __init__(self, console: Console, rounds: int | None) -> None:
         self._console, self._rounds = console, rounds
         self._left = 0.0
 
@@ -77,14 +80,14 @@ class Lines:
 class OnTerminal(Lines):
     """Prints a line for each run, and shows the run under way in a live line."""
 
-    def __init__(self, console: Console, rounds: int) -> None:
+    def __init__(self, console: Console, rounds: int | None) -> None:
         super().__init__(console, rounds)
         self._live: Live | None = None
 
     def turn(self, turn: Turn, left: float) -> None:
         """Show the run that begins."""
         super().turn(turn, left)
-        text = f"round {turn.round}/{self._rounds}  {turn.load.name}  {turn.subject.name}"
+        text = f"round {turn.round}{of(turn.round, self._rounds)}  {turn.load.name}  {turn.subject.name}"
         until = time.monotonic() + left
         self.over()
         # Once per second: more often would cost CPU time that server and load may need.
@@ -104,10 +107,14 @@ class OnTerminal(Lines):
             self._live = None
 
 
-def words(run: Run, rounds: int) -> str:
+def of(number: int, rounds: int | None) -> str:
+    """Write how many rounds there are; an extra round has no total."""
+    return f"/{rounds}" if rounds is not None and number <= rounds else ""
+
+
+def words(run: Run, rounds: int | None) -> str:
     """Write a run as a line."""
-    of = f"/{rounds}" if run.round <= rounds else ""  # an extra round has no total
-    head = f"round {run.round}{of}  {run.load}  {run.subject}  "
+    head = f"round {run.round}{of(run.round, rounds)}  {run.load}  {run.subject}  "
     if run.failure is not None:
         ends = dict.fromkeys((*run.output[:1], *run.output[-1:]))
         return f"{head}failed: {run.failure}{''.join(f'; {line}' for line in ends)}"

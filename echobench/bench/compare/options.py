@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from ..command import CPUS, FAMILIES, HTML, IN_FILE, PNG, SECONDS, SHARE, WHOLE, Parsed, share
+from ..command import CPUS, FAMILIES, HTML, IN_FILE, PNG, SECONDS, SHARE, WHOLE, Parsed, share, whole
 from ..option import Option
 from . import completion, profiles
 from .analysis.comparison import Subject
@@ -29,6 +29,15 @@ def a_subject(text: str) -> Subject | str:
     return text if text.endswith((".json", ".part")) and "=" not in text else subject.parse(text)
 
 
+AUTO: Final = "auto"
+
+
+def rounds(text: str) -> int | str:
+    """Read a number of rounds, or auto. Raises ValueError."""
+    return AUTO if text == AUTO else whole(text)
+
+
+ROUNDS = Parsed("number|auto", rounds)
 SUBJECT = Parsed("subject", a_subject, completion.subjects)
 LOAD = Parsed("load", profiles.parse, completion.loads)
 
@@ -57,9 +66,16 @@ SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
     "The rounds": (
         Option(
             ["--rounds", "-R"],
-            type=WHOLE,
-            help="How often each subject runs under each load. Fewer than 3 give no interval.  [default: 5]",
+            type=ROUNDS,
+            help="How often each subject runs under each load; fewer than 3 give no interval. auto: until every "
+            "interval is narrower than --precision, or --max-time is over; at least 5.  [default: 5]",
         ),
+        Option(
+            ["--precision"],
+            type=SHARE,
+            help="With --rounds auto: how far an interval may reach to either side.  [default: 2%]",
+        ),
+        Option(["--max-time"], type=SECONDS, help="With --rounds auto: how long the rounds may take.  [default: 10m]"),
         Option(
             ["--extra-rounds"],
             type=WHOLE,
@@ -137,6 +153,8 @@ SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
 DEFAULTS: Final[dict[str, Any]] = {
     "rounds": 5,
     "extra_rounds": 0,
+    "precision": 0.02,
+    "max_time": 600.0,
     "seed": 1,
     "start_timeout": 10.0,
     "idle_connections": 200,

@@ -15,11 +15,12 @@ from ..load.checks import is_ours
 from ..run.plan import PlanError
 from . import profiles
 from .analysis.comparison import IDEAL, Comparison, Load, Subject
-from .options import DEFAULTS
+from .options import AUTO, DEFAULTS
+from .precise import LEAST, Until
 from .server import placement
 from .server.lifecycle import Setting
 from .server.subject import ideal
-from .together import check_loads
+from .together import check_loads, check_rounds
 
 
 @attrs.frozen(kw_only=True)
@@ -29,6 +30,7 @@ class Order:
     subjects: tuple[Subject, ...]
     loads: tuple[Load, ...]
     rounds: int
+    """How many; with ``until`` the least number."""
     extra_rounds: int
     seed: int
     setting: Setting
@@ -36,6 +38,7 @@ class Order:
     count_calls: float
     """Seconds for which system calls are counted under each load; 0 for not at all."""
     notes: tuple[str, ...] = ()
+    until: Until | None = None
 
 
 LOOPBACK: Final = "127.0.0.1"
@@ -69,8 +72,10 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
     Options override the stored comparison, and that overrides the defaults.
     """
     _check(options)
+    check_rounds(options)
     given = {name: value for name, value in options.items() if value is not None}
     known = {**DEFAULTS, **({"rounds": stored.rounds, "seed": stored.seed} if stored else {}), **given}
+    automatic = known["rounds"] == AUTO
     loads = [load for several in options["loads"] for load in several]
     if not loads:
         loads = list(stored.loads) if stored else profiles.parse("small,one")
@@ -108,7 +113,8 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
     return Order(
         subjects=tuple(subjects.values()),
         loads=tuple(loads),
-        rounds=known["rounds"],
+        rounds=LEAST if automatic else known["rounds"],
+        until=Until(precision=known["precision"], seconds=known["max_time"]) if automatic else None,
         extra_rounds=known["extra_rounds"],
         seed=known["seed"],
         setting=setting,
@@ -121,6 +127,8 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
 BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "rounds": (1, 10_000),
     "extra_rounds": (0, 10_000),
+    "precision": (0.001, 1),
+    "max_time": (1, 366 * 86400),
     "start_timeout": (0.001, 3600),
     "idle_connections": (0, 60_000),
     "count_calls": (0, 3600),
@@ -131,7 +139,7 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
 def _check(options: dict[str, Any]) -> None:
     """Refuse numbers and addresses that make no sense. Raises click.UsageError."""
     for name, (low, high) in BOUNDS.items():
-        if options[name] is not None and not low <= options[name] <= high:
+        if options[name] not in (None, AUTO) and not low <= options[name] <= high:
             dashed = name.replace("_", "-")
             raise click.UsageError(f"--{dashed} is at least {low:g} and at most {high:g}, not {options[name]:g}")
     host = options["host"]

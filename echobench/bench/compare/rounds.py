@@ -12,16 +12,16 @@ from ..load import LoadError, runner
 from ..run.plan import Plan
 from ..run.result import Result
 from .analysis.comparison import IDEAL, Load, Run, Subject
-from .analysis.selection import lacking
+from .analysis.selection import calm, counts, lacking
 from .meters.usage import Meter, UsageMeter
 from .server.lifecycle import Server, Setting, SubjectError
 from .server.subject import ideal_tls
+from .timing import Ahead, Part
 
 GIVE_UP: Final = 2  # failures of a subject under a load, after which it is not tried again
 MOMENT: Final = 0.5  # seconds until word of a process's end arrives, on a busy machine too
 PARTS: Final = 6  # intervals in the window, for the comparison of its halves
 LEAST_INTERVAL: Final = 0.05  # seconds; a report of the generator takes some tenths of a millisecond
-AROUND: Final = 1.5  # seconds to start and end the server and the load of a run
 
 
 @attrs.frozen(kw_only=True)
@@ -64,6 +64,11 @@ def turns(subjects: Sequence[Subject], loads: Sequence[Load], rounds: int, seed:
     return made
 
 
+def one_round(subjects: Sequence[Subject], loads: Sequence[Load], number: int, seed: int) -> list[Turn]:
+    """Give the turns of one round, in the order that :func:`turns` gives it."""
+    return [turn for turn in turns(subjects, loads, number, seed) if turn.round == number]
+
+
 def again(
     subjects: Sequence[Subject], loads: Sequence[Load], runs: Sequence[Run], *, rounds: int, number: int, seed: int
 ) -> list[Turn]:
@@ -79,9 +84,39 @@ def again(
     return made
 
 
-def seconds(plan: Plan) -> float:
-    """Estimate how long a run takes."""
-    return plan.warmup + plan.duration + plan.cooldown + AROUND
+def estimated_extra(
+    subjects: Sequence[Subject], loads: Sequence[Load], runs: Sequence[Run], *, rounds: int, most: float
+) -> dict[Part, float]:
+    """Estimate what extra rounds will make, at most ``most``: of rounds that are to come, as many are disturbed as yet.
+
+    The ideal takes part in each.
+    """
+    found: dict[Part, float] = {}
+    for load in loads:
+        by_name = {each.name: [run for run in runs if (run.subject, run.load) == (each.name, load.name)]
+                   for each in subjects}  # fmt: skip
+        needed: dict[str, float] = {}
+        for name, mine in by_name.items():
+            good = len(calm(mine, by_name.get(IDEAL, [])))
+            if good and all(map(counts, mine)):
+                needed[name] = min(most, max(0.0, rounds * len(mine) / good - max(rounds, len(mine))))
+        needed[IDEAL] = max(needed.values(), default=0.0)
+        for each in subjects:
+            made = part(Turn(round=0, place=0, subject=each, load=load))
+            found[made] = found.get(made, 0.0) + needed.get(each.name, 0.0)
+    return found
+
+
+def part(turn: Turn) -> Part:
+    """Give a turn as a part of the time that a comparison takes."""
+    plan = turn.load.plan
+    margins = 0.0 if plan.count is not None else plan.warmup + plan.cooldown
+    return Part("run", turn.subject.name, plan.duration + margins)
+
+
+def expected(order: Sequence[Turn]) -> list[Part]:
+    """Give the parts of those turns that will be tried."""
+    return [part(turn) for turn in order if not fits(turn.subject, turn.load)]
 
 
 def fits(subject: Subject, load: Load) -> str | None:
@@ -93,26 +128,34 @@ def fits(subject: Subject, load: Load) -> str | None:
 
 
 def make(
-    order: Sequence[Turn], setting: Setting, watch: Watch, keep: Callable[[Run], None], one: Callable[..., Run]
+    order: Sequence[Turn],
+    setting: Setting,
+    watch: Watch,
+    keep: Callable[[Run], None],
+    one: Callable[..., Run],
+    *,
+    ahead: Ahead | None = None,
+    failures: dict[tuple[str, str], int] | None = None,
 ) -> None:
     """Make all runs.
 
     A run that fails is kept as failed, and the rest goes on; a Ctrl-C raises KeyboardInterrupt. ``one`` makes a run:
-    :func:`measure`, or a test's replacement.
+    :func:`measure`, or a test's replacement. ``ahead`` has these turns already. ``failures`` counts those that a
+    subject had one after another, also in earlier calls.
     """
-    left = sum(seconds(turn.load.plan) for turn in order if not fits(turn.subject, turn.load))
-    failures: dict[tuple[str, str], int] = {}
+    ahead = Ahead(expected(order)) if ahead is None else ahead
+    failures = {} if failures is None else failures
     for turn in order:
         why, pair = fits(turn.subject, turn.load), (turn.subject.name, turn.load.name)
         if why is None and failures.get(pair, 0) >= GIVE_UP:
             why = f"not tried again after {GIVE_UP} failures"
-            left -= seconds(turn.load.plan)
+            ahead.drop([part(turn)])
         if why is not None:
             keep(_run(turn, failure=why))
             continue
-        watch.turn(turn, max(0.0, left))
-        run = one(turn, setting, watch.note)
-        left -= seconds(turn.load.plan)
+        watch.turn(turn, ahead.left())
+        with ahead.making(part(turn)):
+            run = one(turn, setting, watch.note)
         failures[pair] = failures.get(pair, 0) + 1 if run.result is None else 0
         keep(run)
         watch.done(run)

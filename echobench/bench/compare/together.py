@@ -9,6 +9,7 @@ import click
 
 from ..option import given, said
 from .analysis.comparison import Load
+from .options import AUTO
 
 SHOWING: Final = {"quiet"}
 """Options that stored comparisons take: there is no progress to show."""
@@ -48,11 +49,20 @@ def check(files: Sequence[str], named: Sequence[object], options: Mapping[str, A
             raise click.UsageError(f"{said(name)} needs --against")
 
 
+def check_rounds(options: Mapping[str, Any]) -> None:
+    """Refuse what does not fit to the number of rounds. Raises click.UsageError."""
+    for name in ("precision", "max_time"):
+        if options[name] is not None and options["rounds"] != AUTO:
+            raise click.UsageError(f"{said(name)} needs --rounds auto")
+    if options["rounds"] == AUTO and options["extra_rounds"]:
+        raise click.UsageError(f"--rounds auto makes as many rounds as it needs: leave out {said('extra_rounds')}")
+
+
 def _check_resume(others: bool, have: Mapping[str, Any]) -> None:
     if others or "against" in have:
         raise click.UsageError("--resume runs what is in its file: give neither subjects nor --against with it")
     for name in RESUMED:
-        if name in have:
+        if name in have and (have[name] or name != "idle_connections"):
             raise click.UsageError(
                 f"--resume and {said(name)} exclude each other: rounds with other settings do not mix"
             )

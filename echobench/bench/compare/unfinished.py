@@ -22,6 +22,7 @@ from ..run import environment
 from ..run.stored import ResultError
 from .analysis.comparison import Comparison, Run, read
 from .analysis.gate import differences
+from .options import AUTO
 from .order import LOOPBACK, stored_host
 from .rounds import Turn
 
@@ -86,10 +87,11 @@ def begun(options: dict[str, Any]) -> Comparison | None:
 
 
 def _check(found: Comparison, options: dict[str, Any], path: str) -> None:
-    wanted = options["rounds"] or found.rounds
+    automatic = options["rounds"] == AUTO
+    wanted = found.rounds if automatic else options["rounds"] or found.rounds
     if wanted < found.rounds:
         raise click.UsageError(f"--resume: {path} is of {found.rounds} rounds, which --rounds cannot make fewer")
-    if not found.cut_short and wanted == found.rounds:
+    if not (automatic or found.cut_short) and wanted == found.rounds:
         raise click.UsageError(f"--resume: {path} is complete; ask for more than {found.rounds} --rounds to go on")
     if found.calls and options["count_calls"] is not None:
         raise click.UsageError(f"--resume and --count-calls exclude each other: in {path} they are counted already")

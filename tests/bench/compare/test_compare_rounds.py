@@ -15,7 +15,7 @@ from rigs.small_servers import command
 from rigs.undisturbed import repeated, unless_disturbed
 
 from echobench import bench
-from echobench.bench.compare import profiles, rounds
+from echobench.bench.compare import profiles
 from echobench.bench.compare.analysis import steadiness
 from echobench.bench.compare.analysis.comparison import Calls, Comparison, Conformance, Memory, Subject, read
 from echobench.bench.compare.analysis.judge import as_stored, judge
@@ -92,9 +92,8 @@ def test_over_tls_goes_who_knows_of_it():
 
 
 @pytest.fixture
-def measured(monkeypatch):
+def measured():
     """Run a small server under a short load."""
-    monkeypatch.setattr(rounds, "AROUND", 0)
 
     def measured(how, load="one", **settings):
         chosen = profiles.timed(profiles.parse(load)[0], duration=0.4, warmup=0.1)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rigs.compare_results import a_comparison, a_run, usage
 from rigs.helpers import needs_linux
 
-from echobench.bench.compare import command as compare
+from echobench.bench.compare import making as compare
 from echobench.bench.compare import profiles
 from echobench.bench.compare.analysis import confidence, gate
 from echobench.bench.compare.analysis.comparison import IDEAL, Subject

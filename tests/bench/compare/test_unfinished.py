@@ -17,10 +17,11 @@ from rigs.small_servers import command
 from rigs.survivors import Mark
 
 from echobench.bench.compare import command as module
-from echobench.bench.compare import unfinished
+from echobench.bench.compare import making, unfinished
 from echobench.bench.compare.analysis.comparison import read
-from echobench.bench.compare.command import compare, compare_all
+from echobench.bench.compare.command import compare
 from echobench.bench.compare.live import Nobody
+from echobench.bench.compare.making import compare_all
 from echobench.bench.compare.order import Order
 from echobench.bench.compare.rounds import turns
 from echobench.bench.compare.server.lifecycle import Setting
@@ -58,8 +59,8 @@ def machine(monkeypatch):
         made.append((turn.round, turn.subject.name))
         return attrs.evolve(a_run(turn.subject.name, turn.round), load=turn.load.name, place=turn.place)
 
-    monkeypatch.setattr(module.rounds, "measure", measure)
-    monkeypatch.setattr(module, "essentials", lambda *_: [])
+    monkeypatch.setattr(making.rounds, "measure", measure)
+    monkeypatch.setattr(making, "essentials", lambda *_: [])
     return made
 
 
