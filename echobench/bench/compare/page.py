@@ -22,7 +22,7 @@ from .charts import rounds_figure
 from .rows import best_first, circumstances, interval, left_out, offered, percent, rounds, time
 
 HEAD = (
-    "subject", "% of ideal", "95 % interval", "per CPU s", "a second", "p50", "p99", "lost", "calls an echo",
+    "subject", "% of ideal", "95 % interval", "per CPU s", "msg/s", "p50", "p99", "lost", "calls an echo",
     "rounds", "verdict",
 )  # fmt: skip
 

@@ -56,7 +56,7 @@ def table(rows: Sequence[Row]) -> Table:
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     made.add_column("subject", overflow="fold")
     names = (
-        "% of ideal (95 %)", "by rate", "per CPU s", "a second", "p50", "p99", "p99.9", "lost", "server", "load",
+        "% of ideal (95 %)", "by rate", "per CPU s", "msg/s", "p50", "p99", "p99.9", "lost", "server", "load",
         "calls/echo", "rounds",
     )  # fmt: skip
     for name in names:
@@ -145,7 +145,7 @@ def show_side_by_side(named: Sequence[tuple[str, Comparison]], console: Console 
         found = Table("subject", box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         for name, _ in named:
             found.add_column(f"{name}: % of ideal", justify="right")
-            found.add_column("a second", justify="right")
+            found.add_column("msg/s", justify="right")
             found.add_column("verdict")
         for subject in dict.fromkeys(row.subject for rows in judged for row in rows if row.load == load):
             cells: list[str] = []
