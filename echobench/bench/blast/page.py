@@ -50,9 +50,9 @@ def main_figures(result: Result) -> list[tuple[str, str]]:
     """Give the figures that are shown large, with their names."""
     tally, flood = result.tally, result.plan.model == "flood"
     times = tally.due() if result.plan.model == "open" else tally.departed()
-    found = [("sent a second", quantity(per_second(tally.sent, tally)))] if flood or result.plan.model == "open" else []
+    found = [("sent, msg/s", quantity(per_second(tally.sent, tally)))] if flood or result.plan.model == "open" else []
     if not flood:
-        found.append(("answered a second", quantity(per_second(tally.answered, tally))))
+        found.append(("answered, msg/s", quantity(per_second(tally.answered, tally))))
         found += [(f"p{depth:g}", duration(value)) for depth, value in times.percentiles((50, 99)).items()]
         share = loss(tally)
         found.append(("lost", "-" if share is None else f"{share:.3%}"))
@@ -93,7 +93,7 @@ def rate_over_time(result: Result) -> Html | None:
     if len(moments) < 2:
         return None
     what = "sent" if result.plan.model == "flood" else "answered"
-    series = [Series(name=f"{what} a second", points=tuple((each.t, each.rate) for each in moments))]
+    series = [Series(name=f"{what}, msg/s", points=tuple((each.t, each.rate) for each in moments))]
     rates = [each.rate for each in moments]
     if result.plan.rate:
         ends = (moments[0].t, moments[-1].t)
@@ -109,7 +109,7 @@ def rate_over_time(result: Result) -> Html | None:
         series=tuple(series),
     )
     rows = [(f"{each.t:.2f} s", quantity(each.rate), quantity(each.lost)) for each in moments]
-    return figure(chart, ("end of interval", f"{what} a second", "lost"), rows)
+    return figure(chart, ("end of interval", f"{what}, msg/s", "lost"), rows)
 
 
 def latency_over_time(result: Result) -> Html | None:

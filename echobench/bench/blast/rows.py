@@ -81,7 +81,7 @@ def rates(result: Result) -> Rows:
         rows.append(("MB, each way", f"{per_second(megabytes, tally):,.2f}", f"{megabytes:,.1f}"))
     if plan.transport != "udp":
         rows.append(("connections opened, whole run", "", quantity(tally.connections)))
-    return Rows(("", "a second", "in all"), tuple(rows))
+    return Rows(("", "msg/s", "in all"), tuple(rows))
 
 
 def latency(result: Result) -> Rows:
@@ -174,7 +174,7 @@ def _kernel_losses(result: Result) -> list[tuple[str, int]]:
 def generator(result: Result) -> Rows:
     """Give what the load cost the generator, by process."""
     return Rows(
-        ("generator", "CPU", "busy", "a second", "engine"),
+        ("generator", "CPU", "busy", "msg/s", "engine"),
         tuple(
             (
                 f"process {process.index}" + (f" on CPU {process.cpu}" if process.cpu is not None else ""),

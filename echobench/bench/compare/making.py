@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import math
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -132,10 +134,11 @@ class Making:
             self._make(unfinished.missing(self._turns, self.runs), setting)
         else:
             self._make_until(order.until, setting)
-        self._ahead.expect(())
+        self._ahead.expect({})
         self._keep(self.so_far(cut_short=True))
         for number in range(order.rounds + 1, order.rounds + order.extra_rounds + 1):
             self._make_extra(number, setting)
+        self._ahead.expect({})
         if order.count_calls and not self._calls:
             self._notes += callruns.make(
                 self._turns, self.runs, order.count_calls,
@@ -156,12 +159,14 @@ class Making:
         if self.runs and run.round != self.runs[-1].round:
             self._keep(self.so_far(cut_short=True))
         self.runs.append(run)
+        if self._order.extra_rounds and run.round <= self._order.rounds:
+            self._expect_extra(self._order.extra_rounds)
+
+    def _expect_extra(self, most: float) -> None:
         order = self._order
-        if order.extra_rounds and run.round <= order.rounds:
-            again = rounds.disturbed_turns(order.subjects, order.loads, self.runs)
-            pairs = len(order.subjects) * len(order.loads)
-            times = min(order.rounds * pairs / len(self.runs), order.extra_rounds * pairs / max(1, len(again)))
-            self._ahead.expect(rounds.expected(again), times)
+        self._ahead.expect(
+            rounds.estimated_extra(order.subjects, order.loads, self.runs, rounds=order.rounds, most=most)
+        )
 
     def _make_until(self, until: Until, setting: Setting) -> None:
         """Make rounds until the intervals are narrow enough, or the next round would take too long."""
@@ -182,8 +187,9 @@ class Making:
             rest = begun + until.seconds - now
             if rest < now - began:
                 break
-            fit = rest / max(now - began, 0.001)
-            self._ahead.expect(rounds.expected(whole), max(0.0, min(aim - number - 1, fit)))
+            fit = math.floor(rest / max(now - began, 0.001))
+            times = max(0, min(aim - number, fit) - 1)  # but for the next one, which is added as it begins
+            self._ahead.expect({part: times * many for part, many in Counter(rounds.expected(whole)).items()})
         self._notes.append(precise.sentence(judge(self.so_far(cut_short=False)), number, until))
 
     def _make_extra(self, number: int, setting: Setting) -> None:
@@ -195,4 +201,5 @@ class Making:
         if more:
             self._watch.note(f"one more round, of {len(more)} runs: the host took CPU time from earlier ones")
             self._ahead.add(rounds.expected(more))
+            self._expect_extra(max(0, order.rounds + order.extra_rounds - number))
             self._make(more, setting)

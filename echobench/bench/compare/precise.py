@@ -9,8 +9,11 @@ from typing import Final
 import attrs
 
 from .analysis.comparison import IDEAL
+from .analysis.confidence import CONFIDENCE, ENOUGH, quantile
 from .analysis.judge import Row
 
+SIDE: Final = (1 + CONFIDENCE) / 2
+MOST: Final = 1_000_000
 LEAST: Final = 5
 """Rounds that are made in any case: of fewer, a narrow interval is too often narrow by chance."""
 
@@ -39,7 +42,9 @@ def widest(rows: Sequence[Row]) -> Row | None:
 
 
 def wanted(rows: Sequence[Row], precision: float) -> int:
-    """Estimate how many rounds are needed in all: an interval narrows with the root of their number.
+    """Estimate how many rounds are needed in all.
+
+    An interval narrows with the root of their number, and with Student's quantile.
 
     Subjects that have no ratio, because none of their runs counts or something else was the limit, need none.
     """
@@ -48,8 +53,17 @@ def wanted(rows: Sequence[Row], precision: float) -> int:
         if row.subject == IDEAL or not (half := reach(row)):
             continue
         if half > precision:
-            most = max(most, row.rounds + 1, math.ceil(row.rounds * (half / precision) ** 2))
+            most = max(most, row.rounds + 1, _rounds(row.rounds, half / precision))
     return most
+
+
+def _rounds(made: int, excess: float) -> int:
+    """Give how many rounds make an interval as narrow as one that is ``excess`` times wider after those made."""
+    spread = excess * math.sqrt(made) / quantile(SIDE, made - 1)
+    needed = made
+    for _ in range(8):  # the quantile depends on the number, ever less
+        needed = min(MOST, max(ENOUGH, math.ceil((spread * quantile(SIDE, needed - 1)) ** 2)))
+    return needed
 
 
 def sentence(rows: Sequence[Row], made: int, until: Until) -> str:

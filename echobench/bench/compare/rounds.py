@@ -12,7 +12,7 @@ from ..load import LoadError, runner
 from ..run.plan import Plan
 from ..run.result import Result
 from .analysis.comparison import IDEAL, Load, Run, Subject
-from .analysis.selection import disturbed, lacking
+from .analysis.selection import calm, counts, lacking
 from .meters.usage import Meter, UsageMeter
 from .server.lifecycle import Server, Setting, SubjectError
 from .server.subject import ideal_tls
@@ -91,15 +91,26 @@ def again(
     return made
 
 
-def disturbed_turns(subjects: Sequence[Subject], loads: Sequence[Load], runs: Sequence[Run]) -> list[Turn]:
-    """Give the turns that extra rounds would make for the runs that the host has disturbed until now."""
-    found: list[Turn] = []
+def estimated_extra(
+    subjects: Sequence[Subject], loads: Sequence[Load], runs: Sequence[Run], *, rounds: int, most: float
+) -> dict[Part, float]:
+    """Estimate what extra rounds will make, at most ``most``: of rounds that are to come, as many are disturbed as yet.
+
+    The ideal takes part in each.
+    """
+    found: dict[Part, float] = {}
     for load in loads:
-        bad = {(run.round, run.subject) for run in runs if run.load == load.name and disturbed(run)}
-        for number in {number for number, _ in bad}:
-            names = {name for of, name in bad if of == number}
-            wanted = [each for each in subjects if IDEAL in names or each.name in (*names, IDEAL)]
-            found += [Turn(round=number, place=place, subject=each, load=load) for place, each in enumerate(wanted, 1)]
+        by_name = {each.name: [run for run in runs if (run.subject, run.load) == (each.name, load.name)]
+                   for each in subjects}  # fmt: skip
+        needed: dict[str, float] = {}
+        for name, mine in by_name.items():
+            good = len(calm(mine, by_name.get(IDEAL, [])))
+            if good and all(map(counts, mine)):
+                needed[name] = min(most, max(0.0, rounds * len(mine) / good - max(rounds, len(mine))))
+        needed[IDEAL] = max(needed.values(), default=0.0)
+        for each in subjects:
+            made = part(Turn(round=0, place=0, subject=each, load=load))
+            found[made] = found.get(made, 0.0) + needed.get(each.name, 0.0)
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import attrs
@@ -36,15 +36,15 @@ class Ahead:
         self._parts = Counter(parts)
         self._clock = clock
         self._more: dict[tuple[str, str], list[float]] = {}
-        self._perhaps: tuple[Counter[Part], float] = (Counter(), 0.0)
+        self._perhaps: Mapping[Part, float] = {}
 
     def add(self, parts: Iterable[Part]) -> None:
         """Take that more is to be made."""
         self._parts.update(parts)
 
-    def expect(self, parts: Iterable[Part], times: float = 1.0) -> None:
-        """Take that parts may be made as well, so many times; this replaces what was expected before."""
-        self._perhaps = Counter(parts), times
+    def expect(self, parts: Mapping[Part, float]) -> None:
+        """Take how often parts may be made as well; this replaces what was expected before."""
+        self._perhaps = dict(parts)
 
     def drop(self, parts: Iterable[Part]) -> None:
         """Take that parts need not be made after all."""
@@ -62,9 +62,8 @@ class Ahead:
 
     def left(self) -> float:
         """Estimate how long all that is left takes, in seconds."""
-        perhaps, times = self._perhaps
-        found = sum(many * self._seconds(part) for part, many in self._parts.items() if many > 0)
-        return max(0.0, found + times * sum(many * self._seconds(part) for part, many in perhaps.items()))
+        sure = sum(many * self._seconds(part) for part, many in self._parts.items() if many > 0)
+        return max(0.0, sure + sum(times * self._seconds(part) for part, times in self._perhaps.items()))
 
     def _seconds(self, part: Part) -> float:
         own = self._more.get((part.kind, part.subject))

@@ -11,11 +11,11 @@ def sentence(done: Sweep) -> str:
     """Give the answer."""
     at = f"{done.limit} " + (f"held up to {done.held:,.0f} messages per second" if done.held else "held at no rate")
     above = (
-        f"{done.broke:,.0f} broke it"
+        f"{done.broke:,.0f} broke the limit"
         if done.broke is not None
         else f"at {done.generator:,.0f} the generator was the limit"
         if done.generator is not None
-        else "nothing above it was decided"
+        else "no higher rate has a majority yet"
     )
     first = f"{done.plan.rate or 0:,.0f}"
     if done.ended == "found":
@@ -26,7 +26,7 @@ def sentence(done: Sweep) -> str:
             "generator more --processes, and --cpus that the server does not use."
         )
     if done.ended == "unbroken":
-        return f"{at}, the highest rate to try (--to-rate); the server may hold more."
+        return f"{at}, the highest rate that was allowed (--to-rate); the server may hold more."
     if done.ended == "nothing held":
         whose = "" if done.generator is None else ", but there the generator was the limit, not the server"
         return f"{done.limit} did not hold at {first} messages per second, the lowest rate{whose}."
@@ -34,8 +34,8 @@ def sentence(done: Sweep) -> str:
         void = sum(step.outcome == "void" for step in done.steps)
         steal = f"; in {void} of {len(done.steps)} steps the host took CPU time (steal)" if void else ""
         return f"{at}, and {above}; the steps disagreed too often for the search to finish{steal}."
-    reason = "The sweep was ended early" if done.ended == "interrupted" else f"The sweep failed ({done.why})"
-    return f"{reason}. Until then {once(done) or at}, and {above}."
+    reason = "Ctrl-C ended the sweep early" if done.ended == "interrupted" else f"The sweep failed ({done.why})"
+    return f"{reason}. Until then, {once(done) or at}, and {above}."
 
 
 def once(done: Sweep) -> str | None:
@@ -48,4 +48,4 @@ def once(done: Sweep) -> str | None:
     rate = max((rate for rate, outcome in last.items() if outcome == "held" and rate < below), default=0.0)
     if rate <= (done.held or 0.0):
         return None
-    return f"{done.limit} held at {rate:,.0f} messages per second, which was not yet confirmed by a second step"
+    return f"{done.limit} held at {rate:,.0f} messages per second in one step, which no second step has confirmed yet"

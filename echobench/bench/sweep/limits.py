@@ -162,7 +162,7 @@ def unsupported(limits: tuple[Limit, ...], plan: Plan) -> str | None:
             need += 4 * math.sqrt(need) if plan.arrivals == "poisson" else 0
         if offered < need:
             return (
-                f"{limit.name} needs {need:,.0f} messages, and a step of {plan.duration:g} s at {rate:,.0f} a second "
+                f"{limit.name} needs {need:,.0f} messages, and a step of {plan.duration:g} s at {rate:,.0f} msg/s "
                 f"has {offered:,.0f}: use --step-duration {_round_up(need / rate):g}, or a higher --from-rate"
             )
     return None

@@ -117,7 +117,7 @@ def throughput_chart(done: Sweep, points: list[Point]) -> Chart:
 def throughput(done: Sweep, points: list[Point]) -> Html:
     """Draw the rate of answers."""
     rows = [(quantity(point.rate), quantity(point.answered)) for point in points]
-    return figure(throughput_chart(done, points), ("asked for", "answered a second"), rows, KEY)
+    return figure(throughput_chart(done, points), ("asked for", "answered, msg/s"), rows, KEY)
 
 
 def edge(values: Sequence[float]) -> float:

@@ -79,7 +79,8 @@ class StepLines:
 
     def waiting(self, seconds: float, rate: float) -> None:
         """Print for how long, and why."""
-        self._print(f"waiting {seconds:.0f} s before {quantity(rate)} again: one disturbance must not decide twice")
+        again = f"another step at {quantity(rate)} msg/s"
+        self._print(f"waiting {seconds:.0f} s before {again}, so that no disturbance affects both")
 
     def trying(self, number: int, rate: float) -> None:
         """Do nothing: the live line shows it."""

@@ -91,7 +91,7 @@ def test_the_answer(noise):
     assert 45_300 * (0.94 if not noise else 0.85) < done.held < 45_300 * (1.01 if not noise else 1.15)
     assert done.held < done.broke <= done.held * 1.06
     assert (done.ended, done.status, done.generator) == ("found", 0, None)
-    assert f"held up to {done.held:,.0f} messages per second, and {done.broke:,.0f} broke it." in sentence(done)
+    assert f"held up to {done.held:,.0f} messages per second, and {done.broke:,.0f} broke the limit." in sentence(done)
     assert [step.rate for step in done.steps][:4] == [2000, 4000, 8000, 16000]
     for step in done.steps:
         assert step.result.plan.rate == step.rate
@@ -142,10 +142,10 @@ def test_a_failure_on_the_way_is_reported_with_what_is_known():
 
 def test_ctrl_c():
     done = swept(failing(queue(50_000), 2, KeyboardInterrupt()))
-    assert "held at 4,000 messages per second, which was not yet confirmed by a second step" in sentence(done)
+    assert "held at 4,000 messages per second in one step, which no second step has confirmed yet" in sentence(done)
     done = swept(failing(queue(50_000), 9, KeyboardInterrupt()))
-    assert (done.ended, done.status, len(done.steps)) == ("interrupted", 1, 9)
-    assert "was ended early" in sentence(done)
+    assert (done.ended, done.status, len(done.steps)) == ("interrupted", 130, 9)
+    assert "Ctrl-C ended the sweep early" in sentence(done)
     with pytest.raises(KeyboardInterrupt):
         swept(failing(queue(50_000), 0, KeyboardInterrupt()))
     run = queue(50_000)
@@ -329,7 +329,7 @@ def test_what_is_shown(done):
     lines = err.getvalue().splitlines()
     waits = [line for line in lines if line.startswith("waiting ")]
     assert len(lines) == len(done.steps) + len(waits) + 2
-    assert "s before 45,300 again: one disturbance must not decide twice" in waits[0]
+    assert "s before another step at 45,300 msg/s, so that no disturbance affects both" in waits[0]
     assert "p99.9" not in err.getvalue()
     text = out.getvalue()
     assert "highest that held" in text
