@@ -18,9 +18,9 @@ from .analysis.comparison import Comparison, Load, Run, Subject
 from .analysis.figures import times
 from .analysis.judge import Row
 from .charts import rounds_figure
-from .columns import RATIOS, SUBJECT, TIMES, VERDICT, WORK, Column, heads
+from .columns import COST, P50, RATIOS, SUBJECT, TIMES, VERDICT, WORK, Column, heads
 from .rows import best_first, circumstances, compared_by, cost, hollow, interval, left_out, mark, offered, percent
-from .sentences import claim, follows
+from .sentences import claim, follows, follows_from_rate
 
 
 def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
@@ -63,9 +63,10 @@ def _load(comparison: Comparison, load: Load, rows: list[Row]) -> Html:
         _table(rows, (SUBJECT, *RATIOS, VERDICT), f"{load.name}: against {comparison.reference}"),
         tag("ul", [tag("li", tag("strong", row.subject), f": {_why(row)}") for row in rows], class_="why"),
         rounds_figure(comparison, load),
-        _table(rows, (SUBJECT, *WORK), f"{load.name}: work and its cost"),
+        _table(rows, (SUBJECT, *WORK), f"{load.name}: work"),
+        _table(rows, (SUBJECT, *COST), f"{load.name}: CPU time of the server for an echo"),
         _curves(comparison, load),
-        _table(rows, (SUBJECT, *TIMES), f"{load.name}: times and losses"),
+        _table(rows, (SUBJECT, *TIMES), f"{load.name}: times and losses", dims_p50=follows_from_rate(load)),
     )
 
 
@@ -74,8 +75,12 @@ def _unbroken(sentence: str) -> str:
     return sentence.replace(" ± ", "\u00a0±\u00a0")
 
 
-def _table(rows: Sequence[Row], columns: Sequence[Column], caption: str) -> Html:
-    cells = [[each.show(row) for each in columns] for row in rows]
+def _table(rows: Sequence[Row], columns: Sequence[Column], caption: str, *, dims_p50: bool = False) -> Html:
+    def cell(column: Column, row: Row) -> Content:
+        said = column.show(row)
+        return tag("span", said, class_="muted") if dims_p50 and column is P50 else said
+
+    cells = [[cell(each, row) for each in columns] for row in rows]
     return tag("div", table(heads(columns, rows), cells, caption), class_="named")
 
 

@@ -17,14 +17,15 @@ from echobench.bench.compare.analysis.judge import Row, judge
 from echobench.bench.compare.columns import NARROW, RATIOS, TIMES, WIDE, WORK
 from echobench.bench.compare.command import compare
 from echobench.bench.compare.formats import compare_csv, compare_markdown
-from echobench.bench.compare.rows import answers, ratio
+from echobench.bench.compare.rows import ratio
+from echobench.bench.compare.sentences import claim
 from echobench.bench.compare.terminal import show
 
 
 def a_row(subject="c-epoll", value=1.05, low=1.03, high=1.068, **changes):
     return Row(
         **{"subject": subject, "load": "small", "verdict": "server-bound", "why": "", "basis": "cpu", "ratio": value,
-           "low": low, "high": high, **changes}
+           "low": low, "high": high, "headline": True, **changes}
     )  # fmt: skip
 
 
@@ -46,14 +47,10 @@ def test_a_ratio_and_the_longer_half_of_its_interval(row, said):
 
 
 def test_the_sentence():
-    ideal = a_row(IDEAL, 1.0, 1.0, 1.0)
-    assert answers([ideal, a_row()], IDEAL) == ["c-epoll does 1.05 ± 0.02 times the work of ideal per CPU second."]
-    several = [a_row("go", 0.8, 0.79, 0.81), ideal, a_row(), a_row("far", 0.7, 0.6, 0.8, basis="rate")]
-    assert answers(several, IDEAL) == [
-        "c-epoll does 1.05 ± 0.02 times the work of ideal per CPU second, go 0.80 ± 0.01.",
-        "far does 0.70 ± 0.10 times as many messages a second as ideal.",
-    ]
-    assert answers([ideal, a_row("gone", None, None, None, basis=None)], IDEAL) == []
+    assert claim(a_row(IDEAL, 1.0, 1.0, 1.0)) is None
+    assert claim(a_row("go", 0.8, 0.79, 0.81)) == "go does 0.80 ± 0.01 times the work of ideal per CPU second"
+    assert claim(a_row("far", 0.7, 0.6, 0.8, basis="rate")) == "far has 0.70 ± 0.10 times the message rate of ideal"
+    assert claim(a_row("gone", None, None, None, basis=None)) is None
 
 
 def printed(comparison, width, **options):

@@ -83,7 +83,8 @@ def test_named_loads():
 def test_a_load_of_ones_own():
     load = profiles.parse("mine=--connections 10 --size 1k,64 --rate 5k")[0]
     assert load.name == "mine"
-    assert load.plan == Plan(host="127.0.0.1", flows=10, size="1024,64", model="open", rate=5000.0, cooldown=0.2)
+    assert load.plan == Plan(host="127.0.0.1", flows=10, size="1024,64", model="open", rate=5000.0,
+                             duration=3.0, warmup=0.5, cooldown=0.2)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_no_load(text, sentence):
 
 def test_times():
     load = profiles.timed(profiles.parse("one")[0], duration=9.0, warmup=None)
-    assert (load.plan.duration, load.plan.warmup) == (9.0, 1.0)
+    assert (load.plan.duration, load.plan.warmup) == (9.0, 0.5)
 
 
 @pytest.mark.parametrize(("text", "value"), [("5%", 0.05), ("2.5 %", 0.025), ("0.05", 0.05), ("0", 0.0)])
