@@ -56,7 +56,7 @@ def test_where_to(invoke, words):
 
 def test_what_spoils_figures_on_this_host_is_in_the_result(invoke, tmp_path, monkeypatch):
     monkeypatch.setattr("echobench.bench.sweep.steps.warnings", lambda: ("this host: other work: much.",))
-    done = invoke("h", "--udp", "-l", "p99<1ms", "--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"))
+    done = invoke("h", "--udp", "-L", "p99<1ms", "--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"))
     assert done.exit_code == 0, done.output
     assert "note: this host: other work: much." in done.stdout
     assert read_sweep(str(tmp_path / "a.json")).notes == ("this host: other work: much.",)
