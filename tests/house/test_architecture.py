@@ -215,7 +215,7 @@ def test_a_module_says_first_what_it_is_for(path):
 
 def test_the_lesson_knows_only_the_vocabulary():
     ours = {name for name in imports(PACKAGE / "protocol.py") if name.startswith("echobench.")}
-    assert {name.split(".")[1] for name in ours} == {"clocks", "counters", "defaults", "guard", "silence", "sockets"}
+    assert {name.split(".")[1] for name in ours} == {"clocks", "counters", "defaults", "guard", "silence"}
 
 
 def test_durations_follow_the_monotonic_clock():
