@@ -34,22 +34,22 @@ def show(comparison: Comparison, console: Console | None = None, *, wide: bool =
     for load in comparison.loads:
         mine = [row for row in rows if row.load == load.name]
         console.print()
-        console.print(Text(f"{load.name}: {offered(load)}", style="bold"))
-        console.print(Text(model(load.plan), style="dim"))
+        _say(console, Text(f"{load.name}: {offered(load)}", style="bold"))
+        _say(console, Text(model(load.plan), style="dim"))
         console.print(table(mine, WIDE if wide else NARROW, dims_p50=follows_from_rate(load)))
         for said in [each for row in best_first(mine) if (each := claim(row))]:
-            console.print(Text(f"{said}.", style="bold"))
+            _say(console, Text(f"{said}.", style="bold"))
         if wide and (why := follows(load)):
-            console.print(Text(why, style="dim"))
+            _say(console, Text(why, style="dim"))
         for row in mine:
             if wide or row.verdict != "server-bound":
-                console.print(Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
+                _say(console, Text.assemble((f"{row.subject}: ", STYLES[row.verdict]), row.why))
             if row.caveat:
-                console.print(Text(f"{row.subject}: {row.caveat}", style="yellow"))
+                _say(console, Text(f"{row.subject}: {row.caveat}", style="yellow"))
             if wide and (spent := cost(row)):
-                console.print(Text(f"{row.subject}: {spent}", style="dim"))
+                _say(console, Text(f"{row.subject}: {spent}", style="dim"))
             if both := left_out(row):
-                console.print(Text(f"{row.subject}: {both}", style="cyan"))
+                _say(console, Text(f"{row.subject}: {both}", style="cyan"))
     _tell(comparison, console)
 
 
@@ -72,12 +72,17 @@ def table(rows: Sequence[Row], columns: Sequence[Column], *, dims_p50: bool = Fa
     return made
 
 
+def _say(console: Console, words: Text | str) -> None:
+    """Print a sentence, on one line where nobody sees where lines end: programs look for whole sentences."""
+    console.print(words, soft_wrap=not console.is_terminal)
+
+
 def _tell(comparison: Comparison, console: Console) -> None:
     """Print what the tables do not hold: memory, failures, oddities, notes."""
     console.print()
     for memory in comparison.memory:
         each = f"{memory.each / 1024:.1f} KiB" if memory.each >= 103 else "less than 0.1 KiB"
-        console.print(f"{memory.subject}: {each} of memory per idle connection ({memory.connections} opened)")
+        _say(console, f"{memory.subject}: {each} of memory per idle connection ({memory.connections} opened)")
     said: dict[str, int] = {}
     for run in comparison.runs:
         output = f" (its output: {' | '.join(run.output)})" if run.output else ""
@@ -88,15 +93,15 @@ def _tell(comparison: Comparison, console: Console) -> None:
         if calls.failure:
             said[f"{calls.subject}, {calls.load}: its system calls were not counted: {calls.failure}"] = 1
     for sentence, times in said.items():
-        console.print(Text(f"{sentence}{f' ({times} times)' if times > 1 else ''}", style="yellow"))
+        _say(console, Text(f"{sentence}{f' ({times} times)' if times > 1 else ''}", style="yellow"))
     for note in comparison.notes:
-        console.print(Text(note, style="cyan"))
+        _say(console, Text(note, style="cyan"))
     place = f"servers on CPUs {_list(comparison.server_cpus)}, load on CPUs {_list(comparison.load_cpus)}"
     console.print(
         Text(f"{comparison.rounds} rounds, seed {comparison.seed}; {place}; over loopback, unless noted", style="dim")
     )
     if comparison.cut_short:
-        console.print(Text("The comparison was ended early: these are the runs that are complete.", style="yellow"))
+        _say(console, Text("The comparison was ended early: these are the runs that are complete.", style="yellow"))
 
 
 def _list(cpus: Sequence[int]) -> str:
@@ -107,13 +112,13 @@ def show_gate(findings: Sequence[Finding], different: dict[str, tuple[object, ob
     """Print the gate's findings."""
     console.print()
     for name, (before, now) in different.items():
-        console.print(Text(f"{name}: {before} in the stored run, {now} now", style="yellow"))
+        _say(console, Text(f"{name}: {before} in the stored run, {now} now", style="yellow"))
     for finding in findings:
         line = Text.assemble(
             (f"{finding.outcome}: ", OUTCOMES[finding.outcome]),
             f"{finding.subject}, {finding.load}: {finding.sentence}",
         )
-        console.print(line)
+        _say(console, line)
 
 
 def titled(files: Sequence[str], comparisons: Iterable[Comparison]) -> list[tuple[str, Comparison]]:

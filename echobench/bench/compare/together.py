@@ -11,8 +11,8 @@ from ..option import given, said
 from .analysis.comparison import Load
 from .options import AUTO
 
-SHOWING: Final = {"quiet"}
-"""Options that stored comparisons take: there is no progress to show."""
+SHOWING: Final = {"quiet", "reference"}
+"""Options that stored comparisons take: there is no progress to show, and another yardstick may be chosen."""
 
 RESUMED: Final = (
     "loads", "duration", "warmup", "seed", "server_cpus", "load_cpus", "host", "four", "six", "idle_connections",

