@@ -249,7 +249,7 @@ def test_settings_of_the_user_are_not_ours_and_come_back(compared):
         assert dict(mpl.rcParams) == before
 
 
-COMMANDS = {"blast": "blast h", "sweep": "sweep h -L p99<1ms", "compare": "compare"}
+COMMANDS = {"blast": "blast h", "sweep": "sweep h -L p99<1ms", "compare": "compare a={port}"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
