@@ -188,7 +188,7 @@ def test_calls_can_be_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr(callcounter, "missing", lambda: pytest.fail("it was looked for"))
     path = tmp_path / "c.json"
     options = ["--count-calls", "0", "--idle-connections", "0", "--load", "one", "-R", "1", "--duration", "0.1"]
-    assert invoke("--quiet", "--warmup", "0", *options, "--json", str(path)).exit_code == 0
+    assert invoke(f"good={command('good')}", "--quiet", "--warmup", "0", *options, "--json", str(path)).exit_code == 0
     assert read(str(path)).calls == ()
 
 
