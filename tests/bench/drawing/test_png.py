@@ -336,18 +336,7 @@ def test_a_run(model):
     assert size(blast_png(result)) == (1920, 1080)
 
 
-<<<<<<< ours
 COMMANDS = {"blast": "blast h", "sweep": "sweep h -L p99<1ms", "compare": "compare mine=h:7"}
-=======
-def test_settings_of_the_user_are_not_ours_and_come_back(compared):
-    with mpl.rc_context({"figure.facecolor": "black", "font.size": 40, "text.usetex": True, "savefig.dpi": 10}):
-        before = dict(mpl.rcParams)
-        assert size(compare_png(synthetic(1, rounds=3))) == (1920, 1080)
-        assert dict(mpl.rcParams) == before
-
-
-COMMANDS = {"blast": "blast h", "sweep": "sweep h -L p99<1ms", "compare": "compare a={port}"}
->>>>>>> theirs
 
 
 @pytest.mark.parametrize("name", COMMANDS)
