@@ -51,8 +51,9 @@ REFUSED = {
             "--load", "--duration", "--warmup", "--seed", "--server-cpus", "--load-cpus", "--host", "-4", "-6",
             "--idle-connections", "--against", "--tolerance", "--time-tolerance")),
         ("--host", "-4"),  # as the address here is of IPv6
+        ("--precision", "--extra-rounds"), ("--max-time", "--extra-rounds"),
     },
-    "verify": {("--essential", "--connections")},
+    "verify": {("--essential", "--connections"), ("--clause", "--essential"), ("--clause", "--udp")},
 }  # fmt: skip
 """The pairs of options that are refused; all other pairs are taken."""
 
@@ -69,8 +70,12 @@ VALUES = {
     "--repeats": "5", "--load": "small", "--server-cpus": "0", "--load-cpus": "0", "--host": "::1",
     "--tolerance": "7%", "--time-tolerance": "7%", "--against": "old.json", "--resume": "half.json",
     "--from-rate": "3k", "--to-rate": "5M", "--flows": "30", "--rounds": "12", "--step-duration": "7", "--port": "70",
-    "--json": "a.json", "--csv": "a.csv", "--html": "a.html", "--png": "a.png", "--junit": "a.xml", "--count": "70",
+    "--json": "a.json", "--csv": "a.csv",
+    "--reference": "ideal", "--clause": "tcp-half-close", "--html": "a.html", "--png": "a.png", "--junit": "a.xml", "--count": "70",
 }  # fmt: skip
+UNTIL = {"--precision", "--max-time"}
+"""Options of compare that need ``--rounds auto``."""
+
 FROM = {"--from", "--list"}
 """Options that need a file of their own, or end the command, and have tests of their own."""
 
@@ -124,7 +129,10 @@ def arguments(command, *options):
     names = {written(each) for each in options}
     made = [] if "--resume" in names else list(FIRST[command])
     for each in options:
-        made += [written(each)] if each.is_flag else [written(each), VALUES.get(written(each), "7")]
+        value = "auto" if written(each) == "--rounds" and names & UNTIL else VALUES.get(written(each), "7")
+        made += [written(each)] if each.is_flag else [written(each), value]
+    if command == "compare" and names & UNTIL and "--rounds" not in names:
+        made += ["--rounds", "auto"]
     for name in names:
         rest = NEEDED.get(name, []) if command != "sweep" or name != "--arrivals" else []
         if (
