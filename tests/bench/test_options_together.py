@@ -71,7 +71,8 @@ VALUES = {
     "--tolerance": "7%", "--time-tolerance": "7%", "--against": "old.json", "--resume": "half.json",
     "--from-rate": "3k", "--to-rate": "5M", "--flows": "30", "--rounds": "12", "--step-duration": "7", "--port": "70",
     "--json": "a.json", "--csv": "a.csv",
-    "--reference": "ideal", "--clause": "tcp-half-close", "--html": "a.html", "--png": "a.png", "--junit": "a.xml", "--count": "70",
+    "--reference": "ideal", "--clause": "tcp-half-close",
+    "--html": "a.html", "--png": "a.png", "--junit": "a.xml", "--count": "70",
 }  # fmt: skip
 UNTIL = {"--precision", "--max-time"}
 """Options of compare that need ``--rounds auto``."""
