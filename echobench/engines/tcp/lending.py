@@ -73,5 +73,7 @@ class Lending:
         return receiving + min(receiving, BATCH)
 
     def _needed(self) -> int:
-        """Count the buffers that should be lent now."""
+        """Count the buffers that should be lent now: none once the rings have failed, and their buffers may be gone."""
+        if self._rings.retired:
+            return 0
         return min(self._rings.buffers.count, self._used() + FEW_BUFFERS)

@@ -81,6 +81,14 @@ def crowd(server: ServerProcess, stack: contextlib.ExitStack, number: int = 40) 
     return socks
 
 
+def is_free(port: int) -> bool:
+    """Whether nobody holds the UDP port any more."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
+        sock.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
 def refuses(port: int) -> bool:
     """Whether nobody listens there any more."""
     try:
@@ -128,8 +136,7 @@ def children_that_keep_everything(trial: Trial) -> None:
                 trial.lost(sock.recv(1) != b"")
         wait_for(lambda server=server: "stopped" in server.output)
         wait_for(lambda port=port: refuses(port))  # a child closes its copies as soon as it is let run
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.bind(("127.0.0.1", port))
+        wait_for(lambda port=port: is_free(port))
         assert "Traceback" not in server.output, server.output
 
 
