@@ -31,8 +31,9 @@ def totals() -> str:
     rows = report["outcomes"]
     failed = sorted({row["case"] for row in rows if not row["passed"]})
     verdict = f"These failed: {', '.join(failed)}." if failed else "All passed."
+    form = "long" if report["long"] else "short"
     return (
-        f"{len({row['case'] for row in rows})} cases, {len(rows)} runs over the engines, "
+        f"The {form} form: {len({row['case'] for row in rows})} cases, {len(rows)} runs over the engines, "
         f"{sum(row['tried'] for row in rows):,} things tried in {sum(row['seconds'] for row in rows) / 60:.0f} minutes "
         f"of tests, {sum(row['lost'] for row in rows):,} lost. {verdict} "
         f"echobench {report['version']}, Linux {report['kernel']}, Python {report['python']}, {report['date']}.\n"
