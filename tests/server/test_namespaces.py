@@ -246,7 +246,7 @@ def blast_from_client(host, port, *options):
     """Give what ``blast --udp`` ends with on the other host: its status, and what it says."""
     command = ["ip", "netns", "exec", CLIENT, sys.executable, "-m", "echobench", "blast", host, "--port", str(port)]
     done = subprocess.run(
-        [*command, "--udp", "--quiet", "--warmup", "0", "--cooldown", "0", *options],
+        [*command, "--udp", "--quiet", *options],
         capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert "Traceback" not in done.stdout + done.stderr

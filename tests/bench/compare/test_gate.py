@@ -237,9 +237,13 @@ def test_times_have_a_tolerance_of_their_own():
 @pytest.mark.slow
 def test_error_rates_of_times():
     """Of 100 servers as fast as before, none is called slower and 90 pass; of 100 whose p99 is 1.6 times, 90 are."""
-    same = [by_figure(timed(200_000, s), timed(200_000, 500 + s))["p99"].outcome for s in range(100)]
-    longer = [by_figure(timed(200_000, s), timed(320_000, 500 + s))["p99"].outcome for s in range(100)]
-    limit = [by_figure(timed(200_000, s), timed(250_000, 500 + s))["p99"].outcome for s in range(100)]
+
+    def outcomes(p99):
+        """A row that is too noisy has one finding, and no figure is tested."""
+        found = (by_figure(timed(200_000, s, noise=0.03), timed(p99, 500 + s, noise=0.03)) for s in range(100))
+        return [each["p99"].outcome if "p99" in each else each["work"].outcome for each in found]
+
+    same, longer, limit = map(outcomes, (200_000, 320_000, 250_000))
     assert (same.count("slower"), longer.count("passed")) == (0, 0)
     assert same.count("passed") >= 90
     assert longer.count("slower") >= 90
