@@ -68,10 +68,12 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if how == "daemon":
         daemonize(True)
-    if how == "litter" and not os.fork():  # a child that outlives us, in a session of its own
-        os.setsid()
+    if how == "litter":  # a child that outlives us, in a session of its own, deaf from its first moment on
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        time.sleep(1000)
+        if not os.fork():
+            os.setsid()
+            time.sleep(1000)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if how.endswith("udp"):
         udp(port, 0.001 if how.startswith("slow") else 0)
     tcp(port, {"wrong": lambda data: data.upper(), "short": lambda data: data[:3]}.get(how, lambda data: data))
