@@ -10,7 +10,7 @@ from echobench.engines.tcp.connections import Connections
 from echobench.engines.tcp.engine import StreamEngine
 from echobench.engines.tcp.mover import Lanes
 from echobench.engines.tcp.ringed import Ringed
-from echobench.engines.tcp.states import BEGIN, GONE, TRANSITIONS, Event, Lane, Mode, invariants, state_of
+from echobench.engines.tcp.states import BEGIN, GONE, TRANSITIONS, Event, Lane, invariants, state_of
 from echobench.kernel.ring import CQE_F_MORE
 
 
@@ -78,8 +78,7 @@ def watching(monkeypatch):
         before = {fd: watch.state(connections, fd) for fd in connections.open}
         call()
         for fd, state in before.items():
-            again = state.mode is Mode.LEAVING  # a second stop, which changes nothing
-            if (after := watch.state(connections, fd)) != state or (event is Event.LEFT and not again):
+            if (after := watch.state(connections, fd)) != state or event is Event.LEFT:
                 watch.step(state, event, after)
 
     def note_received(self, fd, result, flags, number):
