@@ -83,6 +83,8 @@ class Acceptor(Generic[Accepted]):
         self._pause: IDelayedCall | None = None
         self.starved = False
         """Whether the last call left connections waiting that it had no means to take."""
+        self.emptied = False
+        """Whether the last call left none waiting."""
         self.broken: OSError | None = None
         """The error for which the socket can never accept again."""
 
@@ -120,12 +122,13 @@ class Acceptor(Generic[Accepted]):
 
         Connections for which there is no descriptor are closed and counted.
         """
-        self.starved = False
+        self.starved = self.emptied = False
         died = 0
         for _ in range(limit):
             try:
                 accepted = self._accept()
             except BlockingIOError:
+                self.emptied = True
                 return
             except OSError as error:
                 if error.errno in NO_DESCRIPTOR:
@@ -227,6 +230,7 @@ class Acceptor(Generic[Accepted]):
         try:
             self._listener.accept()[0].close()
         except BlockingIOError:
+            self.emptied = True
             return False
         except OSError:
             self.starved = True

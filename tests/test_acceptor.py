@@ -60,7 +60,9 @@ def acceptor():
 def test_takes_no_more_than_it_is_asked_for(acceptor, client):
     each = acceptor(client(), client(), client())
     assert len(list(each.accept(2))) == 2
+    assert not each.emptied
     assert len(list(each.accept(2))) == 1
+    assert each.emptied
 
 
 @pytest.mark.parametrize("error", [errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN])

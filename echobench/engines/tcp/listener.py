@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ... import kernel
-from ...acceptor import ACCEPTED_AT_ONCE, Acceptor
+from ...acceptor import Acceptor
 from ...clocks import steady
 from ...counters import Counters
 from ...reactors import Reactor
@@ -68,17 +68,13 @@ class Port:
         self._reactor = steady(reactor)
         self._serve, self._watch, self._closed, self._lost = serve, watch, closed, lost
         self._stopped: Deferred[None] | None = None
-        self._early = 0
-        """Connections taken so far that may have waited before the options below were set; -1 when there are no more.
+        self._early = True
+        """Whether connections may come that have waited since before the options were set, and have not inherited them.
 
-        They have not inherited them: another program may have listened long before (systemd.socket(5)).
+        Another program may have listened long before (systemd.socket(5)).
         """
-        keep_urgent(sock)
         self._inherits = sock.family != getattr(socket, "AF_UNIX", None)
-        if self._inherits:
-            with contextlib.suppress(OSError):
-                # On Linux and the BSDs accepted sockets inherit this, which saves a call for each connection.
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._set_options(sock)  # on Linux and the BSDs accepted sockets inherit them: no call for each connection
 
     def startListening(self) -> None:
         """Begin to serve.
@@ -138,17 +134,16 @@ class Port:
 
         The acceptor pauses if some cannot be taken.
         """
-        if self._early < 0:
-            self._acceptor.serve(self._take)
-        else:
+        if self._early:
             self._serve_early(self._acceptor.serve)
+        else:
+            self._acceptor.serve(self._take)
 
     def _serve_early(self, serve: Callable[[Callable[[Any], None]], None]) -> None:
         """Take connections of which some may have waited for long."""
-        before = self._early
         serve(self._take_early)
-        if self._inherits and self._early - before < ACCEPTED_AT_ONCE and not self._acceptor.starved:
-            self._early = -1  # the queue was empty
+        if self._inherits and self._acceptor.emptied:
+            self._early = False
 
     def _lose(self, sentence: str) -> None:
         self.close()
@@ -159,10 +154,16 @@ class Port:
         self._serve(fd, address)
 
     def _take_early(self, accepted: Any) -> None:
-        self._early += 1
         with borrowed(accepted if self._bare else accepted[0]) as sock:
-            keep_urgent(sock)
+            self._set_options(sock)
         self._take(accepted)
+
+    def _set_options(self, sock: socket.socket) -> None:
+        """Set what every connection needs."""
+        keep_urgent(sock)
+        if self._inherits:  # else it is a Unix socket, which has no such option
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _with_address(self) -> tuple[int, Any]:
         sock, address = self.socket.accept()

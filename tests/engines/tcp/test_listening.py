@@ -18,7 +18,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock
 
 from echobench import Counters
-from echobench.acceptor import ACCEPTED_AT_ONCE, STARVED_FOR
+from echobench.acceptor import ACCEPTED_AT_ONCE, STARVED_FOR, Acceptor
 from echobench.engines.tcp.listener import Port
 from echobench.sockets import Spot, bind
 
@@ -103,6 +103,25 @@ def test_what_is_accepted(around, request):
         assert not os.get_inheritable(accepted.fileno())
         wanted = request.node.callspec.params["around"]
         assert address == (sock.getsockname() if wanted else None) or sys.platform != "linux"
+
+
+@needs_linux
+def test_those_who_waited_before_it_was_ours_are_like_the_others(around, monkeypatch):
+    """Also if more wait than are taken at once, and one of them has died: the queue is not empty then."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+    limits, accept = [ACCEPTED_AT_ONCE - 1, ACCEPTED_AT_ONCE, ACCEPTED_AT_ONCE], Acceptor.accept
+    monkeypatch.setattr(Acceptor, "accept", lambda self, limit: accept(self, limits.pop(0)))
+    with contextlib.ExitStack() as stack:
+        for _ in range(ACCEPTED_AT_ONCE + 6):
+            stack.enter_context(dial(listener.getsockname()[1]))
+        each = around(listener)
+        assert len(each.served) == ACCEPTED_AT_ONCE - 1
+        each.port.accept()
+        stack.enter_context(dial(each.port.getHost().port))
+        each.port.accept()
+        options = ((socket.SOL_SOCKET, socket.SO_OOBINLINE), (socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        assert len(each.served) == ACCEPTED_AT_ONCE + 7
+        assert all(sock.getsockopt(*option) for sock in each.served for option in options)
 
 
 def test_a_port_that_cannot_accept_is_left_alone_for_a_while(around):
