@@ -21,7 +21,7 @@ from .clocks import steady
 from .counters import Counters, Reason, why_unsent
 from .defaults import CLOSE_TIMEOUT
 from .guard import Caps, Guard, source_of
-from .silence import Silence
+from .silence import Silence, held
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -48,7 +48,7 @@ class Echo(Protocol):
         self.factory.connections.add(self)
         self.factory.counters.connections += 1
         self.factory.counters.open_connections += 1
-        self._silence = Silence(self.factory.clock, self._held)
+        self._silence = Silence(self.factory.clock, lambda: held(self.transport))
         self._silence.watch(self.factory.idle_timeout, lambda: self._end(Reason.IDLE))
 
     def dataReceived(self, data: bytes) -> None:
@@ -133,15 +133,6 @@ class Echo(Protocol):
         """End the connection of a peer that was silent for too long."""
         self.factory.counters.drop(reason)
         self.transport.abortConnection()
-
-    def _held(self) -> int:
-        """Count the bytes that the peer has yet to take, if the transport tells.
-
-        Our own transport asks the kernel too.
-        """
-        if hasattr(self.transport, "unsent"):
-            return int(self.transport.unsent())
-        return len(getattr(self.transport, "dataBuffer", b"")) - getattr(self.transport, "offset", 0)
 
 
 @attrs.define(eq=False, slots=False, kw_only=True)

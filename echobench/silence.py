@@ -10,7 +10,7 @@ that nobody has read. So before a peer is ended for its silence, the reactor has
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -98,7 +98,7 @@ class Silence:
         self.written = 0
         silent = now - self.moved_at
         hang_up, end = self._hang_up, self._end
-        if hang_up is not None and not (not self._held and now - max(self.moved_at, self.heard_at) >= QUIET):
+        if self._held or now - max(self.moved_at, self.heard_at) < QUIET:
             hang_up = None
         if self._limit is None or silent < self._limit:
             end = None
@@ -112,3 +112,13 @@ class Silence:
             hang_up()
         elif end is not None:
             end()
+
+
+def held(transport: Any) -> int:
+    """Count the bytes that the peer has yet to take, if the transport tells.
+
+    Our own transport asks the kernel too.
+    """
+    if hasattr(transport, "unsent"):
+        return int(transport.unsent())
+    return len(getattr(transport, "dataBuffer", b"")) - int(getattr(transport, "offset", 0))

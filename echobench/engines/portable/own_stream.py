@@ -26,9 +26,8 @@ from zope.interface import implementer
 from ...counters import Reason
 from ...guard import source_of
 from ...protocol import Echo, EchoFactory
-from ...silence import Silence
+from ...silence import Silence, held
 from .. import Setting
-from .transport import held
 
 log = Logger()
 

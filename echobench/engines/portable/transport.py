@@ -1,7 +1,4 @@
-"""A TCP transport that sends at once, made from Twisted's own.
-
-The module also tells how many bytes any transport still holds.
-"""
+"""A TCP transport that sends at once, made from Twisted's own."""
 
 from __future__ import annotations
 
@@ -72,13 +69,3 @@ def best_transport(kind: type[tcp.Server] = tcp.Server, prompt: type[tcp.Server]
     It is ``kind``, Twisted's own, where ``prompt`` cannot be built on it.
     """
     return kind if missing(kind) else prompt
-
-
-def held(transport: Any) -> int:
-    """Count the bytes that the peer has yet to take, if the transport tells.
-
-    Our own transport asks the kernel too.
-    """
-    if hasattr(transport, "unsent"):
-        return int(transport.unsent())
-    return len(getattr(transport, "dataBuffer", b"")) - int(getattr(transport, "offset", 0))

@@ -25,11 +25,11 @@ from twisted.internet.task import LoopingCall
 
 from ...counters import Reason
 from ...queues import send_queue
+from ...silence import QUIET
 from .. import Setting
 from .states import Odd
 
 PARTS: Final = 4
-QUIET: Final = 1.0  # seconds without a byte after which a connection that we are leaving is closed
 PER_SWEEP: Final = 500  # connections that are ended in one go; then others on the reactor have their turn
 PER_LOOK: Final = 2000  # connections that the kernel is asked about in one go; about as long
 

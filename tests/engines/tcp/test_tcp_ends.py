@@ -38,8 +38,9 @@ from echobench import Reason
 from echobench.engines import Setting
 from echobench.engines.tcp import engine as stream_engine
 from echobench.engines.tcp import polled, ringed
-from echobench.engines.tcp.timeouts import PARTS, QUIET
+from echobench.engines.tcp.timeouts import PARTS
 from echobench.queues import send_queue
+from echobench.silence import QUIET
 
 pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_states"), needs_linux]
 

@@ -16,7 +16,8 @@ from echobench.engines import Setting
 from echobench.engines.tcp import connections as c
 from echobench.engines.tcp import timeouts as t
 from echobench.engines.tcp.connections import Connections
-from echobench.engines.tcp.timeouts import PER_SWEEP, QUIET
+from echobench.engines.tcp.timeouts import PER_SWEEP
+from echobench.silence import QUIET
 
 IDLE = 8.0  # seconds; a quarter of it is a whole number, and so nothing is rounded
 STEP = 0.125
