@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from ..engines.spin import LONGEST
 from ..values import INT_MAX, shown
 
 Parser = Callable[[str], Any]
@@ -63,11 +64,11 @@ def one_of(names: Sequence[str]) -> Parser:
 
 
 def spin(text: str) -> str | float:
-    """Parse ``auto``, ``off``, or a number of microseconds of up to a millisecond."""
+    """Parse ``auto``, ``off``, or a number of microseconds."""
     if text in ("auto", "off"):
         return text
     try:
-        microseconds: float = real(0, 1000, "a number of microseconds")(text)
+        microseconds: float = real(0, LONGEST, "a number of microseconds")(text)
     except ValueError as error:
         raise ValueError(f"{error}, nor auto or off") from None
     return microseconds

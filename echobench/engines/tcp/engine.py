@@ -92,7 +92,7 @@ class StreamEngine:
         port = Port(
             sock,
             setting.counters,
-            setting.reactor,
+            setting.clock,
             addresses=setting.caps.per_source is not None,
             serve=self.connections.admit,
             watch=self._watch_port,

@@ -10,16 +10,14 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from ... import kernel
 from ...acceptor import Acceptor
-from ...clocks import steady
 from ...counters import Counters
-from ...reactors import Reactor
 from ...sockets import BindError, borrowed, keep_urgent
 
 log = Logger()
@@ -50,7 +48,7 @@ class Port:
         self,
         sock: socket.socket,
         counters: Counters,
-        reactor: Reactor,
+        clock: IReactorTime,
         *,
         addresses: bool,
         serve: Callable[[int, Any], None],
@@ -64,8 +62,8 @@ class Port:
         accept: Callable[[], Any] = self._with_address
         if self._bare and accepter is not None:
             accept = accepter(self.fd)
-        self._acceptor = Acceptor[Any](accept, sock, counters, reactor, partial(watch, self), lost=self._lose)
-        self._reactor = steady(reactor)
+        self._acceptor = Acceptor[Any](accept, sock, counters, clock, partial(watch, self), lost=self._lose)
+        self._clock = clock
         self._serve, self._watch, self._closed, self._lost = serve, watch, closed, lost
         self._stopped: Deferred[None] | None = None
         self._early = True
@@ -98,7 +96,7 @@ class Port:
         """Stop accepting; fires when the socket is closed."""
         if self._stopped is None:
             self.close()
-            self._stopped = deferLater(self._reactor, 0)
+            self._stopped = deferLater(self._clock, 0)
         return self._stopped
 
     def close(self) -> None:

@@ -50,7 +50,7 @@ class Ringed:
         self.polled = Polled(setting, engine, self.look, self._completed)
         self.first: Callable[[], Events] = self.polled.first
         self._engine = engine
-        self._rings = Rings(engine, setting.reactor, ended=self._receive_ended, forget=self.polled.forget)
+        self._rings = Rings(engine, setting.clock, ended=self._receive_ended, forget=self.polled.forget)
         self._receiving, self._dying = self._rings.receiving, self._rings.dying
         self._lending = Lending(self._rings, setting.clock)
         watched, go_on = self.polled.watched, self._receive_on

@@ -16,13 +16,11 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from ...clocks import steady
 from ...kernel import ring as k
 from ...kernel.buffers import LentBuffers
-from ...reactors import Reactor
 from ...sockets import borrowed
 from ..faults import Faults
 from .mover import Host
@@ -43,7 +41,7 @@ class Rings:
     """
 
     def __init__(
-        self, engine: Host, reactor: Reactor, *, ended: Callable[[int, int], None], forget: Callable[[int], None]
+        self, engine: Host, clock: IReactorTime, *, ended: Callable[[int, int], None], forget: Callable[[int], None]
     ) -> None:
         self.rx: k.Ring
         """Receives complete here."""
@@ -58,7 +56,7 @@ class Rings:
         """Whether the rings get no more requests."""
         self.pause: IDelayedCall | None = None
         """Will hand over what the kernel did not take."""
-        self._engine, self._reactor = engine, reactor
+        self._engine, self._clock = engine, clock
         self._ended, self._forget = ended, forget
         self._faults = Faults()
 
@@ -187,7 +185,7 @@ class Rings:
         if pause is None:
             self.retire(OSError(error or errno.EAGAIN, os.strerror(error or errno.EAGAIN)))
         elif self.pause is None:
-            self.pause = steady(self._reactor).callLater(pause, self._pause_is_over)
+            self.pause = self._clock.callLater(pause, self._pause_is_over)
 
     def _pause_is_over(self) -> None:
         self.pause = None
