@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from echobench import EchoService, clocks
 from echobench.engines import DATAGRAM, STREAM, EngineError, Setting, choose
 
-pytest_plugins = ["rigs.blasting", "rigs.own_protocols", "rigs.rings", "rigs.tcp_rig", "rigs.udp_rig"]
+pytest_plugins = ["rigs.blasting", "rigs.own_protocols", "rigs.rings", "rigs.tcp_rig", "rigs.tls_rig", "rigs.udp_rig"]
 
 # Real sockets take as long as they take, and each example cleans up after itself.
 settings.register_profile(

@@ -8,9 +8,9 @@ import time
 
 import pytest
 import pytest_twisted
-from rigs import certificates
 from rigs.helpers import blocking, dial, pattern, port_of, read_to_end, until
 from rigs.own_protocols import Quiet, Reverse
+from rigs.tls_rig import wrap
 from twisted.internet import reactor
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.protocols.basic import LineReceiver
@@ -22,16 +22,10 @@ from echobench.silence import QUIET
 
 
 @pytest.fixture
-def tls(serve, tmp_path):
-    pair = certificates.make(tmp_path)
-
+def tls(serve_tls, pair):
     def start(protocol, **options):
-        loaded = load_certificate(str(pair.certificate), str(pair.key))
-        service = serve(None, ("127.0.0.1",), tls_port=0, tls_options=loaded, protocol=protocol, **options)
-        context = ssl.create_default_context(cafile=str(pair.certificate))
-        return service, lambda: context.wrap_socket(
-            dial(port_of(service, "tls")), server_hostname="echo.example", suppress_ragged_eofs=False
-        )
+        service = serve_tls(protocol=protocol, **options)
+        return service, lambda: wrap(dial(port_of(service, "tls")), pair, suppress_ragged_eofs=False)
 
     return start
 
@@ -145,8 +139,7 @@ def test_tls_idle_and_cap(tls):
     assert service.snapshot().drops == {Reason.MAX_CONNECTIONS: 1, Reason.IDLE: 1}
 
 
-def test_start_tls_over_the_wrapper(own, tmp_path):
-    pair = certificates.make(tmp_path)
+def test_start_tls_over_the_wrapper(own, pair):
     options = load_certificate(str(pair.certificate), str(pair.key))
 
     class Upgrading(LineReceiver):
@@ -163,8 +156,7 @@ def test_start_tls_over_the_wrapper(own, tmp_path):
         with dial(port_of(service)) as sock:
             sock.sendall(b"STARTTLS\r\n")
             first = sock.recv(4)
-            context = ssl.create_default_context(cafile=str(pair.certificate))
-            with context.wrap_socket(sock, server_hostname="echo.example") as secure:
+            with wrap(sock, pair) as secure:
                 secure.sendall(b"abc\r\n")
                 return first + secure.recv(100)
 

@@ -9,9 +9,9 @@ import time
 
 import pytest
 import pytest_twisted
-from rigs import certificates
 from rigs.fakes import Transport
 from rigs.helpers import blocking, dial, fill, needs_linux, pattern, port_of, read_to_end, settle, until
+from rigs.tls_rig import wrap
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -24,25 +24,6 @@ from echobench.engines.portable.tls import EchoTLSFactory
 from echobench.server.certificate import load_certificate
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def pair(tmp_path):
-    return certificates.make(tmp_path)
-
-
-@pytest.fixture
-def serve_tls(serve, pair):
-    def start(**options):
-        loaded = load_certificate(str(pair.certificate), str(pair.key))
-        return serve(None, ("127.0.0.1",), tls_port=0, tls_options=loaded, **options)
-
-    return start
-
-
-def wrap(sock, pair, **how):
-    context = ssl.create_default_context(cafile=str(pair.certificate))
-    return context.wrap_socket(sock, server_hostname="echo.example", **how)
 
 
 def exchange_tls(port, pair, data):

@@ -10,29 +10,14 @@ import struct
 import pytest
 import pytest_twisted
 from OpenSSL import SSL
-from rigs import certificates
 from rigs.helpers import blocking, dial, port_of, read_to_end, reset, settle, until
+from rigs.tls_rig import wrap
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import capturedLogs
 
 from echobench import Reason
 from echobench.engines.portable.handshakes import reason_of
-from echobench.server.certificate import load_certificate
 from echobench.server.stats import line
-
-
-@pytest.fixture
-def pair(tmp_path):
-    return certificates.make(tmp_path)
-
-
-@pytest.fixture
-def serve_tls(serve, pair):
-    def start(**options):
-        loaded = load_certificate(str(pair.certificate), str(pair.key))
-        return serve(None, ("127.0.0.1",), tls_port=0, tls_options=loaded, **options)
-
-    return start
 
 
 def say(data):
@@ -117,8 +102,7 @@ def test_one_that_succeeds_is_none(serve_tls, pair):
     service = serve_tls()
 
     def client():
-        context = ssl.create_default_context(cafile=str(pair.certificate))
-        sock = context.wrap_socket(dial(port_of(service, "tls")), server_hostname="echo.example")
+        sock = wrap(dial(port_of(service, "tls")), pair)
         sock.sendall(b"x")
         assert sock.recv(1) == b"x"
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
