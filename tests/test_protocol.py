@@ -1,4 +1,4 @@
-"""The lesson's classes, on fake transports and an injected clock."""
+"""The lesson's connections, on fake transports and an injected clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rigs.fakes import Transport
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.error import ConnectionDone, ConnectionLost, MessageLengthError
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, INegotiated
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -17,7 +17,7 @@ from twisted.test.iosim import FakeTransport, connect
 from zope.interface import directlyProvides
 from zope.interface.verify import verifyObject
 
-from echobench import Caps, Counters, Echo, EchoFactory, EchoUDP, Guard, Reason
+from echobench import Caps, Counters, Echo, EchoFactory, Reason
 
 
 @pytest.fixture
@@ -389,66 +389,3 @@ def test_caps_and_their_release(make, clock):
     third = make(factory=factory)
     lose(second)
     lose(third)
-
-
-class Datagrams:
-    """A UDP transport that keeps what is written, or raises."""
-
-    def __init__(self, error=None):
-        self.written, self.error = [], error
-
-    def getHost(self):
-        return IPv4Address("UDP", "0.0.0.0", 7007)
-
-    def write(self, data, addr):
-        if self.error is not None:
-            raise self.error
-        self.written.append((data, addr))
-
-
-def udp(error=None, **options):
-    protocol = EchoUDP(**options)
-    protocol.makeConnection(Datagrams(error))
-    return protocol
-
-
-@given(data=st.binary(), port=st.integers(1024, 65535).filter(lambda port: port != 7007))
-def test_a_datagram_goes_back_where_it_came_from(data, port):
-    protocol = udp()
-    protocol.datagramReceived(data, ("192.0.2.1", port))
-    assert protocol.transport.written == [(data, ("192.0.2.1", port))]
-    assert (protocol.counters.datagrams, protocol.counters.datagram_bytes) == (1, len(data))
-
-
-@pytest.mark.parametrize(
-    ("port", "reason"),
-    [
-        (0, Reason.SOURCE_PORT_ZERO),
-        (7, Reason.SOURCE_PORT_LOW),
-        (1023, Reason.SOURCE_PORT_LOW),
-        (7007, Reason.SOURCE_PORT_OWN),
-    ],
-)
-def test_the_guard_is_asked(port, reason):
-    protocol = udp(guard=Guard())
-    protocol.datagramReceived(b"x", ("127.0.0.1", port))
-    assert protocol.transport.written == []
-    assert protocol.counters.drops == {reason: 1}
-    assert protocol.counters.datagrams == 0
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (BlockingIOError(errno.EAGAIN, "full"), Reason.SEND_BUFFER_FULL),
-        (PermissionError(errno.EPERM, "filtered"), Reason.SEND_FAILED),
-        (ConnectionRefusedError(errno.ECONNREFUSED, "nobody there"), Reason.SEND_FAILED),
-        (OSError(errno.ENETUNREACH, "no route"), Reason.SEND_FAILED),
-        (MessageLengthError("too long"), Reason.SEND_FAILED),
-    ],
-)
-def test_what_cannot_be_sent_is_counted(error, reason):
-    protocol = udp(error)
-    protocol.datagramReceived(b"x", ("127.0.0.1", 5000))
-    assert protocol.counters.drops == {reason: 1}
-    assert protocol.counters.datagrams == 0
