@@ -79,6 +79,10 @@ class Setting:
     a listening socket that was shut down, for example.
     """
 
+    def lost(self, sentence: str) -> None:
+        """Say that something can be served no more, by whatever engine."""
+        self.failed(sentence, None)
+
 
 class IEngine(Interface):
     """Serves listening sockets of one kind: streams, or datagrams."""

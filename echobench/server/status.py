@@ -23,10 +23,6 @@ class ExitStatus:
         """Look at :attr:`sentence` when the interpreter ends, after all that is registered later."""
         atexit.register(self._end)
 
-    def disarm(self) -> None:
-        """Let the process end as it would."""
-        atexit.unregister(self._end)
-
     def _end(self) -> None:
         if self.sentence is None:
             return

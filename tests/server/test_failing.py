@@ -96,10 +96,11 @@ def test_a_program_stops_once_and_remembers_why():
 
 def test_without_a_sentence_the_status_is_what_it_would_be(monkeypatch):
     monkeypatch.setattr("os._exit", lambda status: pytest.fail("it ended"))
-    status = ExitStatus()
-    status.arm()
-    status._end()
-    status.disarm()
+    at_exit = []
+    monkeypatch.setattr("atexit.register", at_exit.append)
+    ExitStatus().arm()
+    (end,) = at_exit
+    end()
 
 
 def test_with_a_sentence_the_status_is_1(monkeypatch, capsys):

@@ -70,15 +70,12 @@ class PortableStream:
         """End every connection now."""
         self.factory.abort()
 
-    def _lost(self, sentence: str) -> None:
-        self._setting.failed(sentence, None)
-
     def _listen(self, sock: socket.socket, factory: Any) -> IListeningPort:
         reactor, counters = self._setting.reactor, self._setting.counters
         keep_urgent(sock)
         internet = sock.family in (socket.AF_INET, socket.AF_INET6)
         if internet and can_adopt(self.port) and watches_descriptors(reactor):
-            return self.port.adopt(sock, factory, counters, reactor, lost=self._lost)
+            return self.port.adopt(sock, factory, counters, reactor, lost=self._setting.lost)
         port: IListeningPort
         if IReactorSocket.providedBy(reactor) and not platform.isWindows():
             port = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
@@ -132,7 +129,7 @@ class PortableDatagram:
         setting = self._setting
         protocol = protocol_for(setting, self._protocol)
         if watches_descriptors(setting.reactor):
-            ours = DatagramPort(sock, protocol, setting.counters, setting.reactor, self._outsiders, lost=self._lost)
+            ours = DatagramPort(sock, protocol, setting.counters, setting.reactor, self._outsiders, lost=setting.lost)
             ours.startListening()
             self._sockets.append(sock)
             return ours
@@ -140,9 +137,6 @@ class PortableDatagram:
         sock.close()
         port: IListeningPort = setting.reactor.listenUDP(number, protocol, interface=host, maxPacketSize=MAX_DATAGRAM)
         return port
-
-    def _lost(self, sentence: str) -> None:
-        self._setting.failed(sentence, None)
 
     def kernel_drops(self) -> int:
         """Count what the kernel dropped at the sockets that are open."""

@@ -97,7 +97,7 @@ class StreamEngine:
             serve=self.connections.admit,
             watch=self._watch_port,
             closed=self._port_closed,
-            lost=self._port_lost,
+            lost=setting.lost,
         )
         self.ports[port.fd] = port
         try:
@@ -182,7 +182,7 @@ class StreamEngine:
         finally:
             self._stop()
             if isinstance(reason, Failure) and not reason.check(ConnectionDone, ConnectionLost):
-                self._setting.failed(f"engine {self.name} has failed: {reason.getErrorMessage()}", None)
+                self._setting.lost(f"engine {self.name} has failed: {reason.getErrorMessage()}")
 
     def forked(self, serving: bool) -> None:
         """Give back, in a forked child, the copies of all descriptors.
@@ -254,9 +254,6 @@ class StreamEngine:
             self.mover.call_when_readable(port.fd, port.accept)
         else:
             self.mover.forget(port.fd)
-
-    def _port_lost(self, sentence: str) -> None:
-        self._setting.failed(sentence, None)
 
     def _port_closed(self, port: Port) -> None:
         del self.ports[port.fd]
