@@ -12,25 +12,29 @@ as there may be such datagrams, an engine asks :meth:`Outsiders.claims` about ea
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ..clocks import steady
 from ..guard import Guard
 from ..kernel.addresses import Addresses, unmapped
 from ..kernel.sockfilter import refuse_from_outside
 from ..reactors import Reactor
 from ..seldom import Seldom
+from .faults import Faults
 
 log = Logger()
 
 SMALLEST: Final = 256  # bytes; any datagram takes more of a receive buffer, an empty one too (struct sk_buff)
+FAULT_STAYS: Final = 60.0  # seconds until the kernel is asked again after a fault that stays
 _FAMILIES: Final = {4: socket.AF_INET, 16: socket.AF_INET6}
 
 
@@ -43,7 +47,9 @@ class Outsiders:
         self._sockets: dict[socket.socket, Callable[[], None]] = {}
         self._addresses: Addresses | None = None
         self._own: frozenset[bytes] = frozenset()
-        self._faults = Seldom()
+        self._trouble = Faults()
+        self._pause: IDelayedCall | None = None
+        self._warnings = Seldom()
 
     def protect(self, sock: socket.socket, changed: Callable[[], None]) -> int:
         """Protect a socket from now on, and call ``changed`` when addresses of this host have changed.
@@ -88,15 +94,23 @@ class Outsiders:
         return "addresses"
 
     def doRead(self) -> None:
-        """Follow the changes."""
+        """Follow the changes.
+
+        After an error the reactor watches again only after a pause: an error that stays would wake it for ever.
+        """
+        if self._addresses is None:
+            return
         try:
-            if self._addresses is not None and self._addresses.read():
-                self._learn(self._addresses)
-                for sock, changed in self._sockets.items():
-                    self._filter(sock)
-                    changed()
+            changed = self._addresses.read()
         except OSError as error:
-            self._warn(error)
+            self._failed(error)
+            return
+        self._trouble.over()
+        if changed:
+            self._learn(self._addresses)
+            for sock, tell in self._sockets.items():
+                self._filter(sock)
+                tell()
 
     def connectionLost(self, reason: Any) -> None:
         """Stop, since the reactor no longer watches the descriptor."""
@@ -111,7 +125,26 @@ class Outsiders:
             self._learn(self._addresses)
             self._reactor.addReader(self)
 
+    def _failed(self, error: OSError) -> None:
+        """Try again after a pause, however long the fault stays."""
+        self._warn(error)
+        self._reactor.removeReader(self)
+        pause = self._trouble.again()
+        self._pause = steady(self._reactor).callLater(FAULT_STAYS if pause is None else pause, self._read_again)
+
+    def _read_again(self) -> None:
+        self._pause = None
+        try:
+            self._reactor.addReader(self)
+        except OSError as error:  # epoll_ctl(2)
+            self._failed(error)
+        else:
+            self.doRead()
+
     def _close(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         if self._addresses is not None:
             self._reactor.removeReader(self)
             self._addresses.close()
@@ -122,18 +155,27 @@ class Outsiders:
         self._guard.set_broadcasts(socket.inet_ntop(_FAMILIES[len(each)], each) for each in addresses.broadcasts)
 
     def _filter(self, sock: socket.socket) -> None:
+        own = self._own
+        if self._addresses is not None and not self._addresses.are_of(sock):
+            own = frozenset()
+            self._warn("a socket is in another network namespace, whose addresses cannot be asked for")
         try:
-            refuse_from_outside(sock, self._own)
+            left_out = refuse_from_outside(sock, own)
         except OSError as error:
             self._warn(error)
+        else:
+            if left_out:
+                self._warn(f"{left_out:,} of {len(own):,} addresses do not fit into a socket's filter")
 
-    def _warn(self, error: OSError) -> None:
-        if self._faults.due():
+    def _warn(self, why: OSError | str) -> None:
+        forbidden = isinstance(why, OSError) and why.errno == errno.EAFNOSUPPORT
+        if self._warnings.due():
             log.warn(
-                "UDP from the network that claims an address of this host may be answered: {error}; under systemd add "
-                "AF_NETLINK to RestrictAddressFamilies=, or have a firewall refuse it{more}",
-                error=error,
-                more=self._faults.more,
+                "UDP from the network that claims an address of this host may be answered: {why}; "
+                "{remedy}have a firewall refuse it{more}",
+                why=why,
+                remedy="under systemd add AF_NETLINK to RestrictAddressFamilies=, or " if forbidden else "",
+                more=self._warnings.more,
             )
 
 

@@ -70,9 +70,7 @@ class StandIn:
         if self._poll is None:
             return False
         now = self._idle_since = self._now()
-        if (
-            now >= self._end or self._reactor._newTimedCalls
-        ):  # calls made in this turn: timeout() has emptied the list before
+        if now >= self._end or self._reactor._newTimedCalls:  # made in this turn: timeout() has emptied the list before
             return False
         try:
             return self._poll(WAIT / SECOND, 2) == [(descriptor, select.EPOLLIN)]

@@ -62,6 +62,10 @@ class Addresses:
         """Return the descriptor to watch."""
         return self._socket.fileno()
 
+    def are_of(self, sock: socket.socket) -> bool:
+        """Return whether these are the addresses that a socket's datagrams are for: it is in the same network."""
+        return netlink.same_network(self._socket, sock)
+
     def read(self) -> bool:
         """Take the messages that wait; return whether anything changed."""
         before = dict(self._known)

@@ -162,11 +162,10 @@ class Messages:
         return name[8:24] if name[0] == socket.AF_INET6 else name[4:8]  # the lower byte of the family
 
     def peer(self, i: int) -> tuple[bytes, int]:
-        """Return the address in a name, packed into 16 or 4 bytes, and its scope: 0 unless it is link-local."""
-        name = self.name_memory[NAME * i : NAME * (i + 1)]
-        if name[0] == socket.AF_INET6:
-            return name[8:24], int.from_bytes(name[24:28], "little")
-        return name[4:8], 0
+        """Return the address in a name, and its scope: 0 unless it is link-local."""
+        address = self.address(i)
+        scope = self.name_memory[NAME * i + 24 : NAME * i + 28] if len(address) == 16 else b""
+        return address, int.from_bytes(scope, "little")
 
     def source(self, i: int) -> tuple[str, int]:
         """Return the address in a name, without its scope, and the port."""

@@ -29,7 +29,6 @@ NDA_DST: Final = 1  # linux/neighbour.h
 NUD_VALID: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80  # reachable, stale, delay, probe, noarp, permanent
 NUD_INCOMPLETE: Final = 0x01
 NO_NEIGHBOURS: Final = 0x08 | 0x10 | 0x80  # IFF_LOOPBACK, IFF_POINTOPOINT, IFF_NOARP (linux/if.h)
-SO_NETNS_COOKIE: Final = 71  # asm-generic/socket.h, since Linux 5.14
 
 _ROUTE: Final = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, bits of the destination, ..., type, flags
 _NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, interface, state, flags, type
@@ -59,7 +58,7 @@ class Neighbours:
         self._sequence = 0
         self._links: dict[int, bool] = {}
         try:
-            if _namespace(self._sock) != _namespace(beside):
+            if not netlink.same_network(self._sock, beside):
                 raise OSError(errno.EXDEV, "the socket is in another network namespace")
         except BaseException:
             self._sock.close()
@@ -136,10 +135,3 @@ class Neighbours:
 
 def _family(address: bytes) -> int:
     return int(socket.AF_INET6 if len(address) == 16 else socket.AF_INET)
-
-
-def _namespace(sock: socket.socket) -> bytes:
-    try:
-        return sock.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
-    except OSError:  # before Linux 5.14
-        return b""

@@ -19,6 +19,8 @@ ALL: Final = 0x300  # NLM_F_DUMP: a list
 INTERRUPTED: Final = 0x10  # NLM_F_DUMP_INTR: something changed amid the list
 ERROR: Final = 2  # NLMSG_ERROR, a kind of message
 
+SO_NETNS_COOKIE: Final = 71  # asm-generic/socket.h, since Linux 5.14
+
 _ROUTE: Final = 0  # NETLINK_ROUTE
 _HEAD: Final = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence number, port of the sender
 _ATTRIBUTE: Final = struct.Struct("=HH")  # struct nlattr: length, type
@@ -51,6 +53,18 @@ def route_socket(groups: int = 0) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def same_network(one: socket.socket, other: socket.socket) -> bool:
+    """Return whether two sockets are in one network namespace, as far as the kernel tells (since Linux 5.14)."""
+    return _namespace(one) == _namespace(other)
+
+
+def _namespace(sock: socket.socket) -> bytes:
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+    except OSError:  # before Linux 5.14
+        return b""
 
 
 def request(kind: int, body: bytes, *, flags: int = 0, sequence: int = 0) -> bytes:

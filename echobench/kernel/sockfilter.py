@@ -41,27 +41,31 @@ _REFUSE: Final[_Instruction] = (_RETURN, 0, 0, 0)
 _PASS: Final[_Instruction] = (_RETURN, 0, 0, 0xFFFFFFFF)
 
 
-def program(addresses: Iterable[bytes], most: int = MOST_INSTRUCTIONS) -> bytes:
+def program(addresses: Iterable[bytes], most: int = MOST_INSTRUCTIONS) -> tuple[bytes, int]:
     """Make the program that refuses these sources from outside, packed into 4 or 16 bytes each.
 
-    It also refuses 127.0.0.0/8, ::1, and IPv4-mapped sources in an IPv6 header (RFC 4942, 2.2). Addresses that do
-    not fit into ``most`` instructions are left out, IPv4 ones first: those the kernel itself refuses, unless it is told
-    not to (accept_local in ip-sysctl.rst).
+    Returns it, and the number of addresses that were left out because they do not fit into ``most`` instructions: IPv4
+    ones first, since the kernel itself refuses those unless it is told not to (accept_local in ip-sysctl.rst).
+
+    It also refuses 127.0.0.0/8, ::1, and IPv4-mapped sources in an IPv6 header (RFC 4942, 2.2).
     """
     packed = sorted(set(addresses), key=lambda address: (-len(address), address))
     four: list[_Instruction] = [(_LOAD_WORD, 0, 0, _IPV4_SOURCE)]
     loopback: list[_Instruction] = [(_AND, 0, 0, 0xFF000000), (_IF_EQUAL, 0, 1, 127 << 24), _REFUSE, _PASS]
     six = [*_unless(range(3), (0, 0, 0xFFFF)), *_unless(range(4), (0, 0, 0, 1))]
     room = most - len(_HEAD) - len(four) - len(loopback) - len(six) - 2
-    for address in packed:
+    left_out = 0
+    for number, address in enumerate(packed):
         words = struct.unpack(f"!{len(address) // 4}I", address)
         more = _unless((3, 2, 1, 0), words[::-1]) if len(words) == 4 else [(_IF_EQUAL, 0, 1, words[0]), _REFUSE]
         room -= len(more)
         if room < 0:
+            left_out = len(packed) - number
             break
         (six if len(words) == 4 else four).extend(more)
     six.append(_PASS)
-    return b"".join(_INSTRUCTION.pack(*each) for each in [*_HEAD, (_JUMP, 0, 0, len(six)), *six, *four, *loopback])
+    whole = [*_HEAD, (_JUMP, 0, 0, len(six)), *six, *four, *loopback]
+    return b"".join(_INSTRUCTION.pack(*each) for each in whole), left_out
 
 
 _HEAD: Final[tuple[_Instruction, ...]] = (
@@ -84,15 +88,16 @@ def _unless(places: Iterable[int], words: Iterable[int]) -> list[_Instruction]:
     return [*made, _REFUSE]
 
 
-def refuse_from_outside(sock: socket.socket, addresses: Iterable[bytes]) -> None:
+def refuse_from_outside(sock: socket.socket, addresses: Iterable[bytes]) -> int:
     """Have a socket filtered by the program, in place of the filter that it has.
 
-    Raises OSError.
+    Returns how many of the addresses did not fit: some 450 IPv6 addresses do, or 2,000 IPv4 ones, and fewer where
+    net.core.optmem_max is small. Raises OSError.
     """
     known = list(addresses)
     most = MOST_INSTRUCTIONS
     while True:
-        packed = program(known, most)
+        packed, left_out = program(known, most)
         memory = array("B", packed)
         # struct sock_fprog (linux/filter.h): unsigned short len | struct sock_filter *filter; the kernel copies it
         header = struct.pack("@HP", len(packed) // _INSTRUCTION.size, memory.buffer_info()[0])
@@ -103,4 +108,4 @@ def refuse_from_outside(sock: socket.socket, addresses: Iterable[bytes]) -> None
                 raise
             most //= 2  # it is over net.core.optmem_max: protect from as many as it takes
         else:
-            return
+            return left_out

@@ -15,6 +15,7 @@ from twisted.logger import capturedLogs
 from echobench import Guard, Reason
 from echobench.engines import outsiders as module
 from echobench.engines.destinations import destination_of
+from echobench.engines.faults import LONGEST
 from echobench.engines.outsiders import Outsiders
 
 pytestmark = needs_linux
@@ -36,6 +37,9 @@ class Addresses:
     def change(self, own, broadcasts=()):
         self.own, self.broadcasts = frozenset(own), frozenset(broadcasts)
         os.write(self.ends[1], b"!")
+
+    def are_of(self, sock):
+        return True
 
     def read(self):
         return bool(os.read(self.ends[0], 1))
@@ -128,6 +132,89 @@ def test_where_it_cannot_be_had_the_log_says_so_and_the_server_serves(serve, udp
         "supported by protocol; under systemd add AF_NETLINK to RestrictAddressFamilies=, or have a firewall refuse it"
     )
     assert blocking(ask, port_of(service, "udp"), b"still there") == b"still there"
+
+
+@pytest.fixture
+def warnings():
+    """Give the warnings of the log."""
+    with capturedLogs() as logs:
+        yield lambda: [each["log_format"].format(**each) for each in logs if each["log_level"].name == "warn"]
+
+
+def test_the_log_says_how_many_addresses_the_filter_has_no_room_for(known, protector, sock, monkeypatch, warnings):
+    (addresses, _), (outsiders, _) = known, protector
+    monkeypatch.setattr(module, "refuse_from_outside", lambda sock, own: max(0, len(own) - 1))
+    outsiders.protect(sock, lambda: None)
+    assert not warnings()
+    addresses[0].change([OURS, OTHER])
+    until(warnings)
+    assert warnings() == [
+        "UDP from the network that claims an address of this host may be answered: 1 of 2 addresses do not fit into a "
+        "socket's filter; have a firewall refuse it"
+    ]
+
+
+def test_a_socket_of_another_network_is_not_filtered_for_the_addresses_of_this_one(
+    known, protector, sock, monkeypatch, warnings
+):
+    _, filtered = known
+    outsiders, _ = protector
+    monkeypatch.setattr(Addresses, "are_of", lambda self, asked: asked is not sock)
+    outsiders.protect(sock, lambda: None)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.setblocking(False)
+        outsiders.protect(other, lambda: None)
+        outsiders.release(other)
+        assert filtered == [(sock.fileno(), frozenset()), (other.fileno(), {OURS})]
+    assert warnings() == [
+        "UDP from the network that claims an address of this host may be answered: a socket is in another network "
+        "namespace, whose addresses cannot be asked for; have a firewall refuse it"
+    ]
+
+
+def test_an_error_that_stays_neither_spins_nor_ends_it(known, protector, sock, monkeypatch, warnings):
+    (addresses, filtered), (outsiders, _) = known, protector
+    outsiders.protect(sock, lambda: None)
+    reads, real = [], Addresses.read
+
+    def failing(self):
+        reads.append(self)
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Addresses, "read", failing)
+        addresses[0].change([OURS, OTHER])
+        until(lambda: len(reads) > 1)
+        settle(0.3)
+        assert len(reads) <= 6 + 0.3 / LONGEST, "pauses of 1, 2, 4, 8 and 16 ms, and then of 20"
+        assert len(filtered) == 1
+        patch.setattr(module, "FAULT_STAYS", 0.001)
+        patch.setattr(outsiders._trouble, "again", lambda: None)
+        settle(0.05)
+        patch.setattr(Addresses, "read", real)
+        until(lambda: len(filtered) == 2)
+    assert len(warnings()) == 1
+    assert outsiders._trouble.since is None
+    addresses[0].change([OTHER])
+    until(lambda: len(filtered) == 3)
+
+
+def test_it_ends_while_it_waits_to_try_again(known, protector, sock, monkeypatch):
+    (addresses, _), (outsiders, _) = known, protector
+    outsiders.protect(sock, lambda: None)
+    reads = []
+
+    def failing(self):
+        reads.append(self)
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Addresses, "read", failing)
+    addresses[0].change([OURS])
+    until(lambda: reads)
+    outsiders.release(sock)
+    before = len(reads)
+    settle(0.05)
+    assert len(reads) == before
 
 
 def test_an_address_may_become_one_of_a_group(serve, udp_engine, monkeypatch):

@@ -15,6 +15,7 @@ import pytest
 from rigs.helpers import has_ipv6, is_root, needs_linux, program
 from rigs.places import ROOT
 
+from echobench.kernel import netlink
 from echobench.kernel.addresses import Addresses
 
 pytestmark = needs_linux
@@ -46,6 +47,13 @@ def test_every_one_can_be_bound_to(addresses):
 def test_nothing_changes_by_looking(addresses):
     assert not addresses.read()
     assert not select.select([addresses], [], [], 0)[0]
+
+
+def test_they_are_those_of_a_socket_in_the_same_network(addresses, monkeypatch):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        assert addresses.are_of(sock)
+        monkeypatch.setattr(netlink, "_namespace", lambda asked: b"other" if asked is sock else b"one")
+        assert not addresses.are_of(sock)
 
 
 class Lossy:

@@ -54,7 +54,7 @@ def test_an_answer_to_an_earlier_question_is_not_taken_for_this_ones(sock):
 
 def test_a_socket_of_another_namespace_is_not_asked_about(sock, monkeypatch):
     cookies = [b"one", b"other"]
-    monkeypatch.setattr(neighbours, "_namespace", lambda sock: cookies.pop())
+    monkeypatch.setattr(netlink, "_namespace", lambda sock: cookies.pop())
     with pytest.raises(OSError, match="another network namespace"):
         Neighbours(sock)
 

@@ -59,14 +59,11 @@ class Admission:
             ends, first, mapped = names[23:end:NAME], names[8:end:NAME], names[20:end:NAME]
         else:
             ends, first, mapped = names[7:end:NAME], names[4:end:NAME], b""
-        if (
-            LOOK in ends.translate(guard.last_bytes)
-            or LOOK in first.translate(FIRST_BYTES)
-            or LOOK in mapped.translate(FIRST_BYTES)
-        ):
-            suspects = ends.translate(guard.last_bytes), first.translate(FIRST_BYTES), mapped.translate(FIRST_BYTES)
-            return all(self._pass(column) for column in suspects)
-        return True
+        return (
+            self._pass(ends.translate(guard.last_bytes))
+            and self._pass(first.translate(FIRST_BYTES))
+            and self._pass(mapped.translate(FIRST_BYTES))
+        )
 
     def _pass(self, suspects: bytes) -> bool:
         """Return whether the guard passes each message whose byte here is LOOK."""

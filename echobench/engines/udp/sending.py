@@ -118,10 +118,11 @@ class Sending:
 
         If the buffer is full, and ``room`` relieves it, the number is that of the first one not sent.
         """
-        if self.refused and self.refuses(at, self.segments[at]):
-            yield from self._cut_up(sock, at)
-            return end
         while at < end:
+            if self.refused and self.refuses(at, self.segments[at]):  # maybe only since this batch began
+                yield from self._cut_up(sock, at)
+                at += 1
+                continue
             sent, error = attempt(sock, self._outgoing, at, end - at)
             self.count(at, at + sent)
             at += sent

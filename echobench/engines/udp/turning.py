@@ -179,12 +179,13 @@ class Turning:
 
     def _judge(self, control: bytes) -> Turned | Refused:
         """Turn control data round, or say why the message must not be answered."""
-        segment = segment_in(split(control))
+        reason = Reason.DESTINATION_GROUP
         try:
-            return turn(control) or Refused(Reason.DESTINATION_GROUP, segment)
+            answer = turn(control)
         except OSError:
             self._sure = False
-            return Refused(Reason.DESTINATION_UNKNOWN, segment)
+            answer, reason = None, Reason.DESTINATION_UNKNOWN
+        return Refused(reason, segment_in(split(control))) if answer is None else answer
 
     def _all_plain(self, layout: Layout, number: int) -> bool:
         """Return whether all destinations can be turned round in columns.

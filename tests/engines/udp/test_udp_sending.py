@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rigs.helpers import ask, blocking, datagram_client, pattern, port_of
 from rigs.udp_rig import Script, needs_trains, received, send_train
 
-from echobench import Reason
+from echobench import Guard, Reason
 
 pytestmark = [
     pytest.mark.usefixtures("nothing_is_remembered"),
@@ -159,6 +159,23 @@ def test_a_refused_train_goes_datagram_by_datagram_and_the_next_one_at_once(rig,
     here.serve()
     assert received(client, 15)
     assert script.calls == [(0, 5), (1, 1)], "five datagrams, and a train of smaller ones, which was not refused"
+
+
+@needs_trains
+def test_a_refusal_in_mid_batch_costs_nothing_of_what_comes_behind_the_next_train(rig, monkeypatch):
+    guard = Guard()
+    here = rig(guard=guard)
+    client, other = here.client(), here.client()
+    guard.add_own_port(other.getsockname()[1])
+    send_train(client, pattern(500), 100)
+    other.send(b"not answered, so that there are two runs")
+    send_train(client, pattern(500), 100)
+    client.send(b"behind")
+    Script(monkeypatch, *[-errno.EINVAL] * 2)
+    here.serve()
+    assert received(client, 11) == [*[pattern(500)[at : at + 100] for at in range(0, 500, 100)] * 2, b"behind"]
+    assert here.counters.datagrams == 11
+    assert here.counters.drops == {Reason.SOURCE_PORT_OWN: 1}
 
 
 @needs_trains
