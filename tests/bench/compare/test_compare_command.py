@@ -111,6 +111,16 @@ def test_the_gate(pretended, tmp_path, speed, changes, status, words):
     assert orders[0].loads == synthetic(1).loads
 
 
+def test_a_new_server_that_cannot_be_measured_does_not_pass(pretended, tmp_path):
+    """Status 3 would be taken for noise, and tried again."""
+    new = synthetic(2)
+    broken = [attrs.evolve(r, result=None, failure="no") if r.subject == "mine" else r for r in new.runs]
+    pretended[1].append(attrs.evolve(new, runs=tuple(broken)))
+    done = invoke("--against", store(tmp_path, synthetic(1)))
+    assert done.exit_code == 1
+    assert "inconclusive: mine, small: there is no new figure: no" in done.stdout
+
+
 def test_the_gate_takes_only_a_comparison(tmp_path):
     done = invoke("--against", store(tmp_path, a_result()))
     assert (done.exit_code, "is a result of blast: give a result of compare" in done.stderr) == (2, True)
