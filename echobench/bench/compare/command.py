@@ -116,7 +116,7 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
         show_gate(findings, gate.differences(stored, comparison), console)
 
     shown = printed(report)
-    return failed or found or shown
+    return failed or status(comparison) or found or shown
 
 
 def read_baseline(path: str) -> Comparison:

@@ -8,7 +8,7 @@ from ..files import csv_line
 from .analysis.comparison import Comparison
 from .analysis.judge import Row, judge
 from .columns import NARROW, heads
-from .rows import best_first, offered
+from .rows import EARLY, best_first, offered
 from .sentences import claim
 
 
@@ -32,5 +32,5 @@ def compare_markdown(comparison: Comparison) -> str:
             *(f"{markdown.text(each)}.\n" for row in mine if (each := claim(row))),
         ]
     if comparison.cut_short:
-        parts.append("The comparison was ended early: these are the runs that are complete.\n")
+        parts.append(f"{EARLY}\n")
     return "\n".join(parts)

@@ -72,12 +72,15 @@ class Making:
     def __init__(
         self, order: Order, watch: Watch, before: Comparison | None, keep: Callable[[Comparison], None]
     ) -> None:
+        if before and not before.runs:
+            before = None  # memory and conformance come before the first run: they may be half of what is due
         self._order, self._watch, self._before, self._keep = order, watch, before, keep
         self.runs: list[Run] = list(before.runs if before else ())
         self._memory: list[Memory] = list(before.memory if before else ())
         self._calls: list[Calls] = list(before.calls if before else ())
         self._conformance: list[Conformance] = list(before.conformance if before else ())
-        kept = [note for note in before.notes if note not in remarks(before)] if before else []
+        old = remarks(before) if before else []
+        kept = [note for note in before.notes if note not in old and precise.ENDED not in note] if before else []
         self._notes = list(dict.fromkeys((*kept, *order.notes)))
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         self._started = before.started if before else now
@@ -165,13 +168,15 @@ class Making:
     def _expect_extra(self, most: float) -> None:
         order = self._order
         self._ahead.expect(
-            rounds.estimated_extra(order.subjects, order.loads, self.runs, rounds=order.rounds, most=most)
+            rounds.estimated_extra(
+                order.subjects, order.loads, self.runs, rounds=order.rounds, most=most, reference=order.reference
+            )
         )
 
     def _make_until(self, until: Until, setting: Setting) -> None:
         """Make rounds until the intervals are narrow enough, or the next round would take too long."""
-        order, begun, number, aim = self._order, time.monotonic(), 0, self._order.rounds
-        stored = max((run.round for run in self.runs), default=0)
+        order, begun, number = self._order, time.monotonic(), 0
+        least = aim = max(order.rounds, *(run.round for run in self.runs), 0)
         while number < aim:
             number += 1
             began = time.monotonic()
@@ -180,7 +185,7 @@ class Making:
             if number > order.rounds:
                 self._ahead.add(rounds.expected(due))
             self._make(due, setting)
-            if number < max(order.rounds, stored):
+            if number < least:
                 continue
             now = time.monotonic()
             aim = precise.wanted(judge(self.so_far(cut_short=False)), until.precision)

@@ -1,6 +1,6 @@
 """The HTML page of a comparison.
 
-Each load has its answer in a sentence, bars of percent of the ideal, percentile curves, and all figures in tables.
+Each load has its answer in a sentence, bars of percent of the reference, percentile curves, and all figures in tables.
 """
 
 from __future__ import annotations
@@ -14,12 +14,25 @@ from ..drawing.page import NARROW, WIDE, described, framed, page, run_by, sectio
 from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale
 from ..run.histogram import Histogram
-from .analysis.comparison import Comparison, Load, Run, Subject
+from .analysis.comparison import Comparison, Load, Subject
 from .analysis.figures import times
 from .analysis.judge import Row
 from .charts import rounds_figure
 from .columns import COST, P50, RATIOS, SUBJECT, TIMES, VERDICT, WORK, Column, heads
-from .rows import best_first, circumstances, compared_by, cost, hollow, interval, left_out, mark, offered, percent
+from .rows import (
+    EARLY,
+    best_first,
+    circumstances,
+    compared_by,
+    cost,
+    hollow,
+    interval,
+    left_out,
+    mark,
+    oddities,
+    offered,
+    percent,
+)
 from .sentences import claim, follows, follows_from_rate
 
 
@@ -29,14 +42,7 @@ def compare_page(comparison: Comparison, rows: Sequence[Row]) -> str:
         tag("p", f"{circumstances(comparison)}."),
         tag("p", f"Started {comparison.started}.", class_="muted"),
     ]
-    notes = [
-        *comparison.notes,
-        *(
-            ["The comparison was ended early: this page shows the runs that are complete."]
-            if comparison.cut_short
-            else []
-        ),
-    ]
+    notes = [*comparison.notes, *([EARLY] if comparison.cut_short else [])]
     sections: list[Content] = [
         section("Read this first", tag("ul", [tag("li", note) for note in notes], class_="verdicts"))
         if notes
@@ -158,19 +164,6 @@ def _subject(subject: Subject) -> tuple[str, str]:
     return subject.name, subject.command or f"running at {subject.address}"
 
 
-def _output(run: Run) -> str:
-    return f" (its output: {' | '.join(run.output)})" if run.output else ""
-
-
 def _odd(comparison: Comparison) -> Html | None:
-    said = dict.fromkeys(
-        f"{run.subject}, {run.load}: {sentence}"
-        for run in comparison.runs
-        for sentence in [*([run.failure + _output(run)] if run.failure else []), *run.troubles]
-    )
-    said |= dict.fromkeys(
-        f"{calls.subject}, {calls.load}: its system calls were not counted: {calls.failure}"
-        for calls in comparison.calls
-        if calls.failure
-    )
+    said = oddities(comparison)
     return section("Oddities", tag("ul", [tag("li", each) for each in said])) if said else None

@@ -94,10 +94,10 @@ def _part(comparison: Comparison, load: Load, rows: Sequence[Row]) -> _Part:
     )
 
 
-def _drawn(part: _Part, ideal: str, top: float, height: float) -> list[Html]:
+def _drawn(part: _Part, reference: str, top: float, height: float) -> list[Html]:
     first, right, room = top + ABOVE, MARGIN + BARS + GAP, height - ABOVE - BELOW
     scale = min(LARGEST, room / height_of(part.bars))
-    title = f"Percent of {ideal}: {part.by}"
+    title = f"Percent of {reference}: {part.by}"
     parts = [
         heading(part.title, MARGIN, top + 16, ROOM, MIDDLE, bold=False),
         heading(title, MARGIN, first - 8, BARS),

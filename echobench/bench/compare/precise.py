@@ -8,12 +8,12 @@ from typing import Final
 
 import attrs
 
-from .analysis.comparison import IDEAL
 from .analysis.confidence import CONFIDENCE, ENOUGH, quantile
 from .analysis.judge import Row
 
 SIDE: Final = (1 + CONFIDENCE) / 2
 MOST: Final = 1_000_000
+ENDED: Final = "--rounds auto ended after"
 LEAST: Final = 5
 """Rounds that are made in any case: of fewer, a narrow interval is too often narrow by chance."""
 
@@ -37,7 +37,7 @@ def reach(row: Row) -> float | None:
 
 def widest(rows: Sequence[Row]) -> Row | None:
     """Give the row with the widest interval; None if no subject has one."""
-    found = [row for row in rows if row.subject != IDEAL and reach(row) is not None]
+    found = [row for row in rows if row.subject != row.reference and reach(row) is not None]
     return max(found, key=lambda row: reach(row) or 0.0, default=None)
 
 
@@ -50,7 +50,7 @@ def wanted(rows: Sequence[Row], precision: float) -> int:
     """
     most = LEAST
     for row in rows:
-        if row.subject == IDEAL or not (half := reach(row)):
+        if row.subject == row.reference or not (half := reach(row)):
             continue
         if half > precision:
             most = max(most, row.rounds + 1, _rounds(row.rounds, half / precision))
@@ -70,8 +70,8 @@ def sentence(rows: Sequence[Row], made: int, until: Until) -> str:
     """Say why the rounds ended."""
     row = widest(rows)
     if row is None:
-        return f"--rounds auto ended after {made} rounds: no subject has an interval"
+        return f"{ENDED} {made} rounds: no subject has an interval"
     said = f"the widest interval is ± {100 * (reach(row) or 0):.2g} % ({row.subject}, {row.load})"
     if (reach(row) or 0) <= until.precision:
-        return f"--rounds auto ended after {made} rounds: {said}"
-    return f"--rounds auto ended after {made} rounds, by --max-time {until.seconds:g}: {said}"
+        return f"{ENDED} {made} rounds: {said}"
+    return f"{ENDED} {made} rounds, by --max-time {until.seconds:g}: {said}"

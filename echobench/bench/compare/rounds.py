@@ -92,11 +92,17 @@ def again(
 
 
 def estimated_extra(
-    subjects: Sequence[Subject], loads: Sequence[Load], runs: Sequence[Run], *, rounds: int, most: float
+    subjects: Sequence[Subject],
+    loads: Sequence[Load],
+    runs: Sequence[Run],
+    *,
+    rounds: int,
+    most: float,
+    reference: str = IDEAL,
 ) -> dict[Part, float]:
     """Estimate what extra rounds will make, at most ``most``: of rounds that are to come, as many are disturbed as yet.
 
-    The ideal takes part in each.
+    The reference takes part in each.
     """
     found: dict[Part, float] = {}
     for load in loads:
@@ -104,10 +110,10 @@ def estimated_extra(
                    for each in subjects}  # fmt: skip
         needed: dict[str, float] = {}
         for name, mine in by_name.items():
-            good = len(calm(mine, by_name.get(IDEAL, [])))
+            good = len(calm(mine, by_name.get(reference, [])))
             if good and all(map(counts, mine)):
                 needed[name] = min(most, max(0.0, rounds * len(mine) / good - max(rounds, len(mine))))
-        needed[IDEAL] = max(needed.values(), default=0.0)
+        needed[reference] = max(needed.values(), default=0.0)
         for each in subjects:
             made = part(Turn(round=0, place=0, subject=each, load=load))
             found[made] = found.get(made, 0.0) + needed.get(each.name, 0.0)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from ..words import beyond, duration
-from .analysis.comparison import Comparison, Load
+from .analysis.comparison import Comparison, Load, Run
 from .analysis.figures import measures_times
 from .analysis.judge import Row
 from .analysis.words import AT_THIS_LOAD, OF_THE_GENERATOR
 
+EARLY: Final = "The comparison was ended early: these are the runs that are complete."
 BASES: Final = {"rate": "rate", "time": "p50"}
 """What a ratio is made of, if not of work per CPU second."""
 
@@ -57,17 +59,20 @@ def mark(row: Row) -> str:
 
 
 def ratio(row: Row) -> str:
-    """Write how many times the reference's work a row does, with its interval: 1.05 ± 0.02.
+    """Write how many times the reference's work a row does, with its interval."""
+    return "-" if row.ratio is None else f"{plus_minus(row.ratio, row.low, row.high)}{mark(row)}"
+
+
+def plus_minus(value: float, low: float | None, high: float | None) -> str:
+    """Write a ratio with its interval: 1.05 ± 0.02.
 
     The interval is symmetric in logarithms, and so not quite here: its longer half is shown.
     """
-    if row.ratio is None:
-        return "-"
-    if row.low is None or row.high is None or row.low == row.high:
-        return f"{row.ratio:.2f}{mark(row)}"
-    half = max(row.ratio - row.low, row.high - row.ratio)
+    if low is None or high is None or low == high:
+        return f"{value:.2f}"
+    half = max(value - low, high - value)
     digits = 2 if half >= 0.0095 else 3
-    return f"{row.ratio:.{digits}f} ± {max(half, 0.001):.{digits}f}{mark(row)}"
+    return f"{value:.{digits}f} ± {max(half, 0.001):.{digits}f}"
 
 
 def time(row: Row, value: float | None) -> str:
@@ -108,6 +113,25 @@ def left_out(row: Row) -> str | None:
         f"{rounds(row)} rounds count, because the host took CPU time in the others (steal): {100 * row.ratio:.1f} % of "
         f"{row.reference}{mark(row)} ({interval(row)}); over all of them it is {over}"
     )
+
+
+def oddities(comparison: Comparison) -> Counter[str]:
+    """Say what went wrong or was odd, and how often it was."""
+    said = Counter(
+        f"{run.subject}, {run.load}: {sentence}"
+        for run in comparison.runs
+        for sentence in ([run.failure + _output(run)] if run.failure else []) + [*run.troubles]
+    )
+    said.update(
+        f"{calls.subject}, {calls.load}: its system calls were not counted: {calls.failure}"
+        for calls in comparison.calls
+        if calls.failure
+    )
+    return said
+
+
+def _output(run: Run) -> str:
+    return f" (its output: {' | '.join(run.output)})" if run.output else ""
 
 
 def best_first(rows: Sequence[Row]) -> list[Row]:

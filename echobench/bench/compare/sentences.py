@@ -5,6 +5,7 @@ from __future__ import annotations
 from .analysis.comparison import Load
 from .analysis.judge import Row
 from .analysis.words import AT_THIS_LOAD, OF_THE_GENERATOR
+from .rows import plus_minus
 
 
 def claim(row: Row) -> str | None:
@@ -18,7 +19,7 @@ def claim(row: Row) -> str | None:
         return _by_time(row, row.ratio)
     what = "work of {} per CPU second" if row.basis == "cpu" else "message rate of {}"
     does = "does" if row.basis == "cpu" else "has"
-    said = f"{row.subject} {does} {_times(row.ratio, row.low, row.high)} times the {what.format(row.reference)}"
+    said = f"{row.subject} {does} {plus_minus(row.ratio, row.low, row.high)} times the {what.format(row.reference)}"
     if not row.headline:
         return f"{said}, {AT_THIS_LOAD}"
     if row.low is not None and row.high is not None and row.low > 1:
@@ -29,7 +30,7 @@ def claim(row: Row) -> str | None:
 def _by_time(row: Row, ratio: float) -> str:
     """Say how long its median time is, in the reference's, and what an echo costs both."""
     low, high = (None, None) if row.low is None or row.high is None else (1 / row.high, 1 / row.low)
-    said = f"the median time of {row.subject} is {_times(1 / ratio, low, high)} times that of {row.reference}"
+    said = f"the median time of {row.subject} is {plus_minus(1 / ratio, low, high)} times that of {row.reference}"
     if not row.headline:
         said += f", and {OF_THE_GENERATOR}"
     elif low is not None and high is not None and high < 1:
@@ -37,10 +38,6 @@ def _by_time(row: Row, ratio: float) -> str:
     if row.ratio_cpu is not None:
         said += f"; an echo costs it {1 / row.ratio_cpu:.2f} times the CPU time"
     return said
-
-
-def _times(value: float, low: float | None, high: float | None) -> str:
-    return f"{value:.2f}" if low is None or high is None else f"{value:.2f} ± {(high - low) / 2:.2f}"
 
 
 def _percent(value: float, low: float, high: float) -> str:

@@ -15,7 +15,7 @@ from .analysis.comparison import Comparison
 from .analysis.gate import Finding
 from .analysis.judge import Row, judge
 from .columns import NARROW, P50, SUBJECT, VERDICT, WIDE, Column, heads
-from .rows import best_first, cost, left_out, offered, ratio
+from .rows import EARLY, best_first, cost, cpus, left_out, oddities, offered, ratio
 from .sentences import claim, follows, follows_from_rate
 
 NARROW_WIDTH, WIDTH = 80, 154  # columns where there is no terminal, and there for all figures
@@ -83,29 +83,16 @@ def _tell(comparison: Comparison, console: Console) -> None:
     for memory in comparison.memory:
         each = f"{memory.each / 1024:.1f} KiB" if memory.each >= 103 else "less than 0.1 KiB"
         _say(console, f"{memory.subject}: {each} of memory per idle connection ({memory.connections} opened)")
-    said: dict[str, int] = {}
-    for run in comparison.runs:
-        output = f" (its output: {' | '.join(run.output)})" if run.output else ""
-        for sentence in [*([run.failure + output] if run.failure else []), *run.troubles]:
-            key = f"{run.subject}, {run.load}: {sentence}"
-            said[key] = said.get(key, 0) + 1
-    for calls in comparison.calls:
-        if calls.failure:
-            said[f"{calls.subject}, {calls.load}: its system calls were not counted: {calls.failure}"] = 1
-    for sentence, times in said.items():
+    for sentence, times in oddities(comparison).items():
         _say(console, Text(f"{sentence}{f' ({times} times)' if times > 1 else ''}", style="yellow"))
     for note in comparison.notes:
         _say(console, Text(note, style="cyan"))
-    place = f"servers on CPUs {_list(comparison.server_cpus)}, load on CPUs {_list(comparison.load_cpus)}"
+    place = cpus(comparison)
     console.print(
         Text(f"{comparison.rounds} rounds, seed {comparison.seed}; {place}; over loopback, unless noted", style="dim")
     )
     if comparison.cut_short:
-        _say(console, Text("The comparison was ended early: these are the runs that are complete.", style="yellow"))
-
-
-def _list(cpus: Sequence[int]) -> str:
-    return ", ".join(map(str, cpus)) or "any"
+        _say(console, Text(EARLY, style="yellow"))
 
 
 def show_gate(findings: Sequence[Finding], different: dict[str, tuple[object, object]], console: Console) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import random
+import re
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import attrs
 import pytest
 from click.testing import CliRunner
 from rigs.blast_results import a_result
 from rigs.compare_results import MACHINE, synthetic
-from rigs.helpers import LIMIT, needs_linux
+from rigs.helpers import LIMIT, needs_linux, wait_for
 from rigs.small_servers import command
 from rigs.survivors import Mark
 
@@ -111,6 +111,16 @@ def test_the_gate(pretended, tmp_path, speed, changes, status, words):
     assert orders[0].loads == synthetic(1).loads
 
 
+def test_a_new_server_that_cannot_be_measured_does_not_pass(pretended, tmp_path):
+    """Status 3 would be taken for noise, and tried again."""
+    new = synthetic(2)
+    broken = [attrs.evolve(r, result=None, failure="no") if r.subject == "mine" else r for r in new.runs]
+    pretended[1].append(attrs.evolve(new, runs=tuple(broken)))
+    done = invoke("--against", store(tmp_path, synthetic(1)))
+    assert done.exit_code == 1
+    assert "inconclusive: mine, small: there is no new figure: no" in done.stdout
+
+
 def test_the_gate_takes_only_a_comparison(tmp_path):
     done = invoke("--against", store(tmp_path, a_result()))
     assert (done.exit_code, "is a result of blast: give a result of compare" in done.stderr) == (2, True)
@@ -200,19 +210,67 @@ def test_all_subjects_fail():
     assert done.returncode == 1
 
 
+class Interrupted:
+    """A comparison under way: what it is at, seen from outside."""
+
+    def __init__(self, process, mark, told):
+        self._process, self._mark, self._told, self._litter = process, mark, told, set()
+
+    def importing(self):
+        """NumPy is loaded, and nothing was begun."""
+        return "numpy" in self._now("maps")
+
+    def memory(self):
+        """The first sentence of progress is there."""
+        return "measuring the memory" in self._told.read_text()
+
+    def starting(self):
+        """A subject's process is there for the first time."""
+        return bool(self._servers())
+
+    def running(self):
+        """A run has ended, and the next one has its server."""
+        return "round 1/5" in self._told.read_text() and bool(self._servers())
+
+    def ending(self):
+        """A server has ended, and its child, which is deaf to SIGTERM, has not."""
+        self._litter.add(len(there := self._servers("litter")))
+        return max(self._litter) == 2 and len(there) == 1
+
+    def taken(self):
+        """No SIGINT is pending (proc_pid_status(5)), or it is over."""
+        if self._process.poll() is not None:
+            return True
+        pending = re.findall(r"^(?:SigPnd|ShdPnd):\t(\w+)$", self._now("status"), re.MULTILINE)
+        return not any(int(each, 16) >> signal.SIGINT - 1 & 1 for each in pending)
+
+    def _now(self, name):
+        return Path(f"/proc/{self._process.pid}/{name}").read_text()
+
+    def _servers(self, how=""):
+        """Those that are subjects; the comparison's own arguments name them too."""
+        there = [each.rstrip() for each in self._mark.alive()]
+        return [each for each in there if "small_servers.py" in each and each.endswith(how) and "compare" not in each]
+
+
 @pytest.mark.slow
 @needs_linux
-@pytest.mark.parametrize("moment", [0.15, 0.5, 0.8, 1.1, 1.4, 1.8, 2.5])
-def test_nothing_is_left_after_an_interrupt(moment):
-    """At moments that fall into importing, memory, starting, running and ending; a second Ctrl-C half of the times."""
-    mark = Mark()
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("moment", ["importing", "memory", "starting", "running", "ending"])
+def test_nothing_is_left_after_an_interrupt(tmp_path, moment, twice):
+    """And the status says what happened; also if a second Ctrl-C comes as soon as the first was taken."""
+    mark, told = Mark(), tmp_path / "told"
     subjects = [f"good={command('good')}", f"litter={command('litter')}", f"daemon={command('daemon')}"]
-    with subprocess.Popen(arguments(*subjects, "--load", "one", "--idle-connections", "20"), env=mark.environment,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:  # fmt: skip
-        time.sleep(moment)
+    line = [each for each in arguments(*subjects, "--load", "one", "--idle-connections", "20") if each != "--quiet"]
+    with (
+        told.open("wb") as stderr,
+        subprocess.Popen(line, env=mark.environment, stdout=subprocess.DEVNULL, stderr=stderr) as process,
+    ):
+        seen = Interrupted(process, mark, told)
+        wait_for(getattr(seen, moment), 2 * LIMIT)
         process.send_signal(signal.SIGINT)
-        if random.Random(moment).random() < 0.5:
-            time.sleep(0.05)
+        if twice:
+            wait_for(seen.taken)
             process.send_signal(signal.SIGINT)
         process.wait(LIMIT)
     assert process.returncode in (130, 1, -signal.SIGINT)

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import pytest
 from rigs.compare_results import MACHINE, a_comparison, a_run, usage
-from rigs.helpers import needs_linux
+from rigs.helpers import needs_linux, wait_for
 
 from echobench.bench.compare.analysis.comparison import Comparison
 from echobench.bench.compare.analysis.cost import cost, divided, ticks_per_second
@@ -128,9 +128,8 @@ def test_it_is_read_from_the_kernel(work, low, high):
             before = proctree.take(os.getpid(), ())
             process.stdin.write(b"go\n")
             process.stdin.flush()
-            used = before
-            while used is before or used.cpu < 0.8:
-                used = proctree.used(before, proctree.take(os.getpid(), ()))
+            wait_for(lambda: proctree.used(before, proctree.take(os.getpid(), ())).cpu >= 0.8)
+            used = proctree.used(before, proctree.take(os.getpid(), ()))
         finally:
             process.kill()
     assert used.user + used.kernel == pytest.approx(used.cpu, abs=0.1)

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from rigs.compare_results import a_run, synthetic
+from rigs.compare_results import a_comparison, a_run, synthetic, usage
 
 from echobench.bench.compare import command as module
 from echobench.bench.compare import making, profiles
@@ -18,7 +18,7 @@ from echobench.bench.compare.analysis.judge import judge
 from echobench.bench.compare.command import compare
 from echobench.bench.compare.live import Nobody
 from echobench.bench.compare.order import Order
-from echobench.bench.compare.precise import LEAST, Until, reach, wanted
+from echobench.bench.compare.precise import LEAST, Until, reach, wanted, widest
 from echobench.bench.compare.server.lifecycle import Setting
 
 SUBJECTS = tuple(Subject(name=name, command="x {port}") for name in (IDEAL, "quick", "slow"))
@@ -60,14 +60,14 @@ class World:
         self.now += seconds + STARTS[turn.subject.name]
         return Calls(subject=turn.subject.name, load=turn.load.name, calls=1, echoes=1)
 
-    def compare(self, **changes):
+    def compare(self, before=None, **changes):
         order = Order(**{
             "subjects": SUBJECTS, "loads": tuple(profiles.parse("small,one")), "rounds": 5, "extra_rounds": 0,
             "seed": 1, "setting": Setting(), "idle_connections": 9, "count_calls": 0.5, **changes,
         })  # fmt: skip
         watch = Nobody()
         watch.turn = lambda turn, left: self.told.append((self.now, left))
-        return making.compare_all(order, watch)
+        return making.compare_all(order, watch, before)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +114,54 @@ def test_rounds_until_the_intervals_are_narrow(monkeypatch):
 def test_no_more_rounds_than_needed(monkeypatch):
     made = World(monkeypatch, noise=0.001).compare(until=Until(precision=0.02, seconds=1e6))
     assert made.rounds == LEAST
+
+
+def test_more_rounds_of_one_that_had_many(monkeypatch):
+    """Those that are there are looked at together; what was said of fewer is not said any more."""
+    world = World(monkeypatch, noise=0.02)
+    first = world.compare(until=Until(precision=0.02, seconds=1e6), count_calls=0)
+    assert first.rounds > LEAST
+    more = world.compare(first, until=Until(precision=0.01, seconds=1e6), count_calls=0)
+    assert more.rounds > first.rounds
+    assert all(reach(row) <= 0.01 for row in judge(more) if row.subject != IDEAL)
+    (said,) = [note for note in more.notes if "--rounds auto ended" in note]
+    assert f"after {more.rounds} rounds" in said
+
+
+def test_what_came_before_the_first_run_is_made_again(monkeypatch):
+    """Else nobody would have looked whether the subjects are echo servers."""
+    world = World(monkeypatch)
+    looked = []
+    monkeypatch.setattr(Setting, "server", lambda self, subject, _: looked.append(subject.name) or 1 / 0)
+    interrupted = attrs.evolve(synthetic(1), runs=(), cut_short=True, subjects=SUBJECTS)
+    with pytest.raises(ZeroDivisionError):
+        world.compare(interrupted, count_calls=0)
+    assert looked == [IDEAL]
+
+
+def test_the_reference_is_the_one_without_an_interval(monkeypatch):
+    """Another subject than the ideal: the ideal's own interval must be narrow then."""
+    rows = judge(attrs.evolve(synthetic(1, 0.9), reference="mine"))
+    assert widest(rows).subject == IDEAL
+    assert wanted(rows, 1e-6) > 1000
+    made = World(monkeypatch, noise=0.02).compare(
+        until=Until(precision=0.01, seconds=1e6), count_calls=0, reference="quick"
+    )
+    assert all(reach(row) <= 0.01 for row in judge(made) if row.subject != "quick")
+
+
+def test_extra_rounds_are_expected_of_the_reference():
+    """Of the ideal only what itself lacks: here, nothing that the reference has not lost."""
+    runs = [attrs.evolve(a_run(name, n), usage=usage(steal=0.5 * (name == "quick" and n < 3)))
+            for n in range(1, 6) for name in (IDEAL, "quick", "slow")]  # fmt: skip
+    loads = a_comparison(runs).loads
+    found = making.rounds.estimated_extra(SUBJECTS, loads, runs, rounds=5, most=9, reference="quick")
+    assert {part.subject: times for part, times in found.items()} == dict.fromkeys(
+        (IDEAL, "quick", "slow"), pytest.approx(5 * 5 / 3 - 5)
+    )
+    found = making.rounds.estimated_extra(SUBJECTS, loads, runs, rounds=5, most=9)
+    assert {part.subject: times for part, times in found.items()} == {
+        IDEAL: pytest.approx(5 * 5 / 3 - 5), "quick": pytest.approx(5 * 5 / 3 - 5), "slow": 0}  # fmt: skip
 
 
 def test_the_time_is_kept(monkeypatch):

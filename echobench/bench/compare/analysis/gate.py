@@ -12,6 +12,9 @@ The test is Welch's, one-sided, on logarithms: are the new figures worse than th
 tolerance*? ``slower`` needs a probability of error below 5 %, divided by the number of tests (Bonferroni), so a gate of
 many rows gives no more false alarms than a gate of one row. ``passed`` needs the opposite to be as sure, for its test
 alone. All else is ``inconclusive``. So are rates where the generator was the limit, because these are the generator's.
+
+A row's verdict *too noisy* is of the figure that its ratio is made of. Under loads that measure times that is the p50:
+work and p99 are tested nevertheless, each by its own noise.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from .comparison import Comparison
 from .figures import FIGURES, Basis, fair_ratios, known, measures_times, ratios, time_at
 from .judge import Row, judge
 from .selection import fair
+from .standing import generator_bound
 from .words import named
 
 ALPHA: Final = 0.05
@@ -83,7 +87,7 @@ def gate(stored: Comparison, new: Comparison, tolerance: float = TOLERANCE, long
         now = rows.get((row.subject, row.load))
         unfit = _unfit(stored, new, row, now)
         for figure in tested[row.subject, row.load][: 1 if unfit else None]:
-            said = unfit or _generators(stored, new, row, now, figure)
+            said = unfit or _unsteady(row, now, figure) or _generators(stored, new, row, figure)
             if said is None:
                 is_time = figure in TIMES
                 worst = 1 + longer if is_time else 1 - tolerance
@@ -99,9 +103,10 @@ def gate(stored: Comparison, new: Comparison, tolerance: float = TOLERANCE, long
 
 def _times(stored: Comparison, row: Row) -> list[str]:
     """Give the percentiles that a row is tested by: those that the stored run has."""
-    plan = next(load.plan for load in stored.loads if load.name == row.load)
+    if not measures_times(stored.plan(row.load)):
+        return []
     runs, _ = fair(stored, row.subject, row.load)
-    return [name for name, depth in TIMES.items() if measures_times(plan) and known(time_at(depth), runs)]
+    return [name for name, depth in TIMES.items() if known(time_at(depth), runs)]
 
 
 def status(findings: Sequence[Finding]) -> int:
@@ -121,7 +126,7 @@ def _unfit(stored: Comparison, new: Comparison, before: Row, now: Row | None) ->
     if now.verdict == "not conformant" and before.verdict != "not conformant":
         return "slower", f"it does not work now, so its speed does not count: {now.why}", None
     for row, when in ((before, "in the stored run"), (now, "now")):
-        if row.verdict in ("too noisy", "not steady", "not conformant"):
+        if row.verdict in ("not steady", "not conformant") or (row.verdict == "too noisy" and row.basis != "time"):
             return "inconclusive", f"{row.verdict} {when}: {row.why}", None
     if before.subject == new.reference and another_machine(stored, new):
         whose = named(new.reference)
@@ -135,15 +140,25 @@ def _basis(stored: Comparison, new: Comparison, row: Row) -> Basis:
     return "cpu" if all(each.work == "cpu" for each in both) else "rate"
 
 
-def _generators(stored: Comparison, new: Comparison, before: Row, now: Row | None, figure: str) -> Said | None:
-    """Say that a figure is the generator's, if it is.
+def _unsteady(before: Row, now: Row | None, figure: str) -> Said | None:
+    """Say that the ratio of the median times varied too much, of which the verdict is; None if it did not."""
+    for row, when in ((before, "in the stored run"), (now, "now")):
+        if figure == "p50" and row is not None and row.verdict == "too noisy":
+            return "inconclusive", f"{row.verdict} {when}: {row.why}", None
+    return None
+
+
+def _generators(stored: Comparison, new: Comparison, row: Row, figure: str) -> Said | None:
+    """Say that a figure is the generator's, if it is so of the subject's or of the reference's.
 
     Rates are, where it was the limit; and it sends late then, which is a part of an open load's times.
     """
-    plan = next(load.plan for load in stored.loads if load.name == before.load)
-    mixed = _basis(stored, new, before) == "rate" if figure == "work" else plan.model == "open"
-    for row, when in ((before, "in the stored run"), (now, "now")):
-        if mixed and row is not None and row.verdict == "generator-bound":
+    plan = stored.plan(row.load)
+    if not (_basis(stored, new, row) == "rate" if figure == "work" else plan.model == "open"):
+        return None
+    for comparison, when in ((stored, "in the stored run"), (new, "now")):
+        sides = fair(comparison, row.subject, row.load)
+        if any(generator_bound(side, len(comparison.server_cpus), plan) for side in sides):
             name = "rate" if figure == "work" else figure
             return "inconclusive", f"its {name} says nothing of the server: the generator was the limit {when}", None
     return None
