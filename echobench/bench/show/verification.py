@@ -27,6 +27,8 @@ def decode(stored: Any) -> Verification:
             addresses=tuple(stored["addresses"]),
             transports=tuple(stored["transports"]),
             connections=stored["connections"],
+            clauses=tuple(stored.get("clauses", ())),
+            cut_short=bool(stored.get("cut_short", False)),
             outcomes=tuple(map(_outcome, stored["outcomes"])),
         )
 

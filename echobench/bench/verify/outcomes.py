@@ -57,6 +57,8 @@ class Verification:
     seed: int
     connections: int
     outcomes: tuple[Outcome, ...]
+    clauses: tuple[str, ...] = ()
+    """The clauses that were asked for by name; empty if none were."""
     cut_short: bool = False
     """Whether Ctrl-C ended it before all clauses were checked."""
 
@@ -90,6 +92,7 @@ class Verification:
             "addresses": list(self.addresses),
             "transports": list(self.transports),
             "essential": self.essential,
+            "clauses": list(self.clauses),
             "timeout": self.timeout,
             "seed": self.seed,
             "connections": self.connections,

@@ -98,6 +98,7 @@ def verify(
             timeout=timeout,
             seed=seed,
             connections=connections,
+            clauses=tuple(clauses),
             outcomes=(*outcomes, *(_unreached(peer, clause) for peer, clause in unreached)),
             cut_short=cut_short,
         )

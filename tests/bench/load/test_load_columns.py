@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from rigs import truth
-from rigs.blasting import Blaster, RunFailedError
+from rigs.blasting import UNHURRIED, Blaster, RunFailedError
 from rigs.helpers import needs_linux
 from rigs.truth import TCP, UDP, counted, every
 
@@ -33,7 +33,7 @@ def test_trains(blast, size, flows, window):
     """The server answers datagram by datagram, however they came: 40 of 64 KiB together would be too many for it."""
     if size == "30000":
         window = min(window, 8)
-    ran, server = gso(blast, truth.honest, size=size, flows=flows, window=window, timeout=2.0)
+    ran, server = gso(blast, truth.honest, size=size, flows=flows, window=window, **UNHURRIED)
     assert counted(ran.tally) == {"answered": 600}
     assert (server.seen, len(server.peers)) == (600, flows)
 
@@ -56,7 +56,7 @@ def test_trains_with_duplicates_and_cuts(blast):
 
 
 def test_trains_on_a_schedule(blast):
-    ran, _ = gso(blast, truth.honest, model="open", rate=5000.0, flows=2, duration=5.0)
+    ran, _ = gso(blast, truth.honest, model="open", rate=5000.0, flows=2, **UNHURRIED)
     assert counted(ran.tally) == {"answered": 600}
     assert ran.tally.lateness.total == ran.tally.from_intended.total == 600
 
@@ -69,7 +69,7 @@ def test_a_flood_of_trains(blast):
 
 
 def test_a_datagram_that_is_too_large_for_any_train(blast):
-    ran, _ = gso(blast, truth.honest, 4, size="65507", timeout=2.0)
+    ran, _ = gso(blast, truth.honest, 4, size="65507", **UNHURRIED)
     assert counted(ran.tally) == {"answered": 4}
 
 
@@ -77,14 +77,14 @@ def test_a_datagram_that_is_too_large_for_any_train(blast):
 @pytest.mark.parametrize(("flows", "size"), [(300, "64"), (8, "65536"), (5, "65537"), (7, "3")])
 def test_connections(blast, flows, size, window):
     with TCP(truth.honest, int(size)) as server:
-        ran = blast(server.port, flows=flows, size=size, window=window, count=1000, timeout=3.0, duration=20.0)
+        ran = blast(server.port, flows=flows, size=size, window=window, count=1000, **UNHURRIED)
     assert counted(ran.tally) == {"answered": 1000, "connections": flows}
     assert server.accepted == flows
 
 
 def test_one_wrong_answer_in_a_batch_costs_its_neighbours_nothing(blast):
     with TCP(truth.at(500, truth.corrupt(33))) as server:
-        ran = blast(server.port, flows=40, count=2000, timeout=2.0, duration=10.0)
+        ran = blast(server.port, flows=40, count=2000, **UNHURRIED)
     assert counted(ran.tally) == {"answered": 1999, "corrupted": 1, "connections": 40, "connections_lost": 1}
 
 

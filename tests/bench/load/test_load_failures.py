@@ -36,7 +36,7 @@ def test_nobody_answers_a_connection(blast):
         listener.listen(0)
         port = listener.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)):
-            said = failure(blast, port, flows=2, limit=15)
+            said = failure(blast, port, flows=2)
     assert f"127.0.0.1 port {port} did not answer within 5 s" in said
     assert "firewall" in said
 

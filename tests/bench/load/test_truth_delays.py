@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from rigs import truth
+from rigs.blasting import UNHURRIED
 from rigs.helpers import needs_linux
 from rigs.truth import TCP, UDP, counted
 from rigs.undisturbed import repeated, unless_disturbed
@@ -32,7 +33,7 @@ def server_of(transport, behaviour):
 @pytest.mark.parametrize(("delay", "count"), [(0.0001, 300), (0.001, 200), (0.01, 50), (0.1, 8)])
 def test_a_delay(blast, transport, delay, count):
     with server_of(transport, truth.delay(delay)) as server:
-        ran = blast(server.port, transport=transport, count=count, timeout=2.0)
+        ran = blast(server.port, transport=transport, count=count, **UNHURRIED)
     assert ran.tally.from_intended.total == 0, "in the closed model nothing is due"
     histogram = ran.tally.from_send
     assert histogram.total == count
@@ -47,7 +48,7 @@ def test_a_delay(blast, transport, delay, count):
 def test_delays_do_not_add_up(blast):
     """Twenty under way at once, each 50 ms: the server answers them together, and none waits for another."""
     with UDP(truth.delay(0.05)) as server:
-        ran = blast(server.port, transport="udp", count=100, window=20, timeout=2.0)
+        ran = blast(server.port, transport="udp", count=100, window=20, **UNHURRIED)
     assert ran.tally.from_send.least >= 50 * MS
     with unless_disturbed():
         assert ran.tally.from_send.percentile(50) <= 50 * MS + BUSY
@@ -60,7 +61,7 @@ def test_a_mixture(blast, transport):
     """Of 300 messages 270 take 1 ms, 27 take 10 and 3 take 100: the percentiles are those."""
     assert sorted(truth.mixture(b"", n)[0][0] for n in range(1, 101)) == [0.001] * 90 + [0.01] * 9 + [0.1]
     with server_of(transport, truth.mixture) as server:
-        ran = blast(server.port, transport=transport, count=300, timeout=2.0)
+        ran = blast(server.port, transport=transport, count=300, **UNHURRIED)
     latencies = ran.tally.from_send
     assert counted(ran.tally)["answered"] == 300
     assert above(latencies, 0.1) >= 3
@@ -100,7 +101,7 @@ def test_a_stall_is_seen_by_all_that_were_due_in_it(blast, transport):
     """
     with server_of(transport, truth.stall(200, STALLED)) as server:
         ran = blast(
-            server.port, transport=transport, model="open", rate=RATE, count=COUNT, duration=20.0, timeout=3.0, flows=2
+            server.port, transport=transport, model="open", rate=RATE, count=COUNT, flows=2, **UNHURRIED
         )
     assert counted(ran.tally)["answered"] == COUNT
     assert ran.tally.from_intended.greatest >= 0.99 * STALLED * 1e9
@@ -118,7 +119,7 @@ def test_a_stall_is_seen_by_all_that_were_due_in_it(blast, transport):
 def test_a_closed_loop_hardly_sees_a_stall(blast, transport):
     """It waits for the answer as everybody does: one message is slow, of however many. That is what it measures."""
     with server_of(transport, truth.stall(200, STALLED)) as server:
-        ran = blast(server.port, transport=transport, count=COUNT, duration=20.0, timeout=3.0)
+        ran = blast(server.port, transport=transport, count=COUNT, **UNHURRIED)
     assert counted(ran.tally)["answered"] == COUNT
     assert above(ran.tally.from_send, 0.5) >= 1
     with unless_disturbed():
@@ -133,7 +134,7 @@ def test_what_waits_for_others_is_late_from_its_time_and_not_from_its_send(blast
     are quick: only those that were out already are not, 64 at most. That is why both are kept.
     """
     with TCP(truth.stall(100, STALLED), 65536) as server:
-        ran = blast(server.port, model="open", rate=RATE, count=400, size="65536", duration=20.0, timeout=5.0)
+        ran = blast(server.port, model="open", rate=RATE, count=400, size="65536", **UNHURRIED)
     assert counted(ran.tally) == {"answered": 400, "connections": 1}
     assert above(ran.tally.from_intended, 0.5) >= 100 - 10
     with unless_disturbed():

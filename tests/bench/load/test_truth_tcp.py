@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rigs import truth
+from rigs.blasting import UNHURRIED
 from rigs.helpers import needs_linux
 from rigs.truth import TCP, at, counted, every
 from rigs.undisturbed import repeated, unless_disturbed
@@ -22,7 +23,7 @@ def run(blast, behaviour, count=COUNT, size=64, reset=False, **plan):
 @pytest.mark.parametrize(("flows", "window"), [(1, 1), (1, 50), (5, 3)])
 @pytest.mark.parametrize("size", [1, 64, 100_000])
 def test_all_is_well(blast, flows, window, size):
-    ran, server = run(blast, truth.honest, 60, size, flows=flows, window=window, timeout=2.0)
+    ran, server = run(blast, truth.honest, 60, size, flows=flows, window=window, **UNHURRIED)
     assert counted(ran.tally) == {"answered": 60, "connections": flows}
     assert (ran.tally.sent, server.seen, server.accepted) == (60, 60, flows)
     assert ran.tally.answered_bytes == 60 * size
@@ -35,7 +36,7 @@ def pieces(data, n):
 
 
 def test_answers_in_pieces(blast):
-    ran, _ = run(blast, pieces, 30, window=2)
+    ran, _ = run(blast, pieces, 30, window=2, **UNHURRIED)
     assert counted(ran.tally) == {"answered": 30, "connections": 1}
     assert ran.tally.from_send.least >= 6e6, "a message is there when its last byte is"
 
@@ -99,7 +100,7 @@ def test_nobody_answers(blast):
 
 @pytest.mark.parametrize("arrivals", ["constant", "poisson"])
 def test_open_loop(blast, arrivals):
-    ran, server = run(blast, truth.honest, 200, model="open", rate=400.0, arrivals=arrivals, flows=3, timeout=2.0)
+    ran, server = run(blast, truth.honest, 200, model="open", rate=400.0, arrivals=arrivals, flows=3, **UNHURRIED)
     assert counted(ran.tally) == {"answered": 200, "connections": 3}
     assert ran.tally.lateness.total == 200
     assert server.accepted == 3
@@ -142,7 +143,7 @@ def test_messages_wait_for_each_other_beyond_a_bound(blast):
 def test_sizes_that_vary(blast):
     """The server answers bytes: its messages of 1 are ours in pieces."""
     with TCP(truth.honest, 1) as server:
-        ran = blast(server.port, size="1-400", count=100, flows=2, window=3, timeout=2.0, duration=10.0)
+        ran = blast(server.port, size="1-400", count=100, flows=2, window=3, **UNHURRIED)
     assert counted(ran.tally) == {"answered": 100, "connections": 2}
     assert ran.tally.answered_bytes == server.seen > 100
 
@@ -178,6 +179,6 @@ def test_stopping_before_it_begins(blast):
 @pytest.mark.parametrize("share", [0, 1])
 def test_a_share_is_its_own_flows_and_its_part_of_the_count(blast, share):
     with TCP(every(1, truth.honest)) as server:
-        ran = blast(server.port, processes=2, flows=5, count=41, share=share)
+        ran = blast(server.port, processes=2, flows=5, count=41, share=share, **UNHURRIED)
     assert server.accepted == (3, 2)[share]
     assert counted(ran.tally) == {"answered": (21, 20)[share], "connections": (3, 2)[share]}

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from rigs import truth
+from rigs.blasting import UNHURRIED
 from rigs.helpers import needs_linux
 from rigs.truth import UDP, counted, every
 from rigs.undisturbed import repeated, unless_disturbed
@@ -29,7 +30,7 @@ def run(blast, behaviour, count=COUNT, **plan):
 @pytest.mark.parametrize("size", ["16", "64", "16-1500", "65507"])
 def test_all_is_well(blast, flows, size):
     count = 20 if size == "65507" else COUNT
-    ran, server = run(blast, truth.honest, count, flows=flows, window=2, size=size, timeout=2.0)
+    ran, server = run(blast, truth.honest, count, flows=flows, window=2, size=size, **UNHURRIED)
     assert counted(ran.tally) == {"answered": count}
     assert (ran.tally.sent, server.seen, len(server.peers)) == (count, count, flows)
     assert ran.tally.from_send.total == count
@@ -134,7 +135,7 @@ def test_open_loop_over_a_port_that_refuses(blast):
 def test_open_loop(blast, arrivals):
     with UDP() as server:
         ran = blast(
-            server.port, transport="udp", model="open", rate=400.0, count=200, arrivals=arrivals, flows=4, timeout=2.0
+            server.port, transport="udp", model="open", rate=400.0, count=200, arrivals=arrivals, flows=4, **UNHURRIED
         )
     assert counted(ran.tally) == {"answered": 200}
     assert len(server.peers) == 4

@@ -167,3 +167,13 @@ def test_the_page_of_a_verification():
     page = verify_page(verification(host=HOSTILE, outcomes=(odd,)))
     tree(page)
     assert "<script" not in page
+
+
+def test_a_stored_verification_is_the_whole_one():
+    """What Ctrl-C ended has not passed, whatever its outcomes until then."""
+    outcomes = verification().outcomes[3:6]
+    found = verification(outcomes=outcomes, clauses=tuple(each.clause.id for each in outcomes), cut_short=True)
+    read = decode(found.as_dict())
+    assert read == found
+    assert not read.passed
+    assert summary(read).startswith("Ctrl-C ended the verification early: 3 ok")

@@ -262,6 +262,7 @@ def test_only_the_chosen_clauses(tmp_path):
     found = json.loads(stored.read_text())
     assert [each["id"] for each in found["outcomes"]] == ["tcp-answer", "tcp-empty"], "in their own order"
     assert found["transports"] == ["tcp"]
+    assert found["clauses"] == ["tcp-empty", "tcp-answer"], "what the outcomes are a part of"
     lines = (tmp_path / "v.csv").read_text().splitlines()
     assert [line.split(",")[3] for line in lines] == ["id", "tcp-answer", "tcp-empty"]
 
