@@ -41,6 +41,8 @@ class Trial:
     amount: int
     cwd: Path
     counts: dict[str, int] = field(default_factory=lambda: {"tried": 0, "lost": 0})
+    losses: list[str] = field(default_factory=list)
+    """What was lost, in words: the first few that were named."""
     ending: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def launch(self, *options: str, ready: bool = True, **how: Any) -> ServerProcess:
@@ -55,9 +57,11 @@ class Trial:
         """Count what was done, in the case's unit."""
         self.counts["tried"] += number
 
-    def lost(self, number: int = 1) -> None:
-        """Count what an innocent peer should have got, and did not."""
+    def lost(self, number: int = 1, what: str = "") -> None:
+        """Count what an innocent peer should have got, and did not; ``what`` names it."""
         self.counts["lost"] += number
+        if number and what and len(self.losses) < 10:
+            self.losses.append(what)
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,11 @@ def stream(trial: Trial, port: int, chance: random.Random, host: str = "127.0.0.
     trial.tried()
     try:
         whole = exchange(port, chunks, host)
-    except OSError:
-        trial.lost()
+    except OSError as error:
+        trial.lost(what=f"a new connection: {error!r}")
         return
     if whole != b"".join(chunks):
-        trial.lost()
+        trial.lost(what=f"a new connection: {len(whole)} of {sum(map(len, chunks))} bytes, or others")
 
 
 def datagrams(trial: Trial, port: int, number: int, chance: random.Random, host: str = "127.0.0.1") -> None:
@@ -47,11 +47,11 @@ def datagrams(trial: Trial, port: int, number: int, chance: random.Random, host:
             sock.send(data)
             try:
                 answer = sock.recv(1 << 17)
-            except OSError:
-                trial.lost()
+            except OSError as error:
+                trial.lost(what=f"datagram {each}: {error!r}")
             else:
                 if answer != data:
-                    trial.lost()
+                    trial.lost(what=f"datagram {each}: {len(answer)} of {len(data)} bytes, or others")
 
 
 @contextmanager
@@ -69,11 +69,11 @@ def pinging(trial: Trial, port: int, host: str = "127.0.0.1") -> Iterator[Callab
                 try:
                     sock.sendall(data)
                     came = read_exactly(sock, len(data))
-                except OSError:
-                    came = b""
+                except OSError as error:
+                    came = repr(error).encode()
                 waits.append(time.monotonic() - began)
                 if came != data:
-                    trial.lost()
+                    trial.lost(what=f"message {len(waits) - 1} of the connection beside the case: {came[:80]!r}")
                     return
                 ending.wait(0.01)
 

@@ -43,4 +43,5 @@ def test_case(
         row = {"case": case.slug, "engine": engine, "done": case.done, "holds": case.holds, "unit": case.unit}
         record_property("hostile", {**row, **trial.counts})
     assert trial.counts["tried"], "nothing was tried"
-    assert not trial.counts["lost"], f"{trial.counts['lost']} of {trial.counts['tried']} {case.unit} were lost"
+    lost = "; ".join([f"{trial.counts['lost']} of {trial.counts['tried']} {case.unit} were lost", *trial.losses])
+    assert not trial.counts["lost"], lost

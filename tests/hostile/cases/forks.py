@@ -124,16 +124,16 @@ def children_that_keep_everything(trial: Trial) -> None:
                 data = WHOLE[at : at + 1000]
                 sock.sendall(data)
                 sock.shutdown(socket.SHUT_WR)
-                trial.lost(read_exactly(sock, 1001) != data)
+                trial.lost(read_exactly(sock, 1001) != data, "a half-closed connection")
             for sock in socks[1::2]:
                 trial.tried()
                 sock.sendall(b"still here")
-                trial.lost(read_exactly(sock, 10) != b"still here")
+                trial.lost(read_exactly(sock, 10) != b"still here", "an open connection")
             stream(trial, port, chance)
             datagrams(trial, port, 3, chance)
             server.process.send_signal(signal.SIGHUP)
             for sock in socks[1::2]:
-                trial.lost(sock.recv(1) != b"")
+                trial.lost(sock.recv(1) != b"", "the end of an open connection")
         wait_for(lambda server=server: "stopped" in server.output)
         wait_for(lambda port=port: refuses(port))  # a child closes its copies as soon as it is let run
         wait_for(lambda port=port: is_free(port))
