@@ -22,10 +22,10 @@ from echobench.silence import QUIET
 
 
 @pytest.fixture
-def tls(serve_tls, pair):
+def tls(serve_tls, certified):
     def start(protocol, **options):
         service = serve_tls(protocol=protocol, **options)
-        return service, lambda: wrap(dial(port_of(service, "tls")), pair, suppress_ragged_eofs=False)
+        return service, lambda: wrap(dial(port_of(service, "tls")), certified, suppress_ragged_eofs=False)
 
     return start
 
@@ -139,8 +139,8 @@ def test_tls_idle_and_cap(tls):
     assert service.snapshot().drops == {Reason.MAX_CONNECTIONS: 1, Reason.IDLE: 1}
 
 
-def test_start_tls_over_the_wrapper(own, pair):
-    options = load_certificate(str(pair.certificate), str(pair.key))
+def test_start_tls_over_the_wrapper(own, certified):
+    options = load_certificate(str(certified.certificate), str(certified.key))
 
     class Upgrading(LineReceiver):
         def lineReceived(self, line):
@@ -156,7 +156,7 @@ def test_start_tls_over_the_wrapper(own, pair):
         with dial(port_of(service)) as sock:
             sock.sendall(b"STARTTLS\r\n")
             first = sock.recv(4)
-            with wrap(sock, pair) as secure:
+            with wrap(sock, certified) as secure:
                 secure.sendall(b"abc\r\n")
                 return first + secure.recv(100)
 

@@ -26,9 +26,9 @@ from echobench.server.certificate import load_certificate
 MIB = 1 << 20
 
 
-def exchange_tls(port, pair, data):
+def exchange_tls(port, certified, data):
     """Send it piece by piece, read each back, and say goodbye. (One thread: an SSL object must not be in two.)"""
-    with wrap(dial(port), pair, suppress_ragged_eofs=False) as sock:
+    with wrap(dial(port), certified, suppress_ragged_eofs=False) as sock:
         got = b""
         for at in range(0, len(data), 30_000):
             piece = data[at : at + 30_000]
@@ -46,9 +46,9 @@ def read_some(sock, size):
 
 
 @pytest.mark.parametrize("size", [0, 1, 16384, 16385, 5_000_000])
-def test_echoes(serve_tls, pair, size):
+def test_echoes(serve_tls, certified, size):
     service = serve_tls()
-    assert blocking(exchange_tls, port_of(service, "tls"), pair, pattern(size)) == pattern(size)
+    assert blocking(exchange_tls, port_of(service, "tls"), certified, pattern(size)) == pattern(size)
     until(lambda: service.snapshot().open_connections == 0)
     assert service.snapshot().stream_bytes == size
 
@@ -70,10 +70,10 @@ class Client(Protocol):
         self.factory.ended.append((self.got, reason))
 
 
-def verified_client(port, pair, name):
+def verified_client(port, certified, name):
     from twisted.internet import reactor
 
-    options = optionsForClientTLS(name, trustRoot=Certificate.loadPEM(pair.certificate.read_bytes()))
+    options = optionsForClientTLS(name, trustRoot=Certificate.loadPEM(certified.certificate.read_bytes()))
     factory = Factory.forProtocol(Client)
     factory.noisy = False
     factory.ended = []
@@ -83,30 +83,30 @@ def verified_client(port, pair, name):
     return factory.ended[0]
 
 
-def test_a_client_that_verifies_the_name(serve_tls, pair):
-    got, _ = verified_client(port_of(serve_tls(), "tls"), pair, "echo.example")
+def test_a_client_that_verifies_the_name(serve_tls, certified):
+    got, _ = verified_client(port_of(serve_tls(), "tls"), certified, "echo.example")
     assert got == b"through service-identity"
 
 
-def test_a_client_that_verifies_the_address(serve_tls, pair):
-    got, _ = verified_client(port_of(serve_tls(), "tls"), pair, "127.0.0.1")
+def test_a_client_that_verifies_the_address(serve_tls, certified):
+    got, _ = verified_client(port_of(serve_tls(), "tls"), certified, "127.0.0.1")
     assert got == b"through service-identity"
 
 
-def test_a_client_that_wants_another_name_gets_nothing(serve_tls, pair):
-    got, reason = verified_client(port_of(serve_tls(), "tls"), pair, "somebody.else")
+def test_a_client_that_wants_another_name_gets_nothing(serve_tls, certified):
+    got, reason = verified_client(port_of(serve_tls(), "tls"), certified, "somebody.else")
     assert got == b""
     assert "somebody.else" in str(reason.value)
 
 
 @pytest.mark.parametrize("size", [1, 1000, 63_000])
-def test_what_came_together_with_the_goodbye_comes_back(serve_tls, pair, size):
+def test_what_came_together_with_the_goodbye_comes_back(serve_tls, certified, size):
     """Data and close_notify in one segment; then the echo, whole, then the server's close_notify."""
     service = serve_tls()
 
     def client():
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = ssl.create_default_context(cafile=str(pair.certificate))
+        context = ssl.create_default_context(cafile=str(certified.certificate))
         tls = context.wrap_bio(incoming, outgoing, server_hostname="echo.example")
         with dial(port_of(service, "tls")) as sock:
             while True:
@@ -134,17 +134,17 @@ def read_or_nothing(tls):
         return b""
 
 
-def test_a_goodbye_is_told_at_once_and_has_a_deadline(pair):
+def test_a_goodbye_is_told_at_once_and_has_a_deadline(certified):
     """Also while the transport still holds what the peer does not take: see the module about Twisted's own."""
     clock = Clock()
     factory = EchoFactory(reactor=clock, close_timeout=5)
-    server = EchoTLSFactory(load_certificate(str(pair.certificate), str(pair.key)), factory, clock)
+    server = EchoTLSFactory(load_certificate(str(certified.certificate), str(certified.key)), factory, clock)
     protocol = server.buildProtocol(None)
     transport = Transport()
     transport.disconnecting = False
     protocol.makeConnection(transport)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    context = ssl.create_default_context(cafile=str(pair.certificate))
+    context = ssl.create_default_context(cafile=str(certified.certificate))
     client = context.wrap_bio(incoming, outgoing, server_hostname="echo.example")
     for _ in range(3):
         with contextlib.suppress(ssl.SSLWantReadError):
@@ -172,11 +172,11 @@ def incoming_seen(transport):
     return seen
 
 
-def test_peers_that_do_not_read_are_paused(serve_tls, pair):
+def test_peers_that_do_not_read_are_paused(serve_tls, certified):
     service = serve_tls()
 
     def client():
-        with wrap(dial(port_of(service, "tls")), pair) as sock:
+        with wrap(dial(port_of(service, "tls")), certified) as sock:
             sent = fill(sock, 64 * MIB)
             assert sent < 64 * MIB, "the server read on"
 
@@ -184,13 +184,13 @@ def test_peers_that_do_not_read_are_paused(serve_tls, pair):
     until(lambda: service.snapshot().open_connections == 0)
 
 
-def test_a_peer_that_said_goodbye_and_takes_nothing_is_ended(serve_tls, pair):
+def test_a_peer_that_said_goodbye_and_takes_nothing_is_ended(serve_tls, certified):
     service = serve_tls(close_timeout=0.3)
 
     def client():
         sock = dial(port_of(service, "tls"), receive_buffer=4096)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
-        tls = wrap(sock, pair)
+        tls = wrap(sock, certified)
         tls.settimeout(0.3)
         sent = 0
         with contextlib.suppress(TimeoutError, ssl.SSLError):
@@ -207,12 +207,12 @@ def test_a_peer_that_said_goodbye_and_takes_nothing_is_ended(serve_tls, pair):
     sock.close()
 
 
-def test_caps_hold_for_tls_too(serve_tls, pair):
+def test_caps_hold_for_tls_too(serve_tls, certified):
     service = serve_tls(max_connections=1)
 
     def client():
         port = port_of(service, "tls")
-        with wrap(dial(port), pair) as inside, dial(port) as over:
+        with wrap(dial(port), certified) as inside, dial(port) as over:
             assert over.recv(1) == b""
             inside.sendall(b"x")
             assert inside.recv(1) == b"x"
@@ -247,11 +247,11 @@ def test_a_silent_handshake_is_idle(serve_tls):
     assert service.snapshot().drops == {Reason.IDLE: 1}
 
 
-def test_a_stop_waits_for_no_goodbye(serve_tls, pair):
+def test_a_stop_waits_for_no_goodbye(serve_tls, certified):
     service = serve_tls(close_timeout=60)
 
     def client():
-        sock = wrap(dial(port_of(service, "tls")), pair)
+        sock = wrap(dial(port_of(service, "tls")), certified)
         sock.sendall(b"x")
         assert sock.recv(1) == b"x"
         return sock
@@ -266,11 +266,11 @@ def test_a_stop_waits_for_no_goodbye(serve_tls, pair):
         sock.close()
 
 
-def test_a_connection_cut_off_in_mid_stream(serve_tls, pair):
+def test_a_connection_cut_off_in_mid_stream(serve_tls, certified):
     service = serve_tls()
 
     def client():
-        sock = wrap(dial(port_of(service, "tls")), pair)
+        sock = wrap(dial(port_of(service, "tls")), certified)
         sock.sendall(b"x" * 100_000)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         sock.close()
@@ -280,13 +280,13 @@ def test_a_connection_cut_off_in_mid_stream(serve_tls, pair):
 
 
 @needs_linux
-def test_urgent_bytes_are_part_of_a_record(serve_tls, pair):
+def test_urgent_bytes_are_part_of_a_record(serve_tls, certified):
     """Without them no record after the first would be whole."""
     port = port_of(serve_tls(), "tls")
 
     def client():
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = ssl.create_default_context(cafile=str(pair.certificate))
+        context = ssl.create_default_context(cafile=str(certified.certificate))
         tls = context.wrap_bio(incoming, outgoing, server_hostname="echo.example")
         with dial(port) as sock:
 

@@ -100,9 +100,7 @@ def test_a_stall_is_seen_by_all_that_were_due_in_it(blast, transport):
     In the open loop messages are sent when they are due, whatever is under way; so from the send it looks the same.
     """
     with server_of(transport, truth.stall(200, STALLED)) as server:
-        ran = blast(
-            server.port, transport=transport, model="open", rate=RATE, count=COUNT, flows=2, **UNHURRIED
-        )
+        ran = blast(server.port, transport=transport, model="open", rate=RATE, count=COUNT, flows=2, **UNHURRIED)
     assert counted(ran.tally)["answered"] == COUNT
     assert ran.tally.from_intended.greatest >= 0.99 * STALLED * 1e9
     assert above(ran.tally.from_intended, 0.5) >= 100 - 4

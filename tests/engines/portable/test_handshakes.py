@@ -98,11 +98,11 @@ def test_one_that_we_end_is_none(serve_tls):
     assert other.snapshot().drops == {}
 
 
-def test_one_that_succeeds_is_none(serve_tls, pair):
+def test_one_that_succeeds_is_none(serve_tls, certified):
     service = serve_tls()
 
     def client():
-        sock = wrap(dial(port_of(service, "tls")), pair)
+        sock = wrap(dial(port_of(service, "tls")), certified)
         sock.sendall(b"x")
         assert sock.recv(1) == b"x"
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -50,8 +50,9 @@ def crowds_that_do_not_read(trial: Trial) -> None:
                     with contextlib.suppress(BlockingIOError):
                         sock.send(WHOLE[: 1 << 16])
             trial.tried(len(socks))
-            wait_for(lambda: server.memory() - before > trial.amount * 16_000, 3 * LIMIT)
-        wait_for(lambda: server.memory() - before < 8 * MIB, 3 * LIMIT)
+            # How much is left to the server depends on the kernel's buffers, which grow as they like: 13 to 95 kB a peer.
+            wait_for(lambda: server.memory() - before > trial.amount * 8_000, 3 * LIMIT)
+        wait_for(lambda: server.memory() - before < min(trial.amount * 3_000, 8 * MIB), 3 * LIMIT)
         for sock in stay:
             sock.sendall(b"here")
             trial.tried()
