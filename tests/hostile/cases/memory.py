@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 
+from hostile.activation import launch_with
 from hostile.case import STREAMS, Trial, case, linux
 from hostile.peers import WHOLE, pinging
 from rigs.helpers import LIMIT, dial, read_exactly, wait_for
@@ -36,11 +37,18 @@ def crowd(server_port: int, number: int, stack: contextlib.ExitStack) -> list[so
     needs=(linux,),
 )
 def crowds_that_do_not_read(trial: Trial) -> None:
-    server = trial.launch("--interface", "127.0.0.1", "--no-udp", before=many_descriptors)
+    # The kernel's own buffers would take megabytes for each, and all of the memory that TCP may have on the host.
+    small = f"{int(socket.SOL_SOCKET)},{int(socket.SO_SNDBUF)},16384"
+    server = launch_with(trial, socket.SOCK_STREAM, small, before=many_descriptors)
     many_descriptors()
     with contextlib.ExitStack() as staying, pinging(trial, server.port()):
         stay = crowd(server.port(), 30, staying)
-        before = server.memory()
+        before, seen = server.memory(), [0]
+
+        def grown() -> int:
+            seen.append(server.memory() - before)
+            return seen[-1]
+
         with contextlib.ExitStack() as stack:
             socks = crowd(server.port(), trial.amount, stack)
             for sock in socks:
@@ -50,9 +58,8 @@ def crowds_that_do_not_read(trial: Trial) -> None:
                     with contextlib.suppress(BlockingIOError):
                         sock.send(WHOLE[: 1 << 16])
             trial.tried(len(socks))
-            # How much is left to the server depends on the kernel's buffers, which grow as they like: 13 to 95 kB a peer.
-            wait_for(lambda: server.memory() - before > trial.amount * 8_000, 3 * LIMIT)
-        wait_for(lambda: server.memory() - before < min(trial.amount * 3_000, 8 * MIB), 3 * LIMIT)
+            wait_for(lambda: grown() > trial.amount * 16_000, 3 * LIMIT)
+        wait_for(lambda: grown() < min(max(seen) / 2, 8 * MIB), 3 * LIMIT)
         for sock in stay:
             sock.sendall(b"here")
             trial.tried()

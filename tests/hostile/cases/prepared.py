@@ -5,25 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import sys
 from collections.abc import Sequence
 
+from hostile.activation import launch_with
 from hostile.case import DATAGRAMS, STREAMS, Trial, case, linux
 from rigs import certificates
-from rigs.helpers import ServerProcess, ask, dial, read_exactly
-
-ACTIVATE = """
-import os, socket, sys
-sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for level, option, value in zip(*[map(int, sys.argv[1].split(","))] * 3):
-    sock.setsockopt(level, option, value)
-sock.bind(("0.0.0.0", 0))
-if sock.fileno() != 3:
-    os.dup2(sock.fileno(), 3)
-os.set_inheritable(3, True)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
-os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
-"""
+from rigs.helpers import ask, dial, read_exactly
 
 OPTIONS: Sequence[tuple[str, str]] = (
     ("SO_TIMESTAMP, as systemd's Timestamping=us has it", "1,29,1"),
@@ -44,8 +31,7 @@ OPTIONS: Sequence[tuple[str, str]] = (
 )
 def sockets_with_options(trial: Trial) -> None:
     for _, options in OPTIONS:
-        command = [sys.executable, "-c", ACTIVATE, options, *ServerProcess.TWISTD[1:], "-n", "--pidfile=", "echobench"]
-        server = trial.launch(command=[*command, trial.kind.option, trial.engine])
+        server = launch_with(trial, socket.SOCK_DGRAM, options)
         for number in range(trial.amount // len(OPTIONS)):
             trial.tried()
             data = b"%d" % number * 50
