@@ -36,12 +36,14 @@ IPV6_PKTINFO: Final = 50  # linux/in6.h
 IP_RECVERR: Final = 11  # linux/in.h
 IPV6_RECVERR: Final = 25  # linux/in6.h
 
-_SOL_SOCKET: Final = 1  # asm-generic/socket.h
+SOL_SOCKET: Final = 1  # asm-generic/socket.h
+SO_TIMESTAMPNS: Final = 64  # asm-generic/socket.h, SO_TIMESTAMPNS_NEW (Linux 5.1), also the type of its message
+TIMESPEC: Final = struct.Struct("=qq")  # struct __kernel_timespec (linux/time_types.h): seconds, nanoseconds
 
 NOT_ASKED_FOR: Final = (
     # asm-generic/socket.h: TIMESTAMP, TIMESTAMPNS, TIMESTAMPING and their 64-bit forms, PASSSEC, RXQ_OVFL, WIFI_STATUS,
     # RCVMARK, RCVPRIORITY
-    *((_SOL_SOCKET, option) for option in (29, 35, 37, 63, 64, 65, 34, 40, 41, 75, 82)),
+    *((SOL_SOCKET, option) for option in (29, 35, 37, 63, SO_TIMESTAMPNS, 65, 34, 40, 41, 75, 82)),
     # linux/in.h: RECVOPTS, RETOPTS, RECVERR, RECVTTL, RECVTOS, PASSSEC, ORIGDSTADDR, CHECKSUM, RECVFRAGSIZE
     *((IPPROTO_IP, option) for option in (6, 7, IP_RECVERR, 12, 13, 18, 20, 23, 25)),
     # linux/in6.h: the options of RFC 2292, FLOWINFO, RECVERR, RECVHOPLIMIT, RECVHOPOPTS, RECVRTHDR, RECVDSTOPTS,

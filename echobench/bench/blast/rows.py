@@ -115,7 +115,7 @@ def latency(result: Result) -> Rows:
 
 
 def footnote(result: Result) -> str:
-    """Say which percentiles are missing, and how late messages were sent."""
+    """Say which percentiles are missing, how late messages were sent, and how late answers were read."""
     tally = result.tally
     said = []
     missing = [depth for depth in DEPTHS if not tally.departed().supports(depth)]
@@ -123,6 +123,8 @@ def footnote(result: Result) -> str:
         said.append(f"{percent(missing[0])} and beyond would rest on fewer than 10 messages.")
     if result.plan.model == "open" and tally.lateness.total:
         said.append(f"Sent later than intended: {spread(tally.lateness, duration)}.")
+    if tally.reading.total:
+        said.append(f"Read later than the kernel had them (not in these times): {spread(tally.reading, duration)}.")
     return " ".join(said)
 
 

@@ -37,6 +37,7 @@ class Account:
         self._intended = Recorder(tally.from_intended)
         self._sent = Recorder(tally.from_send)
         self._late = Recorder(tally.lateness)
+        self._reading = Recorder(tally.reading)
         self._batches = Recorder(tally.batches)
         self._cpu: float | None = None
         self._cpu_since = 0
@@ -62,11 +63,17 @@ class Account:
             if not self._closed:
                 self._late.one(now - intended)
 
-    def answered(self, intended: int, sent: int, now: int, size: int) -> None:
-        """Count a message that came back whole and right."""
+    def answered(self, intended: int, sent: int, now: int, size: int, came: int | None = None) -> None:
+        """Count a message that came back whole and right.
+
+        It was read at ``now``; ``came`` is when the kernel had it, if it says so.
+        """
         if self.counts(intended):
             self.tally.answered += 1
             self.tally.answered_bytes += size
+            if came is not None:
+                read, now = now, max(sent, min(came, now))
+                self._reading.one(read - now)
             self._sent.one(now - sent)
             if not self._closed:
                 self._intended.one(now - intended)
@@ -92,28 +99,36 @@ class Account:
         self.tally.sent += len(intended)
         self._late.record(now - intended)
 
-    def all_answered(self, intended: Times | None, sent: Times, now: int, size: int) -> None:
+    def all_answered(self, intended: Times | None, sent: Times, now: int, size: int, came: Times | None = None) -> None:
         """Count a column of messages of ``size`` bytes that came back whole and right.
 
-        ``intended`` is None in the closed model, in which a message is due when it is sent.
+        ``intended`` is None in the closed model, in which a message is due when it is sent. ``came`` has the times at
+        which the kernel had them, if it says so; they were read at ``now``.
         """
         # No answer comes before its message was due, so inside the window the earliest message decides.
         these = self._counting(sent if intended is None else intended, now)
-        took = now - sent[these]
-        self.tally.answered += len(took)
-        self.tally.answered_bytes += len(took) * size
-        self._sent.record(took)
+        left = sent[these]
+        self.tally.answered += len(left)
+        self.tally.answered_bytes += len(left) * size
+        until: Any = now
+        if came is not None:
+            until = np.maximum(np.minimum(came[these], now), left)
+            self._reading.record(now - until)
+        self._sent.record(until - left)
         if intended is not None:
-            self._intended.record(now - intended[these])
+            self._intended.record(until - intended[these])
 
-    def all_returned(self, number: int, sent: int, now: int, size: int) -> None:
+    def all_returned(self, number: int, sent: int, now: int, size: int, came: int | None = None) -> None:
         """Count messages of the closed model that were sent and came back together.
 
-        All of them are whole and right.
+        All of them are whole and right; ``came`` as in :meth:`answered`.
         """
         if self.window.first <= sent < self.window.end:
             self.tally.answered += number
             self.tally.answered_bytes += number * size
+            if came is not None:
+                read, now = now, max(sent, min(came, now))
+                self._reading.many(read - now, number)
             self._sent.many(now - sent, number)
 
     def _counting(self, intended: Times, now: int) -> Any:
@@ -180,7 +195,7 @@ class Account:
 
     def flush(self) -> None:
         """Bring the histograms up to date."""
-        for each in (self._intended, self._sent, self._late, self._batches):
+        for each in (self._intended, self._sent, self._late, self._reading, self._batches):
             each.flush()
 
     def _close_window(self, now: int) -> None:

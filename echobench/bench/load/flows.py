@@ -145,10 +145,11 @@ class Flows:
             self.end(flow, self.sequence(place), "refused")
         return len(places)
 
-    def arrived(self, flow: int, data: bytes, now: int) -> bool:
+    def arrived(self, flow: int, data: bytes, now: int, came: int | None = None) -> bool:
         """Find the question of an answer, and count it.
 
-        Returns whether one datagram less is under way.
+        It is read at ``now``; ``came`` is when the kernel had it, if it says so. Returns whether one datagram less is
+        under way.
         """
         tally = self.account.tally
         place = self._asked(flow, data)
@@ -175,7 +176,7 @@ class Flows:
                 self.gaps = True
             self.table[AWAITED, flow] = max(awaited, number + 1)
             if in_time:
-                self.account.answered(intended, self.sent(place), now, size)
+                self.account.answered(intended, self.sent(place), now, size, came)
             else:
                 self.account.ended(intended, "late")
         else:

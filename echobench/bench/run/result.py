@@ -187,6 +187,7 @@ def figures(result: Result) -> Row:
         **latencies(tally.due() if plan.model == "open" else tally.from_intended, "from_intended"),
         **latencies(tally.departed(), "from_send"),
         "lateness_p99": tally.lateness.percentile(99) if tally.lateness.supports(99) else None,
+        "reading_p99": tally.reading.percentile(99) if tally.reading.supports(99) else None,
         "generator_cpu": max((process.cpu_share for process in result.processes), default=0.0),
         "generator_busy": max((process.busy_share for process in result.processes), default=0.0),
         "verdicts": " ".join(verdict.name for verdict in result.verdicts),

@@ -57,11 +57,16 @@ class Tally:
     """Connections that stood still when the run ended, their last answer longer ago than the time-out (Window.silent);
     for UDP, sockets that had no right answer to three or more datagrams. Whole run."""
     from_intended: Histogram = attrs.Factory(Histogram)
-    """Round-trip times from when a message was due, in nanoseconds (open model only)."""
+    """Round-trip times from when a message was due, in nanoseconds (open model only).
+
+    An answer has come when the kernel has it, where the kernel says so (load/stamps.py), and otherwise when it is read.
+    """
     from_send: Histogram = attrs.Factory(Histogram)
     """Round-trip times from when a message was sent, in nanoseconds."""
     lateness: Histogram = attrs.Factory(Histogram)
     """How long after its due time each message was sent (open model)."""
+    reading: Histogram = attrs.Factory(Histogram)
+    """How long each answer that the kernel stamped had waited until it was read: not in any round-trip time (UDP)."""
     batches: Histogram = attrs.Factory(Histogram)
     """How many messages were handled at a time (a count, not nanoseconds)."""
     cpu: float = 0.0

@@ -6,9 +6,6 @@ With trains, each socket's answers are one train.
 from __future__ import annotations
 
 import time
-from itertools import groupby
-from operator import attrgetter
-from typing import Final
 
 from ....queues import receive_drops
 from ..account import Account
@@ -17,8 +14,6 @@ from ..window import SECOND, Window
 from .udp_sender import FEW, UdpSender
 from .udp_tables import Part, Questions, Turn
 from .udp_trains import Trains
-
-SENT: Final = attrgetter("sent")
 
 
 class UdpColumns(UdpSender):
@@ -32,8 +27,9 @@ class UdpColumns(UdpSender):
         window = self.window = Window(self.plan, begin)
         self.account = Account(self.plan, self.tally, window, self._tick)
         self.flows = Flows(self.plan, self.account, self.share.first_flow, self.share.flows)
-        self.questions = Trains(self.flows) if self.plan.gso else Questions(self.flows)
-        self.answers = self.questions if isinstance(self.questions, Trains) else Turn(self.flows)
+        self.questions = Trains(self.flows, self.stamped) if self.plan.gso else Questions(self.flows)
+        self.answers = self.questions if isinstance(self.questions, Trains) else Turn(self.flows, self.stamped)
+        self.read = self.answers.arrivals.read if self.answers.arrivals else time.perf_counter_ns
         if (early := begin - time.perf_counter_ns()) > 0:
             time.sleep(early / SECOND)
         self.offer()
@@ -84,7 +80,7 @@ class UdpColumns(UdpSender):
                     break
         if not number:
             return 0
-        now = time.perf_counter_ns()
+        now = self.read()
         if number < FEW:
             return self._take_few(parts, now, over)
         if answers.check(parts):
@@ -132,16 +128,17 @@ class UdpColumns(UdpSender):
 
         Returns how many datagrams came.
         """
-        now = time.perf_counter_ns()
+        now = self.read()
         handled = 0
         if back := trains.returned(flow, came):
-            for sent, several in groupby(back, SENT):
-                number = sum(train.piece.number for train in several)
-                self.account.all_returned(number, sent, now, trains.size)
-                handled += number
+            for record, (_, sent, piece) in enumerate(back):
+                at = trains.arrivals.one(record) if trains.arrivals else None
+                self.account.all_returned(piece.number, sent, now, trains.size, at)
+                handled += piece.number
         elif handled := trains.check(flow, 0, came):
             due = trains.intended() if self.plan.model == "open" else None
-            self.account.all_answered(due, trains.sent(), now, trains.size)
+            times = trains.came(trains.arrivals.column(0, came)) if trains.arrivals else None
+            self.account.all_answered(due, trains.sent(), now, trains.size, times)
         else:
             handled, gone = self._one_by_one((flow, 0, came), now)
             self.owe(flow, gone)
@@ -157,11 +154,12 @@ class UdpColumns(UdpSender):
         """
         account = self.account
         sent = answers.sent()
+        came = answers.arrivals.column(parts[0][1], parts[-1][2]) if answers.arrivals else None
         handled = len(sent)
         if self.plan.model == "open":
-            account.all_answered(answers.intended(), sent, now, answers.size)
+            account.all_answered(answers.intended(), sent, now, answers.size, came)
             return handled
-        account.all_answered(None, sent, now, answers.size)
+        account.all_answered(None, sent, now, answers.size, came)
         if over:
             return handled
         if handled > self.left:
@@ -186,8 +184,10 @@ class UdpColumns(UdpSender):
         """
         flow, first, end = part
         handled = gone = 0
+        arrivals = self.answers.arrivals
         for record in range(first, end):
+            came = arrivals.one(record) if arrivals else None
             for data in self.answers.each(record):
                 handled += 1
-                gone += self.flows.arrived(flow, data, now)
+                gone += self.flows.arrived(flow, data, now, came)
         return handled, gone

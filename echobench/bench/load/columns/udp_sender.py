@@ -14,7 +14,7 @@ import numpy as np
 from ....kernel.control import SOL_UDP, UDP_GRO
 from ...run.plan import Share
 from ...run.tally import Tally
-from .. import LoadError, Tick
+from .. import LoadError, Tick, stamps
 from ..account import Account
 from ..failures import named, too_long
 from ..flows import NEXT, Flows
@@ -41,6 +41,8 @@ class UdpSender:
         self.flow_of: dict[int, int] = {}
         self.epoll = select.epoll()
         self.stopped = False
+        self.stamped = False
+        """Whether the kernel says when it had each answer."""
         self.owed = np.zeros(share.flows, np.int64)
         """How many datagrams each flow may send besides those that replace an answer."""
         self.owing = False
@@ -64,6 +66,7 @@ class UdpSender:
             self.flow_of[sock.fileno()] = flow
             if self.plan.model != "flood":
                 self.epoll.register(sock.fileno(), select.EPOLLIN)
+        self.stamped = self.plan.model != "flood" and all(stamps.ask(sock) for sock in self.sockets)
 
     def stop(self) -> None:
         """End the window now."""

@@ -22,6 +22,8 @@ from ....kernel.tables import Table, constant
 from ...run.plan import HEADER
 from ..flows import ANSWERED, AWAITED, GIVEN_UP, NAME, NEXT, OUT, PLACE, Flows
 from ..payload import STEP, U64, as_one, pattern, sequence, signed
+from ..stamps import STAMPED
+from .arrivals import Arrivals
 
 RECORDS: Final = 512  # datagrams in a turn
 MEMORY: Final = 4 << 20  # bytes for large datagrams, of which there are fewer in a turn
@@ -36,7 +38,7 @@ MSG_TRUNC: Final = 0x20  # linux/socket.h: the datagram was longer than the room
 class Turn:
     """A table of datagrams that are received, checked and sent again in one turn."""
 
-    def __init__(self, flows: Flows) -> None:
+    def __init__(self, flows: Flows, stamped: bool = False) -> None:
         self.flows = flows
         self.size = flows.size(0)
         self.equal = len(flows.sizes) == 1
@@ -58,18 +60,20 @@ class Turn:
         self._counting = np.arange(self.count)
         self._expected = np.tile(np.frombuffer(pattern(largest), np.uint8), self.count)
         self._expected_heads = as_one(self._expected.reshape(self.count, -1)[:, :HEADER])
-        self.incoming, self.outgoing = self._headers(), self._headers()
-        self._alike = self.incoming.alike(self.incoming.namelen[0], 0, self.size)
+        self.incoming, self.outgoing = self._headers(stamped), self._headers()
+        self.arrivals = Arrivals(self.incoming) if stamped else None
+        self._alike = self.incoming.alike(self.incoming.namelen[0], STAMPED if stamped else 0, self.size)
         self._length = np.asarray(self.incoming.length).view(np.int64)
 
-    def _headers(self) -> Headers:
+    def _headers(self, control: bool = False) -> Headers:
         headers = Headers(self.count)
         for i in range(self.count):
             headers.base[i] = self._payload.address_at(i)
         headers.size[:] = constant("Q", self._room, self.count)
-        headers.controllen[:] = constant("Q", 0, self.count)
-        # The kernel writes no name and no control data, so the headers stay as they are.
-        headers.remember(nothing=True)
+        if not control:
+            headers.controllen[:] = constant("Q", 0, self.count)
+        # Without names and control data, the kernel leaves the headers as they are.
+        headers.remember(nothing=not control)
         return headers
 
     def check(self, parts: list[Part]) -> bool:

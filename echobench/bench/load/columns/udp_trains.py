@@ -26,6 +26,8 @@ from ....kernel.messages import CONTROL, SKEW, Headers
 from ....kernel.tables import Table, constant
 from ..flows import ANSWERED, AWAITED, GIVEN_UP, NAME, NEXT, OUT, Flows
 from ..payload import STEP, U64, pattern, sequence
+from ..stamps import STAMPED
+from .arrivals import Arrivals
 
 RECORDS: Final = 64  # trains in a turn
 ROOM: Final = 1 << 16  # bytes; UDP's length field has 16 bits
@@ -76,7 +78,7 @@ class Trains:
 
     equal = True
 
-    def __init__(self, flows: Flows) -> None:
+    def __init__(self, flows: Flows, stamped: bool = False) -> None:
         self.flows, self.size, self.count = flows, flows.size(0), RECORDS
         number = flows.count * flows.places
         self._memory = mmap.mmap(-1, number * self.size)
@@ -88,6 +90,8 @@ class Trains:
         self._came = bytearray(RECORDS * (ROOM + SKEW))
         self._records = Table(ROOM + SKEW, RECORDS, self._came)
         self.incoming, self.outgoing = Headers(RECORDS, None, self._records), Headers(RECORDS, None, None)
+        self.arrivals = Arrivals(self.incoming) if stamped else None
+        self._cut_at = STAMPED if stamped else 0  # where the control data say how a train is cut
         self.outgoing.controllen[:] = constant("Q", 0, RECORDS)
         segment = HEAD.pack(HEAD.size + 2, SOL_UDP, UDP_SEGMENT) + struct.pack("=Hxxxxxx", self.size)
         for i in range(RECORDS):
@@ -98,6 +102,7 @@ class Trains:
         with np.errstate(over="ignore"):
             self._steps = np.arange(self.most, dtype=np.uint64) * np.uint64(STEP)
         self._answered: list[tuple[int, int]] = []
+        self._numbers: list[int] = []
         self._stretches: dict[tuple[int, int], Stretch] = {}
         # Trains under way and lost ones, oldest first; a flow never has more of them than places.
         self._left: list[deque[Train]] = [deque(maxlen=flows.places) for _ in range(flows.count)]
@@ -145,6 +150,7 @@ class Trains:
         awaited = int(flows.table[AWAITED, flow])
         most = int(flows.table[NEXT, flow]) - awaited
         runs: list[tuple[int, int]] = []
+        numbers: list[int] = []
         total = 0
         for record in range(first, end):
             length = self.incoming.length[record]
@@ -157,6 +163,7 @@ class Trains:
                     return 0
                 at += (upto - begin) * size
                 runs.append((begin, upto))
+            numbers.append(number)
             total += number
         if total > most or (flows.gaps and any((flows.state[begin:upto] != OUT).any() for begin, upto in runs)):
             return 0
@@ -164,7 +171,7 @@ class Trains:
             flows.state[begin:upto] = ANSWERED
         flows.under_way -= total
         flows.table[AWAITED, flow] = awaited + total
-        self._answered = runs
+        self._answered, self._numbers = runs, numbers
         return total
 
     def sent(self) -> Any:
@@ -175,6 +182,10 @@ class Trains:
     def intended(self) -> Any:
         """Return when the answered datagrams were due; after :meth:`check`."""
         return np.concatenate([self.flows.intended[a:b] for a, b in self._answered])
+
+    def came(self, trains: Any) -> Any:
+        """Return when the kernel had each answered datagram, of when it had each train; after :meth:`check`."""
+        return trains.repeat(self._numbers)
 
     def fill(self, flow: int, number: int, intended: Any) -> tuple[int, int]:
         """Make ``number`` (up to ``most``) datagrams of one flow.
@@ -263,7 +274,7 @@ class Trains:
         return made
 
     def _cut_as_ours(self, record: int, length: int) -> bool:
-        at = CONTROL * record
+        at = CONTROL * record + self._cut_at
         return length == self.size or self.incoming.control_memory[at : at + len(self._joined)] == self._joined
 
     def _segment(self, record: int) -> int:

@@ -68,7 +68,7 @@ class Flood(UDPOffer):
         size = self._sizes[sequence % len(self._sizes)]
         return endpoint.send(message(self.share.first_flow + flow, sequence, now, size))
 
-    def received(self, flow: int, data: bytes) -> None:
+    def received(self, flow: int, data: bytes, stamp: int | None) -> None:
         """Throw the answer away."""
 
     def refused(self, flow: int) -> None:

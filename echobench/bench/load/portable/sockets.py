@@ -19,12 +19,13 @@ from zope.interface import implementer
 from ....defaults import RECEIVE_BUFFER
 from ....queues import receive_drops
 from ....reactors import Reactor
-from .. import LoadError
+from .. import LoadError, stamps
 from ..failures import UNBOUND, UNREACHABLE, named, no_source, too_long
 from ..sources import bind_failure, binding, check_family
 from .offer import Offer
 
 MAX_DATAGRAM: Final = 65536  # bytes; Twisted's default cuts datagrams at 8,192
+CONTROL: Final = 128  # bytes for control data, of which a stamp takes 32
 NO_ROOM: Final = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)
 
 
@@ -38,9 +39,12 @@ class Endpoint(DatagramProtocol):
         self.room, self.flow = room, flow
         self.refusals = 0
 
+    stamp: int | None = None
+    """When the kernel had the datagram that is handed over now, on the wall clock."""
+
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """Hand over an answer; only the server's come, because the socket is connected."""
-        self.room.received(self.flow, datagram)
+        self.room.received(self.flow, datagram, self.stamp)
 
     def connectionRefused(self) -> None:
         """Count an ICMP refusal.
@@ -114,12 +118,33 @@ class Port(udp.Port):
     def writeConnectionLost(self, reason: Any) -> None:
         """Do nothing: the other half of the interface."""
 
+    stamped = False
+    """Whether the kernel says when it had each datagram."""
+
     def doRead(self) -> None:
         """Read; an error other than a refusal ends the run."""
         try:
-            super().doRead()
+            if self.stamped:
+                self._read_stamped()
+            else:
+                super().doRead()
         except OSError as error:
             self.protocol.room.fail(self.protocol.room.unusable(error))
+
+    def _read_stamped(self) -> None:
+        """Do as Twisted's port does, which cannot read control data."""
+        read = 0
+        while read < self.maxThroughput:
+            try:
+                data, control, _, _ = self.socket.recvmsg(self.maxPacketSize, CONTROL)
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionRefusedError:
+                self.protocol.connectionRefused()
+                return
+            read += len(data)
+            self.protocol.stamp = stamps.stamp(control)
+            self.protocol.datagramReceived(data, None)
 
 
 def listen(reactor: Reactor, number: int, endpoint: Endpoint, interface: str) -> None:
@@ -156,6 +181,8 @@ class UDPOffer(Offer):
             self._endpoints.append(endpoint)
             with contextlib.suppress(OSError):
                 self._socket(endpoint).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            if isinstance(endpoint.transport, Port):
+                endpoint.transport.stamped = stamps.ask(endpoint.transport.socket)
             try:
                 endpoint.transport.connect(*self.address)
             except OSError as error:
@@ -172,8 +199,8 @@ class UDPOffer(Offer):
             return LoadError(f"{where} cannot be reached from here: check the address and the route ({error.strerror})")
         return LoadError(f"nothing can be sent to {where}: {error.strerror}; a firewall of this machine may forbid it")
 
-    def received(self, flow: int, data: bytes) -> None:
-        """Called with each answer."""
+    def received(self, flow: int, data: bytes, stamp: int | None) -> None:
+        """Called with each answer, and when the kernel had it, on the wall clock, if it says so."""
         raise NotImplementedError
 
     def refused(self, flow: int) -> None:

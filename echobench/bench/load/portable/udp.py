@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..flows import NEXT, Flows
+from ..stamps import both
 from .offer import MILLISECOND, PAUSE, Scheduled
 from .sockets import UDPOffer
 
@@ -25,13 +26,13 @@ class UDPLoad(UDPOffer):
             self._next_look = now + min(max(self._flows.timeout // 10, MILLISECOND), 50 * MILLISECOND)
         return self._next_look
 
-    def received(self, flow: int, data: bytes) -> None:
+    def received(self, flow: int, data: bytes, stamp: int | None) -> None:
         """Match an answer with its question, and count it."""
         if self._flows is None:
             self.tally.unexpected += 1
             return
-        now = self.account.now()
-        if self._flows.arrived(flow, data, now):
+        now, wall = both(self.account.now)
+        if self._flows.arrived(flow, data, now, None if stamp is None else now - (wall - stamp)):
             self.gone(flow)
         self.account.worked(1, now, self.account.now())
 
