@@ -35,10 +35,11 @@ from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
 from ..guard import Caps, Guard, RateLimit
 from ..reactors import Reactor
-from ..sockets import BindError, Spot, close_all
+from ..sockets import BindError, close_all
 from ..values import shown
-from .binding import bind_beside, check_room, take_inherited
+from .binding import bind_everything, check_room
 from .succession import Succession
+from .where import in_one_line
 
 log = Logger()
 
@@ -180,7 +181,7 @@ class EchoService(Service):
                 port.stopListening()
             raise
         super().startService()
-        log.info("echobench ready {where}", where=self.where())
+        self._announce()
 
     @inlineCallbacks
     def stopService(self) -> Generator[Any, Any, None]:
@@ -231,13 +232,7 @@ class EchoService(Service):
 
         For example: ``port=7 tcp=[::]:7 udp=[::]:7``.
         """
-        found: dict[str, list[str]] = {}
-        numbers = []
-        for kind, address in self.addresses():
-            found.setdefault(kind, []).append(_text(address))
-            numbers += [address.port] if kind in ("tcp", "udp") and hasattr(address, "port") else []
-        first = [f"port={numbers[0]}"] if numbers else []
-        return " ".join(first + [f"{kind}={','.join(texts)}" for kind, texts in found.items()])
+        return in_one_line(self.addresses())
 
     def engines(self) -> dict[str, str]:
         """Return the name of the engine that serves each kind.
@@ -259,32 +254,43 @@ class EchoService(Service):
         reactor: Reactor = self.reactor
         return reactor
 
+    def _announce(self) -> None:
+        """Log that it serves, and where."""
+        log.info("echobench ready {where}", where=self.where())
+
+    def _make_caps(self) -> Caps:
+        """Make the limits on connections; a worker makes ones that it shares with others."""
+        return Caps(self.max_connections, self.max_connections_per_source)
+
+    def _make_rate(self) -> RateLimit | None:
+        """Make the limit on the datagrams of each source, if there is one."""
+        if self.udp_rate is None:
+            return None
+        return RateLimit(self.udp_rate, max(1.0, self.udp_rate), time.monotonic)
+
     def _bind(self) -> None:
         """Bind all sockets, or none; do nothing if they are bound already."""
         if self._sockets:
             return
-        inherited = take_inherited(self.inherited, self.inherited_tls, self.receive_buffer)
-        hosts: list[str | None] = [*dict.fromkeys(self.interfaces)] or [None]
-        plain = [kind for kind, wanted in (("tcp", self.tcp), ("udp", self.udp)) if wanted and self.port is not None]
-        bound = bind_beside(
-            inherited,
-            [Spot(kind, host, self.port or 0) for host in hosts for kind in plain],
-            [Spot("tls", host, self.tls_port) for host in hosts] if self.tls_port is not None else [],
+        self._sockets = bind_everything(
+            self.port,
+            self.interfaces,
+            tcp=self.tcp,
+            udp=self.udp,
+            tls_port=self.tls_port,
+            inherited=self.inherited,
+            inherited_tls=self.inherited_tls,
             backlog=self.backlog,
             receive_buffer=self.receive_buffer,
         )
-        self._sockets = inherited + bound
 
     def _serve(self) -> None:
         """Make the engines and hand them their sockets."""
-        rate = None
-        if self.udp_rate is not None:
-            rate = RateLimit(self.udp_rate, max(1.0, self.udp_rate), time.monotonic)
         setting = Setting(
             reactor=self.clock,
             counters=self.counters,
-            guard=Guard(allow_low_source_ports=self.allow_low_source_ports, rate=rate),
-            caps=Caps(self.max_connections, self.max_connections_per_source),
+            guard=Guard(allow_low_source_ports=self.allow_low_source_ports, rate=self._make_rate()),
+            caps=self._make_caps(),
             idle_timeout=self.idle_timeout,
             close_timeout=self.close_timeout,
             backlog=self.backlog,
@@ -371,14 +377,3 @@ def _only_portable(argument: str, option: str, engine: str) -> None:
 def _abort(engines: Iterable[IEngine]) -> None:
     for engine in engines:
         engine.abort()
-
-
-def _text(address: Any) -> str:
-    """Write a Twisted address as a user would type it.
-
-    For example: ``[::]:7``, ``0.0.0.0:7``, or a path.
-    """
-    if hasattr(address, "host"):
-        return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
-    name = getattr(address, "name", address)
-    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
