@@ -28,12 +28,14 @@ from ..forks import FORKS
 from ..spin import SecondLook, Spin
 from ..watching import watches_descriptors
 from .mover import Events, Host, Lanes
+from .pipes import Pipe
 from .pollers import ENDED, READ, WRITE, Poller, poller, try_poller
 
 log = Logger()
 
 EVENTS: Final = 64  # taken from the kernel at once; some hundred microseconds of work
 CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
+SPLICED: Final = 1 << 14  # bytes in a read, lately, from which on it is cheaper not to touch them
 
 
 class Polled:
@@ -67,6 +69,7 @@ class Polled:
         self._second_look = SecondLook()
         self._scarcity = Seldom()
         self._poller: Poller
+        self._pipe = Pipe()
         self._calls: dict[int, Callable[[], None]] = {}
         """What to call for descriptors that are no connections."""
 
@@ -90,6 +93,7 @@ class Polled:
     def finish(self) -> None:
         """Close the poller."""
         self._poller.close()
+        self._pipe.close()
         self.watched.clear()
         self._calls.clear()  # the numbers may be connections of ours when the engine serves again
 
@@ -117,6 +121,7 @@ class Polled:
         connections, calls, elsewhere = self._engine.connections, self._calls, self._elsewhere
         odd, timeouts, read, write = connections.odd, connections.timeouts, os.read, os.write
         reads = echoed = 0
+        pipe = self._pipe if self.mean_read >= SPLICED and not self._pipe.useless else None
         fd, in_doubt = -1, True
         try:
             # It may be woken for nothing: another process that has the same listening socket was quicker.
@@ -125,6 +130,18 @@ class Polled:
                 for fd, mask in found:
                     if (mask != READ or fd in odd or fd in calls) and not self._is_to_be_read(fd, mask):
                         continue
+                    if pipe is not None:
+                        try:
+                            moved = pipe.echo(fd, CHUNK)
+                        except OSError:
+                            connections.close(fd)
+                            continue
+                        if moved is not None:
+                            reads += 1
+                            echoed += moved[0]
+                            if moved[1]:
+                                connections.hold(fd, moved[1])
+                            continue
                     try:
                         data = read(fd, CHUNK)
                     except BlockingIOError:
@@ -215,7 +232,8 @@ class Polled:
         self._engine.descriptor_closed()
 
     def forked(self) -> None:
-        """Do nothing: if the child serves, the poller is its own."""
+        """Give up the pipe, which the parent has too: if the child serves, the poller is its own."""
+        self._pipe.close()
 
     def busy(self) -> bool:
         """Say no: what is closed is not in use."""
