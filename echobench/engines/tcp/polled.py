@@ -70,6 +70,8 @@ class Polled:
         self._scarcity = Seldom()
         self._poller: Poller
         self._pipe = Pipe()
+        self._came = False
+        """Whether a connection has come since the last time that work ran out."""
         self._calls: dict[int, Callable[[], None]] = {}
         """What to call for descriptors that are no connections."""
 
@@ -176,7 +178,13 @@ class Polled:
                 if now() > end:
                     found = None
                     break
-                found = second_look(look, len(found) == 1) or wait(look)
+                found = second_look(look, len(found) == 1)
+                if not found and self._came:
+                    # Connections come and go. To look for the next one costs as much as serving it, and its peer waits
+                    # for a handshake, not for us.
+                    self._came = False
+                    break
+                found = found or wait(look)
         except Exception:
             if in_doubt and fd in connections.open:  # nobody knows how much of what was read from it was sent
                 connections.abort(fd)
@@ -202,6 +210,7 @@ class Polled:
 
     def begin(self, fd: int) -> None:
         """Watch a new connection for something to read."""
+        self._came = True
         self._watch(fd, READ)
 
     def read(self, fd: int) -> None:
