@@ -116,8 +116,10 @@ NO_NUMBERS = [
 ]  # fmt: skip
 NUMBERS = [
     "port", "tls-port", "max-connections", "max-connections-per-source", "idle-timeout", "close-timeout", "udp-rate",
-    "receive-buffer", "backlog", "spin", "stats-interval",
+    "receive-buffer", "backlog", "spin", "stats-interval", "workers", "worker-timeout",
 ]  # fmt: skip
+
+NAMES = ["engine", "udp-engine", "interface", "certificate", "private-key", "steer", "worker-cpus"]
 
 
 def refused(*arguments):
@@ -129,7 +131,7 @@ def refused(*arguments):
     return sentence
 
 
-@pytest.mark.parametrize("option", [*NUMBERS, "engine", "udp-engine", "interface"])
+@pytest.mark.parametrize("option", [*NUMBERS, "engine", "udp-engine", "interface", "steer"])
 @pytest.mark.parametrize("text", NO_NUMBERS, ids=lambda text: ascii(text)[:12])
 def test_values_that_make_no_sense(option, text):
     assert f"--{option}: " in refused(f"--{option}={text}")
@@ -170,13 +172,18 @@ def test_what_is_no_address(address):
     assert "--interface: " in refused("--interface", address)
 
 
+@pytest.mark.parametrize("text", [text for text in NO_NUMBERS if text != "1,5"], ids=lambda text: ascii(text)[:12])
+def test_what_is_no_list_of_cpus(text):
+    assert "--worker-cpus: " in refused("--workers=2", f"--worker-cpus={text}")
+
+
 def test_every_option_with_a_value_is_in_the_tables_above():
     """A new one has to be added there."""
-    known = {*NUMBERS, "engine", "udp-engine", "interface", "certificate", "private-key"}
+    known = {*NUMBERS, *NAMES}
     assert {name.rstrip("=") for name in Options().longOpt if name.endswith("=")} == known
 
 
-WITH_VALUES = st.sampled_from(["engine", "udp-engine", "interface", "certificate", "private-key", *NUMBERS])
+WITH_VALUES = st.sampled_from([*NAMES, *NUMBERS])
 TEXTS = st.text(max_size=40) | st.from_regex(r"[-+0-9.eE_kKmM]{0,12}", fullmatch=True)
 
 
