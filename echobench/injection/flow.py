@@ -19,6 +19,8 @@ PATIENCE: Final = 0.1  # seconds that an answer waits to be overtaken
 class Flow:
     """Turns what one peer sends into what it gets, and when. Times are in seconds, of one clock."""
 
+    __slots__ = ("_count", "_kept_until", "_line", "_spoiler")
+
     def __init__(
         self, faults: Faults, random: Callable[[str], Random], count: Count, now: float, *, whole: bool
     ) -> None:
@@ -71,6 +73,10 @@ class Flow:
         if number:
             self._count(DISCARDED, number)
 
+    def refuse(self) -> None:
+        """Count a message for whose answers there is no room."""
+        self._count(DISCARDED, 1)
+
 
 class Injection:
     """Gives each flow the faults of the first rule that concerns it.
@@ -81,10 +87,15 @@ class Injection:
     def __init__(self, rules: Sequence[Rule], counters: Counters) -> None:
         self._rules = tuple(rules)
         self._numbers: dict[tuple[int, str], Iterator[int]] = {}
-        self._count = counters.fault
-        for rule in self._rules:
-            for name in rule.kinds():
+        self._counters = counters
+        self._counts = [dict.fromkeys(rule.kinds(), 0) for rule in self._rules]
+        for each in self._counts:
+            for name in each:
                 counters.fault(name, 0)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Give how often each fault has struck, for each rule."""
+        return {str(rule): dict(counts) for rule, counts in zip(self._rules, self._counts, strict=True)}
 
     def flow(self, transport: str, port: int | None, now: float) -> Flow | None:
         """Begin a flow from a source port; None if nothing is to happen to it.
@@ -99,7 +110,11 @@ class Injection:
         if faults == Faults():
             return None
         number = next(self._numbers.setdefault((at, transport), itertools.count(1)))
+        counts = self._counts[at]
+
+        def count(name: str, times: int) -> None:
+            self._counters.fault(name, times)
+            counts[name] = counts.get(name, 0) + times
+
         seed = rule.seed or 0  # without one, nothing is random
-        return Flow(
-            faults, lambda fault: Dice(seed, transport, number, fault), self._count, now, whole=transport == "udp"
-        )
+        return Flow(faults, lambda fault: Dice(seed, transport, number, fault), count, now, whole=transport == "udp")

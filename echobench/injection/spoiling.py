@@ -55,10 +55,12 @@ class Errors:
     def __init__(self, chance: Decimal, random: Random) -> None:
         self._random = random
         self._log = -math.inf if chance == 1 else math.log1p(-float(chance))
-        self._ahead = self._gap()
+        self._ahead = 0 if chance == 1 else self._gap()
 
     def among(self, number: int) -> list[int]:
         """Give the positions to change among the next so many bytes."""
+        if self._log == -math.inf:  # all: to draw for each of them would hold up the other flows
+            return list(range(number))
         found = []
         while self._ahead < number:
             found.append(self._ahead)
@@ -76,6 +78,11 @@ class Spoiler:
     ``random`` gives the random numbers of a fault by its name. For every message each fault draws anew, whatever the
     others have done to it; so each fault strikes the same messages with the others and without.
     """
+
+    __slots__ = (
+        "_count", "_drop", "_duplicate", "_errors", "_left", "_reorder", "_reset", "_truncate", "_turned", "end",
+        "kept",
+    )  # fmt: skip
 
     def __init__(self, faults: Faults, random: Callable[[str], Random], count: Count) -> None:
         def coin(name: str) -> Callable[[], bool]:

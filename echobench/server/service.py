@@ -136,7 +136,9 @@ class EchoService(Service):
     _ports: list[tuple[str, IListeningPort]] = _state(list)
     _pending: list[Deferred[Any]] = _state(list)
     _rules: tuple[Any, ...] = _state(tuple)
-    """The rules of ``faults``, each with its seed."""
+    """The rules of ``faults``, with their seeds."""
+    _injection: Any = _state(lambda: None)
+    """Follows the rules; None without any, and before the first start."""
     _succession: Succession = attrs.field(
         init=False,
         repr=False,
@@ -259,6 +261,14 @@ class EchoService(Service):
         """Return the rules of faults on purpose, each with the seed that repeats it."""
         return [str(rule) for rule in self._rules]
 
+    def fault_counts(self) -> dict[str, dict[str, int]]:
+        """Return how often each fault on purpose has struck since the last start: for each rule, by name.
+
+        For example: ``{"udp:drop=1%,seed=7": {"drop": 46}}``. :meth:`snapshot` has the sums of all rules and starts.
+        """
+        counts: dict[str, dict[str, int]] = {} if self._injection is None else self._injection.counts()
+        return counts
+
     def engines(self) -> dict[str, str]:
         """Return the name of the engine that serves each kind.
 
@@ -332,8 +342,10 @@ class EchoService(Service):
         stream, datagram = self.protocol, self.datagram_protocol
         if self._rules:
             from ..engines.portable.faulty import protocols
+            from ..injection.flow import Injection
 
-            stream, datagram = protocols(self._rules, setting)
+            self._injection = Injection(self._rules, self.counters)
+            stream, datagram = protocols(self._injection, setting)
         made: dict[str, IEngine] = {}
         if "tcp" in kinds:
             made["tcp"] = choose(STREAM, self.engine, setting) if stream is None else PortableStream(setting, stream)

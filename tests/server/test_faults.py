@@ -60,7 +60,7 @@ def test_it_is_said_aloud(serve):
 
 def test_without_faults_nothing_is_said(serve):
     service = serve(0, LOOPBACK)
-    assert (service.fault_rules(), service.snapshot().faults) == ([], {})
+    assert (service.fault_rules(), service.fault_counts(), service.snapshot().faults) == ([], {}, {})
     assert "FAULT" not in service.where()
 
 
@@ -92,6 +92,9 @@ def test_a_second_start_repeats_the_first(serve):
     service.startService()
     seen.append(blocking(ask, port_of(service, "udp"), bytes(100)))
     assert seen[0] == seen[1] != bytes(100)
+    ((rule, counts),) = service.fault_counts().items()
+    assert [rule] == service.fault_rules()
+    assert service.snapshot().faults == {"corrupt": 2 * counts["corrupt"]}
 
 
 @pytest.mark.slow

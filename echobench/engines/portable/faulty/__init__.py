@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ....injection.flow import Injection
-from ....injection.rules import Rule
 from ... import Setting
 from .datagram import FaultyUDP, faulty_udp
 from .stream import FaultyEcho, faulty_echo
 
 
-def protocols(rules: Sequence[Rule], setting: Setting) -> tuple[type[FaultyEcho], type[FaultyUDP]]:
-    """Make the protocols of a service whose answers follow ``rules``, which have their seeds."""
-    injection = Injection(rules, setting.counters)
+def protocols(injection: Injection, setting: Setting) -> tuple[type[FaultyEcho], type[FaultyUDP]]:
+    """Make the protocols of a service with these faults."""
     return faulty_echo(injection), faulty_udp(injection, setting.clock)

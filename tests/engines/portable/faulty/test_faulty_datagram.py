@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from echobench import Counters, Guard, Reason
 from echobench.counters import Unsent
 from echobench.engines.portable.faulty import datagram as module
-from echobench.engines.portable.faulty.datagram import FLOWS, FaultyUDP, faulty_udp
+from echobench.engines.portable.faulty.datagram import FLOWS, ROOM, WAITING, FaultyUDP, faulty_udp
 from echobench.injection.flow import Injection
 from echobench.injection.line import AT_ONCE, OVERHEAD
 from echobench.injection.rules import read_rules
@@ -110,16 +110,27 @@ def test_empty_datagrams(make, clock):
 
 
 def test_what_waits_is_bounded(make, clock, monkeypatch):
-    monkeypatch.setattr(module, "ROOM", 10 * (100 + OVERHEAD))
+    monkeypatch.setattr(module, "ROOM", 10 * (100 + OVERHEAD) + WAITING)
     protocol = make("delay=1s,seed=1")
-    for number in range(15):
-        protocol.datagramReceived(bytes(100), peer(5000 + number))
-    assert protocol._held == 10 * (100 + OVERHEAD)
+    for _ in range(15):
+        protocol.datagramReceived(bytes(100), peer(5000))
+    assert protocol._held == 10 * (100 + OVERHEAD) + WAITING
     assert protocol.counters.faults == {"delay": 10, "discarded": 5}
     clock.advance(1.001)
     assert len(protocol.transport.sent) == 10
     protocol.datagramReceived(b"x", peer(5000))
     assert protocol.counters.faults["delay"] == 11
+
+
+def test_forged_sources_cannot_fill_the_memory(make, clock):
+    """Each flow that waits takes some KB, however little it sent; so they count."""
+    protocol = make("delay=1s,seed=1")
+    for number in range(20_000):
+        protocol.datagramReceived(b"", (f"10.0.{number // 250}.{number % 250}", 5000))
+    assert len(protocol._waiting) == ROOM // (WAITING + OVERHEAD)
+    clock.advance(1.001)
+    assert len(protocol.transport.sent) == ROOM // (WAITING + OVERHEAD)
+    assert (protocol._held, protocol._waiting) == (0, set())
 
 
 def test_flows_are_bounded_and_what_a_forgotten_one_waits_for_still_comes(make, clock):
@@ -230,3 +241,5 @@ def test_a_server_serves_a_test_matrix(serve):
         assert blocking(other.recv, 10) == b"h"
         assert blocking(unanswered, one, 0.1)
         assert blocking(ask, number, b"hello") == b"hello"
+    first, second = service.fault_rules()
+    assert service.fault_counts() == {first: {"drop": 1}, second: {"truncate": 1}}
