@@ -132,16 +132,17 @@ class Options(usage.Options):
             "certificate": usage.CompleteFiles("*.pem", descr="certificate"),
             "private-key": usage.CompleteFiles("*.pem", descr="private key"),
             "interface": usage.Completer(descr="address of this machine"),
+            "fault": usage.Completer(descr="item of the grammar, such as udp:drop=1%,seed=7"),
             "engine": usage.CompleteList(STREAM_NAMES),
             "udp-engine": usage.CompleteList(DATAGRAM_NAMES),
             "steer": usage.CompleteList(STEERINGS),
         },
-        multiUse=["interface"],
+        multiUse=["interface", "fault"],
     )
 
     def __init__(self) -> None:
         super().__init__()
-        self["interface"] = []
+        self["interface"], self["fault"] = [], []
 
     def opt_interface(self, address: str) -> None:
         """Listen on this address only; repeatable. :: is all IPv6, 0.0.0.0 all IPv4."""
@@ -149,6 +150,16 @@ class Options(usage.Options):
         if not is_address(bare):
             raise usage.UsageError(f"--interface: {shown(address)} is not an address such as 127.0.0.1 or ::1")
         self["interface"].append(bare)
+
+    def opt_fault(self, rule: str) -> None:
+        """Misbehave on purpose, for tests of clients; repeatable: of several rules the first that fits is followed."""
+        from ..injection.rules import FaultError, read_rules
+
+        try:
+            read_rules([*self["fault"], rule])
+        except FaultError as error:
+            raise usage.UsageError(f"--fault: {error}") from None
+        self["fault"].append(rule)
 
     def parseArgs(self, *rest: str) -> None:
         """Refuse arguments: there are only options."""
@@ -185,6 +196,11 @@ class Options(usage.Options):
                     raise usage.UsageError(f"--{name} needs --workers 2 or more, and there is 1")
             if self["steer"] != "hash":
                 raise usage.UsageError("--steer cpu needs --workers 2 or more, and there is 1")
+        elif self["fault"]:
+            raise usage.UsageError("--fault is for one process, whose faults a seed repeats: leave out --workers")
+        for name in ("engine", "udp-engine") if self["fault"] else ():
+            if self[name] not in ("auto", "portable"):
+                raise usage.UsageError(f"--fault needs the portable engine: drop --{name}, or say --{name} portable")
         try:
             install_best_reactor()
         except ImportError as error:
@@ -236,7 +252,8 @@ def makeService(options: Mapping[str, Any]) -> IService:
         number = options.get("workers", 1)
         tls_options = _tls_options(files)
         if number == 1:
-            return Program(EchoService(**placing, **serving, tls_options=tls_options), options.get("stats-interval"))
+            echo = EchoService(**placing, **serving, tls_options=tls_options, faults=options.get("fault") or ())
+            return Program(echo, options.get("stats-interval"))
         from .parent import Parent
         from .parent_program import ParentProgram
 

@@ -53,6 +53,7 @@ def test_auto_is_a_number():
         (["--workers", "2", "--worker-cpus", ""], "'' is not a list of CPUs such as 0-3,8, nor auto"),
         (["--workers", "2", "--steer", "luck"], "--steer: there is no 'luck' here: choose hash or cpu"),
         (["--workers", "2", "--worker-timeout", "1"], "--worker-timeout: '1' is not a number of seconds from 3 to"),
+        (["--workers", "2", "--fault", "udp:drop=1%"], "--fault is for one process, whose faults a seed repeats"),
         (["--worker-cpus", "auto"], "--worker-cpus needs --workers 2 or more, and there is 1"),
         (["--worker-timeout", "9"], "--worker-timeout needs --workers 2 or more, and there is 1"),
         (["--steer", "cpu"], "--steer cpu needs --workers 2 or more, and there is 1"),
