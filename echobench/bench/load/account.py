@@ -78,13 +78,22 @@ class Account:
             if not self._closed:
                 self._intended.one(now - intended)
 
-    def ended(self, intended: int, how: str) -> None:
-        """Count a message that did not come back right.
+    def ended(self, intended: int, how: str, number: int = 1) -> None:
+        """Count messages, all due at ``intended``, that did not come back right.
 
         ``how`` names the field of the tally.
         """
         if self.counts(intended):
-            setattr(self.tally, how, getattr(self.tally, how) + 1)
+            setattr(self.tally, how, getattr(self.tally, how) + number)
+
+    def departed(self, number: int, intended: int, now: int) -> None:
+        """Count messages that were due together, and that the kernel took at ``now``."""
+        window = self.window
+        if window.first <= intended < window.end:
+            self.tally.intended += number
+            self.tally.sent += number
+            if not self._closed:
+                self._late.many(now - intended, number)
 
     def all_sent(self, number: int, now: int) -> None:
         """Count messages of the closed model that the kernel took at ``now``."""
@@ -118,18 +127,23 @@ class Account:
         if intended is not None:
             self._intended.record(until - intended[these])
 
-    def all_returned(self, number: int, sent: int, now: int, size: int, came: int | None = None) -> None:
-        """Count messages of the closed model that were sent and came back together.
+    def all_returned(
+        self, number: int, length: int, intended: int, sent: int, now: int, *, came: int | None = None
+    ) -> None:
+        """Count messages of ``length`` bytes in all that were due together, were sent together and came back together.
 
         All of them are whole and right; ``came`` as in :meth:`answered`.
         """
-        if self.window.first <= sent < self.window.end:
+        window = self.window
+        if window.first <= intended < window.end:
             self.tally.answered += number
-            self.tally.answered_bytes += number * size
+            self.tally.answered_bytes += length
             if came is not None:
                 read, now = now, max(sent, min(came, now))
                 self._reading.many(read - now, number)
             self._sent.many(now - sent, number)
+            if not self._closed:
+                self._intended.many(now - intended, number)
 
     def _counting(self, intended: Times, now: int) -> Any:
         """Return an index of the messages that count: mostly all of them, or none.

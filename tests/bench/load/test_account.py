@@ -64,6 +64,25 @@ def test_columns_are_counted_as_single_messages_are(messages):
     assert single.tally.as_dict() == columns.tally.as_dict()
 
 
+@given(times, st.integers(1, 20), st.sampled_from([{}, OPEN]))
+def test_messages_that_go_together_are_counted_as_single_ones_are(batches, number, model):
+    single, together = (Books(warmup=0.5, duration=1.0, cooldown=0.5, **model) for _ in range(2))
+    now = BEGIN + 5 * SECOND
+    for at, late in batches:
+        due, sent = BEGIN + at, BEGIN + at + (late if model else 0)
+        for _ in range(number):
+            single.account.began(due)
+            single.account.sent(due, sent)
+            single.account.answered(due, sent, now, 7)
+            single.account.ended(due, "corrupted")
+        together.account.departed(number, due, sent)
+        together.account.all_returned(number, 7 * number, due, sent, now)
+        together.account.ended(due, "corrupted", number)
+    for books in (single, together):
+        books.account.finish()
+    assert single.tally.as_dict() == together.tally.as_dict()
+
+
 def test_ticks_come_once_an_interval_and_are_not_made_up_for():
     books = Books(interval=0.25)
     for at in (0.1, 0.24, 0.25, 0.26, 0.49, 1.3, 1.31, 1.5):

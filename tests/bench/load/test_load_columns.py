@@ -126,7 +126,7 @@ def test_nobody_there_is_a_sentence(blast):
 def test_rings_that_are_refused_after_all(blast, monkeypatch):
     """The trial had more luck: other processes of the run have made their rings meanwhile."""
     from echobench.bench.load import NoEngineError
-    from echobench.bench.load.columns import tcp
+    from echobench.bench.load.columns import tcp_rings
     from echobench.bench.load.columns.engine import ColumnsLoad
     from echobench.bench.load.worker import choose
     from echobench.bench.run.plan import Plan, shares
@@ -134,7 +134,7 @@ def test_rings_that_are_refused_after_all(blast, monkeypatch):
     def refuse(*sizes):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr(tcp, "make_rings", refuse)
+    monkeypatch.setattr(tcp_rings, "make_rings", refuse)
     share = shares(Plan(host="127.0.0.1", port=7, transport="tcp", flows=20))[0]
     engine = ColumnsLoad(share, ("127.0.0.1", 7), lambda now, tally: None)
     with pytest.raises(NoEngineError, match="io_uring gives no ring for 20 connections: Cannot allocate") as caught:
