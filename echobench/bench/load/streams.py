@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -74,11 +74,6 @@ class Stream:
         self._departures.append((end, begun, intended, now))
         self._account.departed(number, intended, now)
 
-    def piece(self) -> memoryview:
-        """Return the next bytes that are to be sent, as far as they are one piece of memory."""
-        sending = self._sending
-        return BYTES_VIEW[sending.at : sending.at + min(self.unsent, sending.left)]
-
     def pieces(self) -> list[memoryview]:
         """Return bytes that are still to be sent: all of them, or so many that one call can send."""
         return self._sending.pieces(self.unsent, PIECES)
@@ -86,12 +81,19 @@ class Stream:
     def wrote(self, length: int) -> None:
         """Note that so many bytes were sent."""
         self.unsent -= length
+        self._sending.forward(length)
+
+    def send(self, sock: Any) -> None:
+        """Send all that is to be sent. Raises OSError: BlockingIOError if there is no room for the rest."""
         sending = self._sending
-        if length < sending.left:
-            sending.at += length
-            sending.left -= length
-        else:
-            sending.forward(length)
+        while unsent := self.unsent:
+            if unsent < sending.left:
+                sent = sock.send(BYTES_VIEW[sending.at : sending.at + unsent])
+                sending.at += sent
+                sending.left -= sent
+                self.unsent = unsent - sent
+            else:  # a message that crosses the end of a lap leaves in one call all the same
+                self.wrote(sock.sendmsg(self.pieces()))
 
     def take(self) -> bytes:
         """Return all bytes that are to be sent, and note that they were."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rigs.books import BEGIN, Books
 
@@ -65,6 +65,8 @@ def test_columns_are_counted_as_single_messages_are(messages):
 
 
 @given(times, st.integers(1, 20), st.sampled_from([{}, OPEN]))
+@example([(SECOND, 5), (SECOND // 4, 5), (SECOND, 7)], 3, OPEN)
+@example([(SECOND, 5), (SECOND // 4, 5), (SECOND, 7)], 3, {})
 def test_messages_that_go_together_are_counted_as_single_ones_are(batches, number, model):
     single, together = (Books(warmup=0.5, duration=1.0, cooldown=0.5, **model) for _ in range(2))
     now = BEGIN + 5 * SECOND

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rigs.books import Books
 
 from echobench.bench.load.streams import Layout, Stream
+from echobench.bench.load.tape import Tape
 
 
 def stream(*sizes, **settings):
@@ -126,6 +127,15 @@ def test_a_wrong_byte_anywhere(position):
 def test_bytes_that_nobody_asked_for():
     books, connection = stream()
     assert receive(books, connection, send(books, connection) + b"x") is None
+    assert books.counts() == {"answered": 1, "unexpected": 1}
+
+
+def test_bytes_that_are_right_and_were_not_sent_yet():
+    books, connection = stream()
+    data = send(books, connection)
+    later = Tape(3)
+    later.forward(64)
+    assert receive(books, connection, data + bytes(later.pieces(8, 1)[0])) is None
     assert books.counts() == {"answered": 1, "unexpected": 1}
 
 

@@ -35,6 +35,10 @@ class ColumnsLoad:
 
             model = {"closed": ClosedUdp, "open": OpenUdp, "flood": FloodUdp}[share.plan.model]
             self._engine = model(share, address, tick)
+        elif share.plan.model == "connect":
+            from .connects import Connects
+
+            self._engine = Connects(share, address, tick)
         else:
             from .tcp_rows import TcpRows
             from .tcp_streams import TcpStreams
@@ -50,8 +54,6 @@ class ColumnsLoad:
         plan = share.plan
         if plan.transport == "tls":
             return "it has no TLS"
-        if plan.model == "connect":
-            return "it does not measure how fast connections are made"
         if (missing := kernel.missing()) is not None:
             return missing
         return _udp_unavailable(plan) if plan.transport == "udp" else _tcp_unavailable(share)

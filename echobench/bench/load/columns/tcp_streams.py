@@ -187,26 +187,19 @@ class TcpStreams(TcpColumns):
 
     def _write(self, flow: int) -> None:
         """Send what a connection has to send, now or when there is room."""
-        stream, sock = self._streams[flow], self.sockets[flow]
-        while unsent := stream.unsent:
-            piece = stream.piece()
-            try:
-                # A message that crosses the end of a lap leaves in one call all the same.
-                sent = sock.send(piece) if len(piece) == unsent else sock.sendmsg(stream.pieces())
-            except BlockingIOError:
-                break
-            except OSError:
-                self.end(flow)
-                return
-            stream.wrote(sent)
-            if sent == unsent and flow not in self.blocked:
-                return
-        self._block(flow, stream.unsent > 0)
+        blocked = False
+        try:
+            self._streams[flow].send(self.sockets[flow])
+        except BlockingIOError:
+            blocked = True
+        except OSError:
+            self.end(flow)
+            return
+        if blocked != (flow in self.blocked):
+            self._block(flow, blocked)
 
     def _block(self, flow: int, blocked: bool) -> None:
         """Have the kernel say when a connection's send buffer has room, or no longer."""
-        if blocked == (flow in self.blocked):
-            return
         (self.blocked.add if blocked else self.blocked.discard)(flow)
         self.epoll.modify(self.sockets[flow].fileno(), select.EPOLLIN | (select.EPOLLOUT if blocked else 0))
 
