@@ -90,8 +90,9 @@ class Account:
         """Count messages that were due together, and that the kernel took at ``now``."""
         window = self.window
         if window.first <= intended < window.end:
-            self.tally.intended += number
-            self.tally.sent += number
+            tally = self.tally
+            tally.intended += number
+            tally.sent += number
             if not self._closed:
                 self._late.many(now - intended, number)
 
@@ -101,12 +102,16 @@ class Account:
             self.tally.intended += number
             self.tally.sent += number
 
-    def all_sent_late(self, intended: Times, now: int) -> None:
-        """Count a column of messages of the open model that the kernel has taken."""
-        intended = intended[self._counting(intended, now)]
-        self.tally.intended += len(intended)
-        self.tally.sent += len(intended)
-        self._late.record(now - intended)
+    def all_sent_late(self, intended: Times, now: int, done: int) -> None:
+        """Count a column of messages of the open model that the kernel took one by one, from ``now`` to ``done``."""
+        number = len(intended)
+        # The kernel sends the messages of a call one after the other, and the last of many leaves much later.
+        late = now + (done - now) * np.arange(1, number + 1) // max(number, 1) - intended
+        these = self._counting(intended, now)
+        late = late[these]
+        self.tally.intended += len(late)
+        self.tally.sent += len(late)
+        self._late.record(late)
 
     def all_answered(self, intended: Times | None, sent: Times, now: int, size: int, came: Times | None = None) -> None:
         """Count a column of messages of ``size`` bytes that came back whole and right.
@@ -136,8 +141,9 @@ class Account:
         """
         window = self.window
         if window.first <= intended < window.end:
-            self.tally.answered += number
-            self.tally.answered_bytes += length
+            tally = self.tally
+            tally.answered += number
+            tally.answered_bytes += length
             if came is not None:
                 read, now = now, max(sent, min(came, now))
                 self._reading.many(read - now, number)

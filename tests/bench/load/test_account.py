@@ -57,7 +57,7 @@ def test_columns_are_counted_as_single_messages_are(messages):
         single.account.began(due)
         single.account.sent(due, now)
         single.account.answered(due, at, now, 7)
-    columns.account.all_sent_late(intended, now)
+    columns.account.all_sent_late(intended, now, now)
     columns.account.all_answered(intended, sent, now, 7)
     for books in (single, columns):
         books.account.finish()
@@ -83,6 +83,15 @@ def test_messages_that_go_together_are_counted_as_single_ones_are(batches, numbe
     for books in (single, together):
         books.account.finish()
     assert single.tally.as_dict() == together.tally.as_dict()
+
+
+def test_messages_of_one_call_leave_one_after_the_other():
+    books = Books(**OPEN)
+    due = BEGIN + np.array([1000, 1000, 2000, 2000])
+    books.account.all_sent_late(due, BEGIN + 3000, BEGIN + 7000)
+    books.account.finish()
+    late = books.tally.lateness
+    assert (late.total, late.least, late.greatest, late.sum) == (4, 3000, 5000, 3000 + 4000 + 4000 + 5000)
 
 
 def test_ticks_come_once_an_interval_and_are_not_made_up_for():

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+import time
 
+import numpy as np
 import pytest
 from rigs import truth
 from rigs.blasting import UNHURRIED, Blaster, RunFailedError
 from rigs.helpers import needs_linux
 from rigs.truth import TCP, UDP, counted, every
+from rigs.undisturbed import repeated, unless_disturbed
 
 pytestmark = needs_linux
 
@@ -66,6 +69,27 @@ def test_a_flood_of_trains(blast):
         ran = blast(sink.port, transport="udp", model="flood", gso=True, size="1000", count=900, flows=2)
     assert counted(ran.tally) == {"one_way": 900}
     assert {len(data) for data in sink.data} == {1000}
+
+
+@repeated
+def test_what_is_said_of_a_batch_is_what_the_sink_saw():
+    """All of 64 datagrams are due at the same time and leave in one call: what is said holds for the last one too."""
+    from echobench.bench.load.columns.udp_models import OpenUdp
+    from echobench.bench.run.plan import Plan, shares
+
+    with truth.Sink() as sink:
+        plan = Plan(
+            host="127.0.0.1", transport="udp", model="open", rate=1e9, count=64, warmup=0.0, cooldown=0.0, timeout=0.1
+        )
+        engine = OpenUdp(shares(plan)[0], ("127.0.0.1", sink.port), lambda now, tally: None)
+        engine.open()
+        engine.run(time.perf_counter_ns())
+        engine.close()
+    arrivals = np.diff(sink.arrivals)
+    late = engine.tally.lateness
+    assert (late.total, len(sink.arrivals)) == (64, 64)
+    with unless_disturbed():
+        assert late.greatest - late.least == pytest.approx(arrivals.sum(), rel=0.2, abs=40_000)
 
 
 def test_a_datagram_that_is_too_large_for_any_train(blast):

@@ -70,9 +70,9 @@ class Connects:
         (probe,) = open_streams(plan, first, 1, self._address)
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         probe.close()
-        self._family, _, _, _, self._to = socket.getaddrinfo(
-            *self._address, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-        )[0]
+        found = socket.getaddrinfo(*self._address, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
+        self._family: int = found[0]
+        self._to: Any = found[4]
         self._bound = [binding(plan, first + flow) for flow in range(self.share.flows)]
         self._no_delay = int(plan.sizes().max()) > SEGMENT
 

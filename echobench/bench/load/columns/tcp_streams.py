@@ -29,9 +29,8 @@ class TcpStreams(TcpColumns):
 
     def listen(self) -> None:
         """Have the kernel say which connections have bytes."""
-        self._flow_of = {sock.fileno(): flow for flow, sock in enumerate(self.sockets)}
-        for fd in self._flow_of:
-            self.epoll.register(fd, select.EPOLLIN)
+        for sock in self.sockets:
+            self.epoll.register(sock, select.EPOLLIN)
         self._room = memoryview(bytearray(ROOM))
         self.blocked: set[int] = set()
         """Connections whose send buffer is full."""
@@ -41,6 +40,11 @@ class TcpStreams(TcpColumns):
         first, sizes = self.share.first_flow, self.plan.sizes()
         layout = Layout(sizes)
         self._streams = [Stream(self.account, first + flow, layout) for flow in range(len(self.sockets))]
+        self._connections = {
+            sock.fileno(): (flow, sock.recv_into, stream.arrived)
+            for flow, (sock, stream) in enumerate(zip(self.sockets, self._streams, strict=True))
+        }
+        """By descriptor, each connection that has not ended."""
         self._left = self.share.count if self.share.count is not None else 1 << 62
         self._owed: list[tuple[int, int]] = []
         """Connections, and how many messages each may send (closed model)."""
@@ -98,6 +102,7 @@ class TcpStreams(TcpColumns):
     def shut(self, flow: int) -> None:
         """Close a connection that has been ended."""
         self.blocked.discard(flow)
+        del self._connections[self.sockets[flow].fileno()]
         super().shut(flow)
 
     def lost(self, flow: int) -> None:
@@ -111,17 +116,17 @@ class TcpStreams(TcpColumns):
 
         Returns how many connections had bytes.
         """
-        room, clock, brought = self._room, time.perf_counter_ns, 0
+        room, clock, connections, brought = self._room, time.perf_counter_ns, self._connections, 0
         for fd, event in events:
-            flow = self._flow_of[fd]
-            if event & ROOM_AGAIN:
-                self._write(flow)
+            if event & ROOM_AGAIN and fd in connections:
+                self._write(connections[fd][0])
                 if event == ROOM_AGAIN:
                     continue
-            if flow not in self.alive:
+            if fd not in connections:
                 continue
+            flow, recv_into, arrived = connections[fd]
             try:
-                length = self.sockets[flow].recv_into(room)
+                length = recv_into(room)
             except BlockingIOError:
                 continue
             except OSError:
@@ -130,7 +135,7 @@ class TcpStreams(TcpColumns):
                 self.end(flow)
                 continue
             brought += 1
-            whole = self._streams[flow].arrived(room[:length], clock())
+            whole = arrived(room[:length], clock())
             if whole is None:
                 self.end(flow)
             elif whole and self._closed:
@@ -142,11 +147,15 @@ class TcpStreams(TcpColumns):
     def _pay(self) -> None:
         """Send what the closed model owes: one message for each answer."""
         owed, self._owed = self._owed, []
+        clock, alive, blocked, streams = time.perf_counter_ns, self.alive, self.blocked, self._streams
         for flow, whole in owed:
             number = min(whole, self._left)
-            if flow in self.alive and number:
+            if number and flow in alive:
                 self._left -= number
-                self._send(flow, number, None)
+                now = clock()
+                streams[flow].begin(number, now, now)
+                if flow not in blocked:
+                    self._write(flow)
 
     def _send_due(self, schedule: Schedule, now: int) -> int:
         """Send what is due, each message on the next connection.
@@ -163,7 +172,7 @@ class TcpStreams(TcpColumns):
             if self._next in self._waiting or not self._has_room(self._next):
                 self._waiting.setdefault(self._next, []).append(intended)
             else:
-                self._send(self._next, 1, intended)
+                self._send(self._next, intended)
         return len(due)
 
     def _has_room(self, flow: int) -> bool:
@@ -176,12 +185,11 @@ class TcpStreams(TcpColumns):
             if not self._has_room(flow):
                 self._waiting[flow] = waiting[at:]
                 break
-            self._send(flow, 1, due)
+            self._send(flow, due)
 
-    def _send(self, flow: int, number: int, intended: int | None) -> None:
-        """Send messages that were due at ``intended``; None if they are due when they are sent."""
-        now = time.perf_counter_ns()
-        self._streams[flow].begin(number, now if intended is None else intended, now)
+    def _send(self, flow: int, intended: int) -> None:
+        """Send a message that was due at ``intended``."""
+        self._streams[flow].begin(1, intended, time.perf_counter_ns())
         if flow not in self.blocked:
             self._write(flow)
 
