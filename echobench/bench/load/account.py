@@ -78,13 +78,23 @@ class Account:
             if not self._closed:
                 self._intended.one(now - intended)
 
-    def ended(self, intended: int, how: str) -> None:
-        """Count a message that did not come back right.
+    def ended(self, intended: int, how: str, number: int = 1) -> None:
+        """Count messages, all due at ``intended``, that did not come back right.
 
         ``how`` names the field of the tally.
         """
         if self.counts(intended):
-            setattr(self.tally, how, getattr(self.tally, how) + 1)
+            setattr(self.tally, how, getattr(self.tally, how) + number)
+
+    def departed(self, number: int, intended: int, now: int) -> None:
+        """Count messages that were due together, and that the kernel took at ``now``."""
+        window = self.window
+        if window.first <= intended < window.end:
+            tally = self.tally
+            tally.intended += number
+            tally.sent += number
+            if not self._closed:
+                self._late.many(now - intended, number)
 
     def all_sent(self, number: int, now: int) -> None:
         """Count messages of the closed model that the kernel took at ``now``."""
@@ -92,12 +102,16 @@ class Account:
             self.tally.intended += number
             self.tally.sent += number
 
-    def all_sent_late(self, intended: Times, now: int) -> None:
-        """Count a column of messages of the open model that the kernel has taken."""
-        intended = intended[self._counting(intended, now)]
-        self.tally.intended += len(intended)
-        self.tally.sent += len(intended)
-        self._late.record(now - intended)
+    def all_sent_late(self, intended: Times, now: int, done: int) -> None:
+        """Count a column of messages of the open model that the kernel took one by one, from ``now`` to ``done``."""
+        number = len(intended)
+        # The kernel sends the messages of a call one after the other, and the last of many leaves much later.
+        late = now + (done - now) * np.arange(1, number + 1) // max(number, 1) - intended
+        these = self._counting(intended, now)
+        late = late[these]
+        self.tally.intended += len(late)
+        self.tally.sent += len(late)
+        self._late.record(late)
 
     def all_answered(self, intended: Times | None, sent: Times, now: int, size: int, came: Times | None = None) -> None:
         """Count a column of messages of ``size`` bytes that came back whole and right.
@@ -118,18 +132,24 @@ class Account:
         if intended is not None:
             self._intended.record(until - intended[these])
 
-    def all_returned(self, number: int, sent: int, now: int, size: int, came: int | None = None) -> None:
-        """Count messages of the closed model that were sent and came back together.
+    def all_returned(
+        self, number: int, length: int, intended: int, sent: int, now: int, *, came: int | None = None
+    ) -> None:
+        """Count messages of ``length`` bytes in all that were due together, were sent together and came back together.
 
         All of them are whole and right; ``came`` as in :meth:`answered`.
         """
-        if self.window.first <= sent < self.window.end:
-            self.tally.answered += number
-            self.tally.answered_bytes += number * size
+        window = self.window
+        if window.first <= intended < window.end:
+            tally = self.tally
+            tally.answered += number
+            tally.answered_bytes += length
             if came is not None:
                 read, now = now, max(sent, min(came, now))
                 self._reading.many(read - now, number)
             self._sent.many(now - sent, number)
+            if not self._closed:
+                self._intended.many(now - intended, number)
 
     def _counting(self, intended: Times, now: int) -> Any:
         """Return an index of the messages that count: mostly all of them, or none.

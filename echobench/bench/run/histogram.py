@@ -57,8 +57,8 @@ class Histogram:
         view.lost = number
         return view
 
-    def record(self, values: npt.ArrayLike, times: int = 1) -> None:
-        """Count values, in nanoseconds.
+    def record(self, values: npt.ArrayLike, times: int | Array = 1) -> None:
+        """Count values, in nanoseconds, each ``times`` times: a number for all, or a column.
 
         A value below 0 counts as 0, and one above ``HIGHEST`` counts as ``HIGHEST``.
         """
@@ -70,10 +70,17 @@ class Histogram:
             array = np.clip(array, 0, HIGHEST)
             least, greatest = int(array.min()), int(array.max())
         index = steps(array)
-        self.counts[: int(index.max()) + 1] += times * np.bincount(index)
+        if isinstance(times, int):
+            counts = times * np.bincount(index)
+            total = times * int(array.sum())
+        else:  # bincount() adds the weights up as floats of 64 bits, in which counts are exact
+            counts = np.bincount(index, times).astype(np.int64)
+            high, low = divmod(array, 1 << 20)  # the sum may need more than 64 bits
+            total = (int(high @ times) << 20) + int(low @ times)
+        self.counts[: len(counts)] += counts
         self.least = min(self.least, least)
         self.greatest = max(self.greatest, greatest)
-        self.sum += times * int(array.sum())
+        self.sum += total
 
     def add(self, other: Histogram) -> None:
         """Add all counts of another histogram."""

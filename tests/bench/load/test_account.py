@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rigs.books import BEGIN, Books
 
@@ -57,11 +57,41 @@ def test_columns_are_counted_as_single_messages_are(messages):
         single.account.began(due)
         single.account.sent(due, now)
         single.account.answered(due, at, now, 7)
-    columns.account.all_sent_late(intended, now)
+    columns.account.all_sent_late(intended, now, now)
     columns.account.all_answered(intended, sent, now, 7)
     for books in (single, columns):
         books.account.finish()
     assert single.tally.as_dict() == columns.tally.as_dict()
+
+
+@given(times, st.integers(1, 20), st.sampled_from([{}, OPEN]))
+@example([(SECOND, 5), (SECOND // 4, 5), (SECOND, 7)], 3, OPEN)
+@example([(SECOND, 5), (SECOND // 4, 5), (SECOND, 7)], 3, {})
+def test_messages_that_go_together_are_counted_as_single_ones_are(batches, number, model):
+    single, together = (Books(warmup=0.5, duration=1.0, cooldown=0.5, **model) for _ in range(2))
+    now = BEGIN + 5 * SECOND
+    for at, late in batches:
+        due, sent = BEGIN + at, BEGIN + at + (late if model else 0)
+        for _ in range(number):
+            single.account.began(due)
+            single.account.sent(due, sent)
+            single.account.answered(due, sent, now, 7)
+            single.account.ended(due, "corrupted")
+        together.account.departed(number, due, sent)
+        together.account.all_returned(number, 7 * number, due, sent, now)
+        together.account.ended(due, "corrupted", number)
+    for books in (single, together):
+        books.account.finish()
+    assert single.tally.as_dict() == together.tally.as_dict()
+
+
+def test_messages_of_one_call_leave_one_after_the_other():
+    books = Books(**OPEN)
+    due = BEGIN + np.array([1000, 1000, 2000, 2000])
+    books.account.all_sent_late(due, BEGIN + 3000, BEGIN + 7000)
+    books.account.finish()
+    late = books.tally.lateness
+    assert (late.total, late.least, late.greatest, late.sum) == (4, 3000, 5000, 3000 + 4000 + 4000 + 5000)
 
 
 def test_ticks_come_once_an_interval_and_are_not_made_up_for():

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+import time
 
+import numpy as np
 import pytest
 from rigs import truth
 from rigs.blasting import UNHURRIED, Blaster, RunFailedError
 from rigs.helpers import needs_linux
 from rigs.truth import TCP, UDP, counted, every
+from rigs.undisturbed import repeated, unless_disturbed
 
 pytestmark = needs_linux
 
@@ -68,6 +71,27 @@ def test_a_flood_of_trains(blast):
     assert {len(data) for data in sink.data} == {1000}
 
 
+@repeated
+def test_what_is_said_of_a_batch_is_what_the_sink_saw():
+    """All of 64 datagrams are due at the same time and leave in one call: what is said holds for the last one too."""
+    from echobench.bench.load.columns.udp_models import OpenUdp
+    from echobench.bench.run.plan import Plan, shares
+
+    with truth.Sink() as sink:
+        plan = Plan(
+            host="127.0.0.1", transport="udp", model="open", rate=1e9, count=64, warmup=0.0, cooldown=0.0, timeout=0.1
+        )
+        engine = OpenUdp(shares(plan)[0], ("127.0.0.1", sink.port), lambda now, tally: None)
+        engine.open()
+        engine.run(time.perf_counter_ns())
+        engine.close()
+    arrivals = np.diff(sink.arrivals)
+    late = engine.tally.lateness
+    assert (late.total, len(sink.arrivals)) == (64, 64)
+    with unless_disturbed():
+        assert late.greatest - late.least == pytest.approx(arrivals.sum(), rel=0.2, abs=40_000)
+
+
 def test_a_datagram_that_is_too_large_for_any_train(blast):
     ran, _ = gso(blast, truth.honest, 4, size="65507", **UNHURRIED)
     assert counted(ran.tally) == {"answered": 4}
@@ -113,7 +137,7 @@ def test_what_it_cannot_do_is_said():
         return ColumnsLoad.unavailable(shares(Plan(host="127.0.0.1", **plan))[0])
 
     assert why(transport="tls") == "it has no TLS"
-    assert why(model="connect") == "it does not measure how fast connections are made"
+    assert why(transport="tls", model="connect") == "it has no TLS"
     if sys.platform == "linux":
         assert why(transport="udp") is None
 
@@ -126,7 +150,7 @@ def test_nobody_there_is_a_sentence(blast):
 def test_rings_that_are_refused_after_all(blast, monkeypatch):
     """The trial had more luck: other processes of the run have made their rings meanwhile."""
     from echobench.bench.load import NoEngineError
-    from echobench.bench.load.columns import tcp
+    from echobench.bench.load.columns import tcp_rings
     from echobench.bench.load.columns.engine import ColumnsLoad
     from echobench.bench.load.worker import choose
     from echobench.bench.run.plan import Plan, shares
@@ -134,7 +158,7 @@ def test_rings_that_are_refused_after_all(blast, monkeypatch):
     def refuse(*sizes):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr(tcp, "make_rings", refuse)
+    monkeypatch.setattr(tcp_rings, "make_rings", refuse)
     share = shares(Plan(host="127.0.0.1", port=7, transport="tcp", flows=20))[0]
     engine = ColumnsLoad(share, ("127.0.0.1", 7), lambda now, tally: None)
     with pytest.raises(NoEngineError, match="io_uring gives no ring for 20 connections: Cannot allocate") as caught:

@@ -184,8 +184,8 @@ def test_a_time_ends_when_the_kernel_had_the_answer_whatever_the_wall_clock_does
 
 def test_a_train_has_one_stamp():
     books = Books(warmup=0.0, duration=2.0, cooldown=1.0)
-    books.account.all_returned(5, BEGIN, BEGIN + 100, 64, BEGIN + 30)
-    books.account.all_returned(5, BEGIN, BEGIN + 100, 64)
+    books.account.all_returned(5, 320, BEGIN, BEGIN, BEGIN + 100, came=BEGIN + 30)
+    books.account.all_returned(5, 320, BEGIN, BEGIN, BEGIN + 100)
     books.account.finish()
     assert (books.tally.from_send.total, books.tally.from_send.sum) == (10, 5 * 30 + 5 * 100)
     assert (books.tally.reading.total, books.tally.reading.sum) == (5, 5 * 70)

@@ -9,6 +9,8 @@ from rigs.helpers import needs_linux
 from rigs.truth import TCP, at, counted, every
 from rigs.undisturbed import repeated, unless_disturbed
 
+from echobench.bench.load.tape import LAP
+
 pytestmark = needs_linux
 
 COUNT = 400
@@ -50,6 +52,55 @@ def test_a_wrong_byte_ends_the_connection(blast, position):
     assert counts == {"answered": 99, "corrupted": 1, "connections": 1, "connections_lost": 1}
     assert ran.tally.intended == 100 + behind <= 103
     assert server.ended == ["reset"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "right"), [(at(100, truth.drop), 99), (at(100, truth.duplicate), 100), (truth.swap(100), 99)]
+)
+def test_a_message_that_is_missing_comes_twice_or_too_early(blast, fault, right):
+    """With several under way, the next bytes are those of another message; after a second answer maybe of none."""
+    ran, server = run(blast, fault, window=16)
+    counts = counted(ran.tally)
+    assert counts["answered"] == right
+    assert counts.get("corrupted", 0) + counts.get("unexpected", 0) == counts["connections_lost"] == 1
+    assert server.ended == ["reset"]
+
+
+@pytest.mark.parametrize("position", [0, 15, 4096, 65520, 65521, 99_999])
+@pytest.mark.parametrize("window", [1, 3])
+def test_a_wrong_byte_anywhere_in_a_large_message(blast, position, window):
+    ran, _ = run(blast, at(7, truth.corrupt(position)), 20, 100_000, window=window, timeout=5.0)
+    assert (ran.tally.answered, ran.tally.corrupted, ran.tally.connections_lost) == (6, 1, 1)
+
+
+def test_an_answer_that_belongs_to_another_connection(blast):
+    kept: list[bytes] = []
+
+    def astray(data, n):
+        kept.append(data)
+        return [(0, kept[0])]
+
+    ran, _ = run(blast, astray, 2, 5000, flows=2)
+    assert counted(ran.tally) == {"answered": 1, "corrupted": 1, "connections": 2, "connections_lost": 1}
+
+
+def test_an_answer_of_a_lap_ago(blast):
+    """Messages as long as the tape's lap all begin at the same place of one, and differ all the same."""
+    kept: list[bytes] = []
+
+    def again(data, n):
+        kept.append(data)
+        return [(0, kept[-2] if n == 5 else data)]
+
+    ran, _ = run(blast, again, 9, LAP)
+    assert (ran.tally.answered, ran.tally.corrupted) == (4, 1)
+
+
+def test_a_server_that_does_not_read_for_a_while(blast):
+    """40 MB are under way, which no buffer holds: what is not sent at first is sent when there is room."""
+    ran, server = run(blast, truth.stall(1, 0.5), 50, 1 << 20, window=40, **UNHURRIED)
+    assert counted(ran.tally) == {"answered": 50, "connections": 1}
+    assert server.seen == 50
 
 
 def test_the_other_connections_go_on(blast):

@@ -122,6 +122,15 @@ def test_times():
     assert (made.total, made.sum) == (3, 21)
 
 
+def test_a_column_of_times():
+    values, often = [5, 7, HIGHEST + 1, 5, -1], [2, 3, 5000, 1, 4]
+    made, single = Histogram(), of(np.repeat(values, often))
+    made.record(values, np.array(often))
+    assert (made.counts == single.counts).all()
+    assert (made.total, made.least, made.greatest) == (5010, 0, HIGHEST)
+    assert made.sum == 3 * 5 + 3 * 7 + 5000 * HIGHEST
+
+
 def test_a_percentile_needs_ten_beyond_it():
     made = Histogram()
     made.record(np.arange(999))

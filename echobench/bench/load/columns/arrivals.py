@@ -19,9 +19,7 @@ class Arrivals:
         where = (headers.count, np.int64, headers.control_memory)
         self._seconds = np.ndarray(*where, HEAD.size, CONTROL)
         self._nanoseconds = np.ndarray(*where, HEAD.size + TIMESPEC.size // 2, CONTROL)
-        self._used = headers.controllen
-        self._marks = np.ndarray((headers.count, 2), np.uint64, headers.control_memory, 0, (CONTROL, 8))
-        self._mark = np.frombuffer(MARK, np.uint64)
+        self._used, self._control = headers.controllen, headers.control_memory
         self._shift = 0
 
     def read(self) -> int:
@@ -36,6 +34,8 @@ class Arrivals:
 
     def one(self, record: int) -> int | None:
         """Return when the kernel had the message of a record; None if it has no stamp; after :meth:`read`."""
-        if self._used[record] < len(MARK) or (self._marks[record] != self._mark).any():
+        at = CONTROL * record
+        if self._used[record] < len(MARK) or self._control[at : at + HEAD.size] != MARK:
             return None
-        return int(self._seconds[record]) * SECOND + int(self._nanoseconds[record]) + self._shift
+        seconds, nanoseconds = TIMESPEC.unpack_from(self._control, at + HEAD.size)
+        return int(seconds) * SECOND + int(nanoseconds) + self._shift

@@ -5,12 +5,21 @@ The tables are those of echobench/kernel/.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from .... import kernel
-from ...run.plan import Share
+from ...run.plan import Plan, Share
 from ...run.tally import Tally
 from .. import Tick
+
+LARGEST: Final = 1 << 12
+"""Bytes of the largest message that is handled as a row: gathering larger ones costs more than columns save."""
+
+
+def in_rows(plan: Plan) -> bool:
+    """Whether a load over TCP has one small message under way on each connection, all of one size."""
+    sizes = plan.sizes()
+    return plan.model == "closed" and plan.window == 1 and len(sizes) == 1 and int(sizes[0]) <= LARGEST
 
 
 class ColumnsLoad:
@@ -26,15 +35,15 @@ class ColumnsLoad:
 
             model = {"closed": ClosedUdp, "open": OpenUdp, "flood": FloodUdp}[share.plan.model]
             self._engine = model(share, address, tick)
+        elif share.plan.model == "connect":
+            from .connects import Connects
+
+            self._engine = Connects(share, address, tick)
         else:
-            from .tcp import BUFFER
             from .tcp_rows import TcpRows
             from .tcp_streams import TcpStreams
 
-            plan = share.plan
-            sizes = plan.sizes()
-            rows = plan.model == "closed" and plan.window == 1 and len(sizes) == 1 and sizes[0] <= BUFFER
-            self._engine = (TcpRows if rows else TcpStreams)(share, address, tick)
+            self._engine = (TcpRows if in_rows(share.plan) else TcpStreams)(share, address, tick)
         self.tally: Tally = self._engine.tally
         self.open, self.run = self._engine.open, self._engine.run
         self.stop, self.close = self._engine.stop, self._engine.close
@@ -45,17 +54,23 @@ class ColumnsLoad:
         plan = share.plan
         if plan.transport == "tls":
             return "it has no TLS"
-        if plan.model == "connect":
-            return "it does not measure how fast connections are made"
         if (missing := kernel.missing()) is not None:
             return missing
-        if plan.transport == "udp":
-            from ....engines.udp.trial import joins, trial
+        return _udp_unavailable(plan) if plan.transport == "udp" else _tcp_unavailable(share)
 
-            if (failed := trial()) is not None:
-                return failed
-            return "this kernel does not cut up trains (UDP_SEGMENT)" if plan.gso and not joins() else None
-        from ....engines.tcp.ring_trial import try_ring
-        from .tcp import sizes
 
-        return try_ring(sizes(share.flows))
+def _udp_unavailable(plan: Plan) -> str | None:
+    from ....engines.udp.trial import joins, trial
+
+    if (failed := trial()) is not None:
+        return failed
+    return "this kernel does not cut up trains (UDP_SEGMENT)" if plan.gso and not joins() else None
+
+
+def _tcp_unavailable(share: Share) -> str | None:
+    if not in_rows(share.plan):
+        return None  # it needs no ring
+    from ....engines.tcp.ring_trial import try_ring
+    from .tcp_rings import sizes
+
+    return try_ring(sizes(share.flows))

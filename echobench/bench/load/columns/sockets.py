@@ -86,15 +86,21 @@ def _bound(plan: Plan, flow: int, address: tuple[str, int], kind: int) -> tuple[
         raise bind_failure(bound, error.errno, str(error)) from error
     sock.setblocking(False)
     if bound != ("", 0):
-        host = bound[0] or ("::" if family == socket.AF_INET6 else "0.0.0.0")
-        try:
-            if kind == socket.SOCK_STREAM:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # earlier runs' ports are in TIME_WAIT
-            sock.bind(socket.getaddrinfo(host, bound[1], family, kind, flags=socket.AI_NUMERICHOST)[0][4])
-        except OSError as error:
-            sock.close()
-            raise bind_failure(bound, error.errno, str(error)) from error
+        bind(sock, family, bound)
     return sock, where
+
+
+def bind(sock: Any, family: int, bound: tuple[str, int]) -> None:
+    """Bind a socket to a flow's source. Raises LoadError, and then closes it."""
+    host = bound[0] or ("::" if family == socket.AF_INET6 else "0.0.0.0")
+    kind = sock.type
+    try:
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # earlier runs' ports are in TIME_WAIT
+        sock.bind(socket.getaddrinfo(host, bound[1], family, kind, flags=socket.AI_NUMERICHOST)[0][4])
+    except OSError as error:
+        sock.close()
+        raise bind_failure(bound, error.errno, str(error)) from error
 
 
 def _failure(plan: Plan, address: tuple[str, int], flow: int, error: OSError) -> LoadError:

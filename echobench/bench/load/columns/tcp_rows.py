@@ -19,7 +19,8 @@ from ....kernel.buffers import SPACING
 from ....kernel.tables import Table
 from ...run.plan import HEADER
 from ..payload import STEP, as_one, identity, pattern
-from .tcp import PATIENCE, SENDS, TcpColumns
+from .tcp import PATIENCE
+from .tcp_rings import SENDS, TcpRings
 
 SMALL: Final = 4  # completions; for fewer, columns cost more than they save
 PLAIN: Final = np.uint64((1 << 48) - 1 & ~(k.CQE_F_SOCK_NONEMPTY << 32))
@@ -29,7 +30,7 @@ NOTHING: Final = -1
 _STEP: Final = np.uint64(STEP)
 
 
-class TcpRows(TcpColumns):
+class TcpRows(TcpRings):
     """Sends each connection's next message as soon as its answer has come."""
 
     def start(self) -> None:

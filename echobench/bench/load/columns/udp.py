@@ -133,7 +133,7 @@ class UdpColumns(UdpSender):
         if back := trains.returned(flow, came):
             for record, (_, sent, piece) in enumerate(back):
                 at = trains.arrivals.one(record) if trains.arrivals else None
-                self.account.all_returned(piece.number, sent, now, trains.size, at)
+                self.account.all_returned(piece.number, piece.length, sent, sent, now, came=at)
                 handled += piece.number
         elif handled := trains.check(flow, 0, came):
             due = trains.intended() if self.plan.model == "open" else None

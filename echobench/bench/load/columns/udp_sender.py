@@ -102,14 +102,15 @@ class UdpSender:
         """
         self.left -= number
         if (number >= FEW and self.questions.equal) or isinstance(self.questions, Trains):
-            first = int(self.flows.table[NEXT, flow])
             records, now = self.questions.fill(flow, number, intended)
-            self.flows.departed(flow, first, number, now)
-            self.send(self.questions, flow, 0, records)
             if intended is None:
+                self.send(self.questions, flow, 0, records)
                 self.account.all_sent(number, now)
-            else:
-                self.account.all_sent_late(intended, now)
+                return
+            self.flows.departed(flow, int(self.flows.table[NEXT, flow]) - number, number, now)
+            began = time.perf_counter_ns()
+            self.send(self.questions, flow, 0, records)
+            self.account.all_sent_late(intended, began, time.perf_counter_ns())
             return
         now = time.perf_counter_ns()
         for due in [now] * number if intended is None else intended.tolist():
@@ -117,7 +118,7 @@ class UdpSender:
             data = self.flows.begin(flow, due, now)
             try:
                 self.sockets[flow].send(data)
-                self.account.sent(due, now)
+                self.account.sent(due, time.perf_counter_ns())
             except OSError as error:
                 if error.errno in (errno.EAGAIN, errno.ENOBUFS):
                     self._not_sent(flow, sequence)

@@ -80,6 +80,8 @@ class Trains:
 
     def __init__(self, flows: Flows, stamped: bool = False) -> None:
         self.flows, self.size, self.count = flows, flows.size(0), RECORDS
+        # An element of a memoryview is read in a fraction of the time that numpy takes for one of its own.
+        self._awaited, self._next = memoryview(flows.table[AWAITED]), memoryview(flows.table[NEXT])
         number = flows.count * flows.places
         self._memory = mmap.mmap(-1, number * self.size)
         self._places = Table(self.size, number, self._memory)
@@ -113,7 +115,7 @@ class Trains:
         ``number`` is the count of records. Returns [] if they are different.
         """
         flows, left, length, came = self.flows, self._left[flow], self.incoming.length, self._came
-        awaited = int(flows.table[AWAITED, flow])
+        awaited = self._awaited[flow]
         while left and left[0].begin < awaited:
             left.popleft()
         if len(left) < number:
@@ -136,7 +138,7 @@ class Trains:
             left.popleft()
             train.piece.state.fill(ANSWERED)
         flows.under_way -= awaited - back[0].begin
-        flows.table[AWAITED, flow] = awaited
+        self._awaited[flow] = awaited
         return back
 
     def check(self, flow: int, first: int, end: int) -> int:
@@ -147,8 +149,8 @@ class Trains:
         0 means that something differs, and nothing was accepted.
         """
         flows, size, came, sent = self.flows, self.size, self._came, self._places.bytes
-        awaited = int(flows.table[AWAITED, flow])
-        most = int(flows.table[NEXT, flow]) - awaited
+        awaited = self._awaited[flow]
+        most = self._next[flow] - awaited
         runs: list[tuple[int, int]] = []
         numbers: list[int] = []
         total = 0
@@ -170,7 +172,7 @@ class Trains:
         for begin, upto in runs:
             flows.state[begin:upto] = ANSWERED
         flows.under_way -= total
-        flows.table[AWAITED, flow] = awaited + total
+        self._awaited[flow] = awaited + total
         self._answered, self._numbers = runs, numbers
         return total
 
@@ -194,8 +196,8 @@ class Trains:
         are, and the time in their heads.
         """
         flows, outgoing = self.flows, self.outgoing
-        begin = int(flows.table[NEXT, flow])
-        flows.table[NEXT, flow] = begin + number
+        begin = self._next[flow]
+        self._next[flow] = begin + number
         name = np.uint64(int(flows.table[NAME, flow]) + begin * STEP & U64)
         stretches = [self._stretch(*run) for run in self._runs(flow, begin, number)]
         made = 0
@@ -227,7 +229,7 @@ class Trains:
     def fill_unheeded(self, flow: int, begin: int, number: int, now: int) -> int:
         """Make datagrams whose answers are not read; return how many trains they are."""
         flows = self.flows
-        flows.table[NEXT, flow] = begin
+        self._next[flow] = begin
         records, _ = self.fill(flow, number, None)
         flows.under_way -= number
         return records

@@ -8,7 +8,7 @@ answer was read. A cycle that takes longer than the run's time-out is given up, 
 from __future__ import annotations
 
 from ..failures import ours
-from ..streams import Stream
+from ..streams import Layout, Stream
 from ..window import SECOND
 from .connecting import Connection, Dialer
 from .offer import MILLISECOND, NEVER, PAUSE, Offer
@@ -78,8 +78,8 @@ class Connect(Offer):
 
     def begin(self) -> None:
         """Begin a cycle for each flow."""
-        sizes, first = self.plan.sizes(), self.share.first_flow
-        self._streams = [Stream(self.account, first + index, sizes) for index in range(self.share.flows)]
+        layout, first = Layout(self.plan.sizes()), self.share.first_flow
+        self._streams = [Stream(self.account, first + index, layout) for index in range(self.share.flows)]
         self._next_look = 0
         for index in range(self.share.flows):
             self._start(index)
@@ -101,7 +101,7 @@ class Connect(Offer):
         stream, now = self._streams[cycle.index], self.account.now()
         if not stream.under_way:  # given up, and on its way out
             return
-        whole = stream.arrived(data, now)
+        whole = stream.arrived(memoryview(data), now)
         if whole is None:
             stream.lost("refused")
         if not stream.under_way:
@@ -125,7 +125,9 @@ class Connect(Offer):
     def _start(self, index: int) -> None:
         now = self.account.now()
         if not self._closing and self.take(now):
-            cycle = Cycle(self, index, self._streams[index].begin(now, now), now)
+            stream = self._streams[index]
+            stream.begin(1, now, now)
+            cycle = Cycle(self, index, stream.take(), now)
             self._cycles[index] = cycle
             self._dialer.dial(cycle, self.share.first_flow + index)
 

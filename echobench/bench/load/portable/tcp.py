@@ -8,7 +8,7 @@ from typing import Final
 
 from .. import LoadError
 from ..failures import named
-from ..streams import Stream
+from ..streams import Layout, Stream
 from .connecting import Connection, Dialer, Opener
 from .offer import NEVER, Offer, Scheduled
 
@@ -48,7 +48,8 @@ class Link(Connection):
     def send(self, intended: int, now: int) -> None:
         """Send a message."""
         assert self.stream is not None
-        data = self.stream.begin(intended, now)
+        self.stream.begin(1, intended, now)
+        data = self.stream.take()
         self.bytes += len(data)
         self.transport.write(data)
 
@@ -79,9 +80,9 @@ class TCPLoad(Offer):
         self._begun = True
         if not self._alive:
             self.fail(LoadError(f"{named(self.plan, self.address)} closes its connections at once: see its log"))
-        sizes = self.plan.sizes()
+        layout = Layout(self.plan.sizes())
         for link in self._links:
-            link.stream = Stream(self.account, self.share.first_flow + link.index, sizes)
+            link.stream = Stream(self.account, self.share.first_flow + link.index, layout)
 
     def is_up(self, link: Link) -> None:
         """Count a connection."""
@@ -96,7 +97,7 @@ class TCPLoad(Offer):
             self.drop(link)
             return
         now = self.account.now()
-        whole = link.stream.arrived(data, now)
+        whole = link.stream.arrived(memoryview(data), now)
         if whole is None:
             self.drop(link)
             return
@@ -170,11 +171,12 @@ class ClosedTCP(TCPLoad):
         """Send as many messages as the window has room for."""
         stream = link.stream
         assert stream is not None
-        parts = []
-        while stream.under_way < self.plan.window and self.take(now):
-            parts.append(stream.begin(now, now))
-        if parts:
-            data = b"".join(parts)
+        number = 0
+        while stream.under_way + number < self.plan.window and self.take(now):
+            number += 1
+        if number:
+            stream.begin(number, now, now)
+            data = stream.take()
             link.bytes += len(data)
             link.transport.write(data)
 
