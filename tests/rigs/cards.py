@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import os
 import struct
 
 from echobench.host.nic.counts import Counts, Cpu, Queue
@@ -103,18 +105,16 @@ class Driver:
 
 
 class Recorded:
-    """Answers that a driver once gave, in their order: pairs of a request and an answer or an error, in hexadecimal."""
+    """Answers that a driver once gave (tests/qemu/): pairs of a request and an answer, or an error, without zeros."""
 
-    def __init__(self, answers):
-        self._answers = dict(answers)
+    def __init__(self, path):
+        self._answers = dict(json.loads(path.read_text()))
 
     def ask(self, request):
-        answer = self._answers.get(request.hex())
-        if answer is None:
-            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        answer = self._answers.get(request.rstrip(b"\0").hex(), errno.EOPNOTSUPP)
         if isinstance(answer, int):
-            raise OSError(answer, "refused")
-        return bytes.fromhex(answer)
+            raise OSError(answer, os.strerror(answer))
+        return bytes.fromhex(answer).ljust(len(request), b"\0")
 
 
 def a_picture(driver="igb", queues=4, hashed="sd", **changes):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from rich.console import Console, Group
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -86,7 +85,7 @@ def show_changes(changes: Sequence[Change], console: Console) -> None:
             Text.assemble((f"{each.setting}", "bold"), f": the driver said {each.before}, and says {each.after} now")
         )
         if each.undo:
-            console.print(Padding(Text("undo: " + "; ".join(each.undo)), (0, 0, 0, 2)), soft_wrap=True)
+            console.print(Text("  undo: " + "; ".join(each.undo)), soft_wrap=True)
         elif each.before == each.after:
             console.print(Text("  nothing was changed"))
         else:

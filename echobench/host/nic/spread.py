@@ -109,6 +109,7 @@ class Spread:
 
 def spread(picture: Picture, counts: Counts, flows: Flows | None) -> Spread:
     """Judge counters that have grown by ``counts`` while ``flows`` came in."""
+    verdict = judge(picture, counts, flows)
     return Spread(
         interface=picture.interface,
         driver=picture.name,
@@ -119,7 +120,7 @@ def spread(picture: Picture, counts: Counts, flows: Flows | None) -> Spread:
         cpus=counts.cpus,
         card=counts.card,
         flows=flows,
-        verdict=attrs.evolve(judge(picture, counts, flows), notes=_notes(picture, counts, flows)),
+        verdict=attrs.evolve(verdict, notes=_notes(verdict.name, counts, flows)),
     )
 
 
@@ -220,13 +221,13 @@ def _unless_set(picture: Picture, flows: Flows | None) -> tuple[str, ...]:
     return advice.line(picture, kind)
 
 
-def _notes(picture: Picture, counts: Counts, flows: Flows | None) -> tuple[str, ...]:
+def _notes(name: Name, counts: Counts, flows: Flows | None) -> tuple[str, ...]:
     said = []
     handled = {index: each.packets for index, each in counts.cpus.items()}
     part = shares(handled)
     if part and sum(handled.values()) >= FEWEST and len(part) > 1:
         top = max(part, key=lambda index: part[index])
-        if part[top] >= NEARLY_ALL:
+        if part[top] >= NEARLY_ALL and name in ("even", "uneven", "untold"):  # of one queue, it follows
             said.append(
                 f"CPU {top} handles {part[top]:.0%} of all packets of this host: see which CPUs take the interrupts "
                 "(/proc/irq/N/smp_affinity_list), or use RPS"

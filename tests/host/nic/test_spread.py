@@ -108,11 +108,13 @@ def test_a_driver_that_tells_no_packets_by_queue():
 
 def test_notes():
     cpus = (Cpu(3800, 5, 0, 0), Cpu(40, 0, 0, 0))
-    found = verdict(a_picture(), ONE, flows_of(64, fragments=3), cpus=cpus, card={"rx_missed_errors": 2}).notes
+    even = (960, 960, 960, 960)
+    found = verdict(a_picture(), even, flows_of(64, fragments=3), cpus=cpus, card={"rx_missed_errors": 2}).notes
     assert found[0].startswith("CPU 0 handles 99% of all packets of this host")
     assert "(CPU 0: 5): raise net.core.netdev_max_backlog" in found[1]
     assert found[2].startswith("rx_missed_errors grew by 2: the card had no room")
     assert "fragments" in found[3]
+    assert verdict(a_picture(), ONE, flows_of(64), cpus=(3800, 40)).notes == (), "one queue has one CPU"
 
 
 @pytest.mark.parametrize(
