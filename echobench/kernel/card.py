@@ -10,7 +10,7 @@ import struct
 from typing import Final, NamedTuple
 
 from . import ethtool
-from .ethtool import Ask, MangledError
+from .ethtool import Ask, mangled
 
 KINDS: Final = {"tcp4": 1, "udp4": 2, "tcp6": 5, "udp6": 6}  # TCP_V4_FLOW …
 """Kinds of packets whose hash can be asked for and set."""
@@ -136,7 +136,7 @@ def fields(ask: Ask, kind: str) -> str:
     answer = ask(struct.pack("=IIQ", ethtool.GRXFH, KINDS[kind], 0))
     bits = ethtool.unpack("=IIQ", answer, "the fields of the hash")[2]
     if bits & ~sum(1 << bit for bit in LETTERS.values()):
-        raise MangledError(f"the fields of the hash are {bits:#x}")
+        raise mangled(f"the fields of the hash are {bits:#x}")
     return letters(bits)
 
 
@@ -160,12 +160,12 @@ def spreading(ask: Ask) -> Spreading:
     head = _CONTEXT.pack(ethtool.GRSSH, 0, 0, 0, 0, 0, 0)
     _, _, entries, length, _, _, _ = ethtool.unpack(_CONTEXT.format, ask(head), "the sizes of the table")
     if entries > ethtool.MOST or length > ethtool.MOST:
-        raise MangledError(f"a table of {entries} entries and a key of {length} bytes")
+        raise mangled(f"a table of {entries} entries and a key of {length} bytes")
     head = _CONTEXT.pack(ethtool.GRSSH, 0, entries, length, 0, 0, 0)
     answer = ask(head + bytes(4 * entries + length))
     _, _, given, bytes_of_key, function, _, _ = ethtool.unpack(_CONTEXT.format, answer, "the table")
     if given > entries or bytes_of_key > length:
-        raise MangledError(f"a table of {given} entries where there are {entries}")
+        raise mangled(f"a table of {given} entries where there are {entries}")
     table = ethtool.unpack(f"={given}I", answer, "the table", _CONTEXT.size)
     at = _CONTEXT.size + 4 * given
     return Spreading(_function(ask, function), answer[at : at + bytes_of_key], table)

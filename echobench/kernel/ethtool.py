@@ -35,11 +35,9 @@ _WORD: Final = struct.Struct("=I")
 _REQUEST: Final = struct.Struct(f"@{NAME}sP16x")  # struct ifreq: the name, and a pointer in a union of 24 bytes
 
 
-class MangledError(OSError):
-    """An answer that is shorter than it says, or says what cannot be."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(errno.EPROTO, f"its answer cannot be understood: {what}")
+def mangled(what: str) -> OSError:
+    """Make the exception for an answer that is shorter than it says, or says what cannot be."""
+    return OSError(errno.EPROTO, f"its answer cannot be understood: {what}")
 
 
 Ask = Callable[[bytes], bytes]
@@ -89,11 +87,11 @@ def words(ask: Ask, command: int, number: int, *values: int) -> tuple[int, ...]:
 
 
 def unpack(layout: str, data: bytes, what: str, offset: int = 0) -> tuple[Any, ...]:
-    """Unpack a structure from an answer. Raises MangledError, which names it."""
+    """Unpack a structure from an answer. Raises OSError, which names it."""
     try:
         return struct.unpack_from(layout, data, offset)
     except struct.error:
-        raise MangledError(f"{what} in {len(data)} bytes") from None
+        raise mangled(f"{what} in {len(data)} bytes") from None
 
 
 def text(data: bytes) -> str:
@@ -112,11 +110,11 @@ def strings(ask: Ask, kind: int) -> list[str]:
     if not mask or not number:
         return []
     if number > MOST:
-        raise MangledError(f"{number} names")
+        raise mangled(f"{number} names")
     answer = ask(struct.pack("=III", GSTRINGS, kind, number) + bytes(STRING * number))
     _, _, given = unpack("=III", answer, "names")
     if given > number or len(answer) < 12 + STRING * given:
-        raise MangledError(f"{given} names in {len(answer)} bytes")
+        raise mangled(f"{given} names in {len(answer)} bytes")
     return [text(answer[at : at + STRING]) for at in range(12, 12 + STRING * given, STRING)]
 
 
@@ -131,7 +129,7 @@ def statistics(ask: Ask) -> list[tuple[str, int]]:
     answer = ask(struct.pack("=II", GSTATS, len(names)) + bytes(8 * len(names)))
     _, given = unpack("=II", answer, "counters")
     if given != len(names):  # queues have come or gone between the two questions
-        raise MangledError(f"{given} counters with {len(names)} names")
+        raise mangled(f"{given} counters with {len(names)} names")
     return list(zip(names, unpack(f"={given}Q", answer, "counters", 8), strict=True))
 
 
@@ -147,7 +145,7 @@ def features(ask: Ask) -> dict[str, tuple[bool, bool]]:
     answer = ask(struct.pack("=II", GFEATURES, blocks) + bytes(16 * blocks))
     _, given = unpack("=II", answer, "features")
     if given < blocks:
-        raise MangledError(f"{given} blocks of features, not {blocks}")
+        raise mangled(f"{given} blocks of features, not {blocks}")
     found = {}
     for index, name in enumerate(names):
         available, _, active, never = unpack("=4I", answer, "features", 8 + 16 * (index // 32))
@@ -170,6 +168,6 @@ def set_feature(ask: Ask, name: str, on: bool) -> None:
 
 
 def word(data: bytes, offset: int = 0) -> int:
-    """Read a u32. Raises MangledError."""
+    """Read a u32. Raises OSError."""
     value: int = unpack("=I", data, "a number", offset)[0]
     return value

@@ -92,7 +92,7 @@ def test_sizes_that_cannot_be_are_not_believed(number):
         return struct.pack("=IIIIBBxxI", 0, 0, number, 40, 1, 0, 0)
 
     for read in (ethtool.statistics, card.spreading):
-        with pytest.raises(ethtool.MangledError, match=str(number)):
+        with pytest.raises(OSError, match=str(number)):
             read(ask)
 
 
@@ -105,7 +105,7 @@ def test_counters_that_changed_between_two_questions_are_not_read():
             return struct.pack("=II2Q", 0, 1, 5, 0)
         return driver.ask(request)
 
-    with pytest.raises(ethtool.MangledError, match="1 counters with 2 names"):
+    with pytest.raises(OSError, match="1 counters with 2 names"):
         ethtool.statistics(ask)
 
 

@@ -149,6 +149,13 @@ def _examine(interface: str, settings: Sequence[Setting], observe: Callable[[Pic
     return found
 
 
+def _known() -> list[str]:
+    """Name all interfaces. Raises NicError if the system tells none."""
+    if not (found := interfaces()):
+        raise NicError("this system tells nothing of its interfaces in /sys/class/net: this command is for Linux")
+    return found
+
+
 def _settled(interface: str, state: str | None) -> Picture:
     """Look again, when the link is as it was."""
     end = time.monotonic() + RETURN
@@ -165,7 +172,7 @@ def _run(interface: str | None, settings: Sequence[str], json: str | None, **how
     targets = open_targets(("--json", json, lambda path: text_target(path, as_json)))
     try:
         if interface is None:
-            outcome = Outcome(pictures=[look(each) for each in interfaces()])
+            outcome = Outcome(pictures=[look(each) for each in _known()])
         else:
             outcome = _examine(interface, wanted, observe)
     except (NicError, LoadError) as error:

@@ -88,15 +88,29 @@ def line(picture: Picture, kind: str) -> tuple[str, ...]:
 
 def rps(picture: Picture) -> tuple[str, ...]:
     """Give the command that spreads packets over all CPUs in software."""
-    if picture.cpus < 2:
+    if picture.cpus < 2 or is_steered(picture):
         return ()
     return (f"echobench nic {picture.interface} --apply rps={steering.written(picture.cpus)}",)
+
+
+def is_steered(picture: Picture) -> bool:
+    """Whether RPS hands the packets of every queue to several CPUs already."""
+    return bool(picture.receive) and all(len(_mask(each.rps_cpus)) > 1 for each in picture.receive)
+
+
+def _mask(text: str) -> frozenset[int]:
+    try:
+        return steering.mask(text)
+    except ValueError:  # it is not told
+        return frozenset()
 
 
 def elsewise(picture: Picture) -> str:
     """Say what helps where the card cannot."""
     lines = rps(picture)
     more = "load from more addresses (blast --source) is more flows even to a hash of addresses"
+    if is_steered(picture):
+        return f"RPS spreads them by ports in software already; and {more}."
     if not lines:
         return f"This host has one CPU, so nothing needs to be spread; elsewhere, {more}."
     return f"RPS spreads by ports in software: {lines[0]}; and {more}."

@@ -140,11 +140,7 @@ def judge(picture: Picture, counts: Counts, flows: Flows | None) -> Judgement:
             "too few to judge. Watch again while a load runs",
         )
     if picture.queues < 2 and len(counts.queues) < 2:
-        return Judgement(
-            name="single queue",
-            sentence=f"{picture.interface} has one receive queue, and one CPU takes all of its packets",
-            mend=advice.rps(picture),
-        )
+        return _single(picture)
     if len(counts.queues) < 2 or not packets:
         return Judgement(
             name="untold",
@@ -168,6 +164,17 @@ def judge(picture: Picture, counts: Counts, flows: Flows | None) -> Judgement:
         sentence=f"queue {top} gets {part[top]:.0%}, where {1 / number:.0%} would be its share"
         + (f", of {flows.number} flows" if flows is not None else ""),
         mend=_unless_set(picture, flows),
+    )
+
+
+def _single(picture: Picture) -> Judgement:
+    if picture.interface == advice.LOOPBACK:
+        return Judgement(name="single queue", sentence=advice.CANNOT[advice.LOOPBACK])
+    return Judgement(
+        name="single queue",
+        sentence=f"{picture.interface} has one receive queue: only RPS spreads its packets over CPUs"
+        + (", and it does" if advice.is_steered(picture) else ""),
+        mend=advice.rps(picture),
     )
 
 

@@ -159,6 +159,13 @@ def test_an_interface_that_is_not_there(monkeypatch):
     assert done.stderr == "Error: there is no interface nope here\n"
 
 
+def test_a_system_that_tells_nothing(monkeypatch):
+    monkeypatch.setattr(command, "interfaces", list)
+    done = CliRunner().invoke(command.nic, [])
+    assert done.exit_code == 1
+    assert "this command is for Linux" in done.stderr
+
+
 @pytest.mark.parametrize("watches", [(), (ONE, EVEN)])
 def test_json(invoke, tmp_path, watches):
     how = ("--watch", "1") if watches else ()

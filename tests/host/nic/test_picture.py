@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rigs.cards import Driver
+from rigs.cards import Driver, Recorded
 
 from echobench.host.facts import Facts
-from echobench.host.nic import steering
+from echobench.host.nic import advice, counts, steering
 from echobench.host.nic.picture import NicError, interfaces, look
 from echobench.kernel import ethtool
+
+ANSWERS = Path(__file__).with_name("answers")
 
 INTERRUPTS = """           CPU0       CPU1
  24:          1          0  IO-APIC   5-edge      ACPI:Ged
@@ -59,6 +62,23 @@ def test_everything(host):
     assert found.flow_entries == 32768
     assert found.untold == {}
     json.dumps(found.as_dict())
+
+
+@pytest.mark.parametrize("name", ["igb", "virtio"])
+def test_answers_that_drivers_once_gave(host, name):
+    """Of emulated cards of four queues, recorded by tests/qemu/spread.py."""
+    driver = Recorded(ANSWERS / f"{name}.json")
+    found = look("eth0", host, driver.ask)
+    assert found.name == {"igb": "igb", "virtio": "virtio_net"}[name]
+    assert found.channels.combined == found.queues == 4
+    assert found.rings.rx == 256
+    assert found.hashed["tcp4"] == "sdfn"
+    assert found.hashed["udp4"] == {"igb": "sd", "virtio": "sdfn"}[name]
+    assert set(found.spreading.table) == {0, 1, 2, 3}
+    assert found.spreading.function == "toeplitz"
+    assert (found.pause is None) == (name == "virtio")
+    assert advice.is_mute(found) == (name == "virtio"), "rxhash is off, and virtio_net keeps what it is told to itself"
+    assert set(counts.by_name(ethtool.statistics(driver.ask))) == ({0, 1, 2, 3} if name == "igb" else set())
 
 
 def test_interrupts_of_the_device_whatever_their_names(host, tmp_path):

@@ -12,6 +12,7 @@ from rigs.cards import a_picture, counts_of, flows_of
 from echobench.host.nic import advice
 from echobench.host.nic.counts import Cpu
 from echobench.host.nic.spread import Spread, evenly, spread
+from echobench.host.nic.steering import Receive
 
 ONE = (3840, 0, 0, 0)
 
@@ -98,6 +99,22 @@ def test_too_few_packets():
 def test_a_card_of_one_queue():
     found = verdict(a_picture(queues=1), (3840,), flows_of(64))
     assert (found.name, found.mend) == ("single queue", ("echobench nic eth0 --apply rps=f",))
+
+
+def test_what_rps_does_already_is_not_asked_for():
+    steered = a_picture(queues=1, receive=(Receive(0, "00000000,0000000f", 0),))
+    found = verdict(steered, (3840,), flows_of(64))
+    assert found.sentence.endswith("only RPS spreads its packets over CPUs, and it does")
+    assert found.mend == ()
+    assert "already" in advice.elsewise(steered)
+    assert advice.rps(a_picture(receive=(Receive(0, "1", 0),))), "one CPU is no spread"
+    assert advice.rps(a_picture(receive=(Receive(0, "not told", 0),)))
+
+
+def test_loopback_is_no_card():
+    found = verdict(a_picture(interface="lo", queues=1), (3840,), flows_of(64))
+    assert found.sentence.startswith("loopback has no queues")
+    assert found.mend == ()
 
 
 def test_a_driver_that_tells_no_packets_by_queue():
