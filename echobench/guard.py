@@ -99,7 +99,15 @@ class RateLimit:
         self._seconds = seconds
         self._began = seconds()
         self._salt = secrets.token_hex(8)
-        self._full_at = memoryview(_zeros(8 * self.SLOTS)).cast("d")
+        self._full_at: memoryview[float] = memoryview(_zeros(8 * self.SLOTS)).cast("d")
+
+    def share(self, buckets: memoryview[float], salt: str, began: float) -> None:
+        """Take from buckets that other processes take from, too, instead of own ones.
+
+        There are :attr:`SLOTS` of them, doubles that begin with 0. ``salt``, the time ``began`` and Python's hash of a
+        text (PYTHONHASHSEED) are the same in all processes.
+        """
+        self._full_at, self._salt, self._began = buckets, salt, began
 
     def take(self, key: str, events: int = 1) -> int:
         """Take up to ``events`` of a source's tokens.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ..sockets import NO_DESCRIPTOR, BindError, Spot, bind_all, close_all, no_descriptor, widen
@@ -55,6 +55,34 @@ def bind_beside(
             close_all(sock for _, sock in bound)
             raise
     return bound
+
+
+def bind_everything(
+    port: int | None,
+    interfaces: Iterable[str],
+    *,
+    tcp: bool,
+    udp: bool,
+    tls_port: int | None,
+    inherited: Sequence[socket.socket],
+    inherited_tls: Sequence[socket.socket],
+    backlog: int,
+    receive_buffer: int | None,
+) -> list[tuple[str, socket.socket]]:
+    """Bind all that the arguments of EchoService say, or nothing.
+
+    Returns each socket with its kind, the inherited ones first. Raises BindError.
+    """
+    taken = take_inherited(inherited, inherited_tls, receive_buffer)
+    hosts: list[str | None] = [*dict.fromkeys(interfaces)] or [None]
+    plain = [kind for kind, wanted in (("tcp", tcp), ("udp", udp)) if wanted and port is not None]
+    return taken + bind_beside(
+        taken,
+        [Spot(kind, host, port or 0) for host in hosts for kind in plain],
+        [Spot("tls", host, tls_port) for host in hosts] if tls_port is not None else [],
+        backlog=backlog,
+        receive_buffer=receive_buffer,
+    )
 
 
 def check_room() -> None:

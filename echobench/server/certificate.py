@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 from typing import Any, Final
 
+import attrs
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
@@ -26,6 +27,16 @@ class CertificateError(EchobenchError):
     """A certificate or key that cannot be used; the message is one sentence."""
 
 
+@attrs.frozen
+class Files:
+    """The names and contents of a certificate's file and its key's: what a worker is given, which may read neither."""
+
+    certificate: str
+    pem: str
+    key_file: str
+    key_pem: str
+
+
 def load_certificate(certificate: str, private_key: str | None = None, now: datetime.datetime | None = None) -> Any:
     """Load CertificateOptions from a certificate file and a key file.
 
@@ -33,8 +44,20 @@ def load_certificate(certificate: str, private_key: str | None = None, now: date
 
     Without ``private_key`` the key is looked for in the certificate's file. Raises CertificateError.
     """
+    return certificate_options(read_files(certificate, private_key), now)
+
+
+def read_files(certificate: str, private_key: str | None = None) -> Files:
+    """Read both files. Raises CertificateError."""
     key_file = private_key or certificate
     pem, key_pem = _read("certificate", certificate), _read("private key", key_file)
+    return Files(certificate, pem.decode("latin-1"), key_file, key_pem.decode("latin-1"))
+
+
+def certificate_options(files: Files, now: datetime.datetime | None = None) -> Any:
+    """Make CertificateOptions of what was read. Raises CertificateError."""
+    certificate, key_file = files.certificate, files.key_file
+    pem, key_pem = files.pem.encode("latin-1"), files.key_pem.encode("latin-1")
     try:
         chain = x509.load_pem_x509_certificates(pem)
     except ValueError as error:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ..engines.spin import LONGEST
 from ..values import INT_MAX, shown
+from .workers.cpus import MOST_WORKERS, cores
 
 Parser = Callable[[str], Any]
 
@@ -72,6 +73,31 @@ def spin(text: str) -> str | float:
     except ValueError as error:
         raise ValueError(f"{error}, nor auto or off") from None
     return microseconds
+
+
+def workers(text: str) -> int:
+    """Parse a number of worker processes, or ``auto``: one for each core that this process may use."""
+    if text == "auto":
+        return cores()
+    try:
+        number: int = whole(1, MOST_WORKERS)(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, nor auto") from None
+    return number
+
+
+def cpus(text: str) -> str | list[int]:
+    """Parse ``auto``, or a list of CPUs such as ``0-3,8``, whose order counts."""
+    if text == "auto":
+        return text
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", part)
+        numbers = range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+        if not numbers:
+            raise ValueError(f"{shown(text)} is not a list of CPUs such as 0-3,8, nor auto")
+        found += numbers
+    return found
 
 
 def file_name(text: str) -> str:

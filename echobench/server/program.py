@@ -10,44 +10,74 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, cast
 
 from twisted.application.internet import TimerService
-from twisted.application.service import MultiService
+from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from ..clocks import steady
+from ..counters import Snapshot
 from ..errors import EchobenchError
+from ..reactors import Reactor
 from ..sockets import NO_DESCRIPTOR, no_descriptor
 from .failure import StartupFailure
 from .mainloop import MainLoopWatch
-from .service import EchoService
 from .stats import Reporter
 from .status import ExitStatus
-from .systemd import notify
+from .systemd import notify, watchdog_interval
 
 log = Logger()
 
 
-class Program(MultiService):
-    """An EchoService under a runner (twistd, twist) and perhaps a service manager."""
+class Server(Protocol):
+    """What a program runs: an EchoService, or the parent of several workers."""
 
-    def __init__(self, echo: EchoService, stats_interval: float | None = None) -> None:
+    @property
+    def clock(self) -> Reactor:
+        """The reactor."""
+
+    def snapshot(self) -> Snapshot:
+        """Return what has been echoed so far."""
+
+    def when_failed(self) -> Deferred[str]:
+        """Return a Deferred that fires with a sentence when something can be served no more."""
+
+    def where(self) -> str:
+        """Return the addresses in one line."""
+
+    def abort(self) -> None:
+        """End every connection now."""
+
+
+class Program(MultiService):
+    """A server under a runner (twistd, twist) and perhaps a service manager."""
+
+    def __init__(self, echo: Server, stats_interval: float | None = None) -> None:
         super().__init__()
         self.echo = echo
-        echo.setServiceParent(self)
+        cast(Service, echo).setServiceParent(self)
         self._timer: TimerService | None = None
         if stats_interval is not None:
-            reporter = Reporter(echo.snapshot, self._seconds)
-            self._timer = TimerService(stats_interval, reporter)
+            self._timer = TimerService(stats_interval, self.reporter())
             self._timer.setServiceParent(self)
+        self._watchdog: TimerService | None = None
+        interval = watchdog_interval()
+        if interval is not None:
+            self._watchdog = TimerService(interval, notify, "WATCHDOG=1")
+            self._watchdog.setServiceParent(self)
         self._status = ExitStatus()
         self._main_loop = MainLoopWatch(self._main_loop_broken)
 
-    def _seconds(self) -> float:
+    def seconds(self) -> float:
+        """Read the monotonic clock that intervals are measured with."""
         return float(steady(self.echo.clock).seconds())
+
+    def reporter(self) -> Callable[[], Any]:
+        """Make what logs the traffic when it is called."""
+        return Reporter(self.echo.snapshot, self.seconds)
 
     def privilegedStartService(self) -> None:
         """Bind the sockets."""
@@ -55,12 +85,21 @@ class Program(MultiService):
 
     def startService(self) -> None:
         """Serve, and tell the service manager."""
-        if self._timer is not None:
-            self._timer.clock = steady(self.echo.clock)
+        for timer in (self._timer, self._watchdog):
+            if timer is not None:
+                timer.clock = steady(self.echo.clock)
         self.echo.when_failed().addCallback(self._fail)
         _or_fail(super().startService)
         self._status.arm()
         self._main_loop.start()
+        self.begin()
+
+    def begin(self) -> None:
+        """Do what is left to do until the server serves."""
+        self.tell_ready()
+
+    def tell_ready(self) -> None:
+        """Tell the service manager that the server serves."""
         notify(f"READY=1\nSTATUS={self.echo.where()}")
 
     def stopService(self) -> Deferred[Any]:
@@ -79,9 +118,10 @@ class Program(MultiService):
         if self._status.sentence is None:
             self._status.sentence = f"{sentence}; the server ends, so that it can be started again"
             notify(f"STATUS={sentence}")
-            self.echo.clock.callWhenRunning(self._end)
+            self.echo.clock.callWhenRunning(self.end)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Have the runner stop the program."""
         with contextlib.suppress(ReactorNotRunning):  # it stops already
             self.echo.clock.stop()
 

@@ -35,10 +35,11 @@ from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
 from ..guard import Caps, Guard, RateLimit
 from ..reactors import Reactor
-from ..sockets import BindError, Spot, close_all
+from ..sockets import BindError, close_all
 from ..values import shown
-from .binding import bind_beside, check_room, take_inherited
+from .binding import bind_everything, check_room
 from .succession import Succession
+from .where import in_one_line
 
 log = Logger()
 
@@ -118,6 +119,13 @@ class EchoService(Service):
     """How UDP is served: ``auto``, ``batched`` or ``portable``."""
     spin: str | float = _option("auto")
     """``auto``, ``off``, or the microseconds for which the fast engines may look for more work before they wait."""
+    faults: Sequence[str] = _option(
+        (), values.several("rules such as 'udp:drop=1%'", lambda each: isinstance(each, str))
+    )
+    """Faults on purpose, as ``--fault`` takes them; the first rule that concerns a connection or datagram is its own.
+
+    They need the portable engines, and echo. ``FaultError``, a ValueError, says what is wrong with a rule.
+    """
     reactor: Reactor | None = _option()
     """The reactor to serve with; None is the global one, taken when the service starts."""
 
@@ -128,6 +136,10 @@ class EchoService(Service):
     _engines: dict[str, IEngine] = _state(dict)
     _ports: list[tuple[str, IListeningPort]] = _state(list)
     _pending: list[Deferred[Any]] = _state(list)
+    _rules: tuple[Any, ...] = _state(tuple)
+    """The rules of ``faults``, with their seeds."""
+    _injection: Any = _state(lambda: None)
+    """Follows the rules; None without any, and before the first start."""
     _succession: Succession = attrs.field(
         init=False,
         repr=False,
@@ -152,6 +164,8 @@ class EchoService(Service):
             check_datagram_protocol(self.datagram_protocol)
             _only_portable("datagram_protocol", "udp_engine", self.udp_engine)
         microseconds(self.spin)
+        if self.faults:
+            self._rules = self._read_faults()
 
     def privilegedStartService(self) -> None:
         """Bind all sockets and load the engines' code, while still privileged.
@@ -180,7 +194,11 @@ class EchoService(Service):
                 port.stopListening()
             raise
         super().startService()
-        log.info("echobench ready {where}", where=self.where())
+        if self._rules:
+            log.warn(
+                "FAULTS ON PURPOSE: this server misbehaves as asked: {faults}", faults="; ".join(self.fault_rules())
+            )
+        self._announce()
 
     @inlineCallbacks
     def stopService(self) -> Generator[Any, Any, None]:
@@ -229,15 +247,21 @@ class EchoService(Service):
     def where(self) -> str:
         """Return the addresses in one line, as in the log.
 
-        For example: ``port=7 tcp=[::]:7 udp=[::]:7``.
+        For example: ``port=7 tcp=[::]:7 udp=[::]:7``. Faults on purpose follow, one field for each rule.
         """
-        found: dict[str, list[str]] = {}
-        numbers = []
-        for kind, address in self.addresses():
-            found.setdefault(kind, []).append(_text(address))
-            numbers += [address.port] if kind in ("tcp", "udp") and hasattr(address, "port") else []
-        first = [f"port={numbers[0]}"] if numbers else []
-        return " ".join(first + [f"{kind}={','.join(texts)}" for kind, texts in found.items()])
+        return " ".join([in_one_line(self.addresses()), *(f"FAULT={rule}" for rule in self.fault_rules())])
+
+    def fault_rules(self) -> list[str]:
+        """Return the rules of faults on purpose, each with the seed that repeats it."""
+        return [str(rule) for rule in self._rules]
+
+    def fault_counts(self) -> dict[str, dict[str, int]]:
+        """Return how often each fault on purpose has struck since the last start: for each rule, by name.
+
+        For example: ``{"udp:drop=1%,seed=7": {"drop": 46}}``. :meth:`snapshot` has the sums of all rules and starts.
+        """
+        counts: dict[str, dict[str, int]] = {} if self._injection is None else self._injection.counts()
+        return counts
 
     def engines(self) -> dict[str, str]:
         """Return the name of the engine that serves each kind.
@@ -259,32 +283,59 @@ class EchoService(Service):
         reactor: Reactor = self.reactor
         return reactor
 
+    def _announce(self) -> None:
+        """Log that it serves, and where."""
+        log.info("echobench ready {where}", where=self.where())
+
+    def _make_caps(self) -> Caps:
+        """Make the limits on connections; a worker makes ones that it shares with others."""
+        return Caps(self.max_connections, self.max_connections_per_source)
+
+    def _make_rate(self) -> RateLimit | None:
+        """Make the limit on the datagrams of each source, if there is one."""
+        if self.udp_rate is None:
+            return None
+        return RateLimit(self.udp_rate, max(1.0, self.udp_rate), time.monotonic)
+
+    def _read_faults(self) -> tuple[Any, ...]:
+        """Read the rules, and load the code that follows them, which must come while the process is privileged.
+
+        Raises FaultError, ValueError or EngineError.
+        """
+        import secrets
+
+        from ..engines.portable import faulty  # noqa: F401 (see above)
+        from ..injection.rules import read_rules, seeded
+
+        if self.protocol is not None or self.datagram_protocol is not None:
+            raise ValueError("faults are for echo: leave them out, or protocol and datagram_protocol")
+        _only_portable("faults", "engine", self.engine)
+        _only_portable("faults", "udp_engine", self.udp_engine)
+        return seeded(read_rules(self.faults), secrets.randbelow)
+
     def _bind(self) -> None:
         """Bind all sockets, or none; do nothing if they are bound already."""
         if self._sockets:
             return
-        inherited = take_inherited(self.inherited, self.inherited_tls, self.receive_buffer)
-        hosts: list[str | None] = [*dict.fromkeys(self.interfaces)] or [None]
-        plain = [kind for kind, wanted in (("tcp", self.tcp), ("udp", self.udp)) if wanted and self.port is not None]
-        bound = bind_beside(
-            inherited,
-            [Spot(kind, host, self.port or 0) for host in hosts for kind in plain],
-            [Spot("tls", host, self.tls_port) for host in hosts] if self.tls_port is not None else [],
+        self._sockets = bind_everything(
+            self.port,
+            self.interfaces,
+            tcp=self.tcp,
+            udp=self.udp,
+            tls_port=self.tls_port,
+            inherited=self.inherited,
+            inherited_tls=self.inherited_tls,
             backlog=self.backlog,
             receive_buffer=self.receive_buffer,
         )
-        self._sockets = inherited + bound
 
     def _serve(self) -> None:
         """Make the engines and hand them their sockets."""
-        rate = None
-        if self.udp_rate is not None:
-            rate = RateLimit(self.udp_rate, max(1.0, self.udp_rate), time.monotonic)
         setting = Setting(
             reactor=self.clock,
             counters=self.counters,
-            guard=Guard(allow_low_source_ports=self.allow_low_source_ports, rate=rate),
-            caps=Caps(self.max_connections, self.max_connections_per_source),
+            guard=Guard(allow_low_source_ports=self.allow_low_source_ports, rate=self._make_rate()),
+            caps=self._make_caps(),
             idle_timeout=self.idle_timeout,
             close_timeout=self.close_timeout,
             backlog=self.backlog,
@@ -293,18 +344,23 @@ class EchoService(Service):
         )
         self._succession.begin(setting)
         kinds = {kind for kind, _ in self._sockets}
+        stream, datagram = self.protocol, self.datagram_protocol
+        if self._rules:
+            from ..engines.portable.faulty import protocols
+            from ..injection.flow import Injection
+
+            self._injection = Injection(self._rules, self.counters)
+            stream, datagram = protocols(self._injection, setting)
         made: dict[str, IEngine] = {}
         if "tcp" in kinds:
-            own = self.protocol is not None
-            made["tcp"] = PortableStream(setting, self.protocol) if own else choose(STREAM, self.engine, setting)
+            made["tcp"] = choose(STREAM, self.engine, setting) if stream is None else PortableStream(setting, stream)
         if "udp" in kinds:
-            own = self.datagram_protocol is not None
             made["udp"] = (
-                PortableDatagram(setting, self.datagram_protocol) if own else choose(DATAGRAM, self.udp_engine, setting)
+                choose(DATAGRAM, self.udp_engine, setting) if datagram is None else PortableDatagram(setting, datagram)
             )
         if "tls" in kinds or self.endpoints:
             tcp: Any = made.get("tcp")
-            portable = tcp if isinstance(tcp, PortableStream) else PortableStream(setting, self.protocol)
+            portable = tcp if isinstance(tcp, PortableStream) else PortableStream(setting, stream)
             if "tls" in kinds:
                 made["tls"] = portable
             if self.endpoints:
@@ -371,14 +427,3 @@ def _only_portable(argument: str, option: str, engine: str) -> None:
 def _abort(engines: Iterable[IEngine]) -> None:
     for engine in engines:
         engine.abort()
-
-
-def _text(address: Any) -> str:
-    """Write a Twisted address as a user would type it.
-
-    For example: ``[::]:7``, ``0.0.0.0:7``, or a path.
-    """
-    if hasattr(address, "host"):
-        return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
-    name = getattr(address, "name", address)
-    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)

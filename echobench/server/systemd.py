@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from itertools import chain, repeat
 
 import attrs
@@ -86,3 +86,14 @@ def notify(state: str, environ: MutableMapping[str, str] = os.environ) -> bool:
     except OSError:  # nobody listens there, or no descriptor is left; that is no reason to end
         return False
     return True
+
+
+def watchdog_interval(environ: Mapping[str, str] = os.environ) -> float | None:
+    """Return how often the service manager wants to hear that the program lives, in seconds; None if it does not.
+
+    That is half of its time-out, as sd_watchdog_enabled(3) recommends.
+    """
+    microseconds, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID")
+    if not re.fullmatch(r"[0-9]{1,18}", microseconds) or not int(microseconds) or pid not in (None, str(os.getpid())):
+        return None
+    return int(microseconds) / 2e6

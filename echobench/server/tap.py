@@ -19,11 +19,13 @@ from ..sockets import is_address
 from ..values import INT_MAX, LONGEST, shown
 from .early import plain_interrupts, restore_interrupts, restore_when_the_reactor_starts
 from .failure import StartupFailure
-from .parsing import Parser, file_name, one_of, real, size, spin, whole
+from .parsing import Parser, cpus, file_name, one_of, real, size, spin, whole, workers
 from .systemd import Inherited, inherited_sockets
 
 if TYPE_CHECKING:
     from twisted.application.service import IService
+
+    from .certificate import Files
 
 
 class OptionError(EchobenchError):
@@ -35,6 +37,7 @@ class OptionError(EchobenchError):
 
 NUMBER, COUNT = whole(0, 65535), whole(1, INT_MAX)
 SECONDS = real(0.001, LONGEST, "a number of seconds")
+STEERINGS = ["hash", "cpu"]
 STREAM_NAMES, DATAGRAM_NAMES = ["auto", *STREAM], ["auto", *DATAGRAM]
 
 
@@ -99,6 +102,22 @@ class Options(usage.Options):
         _parameter(
             "spin", "auto", "How long the fast engines look for more before they wait: auto, off, microseconds.", spin
         ),
+        _parameter(
+            "workers",
+            1,
+            "Serve with this many processes, each with sockets of its own; auto is one for each core.",
+            workers,
+        ),
+        _parameter("worker-cpus", None, "Pin each worker to a CPU, in this order; auto is one core each.", cpus),
+        _parameter(
+            "steer", "hash", f"How the kernel chooses a worker for a packet: {', '.join(STEERINGS)}.", one_of(STEERINGS)
+        ),
+        _parameter(
+            "worker-timeout",
+            None,
+            "Kill a worker that has not reported for this long, and start another.",
+            real(3, LONGEST, "a number of seconds"),
+        ),
         _parameter("stats-interval", None, "Log the traffic, and drops by reason, at this interval.", SECONDS),
     ]
 
@@ -113,15 +132,17 @@ class Options(usage.Options):
             "certificate": usage.CompleteFiles("*.pem", descr="certificate"),
             "private-key": usage.CompleteFiles("*.pem", descr="private key"),
             "interface": usage.Completer(descr="address of this machine"),
+            "fault": usage.Completer(descr="item of the grammar, such as udp:drop=1%,seed=7"),
             "engine": usage.CompleteList(STREAM_NAMES),
             "udp-engine": usage.CompleteList(DATAGRAM_NAMES),
+            "steer": usage.CompleteList(STEERINGS),
         },
-        multiUse=["interface"],
+        multiUse=["interface", "fault"],
     )
 
     def __init__(self) -> None:
         super().__init__()
-        self["interface"] = []
+        self["interface"], self["fault"] = [], []
 
     def opt_interface(self, address: str) -> None:
         """Listen on this address only; repeatable. :: is all IPv6, 0.0.0.0 all IPv4."""
@@ -129,6 +150,16 @@ class Options(usage.Options):
         if not is_address(bare):
             raise usage.UsageError(f"--interface: {shown(address)} is not an address such as 127.0.0.1 or ::1")
         self["interface"].append(bare)
+
+    def opt_fault(self, rule: str) -> None:
+        """Misbehave on purpose, for tests of clients; repeatable: of several rules the first that fits is followed."""
+        from ..injection.rules import FaultError, read_rules
+
+        try:
+            read_rules([*self["fault"], rule])
+        except FaultError as error:
+            raise usage.UsageError(f"--fault: {error}") from None
+        self["fault"].append(rule)
 
     def parseArgs(self, *rest: str) -> None:
         """Refuse arguments: there are only options."""
@@ -159,6 +190,17 @@ class Options(usage.Options):
             raise usage.UsageError("--tls-port needs a --certificate")
         if self["private-key"] and not self["certificate"]:
             raise usage.UsageError("--private-key needs a --certificate to go with it")
+        if self["workers"] == 1:
+            for name in ("worker-cpus", "worker-timeout"):
+                if self[name] is not None:
+                    raise usage.UsageError(f"--{name} needs --workers 2 or more, and there is 1")
+            if self["steer"] != "hash":
+                raise usage.UsageError("--steer cpu needs --workers 2 or more, and there is 1")
+        elif self["fault"]:
+            raise usage.UsageError("--fault is for one process, whose faults a seed repeats: leave out --workers")
+        for name in ("engine", "udp-engine") if self["fault"] else ():
+            if self[name] not in ("auto", "portable"):
+                raise usage.UsageError(f"--fault needs the portable engine: drop --{name}, or say --{name} portable")
         try:
             install_best_reactor()
         except ImportError as error:
@@ -181,44 +223,60 @@ def makeService(options: Mapping[str, Any]) -> IService:
 
     try:
         inherited = inherited_sockets()
-        tls_options = _tls_options(options, inherited)
+        files = _certificate_files(options, inherited)
         port = options.get("port")
         if port is None and not inherited:
             port = PORT
-        return Program(
-            EchoService(
-                port,
-                options.get("interface") or (),
-                tcp=not options.get("no-tcp"),
-                udp=not options.get("no-udp"),
-                tls_port=options.get("tls-port"),
-                tls_options=tls_options,
-                inherited=inherited.plain,
-                inherited_tls=inherited.tls,
-                max_connections=options.get("max-connections"),
-                max_connections_per_source=options.get("max-connections-per-source"),
-                idle_timeout=options.get("idle-timeout"),
-                close_timeout=options.get("close-timeout", CLOSE_TIMEOUT),
-                udp_rate=options.get("udp-rate"),
-                allow_low_source_ports=bool(options.get("allow-low-source-ports")),
-                receive_buffer=options.get("receive-buffer"),
-                backlog=options.get("backlog", BACKLOG),
-                engine=options.get("engine", "auto"),
-                udp_engine=options.get("udp-engine", "auto"),
-                spin=options.get("spin", "auto"),
-            ),
-            options.get("stats-interval"),
+        placing: dict[str, Any] = {
+            "port": port,
+            "interfaces": options.get("interface") or (),
+            "tcp": not options.get("no-tcp"),
+            "udp": not options.get("no-udp"),
+            "tls_port": options.get("tls-port"),
+            "inherited": inherited.plain,
+            "inherited_tls": inherited.tls,
+            "receive_buffer": options.get("receive-buffer"),
+            "backlog": options.get("backlog", BACKLOG),
+        }
+        serving: dict[str, Any] = {  # a worker gets them as JSON
+            "max_connections": options.get("max-connections"),
+            "max_connections_per_source": options.get("max-connections-per-source"),
+            "idle_timeout": options.get("idle-timeout"),
+            "close_timeout": options.get("close-timeout", CLOSE_TIMEOUT),
+            "udp_rate": options.get("udp-rate"),
+            "allow_low_source_ports": bool(options.get("allow-low-source-ports")),
+            "engine": options.get("engine", "auto"),
+            "udp_engine": options.get("udp-engine", "auto"),
+            "spin": options.get("spin", "auto"),
+        }
+        number = options.get("workers", 1)
+        tls_options = _tls_options(files)
+        if number == 1:
+            echo = EchoService(**placing, **serving, tls_options=tls_options, faults=options.get("fault") or ())
+            return Program(echo, options.get("stats-interval"))
+        from .parent import Parent
+        from .parent_program import ParentProgram
+
+        parent = Parent(
+            number,
+            placing,
+            serving,
+            files,
+            cpus=options.get("worker-cpus"),
+            steer=options.get("steer", "hash"),
+            timeout=options.get("worker-timeout"),
         )
+        return ParentProgram(parent, options.get("stats-interval"))
     except EchobenchError as error:  # any other exception is a fault of ours, and shows its traceback
         raise StartupFailure(str(error)) from error
 
 
-def _tls_options(options: Mapping[str, Any], inherited: Inherited) -> Any:
-    """Load the certificate while its key can be read; None without TLS.
+def _certificate_files(options: Mapping[str, Any], inherited: Inherited) -> Files | None:
+    """Read the certificate while its key can be read; None without TLS.
 
     That is before the process gives up its privilege.
 
-    Raises EchobenchError if it cannot be used.
+    Raises EchobenchError if it cannot be read.
     """
     certificate = options.get("certificate")
     if certificate is None:
@@ -227,6 +285,15 @@ def _tls_options(options: Mapping[str, Any], inherited: Inherited) -> Any:
         return None
     if options.get("tls-port") is None and not inherited.tls:
         raise OptionError("--certificate has no port to serve: give a --tls-port")
-    from .certificate import load_certificate
+    from .certificate import read_files
 
-    return load_certificate(certificate, options.get("private-key"))
+    return read_files(certificate, options.get("private-key"))
+
+
+def _tls_options(files: Files | None) -> Any:
+    """Make what TLS is served with. Raises EchobenchError if the certificate cannot be used."""
+    if files is None:
+        return None
+    from .certificate import certificate_options
+
+    return certificate_options(files)

@@ -49,7 +49,7 @@ REFUSED = {
     "compare": {
         *(("--resume", each) for each in (
             "--load", "--duration", "--warmup", "--seed", "--server-cpus", "--load-cpus", "--host", "-4", "-6",
-            "--idle-connections", "--against", "--tolerance", "--time-tolerance")),
+            "--ideal-workers", "--idle-connections", "--against", "--tolerance", "--time-tolerance")),
         ("--host", "-4"),  # as the address here is of IPv6
         ("--precision", "--extra-rounds"), ("--max-time", "--extra-rounds"),
     },

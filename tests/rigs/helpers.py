@@ -24,7 +24,7 @@ from twisted.internet.threads import deferToThread
 
 T = TypeVar("T")
 
-LIMIT = 20.0
+LIMIT = 60.0
 """Seconds that anything may take; far more than it does, so that only a hang meets it."""
 
 FAMILIES = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}

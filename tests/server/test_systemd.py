@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from echobench.server.systemd import Inherited, inherited_sockets, notify
+from echobench.server.systemd import Inherited, inherited_sockets, notify, watchdog_interval
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither systemd nor Unix sockets")
 
@@ -124,3 +124,18 @@ def test_no_descriptor_left_to_notify_with(tmp_path, monkeypatch):
 
     monkeypatch.setattr("echobench.server.systemd.socket.socket", none_left)
     assert not notify("STOPPING=1", {"NOTIFY_SOCKET": str(tmp_path / "n")})
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "3000000"}, 1.5),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())}, 1.5),
+        ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_how_often_the_watchdog_wants_to_hear(values, expected):
+    assert watchdog_interval(values) == expected

@@ -5,11 +5,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -63,6 +66,25 @@ static inline long raise_descriptors(void) {
 /* Switch an option of a socket on, or set it to a number. */
 static inline void set_option(int fd, int level, int name, int value, const char *what) {
     if (setsockopt(fd, level, name, &value, sizeof value)) fail(what);
+}
+
+/* With -w NUMBER before the port, become one of so many processes that each bind the port with SO_REUSEPORT. The first
+ * one's end is that of all. Give whether that was asked for, and take it from the command line. */
+static inline bool one_of_several(int *argc, char ***argv) {
+    if (*argc < 3 || strcmp((*argv)[1], "-w")) return false;
+    long number = whole("NUMBER", (*argv)[2], 1, 256);
+    (*argv)[2] = (*argv)[0];
+    *argc -= 2;
+    *argv += 2;
+    for (long i = 1; i < number; i++) {
+        pid_t child = fork();
+        if (child < 0) fail("fork");
+        if (!child) {
+            if (prctl(PR_SET_PDEATHSIG, SIGKILL)) fail("prctl");
+            break;
+        }
+    }
+    return true;
 }
 
 #endif

@@ -106,10 +106,11 @@ static void take_connections(int listener) {
     }
 }
 
-static int listening(struct sockaddr_in address) {
+static int listening(struct sockaddr_in address, bool shared) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) fail("socket");
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
+    if (shared) set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY"); /* on Linux, accepted sockets inherit it */
     if (bind(fd, (struct sockaddr *)&address, sizeof address)) fail("bind");
     if (listen(fd, SOMAXCONN)) fail("listen");
@@ -117,12 +118,13 @@ static int listening(struct sockaddr_in address) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 2 || argc > 3) misused("usage: %s PORT [ADDRESS]", argv[0]);
+    bool shared = one_of_several(&argc, &argv);
+    if (argc < 2 || argc > 3) misused("usage: %s [-w NUMBER] PORT [ADDRESS]", argv[0]);
     kept = calloc((size_t)raise_descriptors(), sizeof *kept);
     poller = epoll_create1(EPOLL_CLOEXEC);
     reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (!kept || poller < 0 || reserve < 0) fail("start");
-    int listener = listening(address_of(argv[1], argv[2]));
+    int listener = listening(address_of(argv[1], argv[2]), shared);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = listener}, found[EVENTS];
     if (epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event)) fail("epoll_ctl");
     for (;;) {

@@ -74,14 +74,16 @@ static void send_apart(int fd, int i, int size) {
 }
 
 int main(int argc, char **argv) {
+    bool shared = one_of_several(&argc, &argv);
     bool gro = argc > 2 && !strcmp(argv[argc - 1], "--gro");
     argc -= gro;
-    if (argc < 2 || argc > 3) misused("usage: %s PORT [ADDRESS] [--gro]", argv[0]);
+    if (argc < 2 || argc > 3) misused("usage: %s [-w NUMBER] PORT [ADDRESS] [--gro]", argv[0]);
     struct sockaddr_in address = address_of(argv[1], argc > 2 ? argv[2] : NULL);
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     rooms = malloc(sizeof *rooms * BATCH);
     if (fd < 0 || !rooms) fail("start");
     set_option(fd, SOL_SOCKET, SO_RCVBUF, QUEUE, "SO_RCVBUF"); /* the kernel gives net.core.rmem_max at the most */
+    if (shared) set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT");
     if (gro) set_option(fd, IPPROTO_UDP, UDP_GRO, 1, "UDP_GRO");
     if (bind(fd, (struct sockaddr *)&address, sizeof address)) fail("bind");
     for (int i = 0; i < BATCH; i++) clear(i, gro);

@@ -135,6 +135,13 @@ SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
             metavar="NAME",
             help="The subject that the others are compared with.  [default: ideal]",
         ),
+        Option(
+            ["--ideal-workers"],
+            type=WHOLE,
+            metavar="NUMBER",
+            help="How many worker processes echobench's own server has; give it as many CPUs with --server-cpus.  "
+            "[default: 1]",
+        ),
     ),
     "Against a stored run": (
         Option(

@@ -20,7 +20,7 @@ from .options import AUTO, DEFAULTS
 from .precise import LEAST, Until
 from .server import placement
 from .server.lifecycle import Setting
-from .server.subject import ideal
+from .server.subject import ideal, workers_of
 from .together import check_loads, check_rounds
 
 
@@ -89,7 +89,8 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
     check_loads(loads, options)
     before = {each.name: each for each in stored.subjects} if stored else {}
     subjects = {**before, **{each.name: each for each in named}}
-    subjects = {IDEAL: ideal(), **{name: each for name, each in subjects.items() if name != IDEAL}}
+    workers = known.get("ideal_workers") or (workers_of(before[IDEAL]) if IDEAL in before else 1)
+    subjects = {IDEAL: ideal(workers), **{name: each for name, each in subjects.items() if name != IDEAL}}
     for kind, names in (("subject", [each.name for each in named]), ("load", [each.name for each in loads])):
         for name in names:
             if names.count(name) > 1:
@@ -104,6 +105,11 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
             raise click.UsageError(f"CPU {missing[0]} is not available: choose from {placement.allowed()}")
         server, load_cpus = (), ()
     server, load_cpus, notes = placement.place(server, load_cpus, there)
+    if workers > 1 and server and len(server) < workers:
+        notes.append(
+            f"The ideal has {workers} workers on {len(server)} CPU{'s' * (len(server) > 1)}: they share what one would "
+            "use (--server-cpus)."
+        )
     version = family(options["four"], options["six"])
     host = known.get("host") or (stored_host(stored) if version is None else None)
     setting = Setting(
@@ -138,6 +144,7 @@ def chosen_reference(given: str | None, names: list[str], stored: Comparison | N
 
 BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "rounds": (1, 10_000),
+    "ideal_workers": (1, 256),
     "extra_rounds": (0, 10_000),
     "precision": (0.001, 1),
     "max_time": (1, 366 * 86400),

@@ -15,7 +15,8 @@ SHOWING: Final = {"quiet", "reference"}
 """Options that stored comparisons take: there is no progress to show, and another yardstick may be chosen."""
 
 RESUMED: Final = (
-    "loads", "duration", "warmup", "seed", "server_cpus", "load_cpus", "host", "four", "six", "idle_connections",
+    "loads", "duration", "warmup", "seed", "server_cpus", "load_cpus", "host", "four", "six", "ideal_workers",
+    "idle_connections",
 )  # fmt: skip
 """Options that cannot be given anew: the rounds that are there were made with others, and memory was measured."""
 

@@ -12,7 +12,7 @@ from echobench.bench.compare.analysis.comparison import Subject
 from echobench.bench.compare.options import tolerance
 from echobench.bench.compare.order import host_of
 from echobench.bench.compare.server import placement
-from echobench.bench.compare.server.subject import ideal, ideal_tls, parse, where
+from echobench.bench.compare.server.subject import ideal, ideal_tls, parse, where, workers_of
 from echobench.bench.run.plan import Plan
 
 
@@ -70,6 +70,13 @@ def test_the_ideal_over_tls():
     assert "--no-tcp --no-udp --tls-port {port}" in command
     assert "--certificate {certificate}" in command
     assert " --port" not in command
+
+
+@pytest.mark.parametrize("number", [1, 8])
+def test_the_ideal_with_workers(number):
+    subject = ideal(number)
+    assert workers_of(subject) == workers_of(ideal_tls(subject)) == number
+    assert ("--workers 8" in subject.command) == (number == 8)
 
 
 def test_named_loads():
@@ -138,6 +145,7 @@ def test_no_tolerance(text, sentence):
         ((), (0,), [(0,), (1,)], ((1,), (0,))),
         ((0, 1), (), [(0,), (1,), (2,)], ((0, 1), (2,))),
         ((0,), (1,), [(0,), (1,), (2,)], ((0,), (1,))),
+        ((0, 1), (), [(n,) for n in range(16)], ((0, 1), (2, 3, 4, 5, 6, 7))),
     ],
 )
 def test_places(server, load, cores, expected):

@@ -11,7 +11,7 @@ from typing import Final
 
 from ...command import cpus as numbers
 
-MOST: Final = 3  # processes of load by default: one is as fast as most servers
+MOST: Final = 3  # processes of load by default, for each CPU of the server: one is as fast as most servers
 
 
 def allowed() -> tuple[int, ...]:
@@ -54,7 +54,7 @@ def place(
         return [core[0] for core in there if not used.intersection(core)]
 
     chosen = server or tuple((free(load) or [there[0][0]])[:1])
-    offered = load or tuple(free(chosen)[:MOST])
+    offered = load or tuple(free(chosen)[: MOST * len(chosen)])
     if not offered:
         others = [cpu for cpu in siblings if cpu not in chosen]
         offered = tuple(others[:1]) or chosen[:1]

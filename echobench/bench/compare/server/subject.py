@@ -41,10 +41,17 @@ def parse(text: str) -> Subject:
     return Subject(name=name, command=what)
 
 
-def ideal() -> Subject:
-    """Give echobench's own server, run by this interpreter."""
+def ideal(workers: int = 1) -> Subject:
+    """Give echobench's own server, run by this interpreter, with so many worker processes."""
+    more = f" --workers {workers}" if workers > 1 else ""
     start = shlex.join([sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="])
-    return Subject(name=IDEAL, command=f"{start} echobench --port {{port}} --interface {{host}}")
+    return Subject(name=IDEAL, command=f"{start} echobench --port {{port}} --interface {{host}}{more}")
+
+
+def workers_of(ideal: Subject) -> int:
+    """Give the number of worker processes of an ideal that was stored."""
+    found = re.search(r" --workers ([0-9]{1,3})\b", ideal.command or "")
+    return int(found[1]) if found else 1
 
 
 def ideal_tls(subject: Subject) -> Subject:

@@ -1,0 +1,381 @@
+"""Who is started, replaced and killed when, with a clock and processes that the test makes."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.task import Clock
+
+from echobench.server.workers import crew as module
+from echobench.server.workers.crew import AT_ONCE, GRACE, NO_MEANS, SILENT, STARTING, Crew
+from echobench.server.workers.deaths import FIRST, MOST, QUICK
+from echobench.server.workers.place import Place
+
+
+class Process:
+    """A worker process as the crew sees it."""
+
+    def __init__(self, rig, number):
+        self.rig, self.number, self.pid = rig, number, 1000 + len(rig.started)
+        self.ready_at = self.why = self.deadline = None
+        self.heard_at = rig.clock.seconds()
+        self.silent = self.over = False
+        self.orders, self.how = [], ""
+
+    @property
+    def served(self):
+        return None if self.ready_at is None else self.rig.clock.seconds() - self.ready_at
+
+    def order(self, what):
+        self.orders.append(what)
+
+    def kill(self, why=None):
+        self.why = why or self.why
+        self.end("killed by SIGKILL")
+
+    def end(self, how="status 1"):
+        if not self.over:
+            self.over, self.how = True, self.why or how
+            self.rig.crew.ended(self)
+
+    def serve(self):
+        self.ready_at = self.rig.clock.seconds()
+        self.rig.crew.ready(self)
+
+    def report(self):
+        self.heard_at = self.rig.clock.seconds()
+        self.rig.crew.reported(self)
+
+
+class Rig:
+    def __init__(self, number, close_timeout=10.0, timeout=None):
+        self.clock, self.started, self.failed, self.gone = Clock(), [], [], []
+        self.error = None
+        self.crew = Crew(
+            [Place(each, []) for each in range(number)], self.clock, self.start, self.failed.append, self.gone.append,
+            close_timeout=close_timeout, timeout=timeout,
+        )  # fmt: skip
+
+    def start(self, place):
+        if self.error is not None:
+            raise self.error
+        self.started.append(Process(self, place.number))
+        return self.started[-1]
+
+    def begin(self):
+        done = []
+        self.crew.begin().addCallback(done.append)
+        for each in list(self.started):
+            assert not done
+            each.serve()
+        assert done == [None]
+        return self.started[:]
+
+    def pass_time(self, seconds, *reporting):
+        """Let time pass, in which some report as they should."""
+        for _ in range(round(seconds / 0.5)):
+            self.clock.advance(0.5)
+            for each in reporting:
+                each.report()
+
+
+@pytest.fixture
+def rig():
+    made = []
+
+    def make(*args, **how):
+        made.append(Rig(*args, **how))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.crew.abort()
+        for process in each.started:
+            process.end()
+        assert not each.clock.getDelayedCalls()
+        assert len(each.gone) == len(each.started)
+
+
+def test_a_dead_worker_is_started_again_after_a_pause(rig):
+    it = rig(2)
+    _, second = it.begin()
+    it.pass_time(5, *it.started)
+    second.end("killed by SIGKILL")
+    assert len(it.started) == 2
+    it.clock.advance(FIRST)
+    assert [each.number for each in it.started] == [0, 1, 1]
+    assert not it.failed
+
+
+def test_a_crash_loop_ends_the_whole_with_a_sentence(rig):
+    it = rig(1)
+    it.begin()
+    for _ in range(MOST):
+        assert not it.failed
+        it.started[-1].end("killed by SIGSEGV")
+        it.clock.advance(1.0)
+    (sentence,) = it.failed
+    assert sentence == (
+        f"worker 0 ended {MOST} times in a row as soon as it had started, the last time with: killed by SIGSEGV"
+    )
+    it.clock.advance(60)
+    assert len(it.started) == MOST
+
+
+def test_one_that_lives_for_a_while_is_no_crash_loop(rig):
+    it = rig(1)
+    it.begin()
+    for _ in range(3 * MOST):
+        it.pass_time(QUICK + 1, it.started[-1])
+        it.started[-1].end()
+        it.clock.advance(FIRST)
+        it.started[-1].serve()
+    assert not it.failed
+
+
+def test_a_worker_that_says_why_it_cannot_serve_ends_the_start_at_once(rig):
+    it = rig(2)
+    it.crew.begin()
+    it.started[0].why = "engine completion cannot be had"
+    it.started[0].end()
+    assert it.failed == ["worker 0 cannot serve: engine completion cannot be had"]
+
+
+def test_no_means_at_the_start(rig):
+    it = rig(2)
+    it.error = OSError(24, "Too many open files")
+    it.crew.begin()
+    assert it.failed == ["worker 0 cannot be started: Too many open files"]
+
+
+def test_no_means_later_are_waited_for(rig):
+    it = rig(1)
+    it.begin()
+    it.error = OSError(24, "Too many open files")
+    it.started[0].end()
+    it.pass_time(60)
+    assert (len(it.started), it.failed) == (1, [])
+    it.error = None
+    it.clock.advance(NO_MEANS)
+    assert len(it.started) == 2
+
+
+def test_silence_is_told_once_and_so_is_its_end(rig, caplog_of):
+    it = rig(2)
+    one, two = it.begin()
+    it.pass_time(SILENT + 10, one)
+    assert [each for each in caplog_of() if "has not reported" in each] == [
+        f"worker 1, process {two.pid}, has not reported for {SILENT:.0f} s: it is stopped, or stuck, and its "
+        "connections wait"
+    ]
+    two.report()
+    assert caplog_of()[-1] == "worker 1 reports again"
+    assert not two.over
+
+
+def test_a_worker_that_is_silent_for_too_long_is_replaced(rig):
+    it = rig(2, timeout=7.0)
+    one, two = it.begin()
+    it.pass_time(6.5, one)
+    assert not two.over
+    it.pass_time(2, one)
+    assert two.how == "killed, since it had not reported for 7 s (--worker-timeout)"
+    assert len(it.started) == 3
+    assert not one.over
+
+
+def test_a_parent_that_was_stopped_itself_kills_nobody(rig):
+    it = rig(2, timeout=7.0)
+    it.begin()
+    it.clock.advance(3600)
+    assert not any(each.over for each in it.started)
+
+
+def test_a_worker_that_never_begins_is_killed(rig):
+    it = rig(1)
+    it.crew.begin()
+    it.pass_time(STARTING + 2)
+    assert it.started[0].how == "killed, since it did not begin to serve within 60 s"
+
+
+def test_workers_are_replaced_one_after_the_other(rig):
+    it = rig(2)
+    one, two = it.begin()
+    done = []
+    it.crew.replace().addCallback(done.append)
+    assert [each.number for each in it.started[2:]] == [0]
+    assert one.orders == [], "the old one serves until the new one does"
+    it.started[2].serve()
+    assert (one.orders, two.orders) == (["retire"], [])
+    assert [each.number for each in it.started[2:]] == [0, 1]
+    it.started[3].serve()
+    assert two.orders == ["retire"]
+    assert not done
+    two.end("status 0")
+    one.end("status 0")
+    assert done == [None]
+    assert len(it.started) == 4
+    assert not it.failed
+
+
+def test_an_old_worker_that_does_not_end_is_killed(rig):
+    it = rig(1, close_timeout=3.0)
+    (one,) = it.begin()
+    it.crew.replace()
+    it.started[1].serve()
+    it.pass_time(2 * 3.0, it.started[1])
+    assert not one.over
+    it.pass_time(GRACE, it.started[1])
+    assert one.how == "killed by SIGKILL"
+    assert len(it.started) == 2
+
+
+def test_a_new_worker_that_cannot_serve_replaces_nobody(rig):
+    it = rig(2)
+    one, two = it.begin()
+    it.crew.replace()
+    it.started[2].end()
+    assert (one.orders, two.orders) == ([], [])
+    it.pass_time(30, one, two)
+    assert len(it.started) == 3
+    it.crew.replace()
+    assert len(it.started) == 4, "it can be tried again"
+
+
+def test_no_means_to_replace_anybody(rig):
+    it = rig(1)
+    (one,) = it.begin()
+    it.error = OSError(24, "Too many open files")
+    it.crew.replace()
+    assert one.orders == []
+    it.error = None
+    it.crew.replace()
+    assert len(it.started) == 2
+
+
+def test_the_old_one_dies_while_the_new_one_starts(rig):
+    it = rig(1)
+    (one,) = it.begin()
+    done = []
+    it.crew.replace().addCallback(done.append)
+    one.end("killed by SIGKILL")
+    it.pass_time(2)
+    assert len(it.started) == 2, "the new one takes its place"
+    it.started[1].serve()
+    assert done == [None]
+
+
+def test_both_die_while_one_replaces_the_other(rig):
+    it = rig(1)
+    (one,) = it.begin()
+    it.crew.replace()
+    one.end("killed by SIGKILL")
+    it.started[1].end("killed by SIGKILL")
+    it.clock.advance(FIRST)
+    assert len(it.started) == 3
+    assert not it.failed
+
+
+def test_asked_twice_all_are_replaced_once_more(rig):
+    it = rig(1)
+    (one,) = it.begin()
+    it.crew.replace()
+    it.crew.replace()
+    assert len(it.started) == 2
+    it.started[1].serve()
+    one.end("status 0")
+    assert len(it.started) == 3
+    assert it.started[1].orders == []
+
+
+def test_all_are_drained_and_waited_for(rig):
+    it = rig(3)
+    it.begin()
+    done = []
+    it.crew.drain().addCallback(done.append)
+    assert [each.orders for each in it.started] == [["drain"]] * 3
+    it.started[0].end("status 0")
+    it.started[1].end("killed by SIGKILL")  # a crash while draining
+    assert not done
+    it.started[2].end("status 0")
+    assert done == [None]
+    it.clock.advance(60)
+    assert len(it.started) == 3
+    assert not it.failed
+
+
+def test_one_that_does_not_drain_is_killed_at_the_deadline(rig):
+    it = rig(1, close_timeout=3.0)
+    it.begin()
+    it.crew.drain()
+    it.clock.advance(3.0 + GRACE)
+    assert it.started[0].how == "killed by SIGKILL"
+
+
+def test_without_a_close_timeout_nobody_is_killed(rig):
+    it = rig(1, close_timeout=None)
+    it.begin()
+    it.crew.drain()
+    it.clock.advance(1e6)
+    assert not it.started[0].over
+
+
+def test_told_to_end_at_once(rig):
+    it = rig(1)
+    it.begin()
+    it.crew.drain()
+    it.crew.abort()
+    assert it.started[0].orders == ["drain", "abort"]
+    it.clock.advance(AT_ONCE)
+    assert it.started[0].how == "killed by SIGKILL"
+
+
+def test_those_that_start_are_drained_too(rig):
+    it = rig(1)
+    it.begin()
+    it.crew.replace()
+    done = []
+    it.crew.drain().addCallback(done.append)
+    assert [each.orders for each in it.started] == [["drain"], ["drain"]]
+    for each in it.started:
+        each.end("status 0")
+    assert done == [None]
+
+
+def test_nobody_is_left_to_drain(rig):
+    it = rig(1)
+    it.begin()
+    it.started[0].end()
+    done = []
+    it.crew.drain().addCallback(done.append)
+    assert done == [None]
+    it.clock.advance(60)
+    assert len(it.started) == 1
+
+
+def test_fresh_reports(rig):
+    it = rig(2)
+    one, two = it.begin()
+    done = []
+    it.crew.fresh().addCallback(done.append)
+    assert one.orders == two.orders == ["report"]
+    one.report()
+    assert not done
+    two.end()
+    assert done == [None], "one that has ended need not answer"
+    it.crew.fresh().addCallback(done.append)
+    it.clock.advance(module.ANSWER)
+    assert len(done) == 2, "nor is one waited for that is stopped"
+
+
+@pytest.fixture
+def caplog_of():
+    from twisted.logger import formatEvent, globalLogPublisher
+
+    events = []
+
+    def observe(event):
+        events.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield lambda: events
+    globalLogPublisher.removeObserver(observe)
