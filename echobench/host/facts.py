@@ -67,7 +67,7 @@ class Facts:
 
     def names(self, pattern: str) -> list[str]:
         """Give the paths that a pattern names, sorted."""
-        return sorted(str(path.relative_to(self.root)) for path in self.root.glob(pattern))
+        return sorted(path.relative_to(self.root).as_posix() for path in self.root.glob(pattern))
 
     def table(self, path: str) -> Sequence[Sequence[str]]:
         """Read a file of lines of words."""

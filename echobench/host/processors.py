@@ -14,6 +14,8 @@ DEEP: Final = 50  # microseconds; to wake up from there takes as long as an echo
 LOADED: Final = 0.2  # of the CPUs' time, over the last minute
 STOLEN: Final = 0.01
 CPU0: Final = "sys/devices/system/cpu/cpu0"
+CONTAINERS: Final = (".dockerenv", "run/.containerenv", "run/systemd/container")
+"""Files that Docker, Podman, and systemd in a container (nspawn, LXC) make."""
 TIMED: Final[tuple[Use, ...]] = ("lan", "latency")
 
 
@@ -143,19 +145,30 @@ def _quota(facts: Facts) -> tuple[float, int] | None:
     """Give the CPUs that the least of the control groups allows, and how often it was used up; None without a quota."""
     found: tuple[float, int] | None = None
     for row in (facts.text("proc/self/cgroup") or "").splitlines():
-        _, _, path = row.split(":", 2) if row.count(":") >= 2 else ("", "", "")
-        if not row.startswith("0::"):
+        number, _, rest = row.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number != "0" and "cpu" not in controllers.split(","):  # 0 is the one tree of version 2 (cgroups(7))
             continue
+        root = "sys/fs/cgroup" if number == "0" else "sys/fs/cgroup/cpu"
         parts = [part for part in path.split("/") if part not in ("", "..")]
         for depth in range(len(parts) + 1):
-            folder = "/".join(["sys/fs/cgroup", *parts[:depth]])
-            words = (facts.text(f"{folder}/cpu.max") or "").split()
-            if len(words) == 2 and all(map(is_number, words)) and int(words[1]):
-                cpus = int(words[0]) / int(words[1])
+            folder = "/".join([root, *parts[:depth]])
+            cpus = _allowed(facts, folder)
+            if cpus is not None:
                 counts = {row[0]: row[1] for row in facts.table(f"{folder}/cpu.stat") if len(row) == 2}
                 times = int(word) if is_number(word := counts.get("nr_throttled", "")) else 0
                 found = (cpus, times) if found is None or cpus < found[0] else found
     return found
+
+
+def _allowed(facts: Facts, folder: str) -> float | None:
+    """Give the CPUs that one control group allows, of version 2 or 1; None without a quota (-1 in version 1)."""
+    words = (facts.text(f"{folder}/cpu.max") or "").split()
+    if not words:
+        words = [facts.text(f"{folder}/cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
+    if len(words) == 2 and all(map(is_number, words)) and int(words[1]):
+        return int(words[0]) / int(words[1])
+    return None
 
 
 def _machine(facts: Facts) -> Iterator[Finding]:
@@ -172,7 +185,7 @@ def _machine(facts: Facts) -> Iterator[Finding]:
             source="proc_stat(5)",
             change="measure at a quieter hour, or on a host of your own" if bad else None,
         )
-    if facts.exists(".dockerenv") or facts.exists("run/.containerenv"):
+    if any(map(facts.exists, CONTAINERS)):
         yield Finding(
             name="container",
             level="note",

@@ -18,9 +18,11 @@ REQUEST: Final = 0x1  # NLM_F_REQUEST
 ALL: Final = 0x300  # NLM_F_DUMP: a list
 INTERRUPTED: Final = 0x10  # NLM_F_DUMP_INTR: something changed amid the list
 ERROR: Final = 2  # NLMSG_ERROR, a kind of message
+DONE: Final = 3  # NLMSG_DONE, the end of a list
 
 SO_NETNS_COOKIE: Final = 71  # asm-generic/socket.h, since Linux 5.14
 
+GENERIC: Final = 16  # NETLINK_GENERIC
 _ROUTE: Final = 0  # NETLINK_ROUTE
 _HEAD: Final = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence number, port of the sender
 _ATTRIBUTE: Final = struct.Struct("=HH")  # struct nlattr: length, type
@@ -41,10 +43,19 @@ def route_socket(groups: int = 0) -> socket.socket:
 
     Raises OSError where the system or a sandbox gives none.
     """
+    return _socket(_ROUTE, groups)
+
+
+def generic_socket() -> socket.socket:
+    """Open a non-blocking socket for questions to the families of generic netlink. Raises OSError."""
+    return _socket(GENERIC, 0)
+
+
+def _socket(protocol: int, groups: int) -> socket.socket:
     family = getattr(socket, "AF_NETLINK", None)
     if family is None:
         raise OSError(errno.EAFNOSUPPORT, "this system has no netlink sockets")
-    made = socket.socket(family, socket.SOCK_RAW, _ROUTE)
+    made = socket.socket(family, socket.SOCK_RAW, protocol)
     try:
         made.setblocking(False)
         if groups:

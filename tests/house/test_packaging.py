@@ -35,7 +35,7 @@ def test_the_wheel(tmp_path):
     assert PLUGIN in names
     assert "echobench/py.typed" in names
     beside = [path for path in (ROOT / "echobench").rglob("*") if path.name.endswith((".schema.json", ".css"))]
-    assert len(beside) == 6
+    assert len(beside) == 7
     assert {path.relative_to(ROOT).as_posix() for path in beside} <= set(names)
     assert "twisted/__init__.py" not in names
     assert "twisted/plugins/__init__.py" not in names

@@ -8,12 +8,14 @@ from typing import Any
 
 import jsonschema
 from hypothesis import strategies as st
+from rigs.cards import a_picture, counts_of, flows_of
 
 from echobench import bench
 from echobench.bench.run.histogram import Histogram
 from echobench.bench.run.plan import Plan
 from echobench.bench.run.result import Moment, Process, Result, Verdict
 from echobench.bench.run.tally import Tally
+from echobench.host.nic.spread import spread
 
 ENVIRONMENT = {"loopback": False, "command": ["echobench"], "echobench": "0.1.0", "mtu": None}
 SCHEMA = json.loads((Path(bench.__file__).parent / "run" / "result.schema.json").read_text())
@@ -102,6 +104,12 @@ def results():
             st.builds(Verdict, name=words, level=st.sampled_from(["failure", "warning", "note"]), sentence=words),
             max_size=2,
         ).map(tuple),
+        nic=st.none()
+        | st.builds(
+            lambda packets, flows: spread(a_picture(), counts_of(*packets, cpus=(5, 6)), flows),
+            st.lists(counts, max_size=4),
+            st.none() | st.builds(flows_of, st.integers(0, 1000)),
+        ),
     )
 
 

@@ -18,6 +18,9 @@ def fields(command: str) -> str:
         parts.append(f"### `{path}` of {command}\n\n{field['description']}\n\n{_table(field.get('items', field))}")
     for name, field in whole.get("$defs", {}).items():
         parts.append(f"### A {name}\n\n{field['description']}\n\n{_table(field)}")
+        for path, each in _objects(field):
+            inner = each.get("items", each)
+            parts.append(f"### `{path}` of a {name}\n\n{each['description']}\n\n{_table(inner)}")
     return "\n".join(parts)
 
 
@@ -38,6 +41,8 @@ def _table(field: Field) -> str:
 def _kind(field: Field) -> str:
     if "$ref" in field:
         return field["$ref"].rpartition("/")[2]
+    if "anyOf" in field:
+        return " or ".join(map(_kind, field["anyOf"]))
     types = field.get("type", "string")  # a constant
     return " or ".join([types] if isinstance(types, str) else types)
 

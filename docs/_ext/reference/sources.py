@@ -16,6 +16,8 @@ from echobench.bench.compare.options import SECTIONS as COMPARE
 from echobench.bench.compare.profiles import PROFILES
 from echobench.bench.doctor.command import OPTIONS as DOCTOR
 from echobench.bench.doctor.command import doctor
+from echobench.bench.nic.command import OPTIONS as NIC
+from echobench.bench.nic.command import nic
 from echobench.bench.show.command import SECTIONS as SHOW
 from echobench.bench.show.command import show
 from echobench.bench.sweep.command import command as sweep
@@ -37,11 +39,12 @@ HERE = Path(bench.__file__).parent
 PACKAGE = HERE.parent
 
 COMMANDS: dict[str, click.Command] = {
-    "blast": blast, "compare": compare, "doctor": doctor, "show": show, "sweep": sweep, "verify": verify,
+    "blast": blast, "compare": compare, "doctor": doctor, "nic": nic, "show": show, "sweep": sweep, "verify": verify,
 }  # fmt: skip
 
 SECTIONS = {
-    "blast": BLAST, "compare": COMPARE, "doctor": {"": DOCTOR}, "show": SHOW, "sweep": SWEEP, "verify": {"": VERIFY},
+    "blast": BLAST, "compare": COMPARE, "doctor": {"": DOCTOR}, "nic": {"": NIC}, "show": SHOW, "sweep": SWEEP,
+    "verify": {"": VERIFY},
 }  # fmt: skip
 """The options of each command, by what they are for."""
 
@@ -49,6 +52,7 @@ SCHEMAS = {
     "blast": HERE / "run/result.schema.json",
     "compare": HERE / "compare/analysis/comparison.schema.json",
     "doctor": HERE / "doctor/doctor.schema.json",
+    "nic": HERE / "nic/nic.schema.json",
     "sweep": HERE / "sweep/sweep.schema.json",
     "verify": HERE / "verify/verification.schema.json",
 }

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import click
 
+from ...host.nic import counts
+from ...host.nic.picture import NicError, look
 from ..command import HOST, family, server
 from ..files import csv_target, json_target, open_targets, picture_target, store, takes_output, text_target
 from ..load import LoadError, runner
+from ..nic.watching import of_run
 from ..option import Sectioned, exclude, said
 from ..option import given as only_given
-from ..printing import printed, report_console
+from ..printing import complain, printed, report_console
 from ..run import verdicts
 from ..run.plan import Plan, PlanError
 from ..run.result import Result, read
@@ -79,8 +83,9 @@ def _check_effect(given: dict[str, Any], plan: Plan) -> None:
 
 
 def _run(
-    json: str | None, csv: str | None, html: str | None, png: str | None, stored: str | None, **options: Any
-) -> int:
+    json: str | None, csv: str | None, html: str | None, png: str | None, stored: str | None, *,
+    nic: str | None, **options: Any,
+) -> int:  # fmt: skip
     try:
         plan = make_plan(options, read(stored).plan if stored else None)
     except PlanError as error:
@@ -94,12 +99,29 @@ def _run(
         ("--png", png, lambda path: picture_target(path, picture_of)),
     )
     try:
-        result = runner.run(plan, progress_on(options["quiet"]))
+        result = _measure(plan, nic, options["quiet"])
     except LoadError as error:
         raise click.ClickException(str(error)) from None
     failed = store(targets, result)
     shown = printed(lambda: show(result, report_console(to_error=takes_output(targets))))
     return failed or (INTERRUPTED if result.cut_short else verdicts.status(result)) or shown
+
+
+def _measure(plan: Plan, nic: str | None, quiet: bool) -> Result:
+    """Run a plan, and watch an interface meanwhile. Raises LoadError, and click.UsageError if there is none."""
+    if nic is None:
+        return runner.run(plan, progress_on(quiet))
+    try:
+        picture = look(nic)
+        before = counts.take(nic)
+    except NicError as error:
+        raise click.UsageError(f"{said('nic')}: {error}") from None
+    result = runner.run(plan, progress_on(quiet))
+    try:
+        return attrs.evolve(result, nic=of_run(picture, before, result.plan, result.address))
+    except NicError as error:  # it has gone meanwhile; the result must not
+        complain(f"--nic: {error}")
+        return result
 
 
 def picture_of(result: Result) -> bytes:

@@ -100,6 +100,11 @@ SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
         Option(["--seed"], type=WHOLE, help="Seed of random sizes and arrivals.  [default: 1]"),
     ),
     "Output": (
+        Option(
+            ["--nic"],
+            metavar="INTERFACE",
+            help="Show how what comes in over this interface of this machine spreads over receive queues and CPUs.",
+        ),
         Option(["--interval"], type=SECONDS, help="How often to show progress.  [default: 1]"),
         Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
         Option(

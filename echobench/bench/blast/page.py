@@ -7,6 +7,7 @@ from ..drawing.markup import Content, Html, tag
 from ..drawing.page import again, described, figure, headlines, page, run_by, section, sentences, table
 from ..drawing.percentiles import percentile_figure
 from ..drawing.scales import Scale, scale, steps
+from ..nic.figure import queues_section
 from ..run.histogram import Histogram
 from ..run.result import Moment, Result, per_second
 from ..run.tally import loss
@@ -35,6 +36,7 @@ def blast_page(result: Result) -> str:
         else None,
         section("Over time", over_time) if any(over_time) else None,
         section("Losses", tag("p", lost) if isinstance(lost, str) else rows_table(lost)),
+        queues_section(result.nic) if result.nic is not None else None,
         section("Cost to the generator", rows_table(generator(result))),
         section(
             "Environment",

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..nic.report import show_spread
 from ..printing import report_console
 from ..run.result import Result
 from ..words import quantity
@@ -35,6 +36,9 @@ def show(result: Result, console: Console | None = None) -> None:
     console.print(table(generator(result)))
     if result.tally.batches.total:
         console.print(Text(f"messages handled at a time: {spread(result.tally.batches, quantity)}", style="dim"))
+    if result.nic is not None:
+        console.print()
+        show_spread(result.nic, console)
     if result.verdicts:
         console.print()
     for verdict in result.verdicts:

@@ -47,6 +47,7 @@ PROFILES: Final[dict[str, tuple[dict[str, Any], str]]] = {
 
 FIXED: Final = (
     "host", "port", "four", "six", "json", "csv", "html", "png", "stored", "cpus", "processes", "interval", "quiet",
+    "nic",
 )  # fmt: skip
 """Options of blast that the comparison sets itself."""
 

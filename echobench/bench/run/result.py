@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 
+from ...host.nic.spread import Spread
 from .histogram import DEPTHS, Histogram
 from .plan import Plan
 from .stored import decoding, load, several
@@ -83,6 +84,8 @@ class Result:
     """Why processes gave no result, a sentence each."""
     cut_short: bool = False
     verdicts: tuple[Verdict, ...] = ()
+    nic: Spread | None = None
+    """How what came in spread over a network card's queues, if somebody asked."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give what :meth:`from_dict` takes, and the main figures for other tools."""
@@ -100,6 +103,7 @@ class Result:
             "failures": list(self.failures),
             "cut_short": self.cut_short,
             "verdicts": [attrs.asdict(each) for each in self.verdicts],
+            **({} if self.nic is None else {"nic": self.nic.as_dict()}),
         }
 
     @classmethod
@@ -118,6 +122,7 @@ class Result:
                 failures=tuple(stored["failures"]),
                 cut_short=stored["cut_short"],
                 verdicts=several(Verdict, stored["verdicts"]),
+                nic=None if stored.get("nic") is None else Spread.from_dict(stored["nic"]),
             )
 
 

@@ -276,7 +276,14 @@ def test_help_shows_every_option_in_its_section():
 
 def test_every_option_is_a_setting_or_known():
     """An option that nothing reads would be accepted and do nothing."""
-    known = {"tcp", "udp", "tls", "flood", "connect", "quiet", "json", "csv", "html", "png", "stored", "four", "six"}
+    known = {"tcp", "udp", "tls", "flood", "connect", "quiet", "json", "csv", "html", "png", "stored", "four", "six",
+             "nic"}  # fmt: skip
     fields = set(Plan(host="h").as_dict()) | known
     assert {option.name for options in SECTIONS.values() for option in options} <= fields
     assert isinstance(blast, click.Command)
+
+
+def test_an_interface_that_is_not_there(planned):
+    status, sentence = refused("h", "--nic", "no/such")
+    assert status == 2
+    assert sentence.startswith("--nic: ")

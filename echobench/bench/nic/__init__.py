@@ -1,0 +1,1 @@
+"""The command ``echobench nic``: receive queues shown, watched, changed, and the change proved."""
