@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..engines.spin import LONGEST
+from ..sockets import is_address
 from ..values import INT_MAX, shown
 
 Parser = Callable[[str], Any]
@@ -72,6 +73,18 @@ def spin(text: str) -> str | float:
     except ValueError as error:
         raise ValueError(f"{error}, nor auto or off") from None
     return microseconds
+
+
+def address(text: str) -> tuple[str, int]:
+    """Parse the address of a port, ``127.0.0.1:9101`` or ``[::1]:9101``; a number alone is a port of this host's.
+
+    Returns the host and the port.
+    """
+    found = re.fullmatch(r"(?:(?:\[([^\[\]]+)\]|([^:\[\]]+)):)?([0-9]{1,5})", text)
+    host = (found[1] or found[2] or "127.0.0.1") if found else ""
+    if not found or not is_address(host) or (":" in host) != bool(found[1]) or int(found[3]) > 65535:
+        raise ValueError(f"{shown(text)} is not an address such as 9101, 127.0.0.1:9101 or [::1]:9101")
+    return host, int(found[3])
 
 
 def file_name(text: str) -> str:

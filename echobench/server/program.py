@@ -34,7 +34,9 @@ log = Logger()
 class Program(MultiService):
     """An EchoService under a runner (twistd, twist) and perhaps a service manager."""
 
-    def __init__(self, echo: EchoService, stats_interval: float | None = None) -> None:
+    def __init__(
+        self, echo: EchoService, stats_interval: float | None = None, metrics: tuple[str, int] | None = None
+    ) -> None:
         super().__init__()
         self.echo = echo
         echo.setServiceParent(self)
@@ -43,6 +45,10 @@ class Program(MultiService):
             reporter = Reporter(echo.snapshot, self._seconds)
             self._timer = TimerService(stats_interval, reporter)
             self._timer.setServiceParent(self)
+        if metrics is not None:
+            from .observing import observe  # which needs an extra
+
+            observe(echo, *metrics).setServiceParent(self)
         self._status = ExitStatus()
         self._main_loop = MainLoopWatch(self._main_loop_broken)
 

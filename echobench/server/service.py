@@ -28,12 +28,13 @@ from .. import values
 from ..clocks import steady
 from ..counters import Counters, Snapshot
 from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
-from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Setting, choose, load
+from ..engines import DATAGRAM, STREAM, EngineError, Holding, IEngine, Setting, choose, load
 from ..engines.portable.engine import PortableDatagram, PortableStream
 from ..engines.portable.own_datagram import check_datagram_protocol
 from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
 from ..guard import Caps, Guard, RateLimit
+from ..histograms import BatchSizes
 from ..reactors import Reactor
 from ..sockets import BindError, Spot, close_all
 from ..values import shown
@@ -123,6 +124,8 @@ class EchoService(Service):
 
     counters: Counters = _state(Counters)
     """What has been echoed and refused so far, without the kernel's own drops: see :meth:`snapshot`."""
+    batch_sizes: BatchSizes | None = _state(lambda: None)
+    """Counts how many messages the engines handle at once, if it is set before the start."""
     _sockets: list[tuple[str, socket.socket]] = _state(list)
     """Sockets that are bound, and not yet given to an engine."""
     _engines: dict[str, IEngine] = _state(dict)
@@ -250,6 +253,11 @@ class EchoService(Service):
         """Return what has been echoed, dropped and refused so far."""
         return self.counters.snapshot(sum(engine.kernel_drops() for engine in set(self._engines.values())))
 
+    def holding(self) -> Holding | None:
+        """Return what is kept for connections over TCP at this moment; None if their engine does not count it."""
+        engine = self._engines.get("tcp")
+        return None if engine is None else engine.holding()
+
     @property
     def clock(self) -> Reactor:
         """The reactor; if none was given, the global one from the first use on."""
@@ -290,6 +298,7 @@ class EchoService(Service):
             backlog=self.backlog,
             spin=microseconds(self.spin),
             failed=self._succession.failed,
+            batch_sizes=self.batch_sizes,
         )
         self._succession.begin(setting)
         kinds = {kind for kind, _ in self._sockets}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from twisted.python import usage
@@ -19,7 +20,7 @@ from ..sockets import is_address
 from ..values import INT_MAX, LONGEST, shown
 from .early import plain_interrupts, restore_interrupts, restore_when_the_reactor_starts
 from .failure import StartupFailure
-from .parsing import Parser, file_name, one_of, real, size, spin, whole
+from .parsing import Parser, address, file_name, one_of, real, size, spin, whole
 from .systemd import Inherited, inherited_sockets
 
 if TYPE_CHECKING:
@@ -100,6 +101,13 @@ class Options(usage.Options):
             "spin", "auto", "How long the fast engines look for more before they wait: auto, off, microseconds.", spin
         ),
         _parameter("stats-interval", None, "Log the traffic, and drops by reason, at this interval.", SECONDS),
+        _parameter(
+            "metrics",
+            None,
+            "Serve metrics for Prometheus, and probes, over HTTP at this address; a number alone is a port on "
+            "127.0.0.1. Needs the extra: pip install 'echobench[metrics]'.",
+            address,
+        ),
     ]
 
     optFlags = [  # noqa: RUF012
@@ -113,6 +121,7 @@ class Options(usage.Options):
             "certificate": usage.CompleteFiles("*.pem", descr="certificate"),
             "private-key": usage.CompleteFiles("*.pem", descr="private key"),
             "interface": usage.Completer(descr="address of this machine"),
+            "metrics": usage.Completer(descr="address"),
             "engine": usage.CompleteList(STREAM_NAMES),
             "udp-engine": usage.CompleteList(DATAGRAM_NAMES),
         },
@@ -159,6 +168,10 @@ class Options(usage.Options):
             raise usage.UsageError("--tls-port needs a --certificate")
         if self["private-key"] and not self["certificate"]:
             raise usage.UsageError("--private-key needs a --certificate to go with it")
+        if self["metrics"] is not None and find_spec("prometheus_client") is None:
+            raise usage.UsageError(
+                "--metrics needs the extra: pip install 'echobench[metrics]' (prometheus_client is not installed)"
+            )
         try:
             install_best_reactor()
         except ImportError as error:
@@ -208,6 +221,7 @@ def makeService(options: Mapping[str, Any]) -> IService:
                 spin=options.get("spin", "auto"),
             ),
             options.get("stats-interval"),
+            options.get("metrics"),
         )
     except EchobenchError as error:  # any other exception is a fault of ours, and shows its traceback
         raise StartupFailure(str(error)) from error

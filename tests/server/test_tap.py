@@ -129,7 +129,7 @@ def refused(*arguments):
     return sentence
 
 
-@pytest.mark.parametrize("option", [*NUMBERS, "engine", "udp-engine", "interface"])
+@pytest.mark.parametrize("option", [*NUMBERS, "metrics", "engine", "udp-engine", "interface"])
 @pytest.mark.parametrize("text", NO_NUMBERS, ids=lambda text: ascii(text)[:12])
 def test_values_that_make_no_sense(option, text):
     assert f"--{option}: " in refused(f"--{option}={text}")
@@ -172,11 +172,11 @@ def test_what_is_no_address(address):
 
 def test_every_option_with_a_value_is_in_the_tables_above():
     """A new one has to be added there."""
-    known = {*NUMBERS, "engine", "udp-engine", "interface", "certificate", "private-key"}
+    known = {*NUMBERS, "metrics", "engine", "udp-engine", "interface", "certificate", "private-key"}
     assert {name.rstrip("=") for name in Options().longOpt if name.endswith("=")} == known
 
 
-WITH_VALUES = st.sampled_from(["engine", "udp-engine", "interface", "certificate", "private-key", *NUMBERS])
+WITH_VALUES = st.sampled_from(["metrics", "engine", "udp-engine", "interface", "certificate", "private-key", *NUMBERS])
 TEXTS = st.text(max_size=40) | st.from_regex(r"[-+0-9.eE_kKmM]{0,12}", fullmatch=True)
 
 
@@ -248,3 +248,32 @@ def test_zsh_completion(capsys, monkeypatch):
     assert "--interface" in script
     assert f"(auto {' '.join(STREAM)})" in script
     assert "_files -g" in script
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("9101", ("127.0.0.1", 9101)),
+        ("0.0.0.0:0", ("0.0.0.0", 0)),
+        ("[::1]:9101", ("::1", 9101)),
+        ("[fe80::1%lo]:9101", ("fe80::1%lo", 9101)),
+    ],
+)
+def test_where_metrics_go(text, found):
+    pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
+    assert parse("--metrics", text)["metrics"] == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":", ":9101", "65536", "::1:9101", "[127.0.0.1]:9101", "localhost:9101", "[::1]", "127.0.0.1:", "9101 ", "-1"],
+)
+def test_where_metrics_cannot_go(text):
+    with pytest.raises(StartupFailure, match=r"--metrics: .+ is not an address such as 9101, 127\.0\.0\.1:9101"):
+        parse("--metrics", text)
+
+
+def test_metrics_without_the_extra(monkeypatch):
+    monkeypatch.setattr("echobench.server.tap.find_spec", lambda name: None)
+    with pytest.raises(StartupFailure, match=r"--metrics needs the extra: pip install 'echobench\[metrics\]'"):
+        parse("--metrics", "9101")

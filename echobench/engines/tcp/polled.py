@@ -221,6 +221,10 @@ class Polled:
         """Say no: what is closed is not in use."""
         return False
 
+    def lent(self) -> int:
+        """Return 0: what is read is in a buffer of ours."""
+        return 0
+
     def arrived(self) -> set[int]:
         """Return none: what has come stays with the kernel until it is read."""
         return set()

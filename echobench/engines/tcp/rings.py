@@ -80,6 +80,10 @@ class Rings:
         self.tx.close()
         del self.buffers
 
+    def lent(self) -> int:
+        """Return how many buffers are lent."""
+        return self.buffers.lent if hasattr(self, "buffers") else 0
+
     def end_pause(self) -> None:
         """Do not wait to hand over again."""
         if self.pause is not None:
