@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..histograms import BatchSizes
+from .metering import MetricsService
 from .metrics.delay import Delays
 from .metrics.process import look
 from .metrics.sample import Sample
-from .metrics.service import MetricsService
 from .service import EchoService
 
 

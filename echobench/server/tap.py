@@ -104,8 +104,8 @@ class Options(usage.Options):
         _parameter(
             "metrics",
             None,
-            "Serve metrics for Prometheus, and probes, over HTTP at this address; a number alone is a port on "
-            "127.0.0.1. Needs the extra: pip install 'echobench[metrics]'.",
+            "Serve metrics for Prometheus, probes and a live page over HTTP at this address; a number alone is a "
+            "port on 127.0.0.1. Needs the extra: pip install 'echobench[metrics]'.",
             address,
         ),
     ]

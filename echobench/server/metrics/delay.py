@@ -34,7 +34,8 @@ class Delays:
         """The longest delay of the last second."""
         self._longest = 0.0
         self._looks = 0
-        self._each_second = each_second
+        self.each_second = each_second
+        """Called about once a second."""
         self._clock: IReactorTime
         self._due = 0.0
         self._call: IDelayedCall | None = None
@@ -62,4 +63,4 @@ class Delays:
         self._wait()  # first, so that nothing that fails below ends it
         if self._looks % LOOKS == 0:
             self.latest, self._longest = self._longest, 0.0
-            self._each_second()
+            self.each_second()

@@ -54,7 +54,7 @@ class Folder(Resource):
 
     def render_GET(self, request: Any) -> int:
         """Say that there is no page of this name."""
-        say(request, 404, "no such page; there are /metrics, /-/healthy and /-/ready")
+        say(request, 404, "no such page; there are /, /metrics, /-/healthy and /-/ready")
         return NOT_DONE_YET
 
 

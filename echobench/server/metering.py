@@ -12,16 +12,19 @@ from twisted.internet.interfaces import IListeningPort, IReactorSocket
 from twisted.logger import Logger
 from twisted.python.runtime import platform
 
-from ...clocks import steady
-from ...reactors import Reactor
-from ...sockets import Spot, bind_all, close_all
-from .collector import EchoCollector
-from .delay import Delays
-from .exposition import Exposition
-from .health import Health, healthy, ready
-from .probe import Probe
-from .sample import Sample, total
-from .site import BoundedSite, Folder
+from ..clocks import steady
+from ..reactors import Reactor
+from ..sockets import Spot, bind_all, close_all
+from .metrics.collector import EchoCollector
+from .metrics.delay import Delays
+from .metrics.exposition import Exposition
+from .metrics.health import Health, healthy, ready
+from .metrics.page.events import Events
+from .metrics.page.history import History
+from .metrics.page.render import Page, files
+from .metrics.probe import Probe
+from .metrics.sample import Sample, total
+from .metrics.site import BoundedSite, Folder
 
 log = Logger()
 
@@ -29,7 +32,7 @@ BACKLOG: Final = 64
 
 
 class MetricsService(Service):
-    """Serves metrics and probes.
+    """Serves metrics, probes and the live page.
 
     ``samples`` asks all workers, and ``addresses`` lists what is listened on as ``EchoService.addresses`` does.
     ``delays`` are those of this process's reactor, which this service measures. ``reactor`` returns the reactor.
@@ -48,6 +51,8 @@ class MetricsService(Service):
         self._host, self._port_number = host, port
         self._samples, self._addresses = samples, addresses
         self._delays, self._reactor = delays, reactor
+        self._files = files()
+        self._history: History
         self._sockets: list[socket.socket] = []
         self._port: IListeningPort | None = None
         self._site: BoundedSite
@@ -63,6 +68,9 @@ class MetricsService(Service):
         super().startService()
         reactor = self._reactor()
         clock = steady(reactor)
+        self._history = History(self._samples, clock.seconds, lambda: self._delays.latest)
+        self._history.tick()  # what happens from now on counts
+        self._delays.each_second = self._history.tick
         self._site = BoundedSite(self._pages(reactor), clock)
         self._port = _listen(reactor, self._sockets.pop(), self._site)
         self._delays.start(clock)
@@ -101,6 +109,10 @@ class MetricsService(Service):
         root, probes = Folder(), Folder()
         probe = Probe(self._addresses, lambda: total(self._samples()).drops, reactor)
         root.putChild(b"metrics", Exposition(EchoCollector(self._samples, type(reactor).__name__)))
+        root.putChild(b"", Page(self._history))
+        root.putChild(b"events", Events(self._history))
+        for name, file in self._files.items():
+            root.putChild(name, file)
         root.putChild(b"-", probes)
         probes.putChild(b"healthy", Health(probe, healthy))
         probes.putChild(b"ready", Health(probe, ready))
