@@ -54,7 +54,7 @@ class Replaceable(Protocol):
 
 
 def _only_log(sentence: str, engine: Replaceable | None) -> None:
-    log.critical("{sentence}", sentence=sentence)
+    log.critical("{sentence}", sentence=sentence, event="engine_lost")
 
 
 @attrs.frozen
@@ -181,7 +181,11 @@ def choose(
         if reason is None:
             what = "streams" if table is STREAM else "datagrams"
             log.info(
-                "engine for {what}: {name}{why}", what=what, name=name, why="".join(f" ({r})" for r in passed_over)
+                "engine for {what}: {name}{why}",
+                what=what,
+                name=name,
+                why="".join(f" ({r})" for r in passed_over),
+                event="engine_chosen",
             )
             made: IEngine = engine(setting)
             return made

@@ -74,11 +74,12 @@ class MetricsService(Service):
         self._site = BoundedSite(self._pages(reactor), clock)
         self._port = _listen(reactor, self._sockets.pop(), self._site)
         self._delays.start(clock)
-        log.info("metrics at {url}", url=self.url())
+        log.info("metrics at {url}", url=self.url(), event="metrics_ready")
         if not self._host.startswith("127.") and self._host != "::1":
             log.warn(
                 "metrics are served to whoever reaches {host}: anybody can read them, and nobody can change anything",
                 host=self._host,
+                event="metrics_exposed",
             )
 
     def stopService(self) -> Deferred[Any] | None:

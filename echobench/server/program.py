@@ -92,7 +92,7 @@ class Program(MultiService):
             self.echo.clock.stop()
 
     def _main_loop_broken(self, sentence: str) -> None:
-        log.critical("{sentence}", sentence=sentence)
+        log.critical("{sentence}", sentence=sentence, event="main_loop_failed")
         self.echo.abort()  # nobody would be served while connections are waited for
         self._fail(sentence)
 
@@ -116,7 +116,7 @@ class Program(MultiService):
         return restore
 
     def _abort(self) -> None:
-        log.warn("asked to stop a second time: connections that are still open are ended now")
+        log.warn("asked to stop a second time: connections that are still open are ended now", event="stop_hurried")
         self.echo.abort()
 
 

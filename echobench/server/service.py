@@ -183,7 +183,7 @@ class EchoService(Service):
                 port.stopListening()
             raise
         super().startService()
-        log.info("echobench ready {where}", where=self.where())
+        log.info("echobench ready {where}", where=self.where(), event="server_ready")
 
     @inlineCallbacks
     def stopService(self) -> Generator[Any, Any, None]:
@@ -197,7 +197,7 @@ class EchoService(Service):
         ports, engines = self._give_up(), set(self._engines.values())
         results = yield DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
         for _, failure in [result for result in results if not result[0]]:
-            log.failure("a port could not be closed in good order", failure)
+            log.failure("a port could not be closed in good order", failure, event="port_close_failed")
         deadline = None
         if self.close_timeout is not None:
             deadline = steady(self.clock).callLater(self.close_timeout, _abort, engines)
@@ -345,7 +345,12 @@ class EchoService(Service):
         def failed(failure: Failure) -> None:
             failures.append(failure)
             if self.running and self._run is run:
-                log.critical("endpoint {endpoint}: {why}", endpoint=endpoint, why=failure.getErrorMessage())
+                log.critical(
+                    "endpoint {endpoint}: {why}",
+                    endpoint=endpoint,
+                    why=failure.getErrorMessage(),
+                    event="endpoint_failed",
+                )
 
         self._pending.append(pending)
         pending.addCallbacks(listening, failed)

@@ -20,6 +20,7 @@ from ..sockets import is_address
 from ..values import INT_MAX, LONGEST, shown
 from .early import plain_interrupts, restore_interrupts, restore_when_the_reactor_starts
 from .failure import StartupFailure
+from .logs import FORMATS, write_json
 from .parsing import Parser, address, file_name, one_of, real, size, spin, whole
 from .systemd import Inherited, inherited_sockets
 
@@ -101,6 +102,7 @@ class Options(usage.Options):
             "spin", "auto", "How long the fast engines look for more before they wait: auto, off, microseconds.", spin
         ),
         _parameter("stats-interval", None, "Log the traffic, and drops by reason, at this interval.", SECONDS),
+        _parameter("log-format", "text", "How the log is written.", one_of(FORMATS)),
         _parameter(
             "metrics",
             None,
@@ -122,6 +124,7 @@ class Options(usage.Options):
             "private-key": usage.CompleteFiles("*.pem", descr="private key"),
             "interface": usage.Completer(descr="address of this machine"),
             "metrics": usage.Completer(descr="address"),
+            "log-format": usage.CompleteList(list(FORMATS)),
             "engine": usage.CompleteList(STREAM_NAMES),
             "udp-engine": usage.CompleteList(DATAGRAM_NAMES),
         },
@@ -172,6 +175,8 @@ class Options(usage.Options):
             raise usage.UsageError(
                 "--metrics needs the extra: pip install 'echobench[metrics]' (prometheus_client is not installed)"
             )
+        if self["log-format"] == "json":
+            write_json(self.parent)
         try:
             install_best_reactor()
         except ImportError as error:

@@ -129,7 +129,7 @@ def refused(*arguments):
     return sentence
 
 
-@pytest.mark.parametrize("option", [*NUMBERS, "metrics", "engine", "udp-engine", "interface"])
+@pytest.mark.parametrize("option", [*NUMBERS, "metrics", "log-format", "engine", "udp-engine", "interface"])
 @pytest.mark.parametrize("text", NO_NUMBERS, ids=lambda text: ascii(text)[:12])
 def test_values_that_make_no_sense(option, text):
     assert f"--{option}: " in refused(f"--{option}={text}")
@@ -172,7 +172,7 @@ def test_what_is_no_address(address):
 
 def test_every_option_with_a_value_is_in_the_tables_above():
     """A new one has to be added there."""
-    known = {*NUMBERS, "metrics", "engine", "udp-engine", "interface", "certificate", "private-key"}
+    known = {*NUMBERS, "metrics", "log-format", "engine", "udp-engine", "interface", "certificate", "private-key"}
     assert {name.rstrip("=") for name in Options().longOpt if name.endswith("=")} == known
 
 

@@ -185,7 +185,9 @@ class DatagramPort:
                 self._protocol.datagramReceived(piece, address)
             except Exception:  # noqa: BLE001 (one datagram must not end the service for all)
                 if self._faults.due():
-                    log.failure("a datagram could not be handled{more}", more=self._faults.more)
+                    log.failure(
+                        "a datagram could not be handled{more}", more=self._faults.more, event="datagram_failed"
+                    )
 
     def _judge(self, number: int, failed: Exception | None) -> None:
         """Judge a wake-up that brought so many datagrams, and perhaps an error.

@@ -259,7 +259,12 @@ class StreamEngine:
     def _turn_failed(self, error: Exception) -> None:
         """Pause, or give way to another engine if turns go on failing."""
         if self._complaints.due():
-            log.failure("a turn of engine {name} failed{more}", name=self.name, more=self._complaints.more)
+            log.failure(
+                "a turn of engine {name} failed{more}",
+                name=self.name,
+                more=self._complaints.more,
+                event="engine_turn_failed",
+            )
         pause = self._faults.again()
         if pause is None:
             self._setting.failed(f"engine {self.name} has failed: {str(error) or type(error).__name__}", self)

@@ -168,6 +168,7 @@ class Rings:
             name=SUCCESSOR,
             before=self._engine.name,
             error=str(error) or type(error).__name__,
+            event="ring_retired",
         )
         self._engine.name = SUCCESSOR
 

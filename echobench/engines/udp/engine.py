@@ -263,7 +263,9 @@ class BatchedDatagram:
         A lasting fault comes with every batch.
         """
         if self._faults.due():
-            log.failure("a batch of datagrams could not be handled{more}", more=self._faults.more)
+            log.failure(
+                "a batch of datagrams could not be handled{more}", more=self._faults.more, event="datagrams_failed"
+            )
 
     def kernel_drops(self) -> int:
         """Count what the kernel dropped at the sockets that are open."""
