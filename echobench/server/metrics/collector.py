@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -66,12 +66,43 @@ class EchoCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Ask for samples, and give each metric with one series for each worker."""
+        for _, make in self.groups():
+            yield from make()
+
+    def groups(self) -> Iterator[tuple[Any, Callable[[], Iterator[Metric]]]]:
+        """Ask for samples, and give groups of metrics, each as what it is made of and the function that makes it.
+
+        A group whose first part equals that of the last time is the same as then, and need not be made again.
+        """
         samples = self._samples()
-        yield self._build
-        yield from _traffic(samples)
-        yield from _drops(samples)
-        yield from _engines(samples)
-        yield from _processes(samples)
+        workers = [each.worker for each in samples]
+        yield None, lambda: iter((self._build,))
+        yield [_without_drops(each) for each in samples], lambda: _traffic(samples)
+        yield (
+            [(each.worker, each.counters.kernel_drops, each.counters.drops) for each in samples],
+            lambda: _drops(samples),
+        )
+        yield (workers, [dict(each.engines) for each in samples]), lambda: _engines(samples)
+        yield (
+            (workers, [(each.batches.stream.counts, each.batches.datagram.counts) for each in samples]),
+            lambda: _batches(samples),
+        )
+        yield (workers, [(each.delays.counts, each.delays.total) for each in samples]), lambda: _delays(samples)
+        yield (workers, [each.holding for each in samples]), lambda: _holding(samples)
+        yield (workers, [each.process for each in samples]), lambda: _processes(samples)
+
+
+def _without_drops(sample: Sample) -> tuple[Any, ...]:
+    counters = sample.counters
+    return (
+        sample.worker,
+        counters.connections,
+        counters.open_connections,
+        counters.reads,
+        counters.stream_bytes,
+        counters.datagrams,
+        counters.datagram_bytes,
+    )
 
 
 def _traffic(samples: Sequence[Sample]) -> Iterator[Metric]:
@@ -127,11 +158,25 @@ def _engines(samples: Sequence[Sample]) -> Iterator[Metric]:
     engines = GaugeMetricFamily(
         "echobench_engine_info", "The engine that serves a kind of socket.", labels=("worker", "kind", "engine")
     )
+    for each in samples:
+        for kind, engine in each.engines.items():
+            engines.add_metric((each.worker, kind, engine), 1)
+    yield engines
+
+
+def _batches(samples: Sequence[Sample]) -> Iterator[Metric]:
     sizes = HistogramMetricFamily(
         "echobench_batch_size",
         "Messages handled at once: reads of one turn (stream), messages of one receive call (datagram).",
         labels=("worker", "transport"),
     )
+    for each in samples:
+        _add(sizes, (each.worker, "stream"), each.batches.stream)
+        _add(sizes, (each.worker, "datagram"), each.batches.datagram)
+    yield sizes
+
+
+def _delays(samples: Sequence[Sample]) -> Iterator[Metric]:
     delays = HistogramMetricFamily(
         "echobench_reactor_delay_seconds",
         "How late a timer fired: how long others waited for the reactor.",
@@ -139,14 +184,11 @@ def _engines(samples: Sequence[Sample]) -> Iterator[Metric]:
         unit="seconds",
     )
     for each in samples:
-        for kind, engine in each.engines.items():
-            engines.add_metric((each.worker, kind, engine), 1)
-        _add(sizes, (each.worker, "stream"), each.batches.stream)
-        _add(sizes, (each.worker, "datagram"), each.batches.datagram)
         _add(delays, (each.worker,), each.delays)
-    yield engines
-    yield sizes
     yield delays
+
+
+def _holding(samples: Sequence[Sample]) -> Iterator[Metric]:
     held = [(each.worker, each.holding) for each in samples if each.holding is not None]
     yield _gauge(
         "echobench_odd_connections",

@@ -46,7 +46,9 @@ class Sample:
 
 def total(samples: Sequence[Sample]) -> Snapshot:
     """Add up the counters of all workers."""
-    return functools.reduce(operator.add, (each.counters for each in samples), Snapshot())
+    if not samples:
+        return Snapshot()
+    return functools.reduce(operator.add, (each.counters for each in samples[1:]), samples[0].counters)
 
 
 def total_delays(samples: Sequence[Sample]) -> Histogram:

@@ -17,7 +17,10 @@ from echobench.engines import Holding
 from echobench.histograms import BatchSizes, Histogram
 from echobench.server.metrics.collector import OF_CONNECTIONS, EchoCollector
 from echobench.server.metrics.delay import BOUNDS
+from echobench.server.metrics.exposition import MOST_TEXTS, Exposition
 from echobench.server.metrics.sample import Process, Sample, skew, total, total_batches, total_delays
+
+COUNTED = [field.name for field in attrs.fields(Snapshot) if field.name != "drops"]
 
 
 def sample(worker="0", factor=1, **changes):
@@ -135,3 +138,35 @@ def test_names_follow_the_conventions():
             assert re.fullmatch(r"(echobench|process)_[a-z_]+", name)
             assert name.endswith("_total") == (kind == "counter"), name
             assert not re.search(r"milli|kilo|mega|minutes", name)
+
+
+def test_what_has_not_changed_is_not_written_again_and_all_else_is():
+    """Whatever changes, the text is as if everything were written anew."""
+    changes = [{}, {}, {"engines": {"tcp": "portable"}}, {"holding": None}, {"worker": "7"}, {}]
+    changes += [{"counters": Snapshot(**{name: 5})} for name in COUNTED]
+    changes += [{"counters": Snapshot(drops={Reason.IDLE: 1})}, {"process": Process(2, 3)}]
+    for change in changes[:4]:
+        grown = attrs.evolve(sample(), **change)
+        grown.delays.add(1)
+        grown.batches.stream.add(1)
+        changes.append({"delays": grown.delays, "batches": grown.batches})
+    now = [sample()]
+    page = Exposition(EchoCollector(lambda: now, "EPollReactor"))
+    written = []
+
+    def write(metrics):
+        written.append(metrics)
+        return generate_latest(metrics)
+
+    for change in changes:
+        now[:] = [sample(**change)]
+        assert page.text(write, "plain").decode() == exposed(*now)
+        assert page.text(openmetrics.generate_latest, "open").decode() == exposed(
+            *now, write=openmetrics.generate_latest
+        )
+    written.clear()
+    page.text(write, "plain")
+    assert written == []
+    for form in range(100):  # as many as a client likes
+        page.text(write, f"form {form}")
+    assert len(page._written) <= MOST_TEXTS + 8

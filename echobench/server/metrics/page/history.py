@@ -78,9 +78,10 @@ def between(before: Sequence[Sample], after: Sequence[Sample], seconds: float, d
     """
     old = {each.worker: each for each in before}
     pairs = [(_before(old.get(each.worker), each), each) for each in after]
-    new = total(after) - sum((each.counters for each, _ in pairs if each is not None), Snapshot())
+    earlier = [first for first, _ in pairs if first is not None]
+    now = total(after)
+    new = now - total(earlier)
     batches = total_batches(after)
-    earlier = [each for each, _ in pairs if each is not None]
     stream, datagram = batches.stream, batches.datagram
     for each in earlier:
         stream, datagram = stream - each.batches.stream, datagram - each.batches.datagram
@@ -90,9 +91,9 @@ def between(before: Sequence[Sample], after: Sequence[Sample], seconds: float, d
         reads=new.reads / seconds,
         datagram_bytes=new.datagram_bytes / seconds,
         stream_bytes=new.stream_bytes / seconds,
-        connections=total(after).open_connections,
+        connections=now.open_connections,
         drops={name: number / seconds for name, number in by_reason(new).items()},
-        dropped=by_reason(total(after)),
+        dropped=by_reason(now),
         datagram_batch=_mean(datagram),
         stream_batch=_mean(stream),
         delay=delay * 1000,
@@ -115,9 +116,12 @@ def _before(first: Sample | None, after: Sample) -> Sample | None:
 
 
 def _work(first: Sample | None, after: Sample, seconds: float) -> dict[str, float]:
-    counters = after.counters - (Snapshot() if first is None else first.counters)
-    used = after.process.cpu_seconds - (0.0 if first is None else first.process.cpu_seconds)
-    return {"messages": (counters.reads + counters.datagrams) / seconds, "cpu": used / seconds}
+    messages = after.counters.reads + after.counters.datagrams
+    used = after.process.cpu_seconds
+    if first is not None:
+        messages -= first.counters.reads + first.counters.datagrams
+        used -= first.process.cpu_seconds
+    return {"messages": messages / seconds, "cpu": used / seconds}
 
 
 def _mean(histogram: Histogram) -> float:
