@@ -105,7 +105,7 @@ def _install(names: tuple[str, ...], platform: str, importer: Callable[[str], An
             importer(_MODULES[name]).install()
         # A module that is not there, or a kernel that refuses: epoll_create may be filtered, pywin32 half installed.
         except (ImportError, AttributeError, OSError) as error:
-            missing.append(f"{name} cannot be had here: {error}")
+            missing.append(f"{name} is not available here: {error}")
         else:
             return Choice(name, "; ".join([*missing, "next best"]) if missing else f"the best for {platform}")
     raise ImportError(f"no reactor for {platform}: {'; '.join(missing)}")

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from echobench import EchoService, clocks
 from echobench.engines import DATAGRAM, STREAM, EngineError, Setting, choose
+from echobench.engines.tcp import pipes
 
 pytest_plugins = ["rigs.blasting", "rigs.own_protocols", "rigs.rings", "rigs.tcp_rig", "rigs.tls_rig", "rigs.udp_rig"]
 
@@ -149,6 +150,18 @@ def nothing_leaks(logged_errors: list[Any], no_thread_stays: None) -> Iterator[N
 def engine(request: pytest.FixtureRequest) -> str:
     """Name each engine for streams in turn, if it can be had here."""
     return _available(STREAM, str(request.param))
+
+
+@pytest.fixture(params=[*STREAM, "spliced"])
+def engine_or_spliced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name each engine, and one of them again that passes everything through a pipe, as large messages go."""
+    if request.param != "spliced":
+        return _available(STREAM, str(request.param))
+    name = _available(STREAM, "readiness")
+    if pipes.splice is None:
+        pytest.skip("this system has no splice(2)")
+    monkeypatch.setattr("echobench.engines.tcp.polled.SPLICED", 0)
+    return name
 
 
 @pytest.fixture(params=list(DATAGRAM))

@@ -82,7 +82,7 @@ def test_the_next_best_with_the_reason(no_reactor, platform, failures, expected)
     choice = install_best_reactor(platform, importer)
     assert importer.installed == [choice.name] == [expected]
     for name, failure in failures.items():
-        assert f"{name} cannot be had here: {failure}" in choice.why
+        assert f"{name} is not available here: {failure}" in choice.why
 
 
 def test_none_at_all(no_reactor):
@@ -181,5 +181,5 @@ def test_from_a_tac(launch, tmp_path):
     )
     server = launch(command=[*ServerProcess.TWISTD, "-n", "--pidfile=", "-y", str(tac)])
     assert "PollReactor" in server.output
-    assert "kqueue cannot be had here" in server.output
+    assert "kqueue is not available here" in server.output
     assert blocking(exchange, server.port(), [b"tac"]) == b"tac"

@@ -163,7 +163,7 @@ def run_all(chosen: argparse.Namespace, temporary: Path) -> dict[str, Any]:
             for place, subject in enumerate(order):
                 run = measure(load, subject, cpus, chosen.duration, chosen.warm_up)
                 runs.append({"load": load.name, "round": number, "place": place, "server": subject.name, **run})
-                said = run.get("failed") or f"{run['rate']:,.0f} echoes/s, steal {run['steal']:.1%}"
+                said = run.get("failed") or f"{run['rate']:,.0f} msg/s, steal {run['steal']:.1%}"
                 print(f"round {number + 1} of {chosen.rounds}, {load.name}, {subject.name}: {said}", file=sys.stderr)
     subjects = {each.name: each for load in loads for each in taking_part(load, found, wanted)}
     shown = {

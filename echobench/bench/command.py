@@ -213,7 +213,7 @@ CSV = Option(
     ["--csv"],
     type=click.Path(),
     metavar="FILE",
-    help="Store the figures as CSV, a line for each row; an existing file is replaced.",
+    help="Store the results as CSV, one line for each row; an existing file is replaced.",
 )
 
 

@@ -189,7 +189,7 @@ def choose(
             )
             made: IEngine = engine(setting)
             return made
-        passed_over.append(f"{name} cannot be had: {reason}")
+        passed_over.append(f"{name} is not available: {reason}")
     raise EngineError(
         f"engine {passed_over[0]}" if asked != "auto" else f"no engine works here: {'; '.join(passed_over)}"
     )

@@ -75,7 +75,7 @@ def load_certificate(certificate: str, private_key: str | None = None, now: date
         options.getContext()  # now, not at the first client: OpenSSL may find the key too weak
     except MemoryError as error:
         raise CertificateError(
-            f"TLS cannot be had here: {error} (systemd's MemoryDenyWriteExecute forbids it)"
+            f"TLS is not available here: {error} (systemd's MemoryDenyWriteExecute forbids it)"
         ) from error
     except SSLError as error:
         raise CertificateError(f"OpenSSL will not use the certificate in {certificate}: {error}") from error

@@ -129,7 +129,7 @@ def test_no_text_gives_a_traceback(name, param):
     ("name", "arguments", "sentence"),
     [
         ("blast", ["h", "--window", "1000g"], "1 flows with 1000000000000 messages each are more than the 10,000,000"),
-        ("blast", ["h", "--flows", "10k", "--window", "1001"], "can be under way: take a smaller --window"),
+        ("blast", ["h", "--flows", "10k", "--window", "1001"], "can be in flight: take a smaller --window"),
         ("blast", ["h", "--source", "224.0.0.1"], "224.0.0.1 is that of a group"),
         ("blast", ["h", "--source", "255.255.255.255"], "255.255.255.255 is that of a group"),
         ("blast", ["h", "--tls", "--server-name="], "the server's name is empty"),

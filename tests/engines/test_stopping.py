@@ -14,6 +14,11 @@ pytestmark = [pytest.mark.usefixtures("watched_states"), pytest.mark.slow]
 MIB = 1 << 20
 
 
+@pytest.fixture
+def engine(engine_or_spliced):
+    return engine_or_spliced
+
+
 def test_stop_gives_back_what_was_read_and_takes_no_more(serve, engine):
     """A peer in full flow at the moment of the stop gets every byte that was read, then an end of file, no reset."""
     service = serve(engine=engine, close_timeout=5)

@@ -36,6 +36,11 @@ MIB = 1 << 20
 HELD = 256 << 10
 
 
+@pytest.fixture
+def engine(engine_or_spliced):
+    return engine_or_spliced
+
+
 @both_families
 def test_echoes_on_both_families(serve, engine, host):
     service = serve(engine=engine)

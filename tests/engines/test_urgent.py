@@ -12,6 +12,11 @@ from rigs.helpers import blocking, both_families, dial, needs_linux, port_of
 pytestmark = [pytest.mark.usefixtures("watched_states"), needs_linux]
 
 
+@pytest.fixture
+def engine(engine_or_spliced):
+    return engine_or_spliced
+
+
 def send_with_urgent(sock):
     """Send bytes of which some are urgent, alone, amid others and twice in a row; return the whole."""
     sent = b""

@@ -336,6 +336,21 @@ def test_disturbed_rounds_and_failed_runs_do_not_count(ratios):
     assert (x["rounds"], x["work"]["least"], x["failed"]) == (2, 0.8, ["1 lost"])
 
 
+def test_ahead_and_behind_are_what_the_interval_says(monkeypatch):
+    monkeypatch.syspath_prepend(str(MEASURES))
+    from results_page.glance import standing
+
+    works = {"ours": [100, 101, 99], "slow": [50, 51, 49], "fast": [200, 210, 190], "like": [90, 100, 115]}
+    runs = [made(name, n, work) for name, each in works.items() for n, work in enumerate(each)]
+    runs += [made("once", 0, 10)]
+    found = standing(runs, ["slow", "fast", "like", "once"])
+    assert found == {
+        "ahead": {"slow": pytest.approx(2, abs=0.03)},
+        "level": {"like": pytest.approx(1.01)},
+        "behind": {"fast": pytest.approx(0.5)},
+    }
+
+
 # run.py: the command
 
 
@@ -368,7 +383,7 @@ def test_one_command_makes_the_tables_and_the_picture(peers, tmp_path):
     text = results.with_suffix(".md").read_text()
     assert done.stdout == text + "\n"
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
-    assert [len(table.splitlines()) for table in tables] == [6, 6]
+    assert [len(table.splitlines()) for table in tables] == [4, 6, 6]  # the first has a row for each load
     assert all(len({cells(line) for line in table.splitlines()}) == 1 for table in tables)
     assert "**Command**: `python docs/measures/run.py --rounds 2" in text
     root = ElementTree.fromstring(picture.read_text())

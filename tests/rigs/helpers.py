@@ -306,7 +306,8 @@ class ServerProcess:
         self.process.wait()
         self._reader.join(LIMIT)
         assert self.process.stdout is not None
-        self.process.stdout.close()
+        if not self._reader.is_alive():  # else a process that it left behind has the pipe too, and closing would wait
+            self.process.stdout.close()
 
     def memory(self) -> int:
         """Resident bytes of its own, or shared with the kernel: not the pages of files, nor its sockets' buffers."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from .glance import glance
 from .ratios import MOST_STEAL
 
 NONE = "-"
+FIGURES = "<!-- figures -->"
+"""Where the page divides the fragment: what is above stands at its head."""
+
 HEAD = (
     "server",
     "work per CPU second, C = 1",
     "95 % interval",
     "p50, C = 1",
-    "echoes per CPU second",
-    "echoes/s",
+    "msg per CPU second",
+    "msg/s",
     "p50 in µs",
     "p99 in µs",
     "busy",
@@ -114,7 +118,7 @@ def _circumstances(stored: dict[str, Any]) -> list[str]:
 def fragment(stored: dict[str, Any]) -> str:
     """Give the whole fragment."""
     titles = {name: server["title"] for name, server in stored["servers"].items()}
-    lines = ["<!-- Made by docs/measures/run.py; do not edit. -->", ""]
+    lines = ["<!-- Made by docs/measures/run.py; do not edit. -->", "", *glance(stored), "", FIGURES, ""]
     for load in stored["summary"]:
         lines += table(load, titles)
     return "\n".join([*lines, *_circumstances(stored)]) + "\n"

@@ -47,7 +47,7 @@ def words(plan: Plan, moment: Moment) -> str:
         return f"{name}{lost}"
     what = "sent" if plan.model == "flood" else "answered"
     times = "" if moment.p50 is None else f"  p50 {duration(moment.p50)}  p99 {duration(moment.p99)}"
-    return f"{quantity(moment.rate)}/s {what}{times}{lost}"
+    return f"{quantity(moment.rate)} msg/s {what}{times}{lost}"
 
 
 class Lines:

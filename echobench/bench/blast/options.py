@@ -38,7 +38,7 @@ SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
         Option(
             ["--window", "-w"],
             type=WHOLE,
-            help="Closed model: how many messages each flow keeps under way; it sends the next when one is answered. "
+            help="Closed model: how many messages each flow keeps in flight; it sends the next when one is answered. "
             "This is the model without --rate, --flood and --connect.  [default: 1]",
         ),
         Option(

@@ -105,7 +105,7 @@ def rate_over_time(result: Result) -> Html | None:
         x=_time_axis(moments),
         y=scale(rates, quantity, log=False),
         x_title="seconds from the start",
-        y_title="messages per second",
+        y_title="msg/s",
         series=tuple(series),
     )
     rows = [(f"{each.t:.2f} s", quantity(each.rate), quantity(each.lost)) for each in moments]

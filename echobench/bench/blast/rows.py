@@ -14,7 +14,7 @@ from ..words import beyond, duration, endpoint, percent, quantity
 
 PLACES = {
     "not_sent": "never sent: the run ended first",
-    "send_buffer_full": "no room in our send buffer",
+    "send_buffer_full": "no room in the generator's send buffer",
     "refused": "refused by the peer",
     "unanswered": "sent, but not answered",
     "late": "answered after the time-out",
@@ -56,7 +56,7 @@ def model(plan: Plan) -> str:
     if plan.model == "connect":
         return f"connecting: {flows} at a time, each opened for one message and closed when it is answered"
     many = f"{plan.window} messages" if plan.window > 1 else "one message"
-    return f"closed model: {flows}, each with {many} under way, and the next is sent when one is answered"
+    return f"closed model: {flows}, each with {many} in flight, and the next is sent when one is answered"
 
 
 def where(result: Result) -> str:
@@ -159,7 +159,7 @@ def losses(result: Result) -> Rows | str:
 def _kernel_losses(result: Result) -> list[tuple[str, int]]:
     """Give where the kernel lost datagrams, over the whole run."""
     ours = result.tally.our_receive_buffer
-    rows = [("of these, no room in our receive buffer", ours)]
+    rows = [("of these, no room in the generator's receive buffer", ours)]
     missing = result.tally.unanswered or result.tally.refused or result.plan.model == "flood"
     if missing and result.plan.transport == "udp" and result.counters is not None:
         rows.append(

@@ -67,7 +67,7 @@ RATIOS: Final = (
     Column("rounds", rounds),
 )  # fmt: skip
 WORK: Final = (
-    RATE, Column("per CPU s", _number("per_cpu")), Column("server", _share("server_cpu")),
+    RATE, Column("msg/CPU s", _number("per_cpu")), Column("server", _share("server_cpu")),
     Column("load", _share("generator_cpu")), Column("calls/echo", lambda row: apiece(row.system_calls)),
 )  # fmt: skip
 COST: Final = (

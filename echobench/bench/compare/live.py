@@ -119,6 +119,6 @@ def words(run: Run, rounds: int | None) -> str:
         ends = dict.fromkeys((*run.output[:1], *run.output[-1:]))
         return f"{head}failed: {run.failure}{''.join(f'; {line}' for line in ends)}"
     work = per_cpu(run)
-    cost = f"  {quantity(work)}/CPU s" if work is not None else ""
+    cost = f"  {quantity(work)} msg/CPU s" if work is not None else ""
     odd = "".join(f"; {each}" for each in run.troubles)
-    return f"{head}{quantity(rate(run) or 0)}/s{cost}{odd}"
+    return f"{head}{quantity(rate(run) or 0)} msg/s{cost}{odd}"

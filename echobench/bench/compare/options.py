@@ -129,7 +129,7 @@ SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
             "Linux, and usually root.  [default: 0.5]",
         ),
     ),
-    "The yardstick": (
+    "The reference": (
         Option(
             ["--reference"],
             metavar="NAME",

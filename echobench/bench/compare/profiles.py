@@ -14,14 +14,14 @@ from ..run.plan import Plan, PlanError
 from .analysis.comparison import Load
 
 PROFILES: Final[dict[str, tuple[dict[str, Any], str]]] = {
-    "small": ({"flows": 50}, "50 connections, each with one message of 64 bytes under way"),
+    "small": ({"flows": 50}, "50 connections, each with one message of 64 bytes in flight"),
     "large": (
         {"flows": 8, "size": "65536"},
         "8 connections with messages of 64 KiB: the cost of copying, not of waking up",
     ),
     "many": ({"flows": 1000}, "1,000 connections, 64 bytes"),
-    "one": ({"flows": 1}, "one connection, one message under way: how fast the server wakes up"),
-    "pipelined": ({"flows": 16, "window": 16}, "16 connections with 16 messages under way each: many in one read"),
+    "one": ({"flows": 1}, "one connection, one message in flight: how fast the server wakes up"),
+    "pipelined": ({"flows": 16, "window": 16}, "16 connections with 16 messages in flight each: many in one read"),
     "steady": (
         {"flows": 50, "model": "open", "rate": 5000.0, "arrivals": "poisson"},
         "open model, 5,000 messages per second at random over 50 connections: round-trip times below saturation",
@@ -30,7 +30,7 @@ PROFILES: Final[dict[str, tuple[dict[str, Any], str]]] = {
         {"flows": 16, "model": "connect"},
         "16 connections at a time: connect, send 64 bytes, wait for the answer, close",
     ),
-    "udp": ({"transport": "udp", "flows": 16, "window": 8}, "16 sockets with 8 datagrams of 64 bytes under way each"),
+    "udp": ({"transport": "udp", "flows": 16, "window": 8}, "16 sockets with 8 datagrams of 64 bytes in flight each"),
     "udp-large": (
         {"transport": "udp", "flows": 16, "window": 8, "size": "1200"},
         "the same with datagrams of 1,200 bytes",

@@ -111,7 +111,7 @@ def left_out(row: Row) -> str | None:
         over += f" ({100 * row.low_all:.1f} to {100 * row.high_all:.1f})"
     return (
         f"{rounds(row)} rounds count, because the host took CPU time in the others (steal): {100 * row.ratio:.1f} % of "
-        f"{row.reference}{mark(row)} ({interval(row)}); over all of them it is {over}"
+        f"{row.reference}{mark(row)} ({interval(row)}); over all rounds it is {over}"
     )
 
 

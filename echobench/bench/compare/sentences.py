@@ -47,7 +47,7 @@ def _percent(value: float, low: float, high: float) -> str:
 def follows(load: Load) -> str | None:
     """Say why a load's p50 is dimmed; None if it is not.
 
-    Of a closed load that keeps ``n`` messages under way and gets ``x`` answers a second, the mean time is n / x (Little
+    Of a closed load that keeps ``n`` messages in flight and gets ``x`` answers a second, the mean time is n / x (Little
     1961), whoever the server is.
     """
     plan = load.plan
@@ -55,11 +55,11 @@ def follows(load: Load) -> str | None:
         return None
     number = plan.flows * plan.window
     return (
-        f"p50 is dimmed: {number:,} messages are always under way, so their mean time is {number:,} divided by the "
+        f"p50 is dimmed: {number:,} messages are always in flight, so their mean time is {number:,} divided by the "
         "rate (Little's law), and says nothing that the rate does not; to compare times, use the loads one and steady"
     )
 
 
 def follows_from_rate(load: Load) -> bool:
-    """Tell whether a load's times follow from its rate, as with several messages under way in a closed loop."""
+    """Tell whether a load's times follow from its rate, as with several messages in flight in a closed loop."""
     return load.plan.model == "closed" and load.plan.flows * load.plan.window > 1

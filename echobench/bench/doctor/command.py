@@ -53,8 +53,9 @@ doctor = click.Command(
     "doctor",
     callback=_command,
     params=[*OPTIONS],
-    help="""Say what on this host holds an echo server, or a load, back: limits, buffers, CPUs, neighbours.
+    help="""Find what on this host holds back an echo server or its load: limits, buffers, CPUs, other programs.
 
-    For each finding: what was seen, why it matters, the command that changes it, and the one that undoes that. Nothing
-    is changed. The exit status is 0 if nothing holds the use back, 1 if something does, 2 if the options are wrong.""",
+    Each finding says what was seen, why it matters, and which commands change it and undo the change. doctor itself
+    changes nothing.
+    The exit status is 0 if nothing holds the use back, 1 if something does, 2 if the options are wrong.""",
 )

@@ -19,7 +19,7 @@ def summary(findings: Sequence[Finding]) -> str:
     """Say in a sentence how the host is."""
     counts = {level: sum(each.level == level for each in findings) for level in STYLES}
     if not findings:
-        return "Nothing could be looked at here: these checks are for Linux."
+        return "Nothing could be checked here: the checks are for Linux."
     if not counts["bad"]:
         return (
             f"Nothing here holds this use back: {counts['good']} things are well, {counts['note']} are worth knowing."

@@ -114,7 +114,7 @@ class Worker:
             self.say(failed=str(error))
             return 1
         except MemoryError:
-            self.say(failed="there is not enough memory for so many messages under way: take fewer flows or --window")
+            self.say(failed="there is not enough memory for so many messages in flight: take fewer flows or --window")
             return 1
         if tally is not None:
             self.say(result=tally.as_dict())

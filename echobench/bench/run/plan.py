@@ -42,7 +42,7 @@ class Plan:
     Times are in seconds, sizes in bytes; the rate is in messages per second over all processes.
 
     ``flows`` is the number of source ports: connections for TCP and TLS, sockets for UDP. In the closed model each flow
-    keeps ``window`` messages under way. Raises PlanError if settings contradict each other.
+    keeps ``window`` messages in flight. Raises PlanError if settings contradict each other.
     """
 
     host: str
@@ -104,7 +104,7 @@ class Plan:
         if self.flows * self.window > UNDER_WAY:
             raise PlanError(
                 f"{self.flows} flows with {self.window} messages each are more than the {UNDER_WAY:,} messages that "
-                "can be under way: take a smaller --window"
+                "can be in flight: take a smaller --window"
             )
 
     def _check_together(self) -> None:

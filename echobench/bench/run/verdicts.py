@@ -54,7 +54,7 @@ def nothing_sent(result: Result) -> Verdict | None:
     elif plan.transport == "udp":
         why = f"the kernel took no datagram to {where}: see the table of losses for the reason"
     else:
-        why = f"{where} took no more bytes on any connection: the server does not read, or only what it can answer"
+        why = f"{where} took no more bytes on any connection: the server does not read, or only as much as it answers"
     return Verdict(
         name="nothing sent", level="failure", sentence=f"No message was sent in the measured time, because {why}."
     )
@@ -69,11 +69,11 @@ def unanswered(result: Result) -> Verdict | None:
     if tally.late:
         sentence = f"Nothing came back from {where}, within {plan.timeout:g} s: give a longer --timeout."
     elif tally.corrupted or tally.truncated:
-        sentence = f"Nothing came back whole and unchanged: is it an echo server, on {where}?"
+        sentence = f"Nothing came back whole and unchanged: is there an echo server on {where}?"
     elif tally.intended:
         sentence = f"Nothing came back: is there an echo server on {where}?"
         if plan.transport == "udp" and not tally.refused:
-            sentence += " If it answers from another address or port, that is no answer: try echobench verify."
+            sentence += " Answers from another address or port do not count: echobench verify looks for them."
     else:
         sentence = (
             f"Nothing came back in the measured time: is there an echo server on {where}? "
@@ -94,7 +94,7 @@ def sockets_unanswered(result: Result) -> Verdict | None:
         name="sockets unanswered",
         level="warning",
         sentence=f"{number:,} of {plan.flows:,} sockets had no answer to any datagram: the server, or something "
-        "before it, drops what comes from their ports. A closed loop hides this in the share of losses.",
+        "before it, drops what comes from their ports. In a closed loop the share of lost datagrams hardly shows it.",
     )
 
 
@@ -122,7 +122,7 @@ def refused(result: Result) -> Verdict | None:
     """
     if not result.tally.refused:
         return None
-    how = "by ICMP (port unreachable)" if result.plan.transport == "udp" else "by a reset, or by closing too early"
+    how = "by ICMP (port unreachable)" if result.plan.transport == "udp" else "by a reset, or a close before the answer"
     return Verdict(name="refused", level="failure", sentence=f"{result.tally.refused:,} messages were refused {how}.")
 
 
@@ -210,8 +210,8 @@ def servers_receive_buffer(result: Result) -> Verdict | None:
     return Verdict(
         name="server's receive buffer",
         level="note",
-        sentence=f"The receive buffers of other sockets on this machine overflowed {number:,} times in the whole run, "
-        "the server's most likely; the kernel counts all programs together.",
+        sentence=f"The receive buffers of other sockets on this machine overflowed {number:,} times in the whole run. "
+        "It was most likely the server's, but the kernel counts all programs together.",
     )
 
 
@@ -244,12 +244,12 @@ def rate_not_kept(result: Result) -> Verdict | None:
     slack = 2 + (4 * math.sqrt(expected) if result.plan.arrivals == "poisson" else 0)
     if tally.sent >= KEPT * expected - slack and tally.not_sent <= SKIPPED * tally.intended:
         return None
-    kept = f"{per_second(tally.sent, tally):,.0f} messages per second were sent, and {wanted:,.0f} were asked for"
-    skipped = f"; {tally.not_sent:,} that were due were never sent" if tally.not_sent else ""
+    kept = f"{per_second(tally.sent, tally):,.0f} msg/s were sent instead of {wanted:,.0f}"
+    skipped = f"; {tally.not_sent:,} messages that were due were never sent" if tally.not_sent else ""
     return Verdict(
         name="rate not kept",
         level="warning",
-        sentence=f"{kept}{skipped}: the times from send are those at the rate that was sent.",
+        sentence=f"{kept}{skipped}. Read the times from send as those of the rate that was sent.",
     )
 
 
@@ -275,7 +275,7 @@ def generator_bound(result: Result) -> Verdict | None:
             return None
         by = f"{lateness.percentile(99) / 1e6:,.1f} ms late or more" if late else ""
         why = (
-            f"The generator sent one message in a hundred {by}: it adds to the times from intended"
+            f"The generator sent one message in a hundred {by}: this lateness is part of the times from intended"
             if kept
             else "The generator was the limit, not the server: it did not keep the rate"
         )
@@ -287,14 +287,15 @@ def generator_bound(result: Result) -> Verdict | None:
         name="generator-bound",
         level="warning",
         sentence=f"{why} ({_use(busiest, result.plan.model)}). "
-        "Give it more --processes and --cpus that the server does not use, or offer less.",
+        "Give it more --processes, on --cpus that the server does not use, or offer less load.",
     )
 
 
 def _use(process: Process, model: str) -> str:
-    use = f"process {process.index} used {process.cpu_share:.0%} of a CPU, and was busy {process.busy_share:.0%}"
+    used = f"process {process.index} used {process.cpu_share:.0%} of a CPU"
+    use = f"{used}, and was busy for {process.busy_share:.0%} of the time"
     awake = model == "open" and process.busy_share < process.cpu_share
-    return f"{use}; it waits awake until a message is due" if awake else use
+    return f"{use}; it busy-waits until a message is due" if awake else use
 
 
 def loopback(result: Result) -> Verdict | None:

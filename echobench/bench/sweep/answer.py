@@ -9,13 +9,13 @@ from .result import Sweep
 
 def sentence(done: Sweep) -> str:
     """Give the answer."""
-    at = f"{done.limit} " + (f"held up to {done.held:,.0f} messages per second" if done.held else "held at no rate")
+    at = f"{done.limit} " + (f"held up to {done.held:,.0f} msg/s" if done.held else "held at no rate")
     above = (
         f"{done.broke:,.0f} broke the limit"
         if done.broke is not None
         else f"at {done.generator:,.0f} the generator was the limit"
         if done.generator is not None
-        else "no higher rate has a majority yet"
+        else "no higher rate was decided"
     )
     first = f"{done.plan.rate or 0:,.0f}"
     if done.ended == "found":
@@ -29,7 +29,7 @@ def sentence(done: Sweep) -> str:
         return f"{at}, the highest rate that was allowed (--to-rate); the server may hold more."
     if done.ended == "nothing held":
         whose = "" if done.generator is None else ", but there the generator was the limit, not the server"
-        return f"{done.limit} did not hold at {first} messages per second, the lowest rate{whose}."
+        return f"{done.limit} did not hold at {first} msg/s, the lowest rate{whose}."
     if done.ended == "out of steps":
         void = sum(step.outcome == "void" for step in done.steps)
         steal = f"; in {void} of {len(done.steps)} steps the host took CPU time (steal)" if void else ""
@@ -48,4 +48,4 @@ def once(done: Sweep) -> str | None:
     rate = max((rate for rate, outcome in last.items() if outcome == "held" and rate < below), default=0.0)
     if rate <= (done.held or 0.0):
         return None
-    return f"{done.limit} held at {rate:,.0f} messages per second in one step, which no second step has confirmed yet"
+    return f"{done.limit} held at {rate:,.0f} msg/s in one step, which no second step has confirmed yet"

@@ -99,8 +99,8 @@ def throughput_chart(done: Sweep, points: list[Point]) -> Chart:
         description=f"Messages answered per second for each rate that was asked for. {sentence(done)}",
         x=x,
         y=scale([*(point.answered for point in points), *ends], quantity, log=x.log),
-        x_title="asked for, messages per second",
-        y_title="answered, messages per second",
+        x_title="asked for, msg/s",
+        y_title="answered, msg/s",
         series=(
             Series(name="all answered", points=tuple((end, end) for end in ends), style="s0"),
             Series(
@@ -148,7 +148,7 @@ def times(done: Sweep, points: list[Point], limit: Limit) -> Html | None:
         + sentence(done),
         x=rate_scale(points),
         y=scale([*(end for _, _, ends in drawn for end in ends), *(value for _, value, _ in drawn), *bound], duration),
-        x_title="asked for, messages per second",
+        x_title="asked for, msg/s",
         y_title=f"round-trip time, {limit.name}",
         series=(
             Series(
@@ -180,7 +180,7 @@ def lost(done: Sweep, points: list[Point]) -> Html | None:
         description=f"The part of the messages that did not come back in time. The limit is {limit}.",
         x=rate_scale(points),
         y=scale([*(value for _, value in known), limit.bound], lambda share: f"{100 * share:.4g}%", log=False),
-        x_title="asked for, messages per second",
+        x_title="asked for, msg/s",
         y_title="lost",
         series=(
             Series(

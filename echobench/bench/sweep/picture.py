@@ -96,7 +96,7 @@ def times_chart(done: Sweep, points: list[Point]) -> Chart | None:
         description="",
         x=rate_scale(points),
         y=scale([*values, *([limit.bound, ABOVE * limit.bound] if limit else [])], duration, log=True),
-        x_title="asked for, messages per second",
+        x_title="asked for, msg/s",
         y_title="round-trip time",
         series=tuple(series),
         limit=(limit.bound, f"limit {limit}") if limit else None,

@@ -80,7 +80,7 @@ def prepare(plan: Plan, limit: str, last: float, precision: float, repeats: int)
     if not plan.rate <= last:
         raise PlanError(f"--to-rate is {last:,.0f}, below --from-rate, {plan.rate:,.0f}: give a higher one")
     if last > FASTEST:
-        raise PlanError(f"--to-rate is at most {FASTEST:,.0f} messages per second, not {last:,.0f}")
+        raise PlanError(f"--to-rate is at most {FASTEST:,.0f} msg/s, not {last:,.0f}")
     if not 0.001 <= precision <= 1:
         raise PlanError(f"--precision is from 0.1 to 100 %, not {100 * precision:g} %")
     if not 1 <= repeats <= 99 or repeats % 2 == 0:

@@ -133,7 +133,10 @@ def show_sweep(done: Sweep, console: Console | None = None) -> None:
     where = f"{endpoint(plan.host, plan.port)} over {plan.transport.upper()}"
     console.print(Text(f"{where}, messages of {plan.size} bytes, {sources(plan)}", style="bold"))
     console.print(
-        Text(f"open model, each step {plan.duration:g} s after {plan.warmup:g} s of warm-up; times from intended")
+        Text(
+            f"open model, each step {plan.duration:g} s after {plan.warmup:g} s of warm-up; "
+            "rates in msg/s, times from intended"
+        )
     )
     console.print()
     console.print(curve(done))

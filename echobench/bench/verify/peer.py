@@ -67,7 +67,9 @@ class Stream:
         expected = self.part(at, len(data))
         if data != expected:
             wrong = next(i for i in range(len(data)) if data[i] != expected[i])
-            raise Failed(f"wrong from byte {at + wrong + 1:,} on: {data[wrong]:#04x} came for {expected[wrong]:#04x}")
+            raise Failed(
+                f"wrong from byte {at + wrong + 1:,} on: {data[wrong]:#04x} came instead of {expected[wrong]:#04x}"
+            )
 
 
 stream_of = functools.lru_cache(maxsize=1)(Stream)

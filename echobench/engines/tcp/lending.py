@@ -66,7 +66,7 @@ class Lending:
             if self._complaints.due():
                 more = self._complaints.more
                 log.warn(
-                    "the ring's buffers cannot be had again: {error}{more}",
+                    "the ring's buffers cannot be set up anew: {error}{more}",
                     error=error,
                     more=more,
                     event="buffers_unavailable",

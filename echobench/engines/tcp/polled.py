@@ -28,12 +28,14 @@ from ..forks import FORKS
 from ..spin import SecondLook, Spin
 from ..watching import watches_descriptors
 from .mover import Events, Host, Lanes
+from .pipes import Pipe
 from .pollers import ENDED, READ, WRITE, Poller, poller, try_poller
 
 log = Logger()
 
 EVENTS: Final = 64  # taken from the kernel at once; some hundred microseconds of work
 CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
+SPLICED: Final = 1 << 14  # bytes in a read, lately, from which on it is cheaper not to touch them
 
 
 class Polled:
@@ -67,6 +69,9 @@ class Polled:
         self._second_look = SecondLook()
         self._scarcity = Seldom()
         self._poller: Poller
+        self._pipe = Pipe()
+        self._came = False
+        """Whether a connection has come since the last time that work ran out."""
         self._calls: dict[int, Callable[[], None]] = {}
         """What to call for descriptors that are no connections."""
 
@@ -90,6 +95,7 @@ class Polled:
     def finish(self) -> None:
         """Close the poller."""
         self._poller.close()
+        self._pipe.close()
         self.watched.clear()
         self._calls.clear()  # the numbers may be connections of ours when the engine serves again
 
@@ -117,6 +123,7 @@ class Polled:
         connections, calls, elsewhere = self._engine.connections, self._calls, self._elsewhere
         odd, timeouts, read, write = connections.odd, connections.timeouts, os.read, os.write
         reads = echoed = 0
+        pipe = self._pipe if self.mean_read >= SPLICED and not self._pipe.useless else None
         fd, in_doubt = -1, True
         try:
             # It may be woken for nothing: another process that has the same listening socket was quicker.
@@ -125,6 +132,18 @@ class Polled:
                 for fd, mask in found:
                     if (mask != READ or fd in odd or fd in calls) and not self._is_to_be_read(fd, mask):
                         continue
+                    if pipe is not None:
+                        try:
+                            moved = pipe.echo(fd, CHUNK)
+                        except OSError:
+                            connections.close(fd)
+                            continue
+                        if moved is not None:
+                            reads += 1
+                            echoed += moved[0]
+                            if moved[1]:
+                                connections.hold(fd, moved[1])
+                            continue
                     try:
                         data = read(fd, CHUNK)
                     except BlockingIOError:
@@ -159,7 +178,13 @@ class Polled:
                 if now() > end:
                     found = None
                     break
-                found = second_look(look, len(found) == 1) or wait(look)
+                found = second_look(look, len(found) == 1)
+                if not found and self._came:
+                    # Connections come and go. To look for the next one costs as much as serving it, and its peer waits
+                    # for a handshake, not for us.
+                    self._came = False
+                    break
+                found = found or wait(look)
         except Exception:
             if in_doubt and fd in connections.open:  # nobody knows how much of what was read from it was sent
                 connections.abort(fd)
@@ -185,6 +210,7 @@ class Polled:
 
     def begin(self, fd: int) -> None:
         """Watch a new connection for something to read."""
+        self._came = True
         self._watch(fd, READ)
 
     def read(self, fd: int) -> None:
@@ -215,7 +241,8 @@ class Polled:
         self._engine.descriptor_closed()
 
     def forked(self) -> None:
-        """Do nothing: if the child serves, the poller is its own."""
+        """Give up the pipe, which the parent has too: if the child serves, the poller is its own."""
+        self._pipe.close()
 
     def busy(self) -> bool:
         """Say no: what is closed is not in use."""

@@ -142,7 +142,7 @@ def try_poller() -> str | None:
             if trial.poll(0, 1) != [(ends[0], READ)]:
                 return "its poller does not say what is ready"
     except OSError as error:  # a seccomp filter, or no descriptor
-        return f"its poller cannot be had: {error.strerror or error}"
+        return f"its poller is not available: {error.strerror or error}"
     finally:
         for end in ends:
             os.close(end)

@@ -89,6 +89,7 @@ class Ringed:
 
     def forked(self) -> None:
         """Leave all to the poller: the rings take requests from the process that made them, and share its memory."""
+        self.polled.forked()
         if not self._rings.retired:
             self._rings.buffers.registered = False
 

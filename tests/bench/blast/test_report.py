@@ -40,7 +40,7 @@ def row(text, name):
 def test_a_good_run():
     text = report()
     assert "server.example:7007 over TCP (192.0.2.1), messages of 64 bytes" in text
-    assert "closed model: 4 connections, each with one message under way" in text
+    assert "closed model: 4 connections, each with one message in flight" in text
     assert row(text, "sent") == ["10,000", "100,000"]
     assert row(text, "answered") == ["10,000", "100,000"]
     assert row(text, "MB, each way") == ["0.64", "6.4"]
@@ -83,7 +83,7 @@ def _times(number):
             {"transport": "udp", "model": "flood"},
             "flood: datagrams from 4 sockets, as fast as they can be sent",
         ),
-        ({"window": 8}, "each with 8 messages under way"),
+        ({"window": 8}, "each with 8 messages in flight"),
         ({"flows": 1}, "closed model: 1 connection, each"),
         ({"host": "::1"}, "[::1]:7007 over TCP"),
         ({"size": "64-1400", "transport": "udp"}, "over UDP (192.0.2.1), messages of 64-1400 bytes"),
@@ -117,7 +117,7 @@ def test_loss_by_place():
     counters = {"UdpRcvbufErrors": 20, "UdpNoPorts": 15}
     text = report({**tally, "answered": 99_000}, {"transport": "udp"}, counters=counters)
     assert row(text, "never sent") == ["1", "0.001%"]
-    assert row(text, "no room in our send buffer") == ["2", "0.002%"]
+    assert row(text, "no room in the generator's send buffer") == ["2", "0.002%"]
     assert row(text, "refused by") == ["3", "0.003%"]
     assert row(text, "sent, but not answered") == ["4", "0.004%"]
     assert row(text, "answered after") == ["5", "0.005%"]
@@ -126,7 +126,7 @@ def test_loss_by_place():
     assert row(text, "came back more") == ["11"]
     assert row(text, "came back after a later") == ["12"]
     assert row(text, "answers that match no message") == ["13"]
-    assert row(text, "of these, no room in our receive") == ["14"]
+    assert row(text, "of these, no room in the generator's receive") == ["14"]
     assert row(text, "no room in other receive buffers of this host") == ["6"]
     assert row(text, "arrived on this host") == ["15"]
     assert "Nothing lost" not in text
@@ -211,10 +211,10 @@ def test_which_progress():
 
 def test_moments_in_words():
     plan = Plan(host="h")
-    assert words(plan, MOMENT) == "12,345/s answered  p50 98.0 µs  p99 1.23 ms"
+    assert words(plan, MOMENT) == "12,345 msg/s answered  p50 98.0 µs  p99 1.23 ms"
     assert words(plan, attrs.evolve(MOMENT, lost=7)).endswith("  lost 7")
-    assert words(plan, attrs.evolve(MOMENT, p50=None, p99=None)) == "12,345/s answered"
-    assert words(Plan(host="h", transport="udp", model="flood"), MOMENT).startswith("12,345/s sent")
+    assert words(plan, attrs.evolve(MOMENT, p50=None, p99=None)) == "12,345 msg/s answered"
+    assert words(Plan(host="h", transport="udp", model="flood"), MOMENT).startswith("12,345 msg/s sent")
     assert words(plan, attrs.evolve(MOMENT, t=1.0, measured=0.0)) == "warm-up"
     assert words(plan, attrs.evolve(MOMENT, t=12.0, measured=0.0, lost=3)) == "cool-down  lost 3"
     assert phase(Plan(host="h", count=5), attrs.evolve(MOMENT, t=1.0, measured=0.0)) == "cool-down"
@@ -229,7 +229,7 @@ def test_plain_lines():
     lines.over()
     assert out.getvalue().splitlines() == [
         "engine columns: the fastest that works here",
-        "   3.0 s  12,345/s answered  p50 98.0 µs  p99 1.23 ms",
+        "   3.0 s  12,345 msg/s answered  p50 98.0 µs  p99 1.23 ms",
     ]
 
 
@@ -244,7 +244,7 @@ def test_the_live_line():
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
     assert "engine columns: why" in text
     assert re.search(r"10[12] s left", text)
-    assert "12,345/s answered  p50 98.0 µs  p99 1.23 ms" in text
+    assert "12,345 msg/s answered  p50 98.0 µs  p99 1.23 ms" in text
     assert out.getvalue().endswith("\x1b[2K"), "nothing is left of it"
 
 

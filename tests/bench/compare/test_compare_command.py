@@ -96,7 +96,7 @@ def test_what_spoils_figures_on_this_host_is_a_note(pretended, monkeypatch):
     ("speed", "changes", "status", "words"),
     [
         (1.0, {}, 0, "passed: mine, small"),
-        (0.85, {}, 1, "slower: mine, small: work per server-CPU second, against the ideal's, is"),
+        (0.85, {}, 1, "slower: mine, small: work per CPU second, against the ideal's, is"),
         (0.95, {}, 3, "inconclusive: mine, small"),
         (1.0, {"environment": {**MACHINE, "cpu": "another"}}, 3, "cpu: a CPU in the stored run, another now"),
     ],

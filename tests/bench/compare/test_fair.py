@@ -77,7 +77,7 @@ def test_what_the_host_disturbed_is_left_out():
     assert (
         "mine: 3 of 5 rounds count, because the host took CPU time in the others (steal): "
         "50.0 % of ideal (50.0 to 50.0); "
-        f"over all of them it is {100 * every.value:.1f} % of ideal ({100 * every.low:.1f} to {100 * every.high:.1f})"
+        f"over all rounds it is {100 * every.value:.1f} % of ideal ({100 * every.low:.1f} to {100 * every.high:.1f})"
     ) in shown
     assert disturbance(comparison) == (
         "the host took more than 2% of a CPU's time (steal) in 3 of 10 runs, up to 50%: their rounds are left out"
@@ -94,7 +94,7 @@ def test_with_too_few_others_all_are_taken():
     assert (row(comparison).rounds, row(comparison).ratio_all) == (4, None)
     assert row(comparison).verdict == "too noisy"
     assert " 4 of 4 " in said_of(comparison)
-    assert "over all of them" not in said_of(comparison)
+    assert "over all rounds" not in said_of(comparison)
     assert disturbance(comparison) == (
         "the host took more than 2% of a CPU's time (steal) in 2 of 8 runs, up to 50%: "
         "they are kept, because too few others remain: use --extra-rounds"

@@ -163,7 +163,7 @@ def test_three_rounds_are_enough_and_two_are_not():
     good = synthetic(1)
     for rounds, few in ((2, True), (3, False)):
         for stored, new in ((synthetic(1, rounds=rounds), good), (good, synthetic(1, rounds=rounds))):
-            assert findings(stored, new)["mine"].sentence.startswith("it needs 3 rounds of each") == few
+            assert findings(stored, new)["mine"].sentence.startswith("the test needs 3 rounds of each run") == few
 
 
 @pytest.mark.parametrize("name", ["system", "machine", "cpu", "cpus", "hypervisor"])
@@ -286,7 +286,7 @@ def test_percentiles_that_the_stored_run_does_not_have_are_not_tested():
             for r in stored.runs]  # fmt: skip
     assert set(by_figure(attrs.evolve(stored, runs=tuple(runs)), stored)) == {"work", "p50"}
     found = by_figure(stored, attrs.evolve(stored, runs=tuple(runs)))
-    assert found["p99"].sentence == "it needs 3 rounds of each, and there are 5 and 0"
+    assert found["p99"].sentence == "the test needs 3 rounds of each run, and there are 5 and 0"
 
 
 def bound(comparison, subjects=("ideal", "mine")):
@@ -307,7 +307,7 @@ def test_the_generators_rates_are_inconclusive(when, subjects):
     pair = (late, free) if when == "in the stored run" else (free, late)
     (ideal, mine) = gate(*pair)
     assert (mine.outcome, mine.sentence) == (
-        "inconclusive", f"its rate says nothing of the server: the generator was the limit {when}")  # fmt: skip
+        "inconclusive", f"its rate says nothing about the server: the generator was the limit {when}")  # fmt: skip
     assert ideal.outcome == ("inconclusive" if "ideal" in subjects else "passed")
     assert gate(free, free)[1].outcome == "passed"
 
@@ -343,7 +343,7 @@ def test_times_of_a_late_generator_are_inconclusive():
             "p99": outcome,
         }
         if plan is OPEN:
-            assert found["p99"].sentence == "its p99 says nothing of the server: the generator was the limit now"
+            assert found["p99"].sentence == "its p99 says nothing about the server: the generator was the limit now"
 
 
 def test_a_late_generator_is_seen_behind_noise():

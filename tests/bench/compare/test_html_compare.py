@@ -122,7 +122,7 @@ def test_the_page(compared):
         assert figure in text, figure
     assert "3 of 7" in text
     assert "an echo costs it 18.4 µs of CPU time: 2.80 µs in user space (15.2% ± 1.2) and 15.6 µs in the kernel" in text
-    assert "63.4 % of ideal (61.0 to 65.5); over all of them it is 59.8 % of ideal (40.0 to 89.4)" in text
+    assert "63.4 % of ideal (61.0 to 65.5); over all rounds it is 59.8 % of ideal (40.0 to 89.4)" in text
     for sentence in (
         "it did not start (its output: panic: no)",
         "it holds its port",

@@ -131,7 +131,7 @@ def test_the_option(ordered, tmp_path):
     path.write_text(json.dumps(three("go").as_dict()))
     assert invoke("--against", str(path)).exit_code in (0, 3), "with the stored reference"
     done = invoke("--against", str(path), "--reference", "c")
-    assert "go, small: work per server-CPU second, against c's, is" in done.stdout.replace("\n", " ")
+    assert "go, small: work per CPU second, against c's, is" in done.stdout.replace("\n", " ")
     assert [order.reference for order in ordered] == ["go", "go", "c"]
 
 
@@ -209,7 +209,7 @@ def test_times_that_follow_from_the_rate_are_dimmed(plan, number):
     page = compare_page(comparison, judge(comparison))
     assert page.count('<span class="muted">100 µs</span>') == (3 if number else 0)
     if why:
-        assert f"p50 is dimmed: {number} messages are always under way, so their mean time is {number} divided" in why
+        assert f"p50 is dimmed: {number} messages are always in flight, so their mean time is {number} divided" in why
         assert why in printed(comparison)
         assert why.replace("'", "&#x27;") in page or why in page
 

@@ -158,7 +158,7 @@ def test_one_is_judged_by_its_times():
     assert row.ratio_cpu == pytest.approx((30 / 0.30) / (40 / 0.99)), "what it costs stands beside it"
     assert percent(row) == "76.9 by p50"
     assert ideal.verdict == "waiting", "a full CPU is no limit where a server waits awake"
-    assert "99% of a CPU, of which waiting awake may be a part" in ideal.why
+    assert "99% of a CPU, part of which may be busy-waiting" in ideal.why
     assert [each.subject for each in best_first(judge(comparison))] == ["ideal", "mine"]
     assert "inverse of the median round-trip time" in compare_page(comparison, judge(comparison))
 
@@ -176,7 +176,7 @@ def test_steady_is_judged_by_its_times():
     late = {name: (rate, cpu, {**changes, "named": BOUND}) for name, (rate, cpu, changes) in each.items()}
     row, ideal = (rows(under("steady", compared(**late)))[name] for name in ("mine", "ideal"))
     assert (row.headline, ideal.verdict) == (False, "generator-bound"), "also if a server waits awake"
-    assert row.caveat == "with mine and ideal the generator was the limit: much of these times is the generator's own"
+    assert row.caveat == "with mine and ideal the generator was the limit: the generator adds much to these times"
 
 
 def test_a_server_that_loses_half_has_no_ratio():

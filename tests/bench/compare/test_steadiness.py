@@ -72,7 +72,7 @@ def noisy(second, seed, rounds=5, noise=0.03, **options):
     [
         (noisy(1.3, 1, noise=1e-4), "the server did 30% more work per CPU second than in the first: use a"),
         (noisy(0.8, 1, noise=1e-4), "20% less work per CPU second"),
-        (noisy(1.3, 1, noise=1e-4, cpu=0.01), "30% more messages a second were answered"),
+        (noisy(1.3, 1, noise=1e-4, cpu=0.01), "the rate was 30% higher than in the first"),
         (noisy(1.0, 1, noise=1e-4, plan=OPEN, seconds_half=0.6), "the server did 50% more work per CPU second"),
         (noisy(1.0, 1, noise=1e-4, plan=OPEN, p50s=(2e5, 1e5)), "the median round-trip time was 50% shorter"),
         (noisy(1.0, 1, noise=1e-4, plan=ONE, p50s=(1e5, 2e5)), "the median round-trip time was 100% longer"),

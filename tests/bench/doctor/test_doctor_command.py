@@ -73,7 +73,7 @@ def test_json(invoke, tmp_path):
 
 
 def test_where_nothing_can_be_seen():
-    assert summary([]) == "Nothing could be looked at here: these checks are for Linux."
+    assert summary([]) == "Nothing could be checked here: the checks are for Linux."
 
 
 @needs_linux

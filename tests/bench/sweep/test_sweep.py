@@ -91,7 +91,7 @@ def test_the_answer(noise):
     assert 45_300 * (0.94 if not noise else 0.85) < done.held < 45_300 * (1.01 if not noise else 1.15)
     assert done.held < done.broke <= done.held * 1.06
     assert (done.ended, done.status, done.generator) == ("found", 0, None)
-    assert f"held up to {done.held:,.0f} messages per second, and {done.broke:,.0f} broke the limit." in sentence(done)
+    assert f"held up to {done.held:,.0f} msg/s, and {done.broke:,.0f} broke the limit." in sentence(done)
     assert [step.rate for step in done.steps][:4] == [2000, 4000, 8000, 16000]
     for step in done.steps:
         assert step.result.plan.rate == step.rate
@@ -112,7 +112,7 @@ def test_one_that_never_breaks():
 def test_one_that_always_breaks():
     done = swept(queue(100))
     assert (done.ended, done.held, done.broke, done.status) == ("nothing held", None, 2000, 1)
-    assert "did not hold at 2,000 messages per second, the lowest rate." in sentence(done)
+    assert "did not hold at 2,000 msg/s, the lowest rate." in sentence(done)
     assert len(done.steps) == 2
 
 
@@ -142,7 +142,7 @@ def test_a_failure_on_the_way_is_reported_with_what_is_known():
 
 def test_ctrl_c():
     done = swept(failing(queue(50_000), 2, KeyboardInterrupt()))
-    assert "held at 4,000 messages per second in one step, which no second step has confirmed yet" in sentence(done)
+    assert "held at 4,000 msg/s in one step, which no second step has confirmed yet" in sentence(done)
     done = swept(failing(queue(50_000), 9, KeyboardInterrupt()))
     assert (done.ended, done.status, len(done.steps)) == ("interrupted", 130, 9)
     assert "Ctrl-C ended the sweep early" in sentence(done)

@@ -69,7 +69,7 @@ def test_the_answer_the_files_and_the_status(invoke, tmp_path):
                   "--png", picture)  # fmt: skip
     assert done.exit_code == 0, done.output
     stored = read_sweep(json_file)
-    assert f"held up to {stored.held:,.0f} messages per second" in done.stdout.replace("\n", " ")
+    assert f"held up to {stored.held:,.0f} msg/s" in done.stdout.replace("\n", " ")
     assert len(Path(csv_file).read_text().splitlines()) == len(stored.steps) + 1
     assert Path(page).read_text().startswith("<!DOCTYPE html>")
     assert Path(picture).read_bytes().startswith(b"\x89PNG")
@@ -120,7 +120,7 @@ def test_wrong_options(invoke, options, sentence):
 def test_the_status_of_a_sweep_that_found_nothing(invoke):
     done = invoke("h", "-L", "p99<1ms", run=queue(100))
     assert done.exit_code == 1
-    assert "did not hold at 2,000 messages per second, the lowest rate" in done.stdout.replace("\n", " ")
+    assert "did not hold at 2,000 msg/s, the lowest rate" in done.stdout.replace("\n", " ")
 
 
 def test_a_sweep_that_fails(invoke, tmp_path):

@@ -202,5 +202,5 @@ def test_the_stream():
     assert set(whole) == set(range(256))
     assert bytes(stream.part(Stream.PERIOD - 2, 4)) == whole[-2:] + whole[:2]
     stream.check(5 * Stream.PERIOD + 7, whole[7:20])
-    with pytest.raises(Failed, match=r"wrong from byte 11 on: 0x.. came for 0x..$"):
+    with pytest.raises(Failed, match=r"wrong from byte 11 on: 0x.. came instead of 0x..$"):
         stream.check(8, whole[8:10] + bytes([whole[10] ^ 1]) + whole[11:20])

@@ -152,7 +152,7 @@ SENTENCE = "this reactor cannot watch a descriptor of ours"
 @pytest.mark.parametrize("engine", [READINESS, COMPLETION])
 def test_a_reactor_that_cannot_watch(engine):
     assert engine.unavailable(Old()) == SENTENCE
-    with pytest.raises(EngineError, match=f"^engine {engine.name} cannot be had: {SENTENCE}$"):
+    with pytest.raises(EngineError, match=f"^engine {engine.name} is not available: {SENTENCE}$"):
         choose(STREAM, engine.name, Setting(Old()))
     assert choose(STREAM, "auto", Setting(Old())).name == "portable"
 

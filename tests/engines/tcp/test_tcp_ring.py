@@ -218,7 +218,7 @@ def test_without_buffers_the_poller_takes_over_until_there_are_some_again(
     with capturedLogs() as logs:
         mover._lending.shrink(8)
         mover._lending.shrink(8)
-    assert [event["log_format"] for event in logs] == ["the ring's buffers cannot be had again: {error}{more}"]
+    assert [event["log_format"] for event in logs] == ["the ring's buffers cannot be set up anew: {error}{more}"]
     for _ in range(3):
         for sock in socks:
             sock.sendall(b"still here")

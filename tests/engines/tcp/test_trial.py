@@ -67,7 +67,7 @@ def test_where_it_is_forbidden_auto_serves_by_readiness_and_says_why(launch, err
     server = launch("--interface", "127.0.0.1", before=refused_with(error))
     assert exchange(server.port(), [b"in a container"]) == b"in a container"
     (line,) = choices(server.output)
-    assert line.endswith(f"engine for streams: readiness (completion cannot be had: {sentence})")
+    assert line.endswith(f"engine for streams: readiness (completion is not available: {sentence})")
     assert "Traceback" not in server.output
 
 
@@ -75,7 +75,7 @@ def test_where_it_is_forbidden_auto_serves_by_readiness_and_says_why(launch, err
 @pytest.mark.parametrize(("error", "sentence"), FORBIDDEN)
 def test_where_it_is_forbidden_it_cannot_be_had_by_name(tmp_path, error, sentence):
     last = fails(tmp_path, before=refused_with(error))
-    assert last == f"echobench: engine completion cannot be had: {sentence}"
+    assert last == f"echobench: engine completion is not available: {sentence}"
 
 
 @needs_linux
@@ -86,10 +86,10 @@ def test_a_python_without_a_module(launch, tmp_path, module):
     server = launch(command=command)
     assert exchange(server.port(), [b"all the same"]) == b"all the same"
     (line,) = choices(server.output)
-    assert "engine for streams: readiness (completion cannot be had: " in line
+    assert "engine for streams: readiness (completion is not available: " in line
     assert module in line
     last = fails(tmp_path, command=[*command, "--engine", "completion"])
-    assert last.startswith("echobench: engine completion cannot be had: ")
+    assert last.startswith("echobench: engine completion is not available: ")
     assert module in last
 
 
@@ -182,7 +182,7 @@ def test_the_choice_with_a_refusal(monkeypatch):
     with capturedLogs() as logs:
         assert choose(STREAM, "auto", Setting(reactor)).name == "readiness"
     assert len(logs) == 1
-    with pytest.raises(EngineError, match="engine completion cannot be had: this kernel's io_uring is too old"):
+    with pytest.raises(EngineError, match="engine completion is not available: this kernel's io_uring is too old"):
         choose(STREAM, "completion", Setting(reactor))
 
 

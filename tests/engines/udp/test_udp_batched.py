@@ -210,7 +210,7 @@ def test_where_it_does_not_work_auto_says_why_and_takes_another(monkeypatch):
     (line,) = [event["log_format"].format(**event) for event in logs]
     assert line == (
         "engine for datagrams: portable "
-        "(batched cannot be had: a trial over loopback failed: [Errno 1] recvmmsg: forbidden)"
+        "(batched is not available: a trial over loopback failed: [Errno 1] recvmmsg: forbidden)"
     )
 
 
@@ -219,12 +219,12 @@ def test_a_python_without_the_modules_that_it_needs_does_without_it(monkeypatch)
     monkeypatch.setitem(sys.modules, "echobench.engines.udp.batch", None)
     with capturedLogs() as logs:
         assert choose(DATAGRAM, "auto", setting()).name == "portable"
-    assert "batched cannot be had: import of echobench.engines.udp.batch" in logs[0]["log_format"].format(**logs[0])
+    assert "batched is not available: import of echobench.engines.udp.batch" in logs[0]["log_format"].format(**logs[0])
 
 
 def test_asked_for_by_name_it_is_an_error(monkeypatch):
     monkeypatch.setattr("echobench.kernel.missing", lambda: "it needs Linux, and this is plan9")
-    with pytest.raises(EngineError, match="engine batched cannot be had: it needs Linux, and this is plan9"):
+    with pytest.raises(EngineError, match="engine batched is not available: it needs Linux, and this is plan9"):
         choose(DATAGRAM, "batched", setting())
 
 

@@ -164,7 +164,7 @@ def children_and_idle_peers(trial: Trial) -> None:
 
 
 DAEMON = r"""
-import os, signal, socket, sys
+import ctypes, os, signal, socket, sys
 from twisted.internet import reactor
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from echobench import EchoService
@@ -175,6 +175,7 @@ service = EchoService(None, inherited=[listener], engine=sys.argv[1], idle_timeo
 service.startService()
 pid = os.fork()
 if not pid:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG (linux/prctl.h): it does not outlive the case
     waiting.close()
     reactor.run()
 waiting.settimeout(20)

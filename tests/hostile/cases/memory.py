@@ -37,7 +37,8 @@ def crowd(server_port: int, number: int, stack: contextlib.ExitStack) -> list[so
     needs=(linux,),
 )
 def crowds_that_do_not_read(trial: Trial) -> None:
-    # The kernel's own buffers would take megabytes for each, and all of the memory that TCP may have on the host.
+    # The kernel's own buffers would take megabytes for each, and all of the memory that TCP may have on the host
+    # (tcp_mem); then resets are lost, and connections stay for minutes.
     small = f"{int(socket.SOL_SOCKET)},{int(socket.SO_SNDBUF)},16384"
     server = launch_with(trial, socket.SOCK_STREAM, small, before=many_descriptors)
     many_descriptors()
@@ -52,14 +53,16 @@ def crowds_that_do_not_read(trial: Trial) -> None:
         with contextlib.ExitStack() as stack:
             socks = crowd(server.port(), trial.amount, stack)
             for sock in socks:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
                 sock.setblocking(False)
             for _ in range(60):
                 for sock in socks:
                     with contextlib.suppress(BlockingIOError):
                         sock.send(WHOLE[: 1 << 16])
             trial.tried(len(socks))
-            wait_for(lambda: grown() > trial.amount * 16_000, 3 * LIMIT)
-        wait_for(lambda: grown() < min(max(seen) / 2, 8 * MIB), 3 * LIMIT)
+            wait_for(lambda: grown() > trial.amount * 4_000, 3 * LIMIT)
+        # Some of the heap stays: parts of it are in use by those that stay.
+        wait_for(lambda: grown() < min(max(seen) / 2, max(max(seen) / 10, 8 * MIB)), 3 * LIMIT)
         for sock in stay:
             sock.sendall(b"here")
             trial.tried()

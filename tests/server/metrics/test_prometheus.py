@@ -22,7 +22,7 @@ from rigs.places import DOCS
 from .test_collector import exposed, sample
 from .test_metrics_docs import names
 
-FOLDER = DOCS / "examples/metrics"
+FOLDER = DOCS / "metrics"
 DASHBOARD = json.loads((FOLDER / "dashboard.json").read_text())
 EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 

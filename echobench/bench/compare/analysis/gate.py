@@ -130,7 +130,11 @@ def _unfit(stored: Comparison, new: Comparison, before: Row, now: Row | None) ->
             return "inconclusive", f"{row.verdict} {when}: {row.why}", None
     if before.subject == new.reference and another_machine(stored, new):
         whose = named(new.reference)
-        return "inconclusive", f"the stored run is from another machine, and {whose} has no other reference", None
+        return (
+            "inconclusive",
+            f"the stored run is from another machine, so the figures of {whose} itself cannot be compared",
+            None,
+        )
     return None
 
 
@@ -160,7 +164,7 @@ def _generators(stored: Comparison, new: Comparison, row: Row, figure: str) -> S
         sides = fair(comparison, row.subject, row.load)
         if any(generator_bound(side, len(comparison.server_cpus), plan) for side in sides):
             name = "rate" if figure == "work" else figure
-            return "inconclusive", f"its {name} says nothing of the server: the generator was the limit {when}", None
+            return "inconclusive", f"its {name} says nothing about the server: the generator was the limit {when}", None
     return None
 
 
@@ -172,7 +176,11 @@ def _tested(figures: tuple[list[float], list[float], str], worst: float, alpha: 
     old, values, what = figures
     least = confidence.ENOUGH
     if min(len(old), len(values)) < least:
-        return "inconclusive", f"it needs {least} rounds of each, and there are {len(old)} and {len(values)}", None
+        return (
+            "inconclusive",
+            f"the test needs {least} rounds of each run, and there are {len(old)} and {len(values)}",
+            None,
+        )
     change = math.exp(float(np.mean(values)) - float(np.mean(old)))
     limit = [value + math.log(worst) for value in old]
     tolerated = f"by more than {share(abs(1 - worst))}"
@@ -199,7 +207,7 @@ def _figures(stored: Comparison, new: Comparison, row: Row, figure: str) -> tupl
         values = known(value, runs) if alone else list(ratios(runs, references, value).values())
         return [math.log(each) for each in values if each > 0]
 
-    work = "work per server-CPU second" if basis == "cpu" else "the rate"
+    work = "work per CPU second" if basis == "cpu" else "the rate"
     name = work if figure == "work" else figure
     return (
         logs(stored),

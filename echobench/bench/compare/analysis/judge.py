@@ -336,8 +336,8 @@ def _generator(good: Sequence[Run], cpus: int, plan: Plan) -> tuple[str, str] | 
     if not generator_bound(good, cpus, plan):
         return None
     if measures_times(plan):
-        return "generator-bound", "the load's processes had no time left, or sent late: much of the times is their own"
-    return "generator-bound", "the load's processes had no time left: the rate is theirs, not the server's"
+        return "generator-bound", "the generator had no time left, or sent late: it adds much to these times"
+    return "generator-bound", "the generator had no time left: the rate is its own, not the server's"
 
 
 def _limit(good: Sequence[Run], cpus: int, plan: Plan) -> tuple[str, str]:
@@ -348,7 +348,7 @@ def _limit(good: Sequence[Run], cpus: int, plan: Plan) -> tuple[str, str]:
     if busy >= FULL and not (measures_times(plan) and _kept(good)):
         return "server-bound", said
     if busy >= FULL:
-        return "waiting", f"it answered all that it was asked: {said}, of which waiting awake may be a part"
+        return "waiting", f"it answered every message: {said}, part of which may be busy-waiting"
     return "waiting", f"neither server nor generator was the limit: {said}"
 
 

@@ -91,7 +91,7 @@ def trend(runs: Sequence[Run]) -> str | None:
     ]
     # An open load's rate is what was asked for; and where times are no result, they follow from the rate.
     if plans and plans[0].model != "open":
-        looks.append((rates, "{} messages a second were answered", "more", "fewer"))
+        looks.append((rates, "the rate was {}", "higher", "lower"))
     if plans and measures_times(plans[0]):
         looks.append((medians, "the median round-trip time was {}", "longer", "shorter"))
     for figure, sentence, up, down in looks:

@@ -9,7 +9,7 @@ from .comparison import IDEAL
 AT_THIS_LOAD: Final = "at this load, not at saturation"
 """What is said of work per CPU second where a server had time left: the work of a full CPU may be another."""
 
-OF_THE_GENERATOR: Final = "much of these times is the generator's own"
+OF_THE_GENERATOR: Final = "the generator adds much to these times"
 
 
 def named(reference: str) -> str:
