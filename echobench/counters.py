@@ -106,6 +106,8 @@ class Snapshot:
     """
     drops: Mapping[Reason, int] = attrs.field(factory=dict)
     """How much was refused or ended, by reason; a reason that never came up is absent."""
+    faults: Mapping[str, int] = attrs.field(factory=dict)
+    """How often each fault on purpose has struck, by its name; those that were asked for are there from the start."""
 
     def __add__(self, other: Snapshot) -> Snapshot:
         """Add field by field and reason by reason, as for the workers of one server."""
@@ -119,10 +121,18 @@ class Snapshot:
         numbers = {
             field.name: getattr(self, field.name) + sign * getattr(other, field.name)
             for field in attrs.fields(Snapshot)
-            if field.name != "drops"
+            if field.name not in ("drops", "faults")
+        }
+        faults = {
+            name: self.faults.get(name, 0) + sign * other.faults.get(name, 0)
+            for name in dict.fromkeys((*self.faults, *other.faults))
         }
         drops = {reason: self.drops.get(reason, 0) + sign * other.drops.get(reason, 0) for reason in Reason}
-        return Snapshot(**numbers, drops={reason: n for reason, n in drops.items() if n})
+        return Snapshot(
+            **numbers,
+            drops={reason: n for reason, n in drops.items() if n},
+            faults={name: n for name, n in faults.items() if n},
+        )
 
 
 @attrs.define(eq=False)
@@ -141,10 +151,15 @@ class Counters:
     kernel_drops: int = 0
     """Drops at sockets that are closed by now; open sockets are asked for theirs (see :meth:`snapshot`)."""
     drops: collections.Counter[Reason] = attrs.field(factory=collections.Counter)
+    faults: collections.Counter[str] = attrs.field(factory=collections.Counter)
 
     def drop(self, reason: Reason, number: int = 1) -> None:
         """Add ``number`` to what was refused or ended for a reason."""
         self.drops[reason] += number
+
+    def fault(self, name: str, number: int = 1) -> None:
+        """Add ``number`` to how often a fault on purpose has struck; 0 only says that it was asked for."""
+        self.faults[name] += number
 
     def snapshot(self, kernel_drops: int = 0) -> Snapshot:
         """Copy the counters as they are now.
@@ -160,4 +175,5 @@ class Counters:
             datagram_bytes=self.datagram_bytes,
             kernel_drops=self.kernel_drops + kernel_drops,
             drops=dict(self.drops),
+            faults=dict(self.faults),
         )

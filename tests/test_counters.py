@@ -14,8 +14,9 @@ from echobench.server.stats import Reporter, line
 NUMBERS = st.integers(0, 1 << 40)
 SNAPSHOTS = st.builds(
     Snapshot,
-    **{field.name: NUMBERS for field in attrs.fields(Snapshot) if field.name != "drops"},
+    **{field.name: NUMBERS for field in attrs.fields(Snapshot) if field.name not in ("drops", "faults")},
     drops=st.dictionaries(st.sampled_from(Reason), st.integers(1, 1 << 40)),
+    faults=st.dictionaries(st.sampled_from(["drop", "delay", "close-after"]), st.integers(1, 1 << 40)),
 )
 
 
@@ -51,6 +52,19 @@ def test_the_line():
         "drops=idle:1,kernel:7,udp_rate:2"
     )
     assert line(now, now, 1.0).endswith("drops=none")
+
+
+def test_faults_are_in_the_line_if_there_can_be_any():
+    counters = Counters()
+    counters.fault("drop", 0)
+    counters.fault("delay", 0)
+    before = counters.snapshot()
+    assert line(before, before, 1.0).endswith(" drops=none faults=none")
+    counters.fault("drop", 2)
+    now = counters.snapshot()
+    assert now.faults == {"drop": 2, "delay": 0}
+    assert line(now, before, 1.0).endswith(" drops=none faults=drop:2")
+    assert (now - before).faults == {"drop": 2}
 
 
 def test_the_first_report_only_begins():

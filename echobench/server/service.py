@@ -119,6 +119,13 @@ class EchoService(Service):
     """How UDP is served: ``auto``, ``batched`` or ``portable``."""
     spin: str | float = _option("auto")
     """``auto``, ``off``, or the microseconds for which the fast engines may look for more work before they wait."""
+    faults: Sequence[str] = _option(
+        (), values.several("rules such as 'udp:drop=1%'", lambda each: isinstance(each, str))
+    )
+    """Faults on purpose, as ``--fault`` takes them; the first rule that concerns a connection or datagram is its own.
+
+    They need the portable engines, and echo. ``FaultError``, a ValueError, says what is wrong with a rule.
+    """
     reactor: Reactor | None = _option()
     """The reactor to serve with; None is the global one, taken when the service starts."""
 
@@ -131,6 +138,10 @@ class EchoService(Service):
     _engines: dict[str, IEngine] = _state(dict)
     _ports: list[tuple[str, IListeningPort]] = _state(list)
     _pending: list[Deferred[Any]] = _state(list)
+    _rules: tuple[Any, ...] = _state(tuple)
+    """The rules of ``faults``, with their seeds."""
+    _injection: Any = _state(lambda: None)
+    """Follows the rules; None without any, and before the first start."""
     _succession: Succession = attrs.field(
         init=False,
         repr=False,
@@ -155,6 +166,8 @@ class EchoService(Service):
             check_datagram_protocol(self.datagram_protocol)
             _only_portable("datagram_protocol", "udp_engine", self.udp_engine)
         microseconds(self.spin)
+        if self.faults:
+            self._rules = self._read_faults()
 
     def privilegedStartService(self) -> None:
         """Bind all sockets and load the engines' code, while still privileged.
@@ -183,6 +196,12 @@ class EchoService(Service):
                 port.stopListening()
             raise
         super().startService()
+        if self._rules:
+            log.warn(
+                "FAULTS ON PURPOSE: this server misbehaves as asked: {faults}",
+                faults="; ".join(self.fault_rules()),
+                event="faults_on_purpose",
+            )
         log.info("echobench ready {where}", where=self.where(), event="server_ready")
 
     @inlineCallbacks
@@ -232,7 +251,7 @@ class EchoService(Service):
     def where(self) -> str:
         """Return the addresses in one line, as in the log.
 
-        For example: ``port=7 tcp=[::]:7 udp=[::]:7``.
+        For example: ``port=7 tcp=[::]:7 udp=[::]:7``. Faults on purpose follow, one field for each rule.
         """
         found: dict[str, list[str]] = {}
         numbers = []
@@ -240,7 +259,20 @@ class EchoService(Service):
             found.setdefault(kind, []).append(_text(address))
             numbers += [address.port] if kind in ("tcp", "udp") and hasattr(address, "port") else []
         first = [f"port={numbers[0]}"] if numbers else []
-        return " ".join(first + [f"{kind}={','.join(texts)}" for kind, texts in found.items()])
+        where = first + [f"{kind}={','.join(texts)}" for kind, texts in found.items()]
+        return " ".join(where + [f"FAULT={rule}" for rule in self.fault_rules()])
+
+    def fault_rules(self) -> list[str]:
+        """Return the rules of faults on purpose, each with the seed that repeats it."""
+        return [str(rule) for rule in self._rules]
+
+    def fault_counts(self) -> dict[str, dict[str, int]]:
+        """Return how often each fault on purpose has struck since the last start: for each rule, by name.
+
+        For example: ``{"udp:drop=1%,seed=7": {"drop": 46}}``. :meth:`snapshot` has the sums of all rules and starts.
+        """
+        counts: dict[str, dict[str, int]] = {} if self._injection is None else self._injection.counts()
+        return counts
 
     def engines(self) -> dict[str, str]:
         """Return the name of the engine that serves each kind.
@@ -266,6 +298,22 @@ class EchoService(Service):
             self.reactor = installed
         reactor: Reactor = self.reactor
         return reactor
+
+    def _read_faults(self) -> tuple[Any, ...]:
+        """Read the rules, and load the code that follows them, which must come while the process is privileged.
+
+        Raises FaultError, ValueError or EngineError.
+        """
+        import secrets
+
+        from ..engines.portable import faulty  # noqa: F401 (see above)
+        from ..injection.rules import read_rules, seeded
+
+        if self.protocol is not None or self.datagram_protocol is not None:
+            raise ValueError("faults are for echo: leave them out, or protocol and datagram_protocol")
+        _only_portable("faults", "engine", self.engine)
+        _only_portable("faults", "udp_engine", self.udp_engine)
+        return seeded(read_rules(self.faults), secrets.randbelow)
 
     def _bind(self) -> None:
         """Bind all sockets, or none; do nothing if they are bound already."""
@@ -302,18 +350,23 @@ class EchoService(Service):
         )
         self._succession.begin(setting)
         kinds = {kind for kind, _ in self._sockets}
+        stream, datagram = self.protocol, self.datagram_protocol
+        if self._rules:
+            from ..engines.portable.faulty import protocols
+            from ..injection.flow import Injection
+
+            self._injection = Injection(self._rules, self.counters)
+            stream, datagram = protocols(self._injection, setting)
         made: dict[str, IEngine] = {}
         if "tcp" in kinds:
-            own = self.protocol is not None
-            made["tcp"] = PortableStream(setting, self.protocol) if own else choose(STREAM, self.engine, setting)
+            made["tcp"] = choose(STREAM, self.engine, setting) if stream is None else PortableStream(setting, stream)
         if "udp" in kinds:
-            own = self.datagram_protocol is not None
             made["udp"] = (
-                PortableDatagram(setting, self.datagram_protocol) if own else choose(DATAGRAM, self.udp_engine, setting)
+                choose(DATAGRAM, self.udp_engine, setting) if datagram is None else PortableDatagram(setting, datagram)
             )
         if "tls" in kinds or self.endpoints:
             tcp: Any = made.get("tcp")
-            portable = tcp if isinstance(tcp, PortableStream) else PortableStream(setting, self.protocol)
+            portable = tcp if isinstance(tcp, PortableStream) else PortableStream(setting, stream)
             if "tls" in kinds:
                 made["tls"] = portable
             if self.endpoints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twisted.logger import Logger
 
@@ -17,22 +17,27 @@ def line(now: Snapshot, before: Snapshot, seconds: float) -> str:
     The snapshots are ``seconds`` apart.
 
     Rates are per second. Drops are counts of the interval, by reason; ``kernel`` is what the kernel dropped before we
-    saw it.
+    saw it. Faults on purpose are counts too, by name; they are left out if none was asked for.
     """
     new = now - before
     drops = {reason.value: number for reason, number in new.drops.items()}
     if new.kernel_drops:
         drops["kernel"] = new.kernel_drops
-    return " ".join(
-        (
-            f"connections={now.open_connections}",
-            f"reads/s={new.reads / seconds:.0f}",
-            f"stream_bytes/s={new.stream_bytes / seconds:.0f}",
-            f"datagrams/s={new.datagrams / seconds:.0f}",
-            f"datagram_bytes/s={new.datagram_bytes / seconds:.0f}",
-            "drops=" + (",".join(f"{name}:{number}" for name, number in sorted(drops.items())) or "none"),
-        )
-    )
+    parts = [
+        f"connections={now.open_connections}",
+        f"reads/s={new.reads / seconds:.0f}",
+        f"stream_bytes/s={new.stream_bytes / seconds:.0f}",
+        f"datagrams/s={new.datagrams / seconds:.0f}",
+        f"datagram_bytes/s={new.datagram_bytes / seconds:.0f}",
+        f"drops={_numbers(drops)}",
+    ]
+    if now.faults:
+        parts.append(f"faults={_numbers(new.faults)}")
+    return " ".join(parts)
+
+
+def _numbers(counts: Mapping[str, int]) -> str:
+    return ",".join(f"{name}:{number}" for name, number in sorted(counts.items())) or "none"
 
 
 class Reporter:

@@ -125,15 +125,16 @@ class Options(usage.Options):
             "interface": usage.Completer(descr="address of this machine"),
             "metrics": usage.Completer(descr="address"),
             "log-format": usage.CompleteList(list(FORMATS)),
+            "fault": usage.Completer(descr="item of the grammar, such as udp:drop=1%,seed=7"),
             "engine": usage.CompleteList(STREAM_NAMES),
             "udp-engine": usage.CompleteList(DATAGRAM_NAMES),
         },
-        multiUse=["interface"],
+        multiUse=["interface", "fault"],
     )
 
     def __init__(self) -> None:
         super().__init__()
-        self["interface"] = []
+        self["interface"], self["fault"] = [], []
 
     def opt_interface(self, address: str) -> None:
         """Listen on this address only; repeatable. :: is all IPv6, 0.0.0.0 all IPv4."""
@@ -141,6 +142,16 @@ class Options(usage.Options):
         if not is_address(bare):
             raise usage.UsageError(f"--interface: {shown(address)} is not an address such as 127.0.0.1 or ::1")
         self["interface"].append(bare)
+
+    def opt_fault(self, rule: str) -> None:
+        """Misbehave on purpose, for tests of clients; repeatable: of several rules the first that fits is followed."""
+        from ..injection.rules import FaultError, read_rules
+
+        try:
+            read_rules([*self["fault"], rule])
+        except FaultError as error:
+            raise usage.UsageError(f"--fault: {error}") from None
+        self["fault"].append(rule)
 
     def parseArgs(self, *rest: str) -> None:
         """Refuse arguments: there are only options."""
@@ -177,6 +188,9 @@ class Options(usage.Options):
             )
         if self["log-format"] == "json":
             write_json(self.parent)
+        for name in ("engine", "udp-engine") if self["fault"] else ():
+            if self[name] not in ("auto", "portable"):
+                raise usage.UsageError(f"--fault needs the portable engine: drop --{name}, or say --{name} portable")
         try:
             install_best_reactor()
         except ImportError as error:
@@ -224,6 +238,7 @@ def makeService(options: Mapping[str, Any]) -> IService:
                 engine=options.get("engine", "auto"),
                 udp_engine=options.get("udp-engine", "auto"),
                 spin=options.get("spin", "auto"),
+                faults=options.get("fault") or (),
             ),
             options.get("stats-interval"),
             options.get("metrics"),

@@ -21,8 +21,9 @@ GROUND = {
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
     "kernel": {"kernel"},
-    "engines": {*GROUND, "kernel", "engines"},
-    "server": {*GROUND, "kernel", "engines", "server"},
+    "injection": {*GROUND, "injection"},
+    "engines": {*GROUND, "kernel", "injection", "engines"},
+    "server": {*GROUND, "kernel", "injection", "engines", "server"},
     "host": {*GROUND, "kernel", "engines", "host"},
     "bench": {*GROUND, "kernel", "engines", "host", "bench"},
 }
@@ -228,6 +229,17 @@ def test_durations_follow_the_monotonic_clock():
         day = ("clocks.py", "server/metrics/process.py")  # when a process began is a time of day
         if name not in day and not name.startswith("bench/load/portable/"):
             assert not theirs.search(path.read_text()), name
+
+
+def test_faults_on_purpose_are_imported_only_if_they_are_asked_for():
+    """No other module imports them at its top, and so a server without them has none of their code."""
+    theirs = {PACKAGE / "injection", PACKAGE / "engines/portable/faulty"}
+    for path in modules():
+        if not theirs & set(path.parents):
+            for node in ast.parse(path.read_text()).body:
+                said = ast.unparse(node) if isinstance(node, (ast.Import, ast.ImportFrom)) else ""
+                assert "injection" not in said, path
+                assert "faulty" not in said, path
 
 
 def test_the_lesson_is_short():

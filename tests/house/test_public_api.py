@@ -19,18 +19,19 @@ from echobench import EchobenchError
 CONSTRUCTORS = {
     "Caps": "total=None, per_source=None",
     "Counters": "connections=0, open_connections=0, reads=0, stream_bytes=0, datagrams=0, datagram_bytes=0, "
-    "kernel_drops=0, drops=...",
+    "kernel_drops=0, drops=..., faults=...",
     "Echo": "",
     "EchoFactory": "*, protocol=..., caps=..., counters=..., idle_timeout=None, close_timeout=10.0, reactor=...",
     "EchoService": "port=7, interfaces=(), *, tcp=True, udp=True, tls_port=None, tls_options=None, inherited=(), "
     "inherited_tls=(), endpoints=(), max_connections=None, max_connections_per_source=None, idle_timeout=None, "
     "close_timeout=10.0, udp_rate=None, allow_low_source_ports=False, receive_buffer=None, backlog=4096, "
-    "protocol=None, datagram_protocol=None, engine='auto', udp_engine='auto', spin='auto', reactor=None",
+    "protocol=None, datagram_protocol=None, engine='auto', udp_engine='auto', spin='auto', faults=(), "
+    "reactor=None",
     "EchoUDP": "*, guard=..., counters=...",
     "Guard": "own_ports=(), *, allow_low_source_ports=False, rate=None",
     "RateLimit": "rate, burst, seconds",
     "Snapshot": "connections=0, open_connections=0, reads=0, stream_bytes=0, datagrams=0, datagram_bytes=0, "
-    "kernel_drops=0, drops=...",
+    "kernel_drops=0, drops=..., faults=...",
     "install_best_reactor": "platform='{platform}', importer=...",
 }
 OTHERS = {"BindError", "EchobenchError", "EngineError", "Reason", "__version__"}
@@ -107,7 +108,7 @@ def test_every_error_with_a_sentence_for_the_user_is_one_of_ours():
     found = set(errors())
     assert {each.__name__ for each in found} >= {
         "BindError", "EngineError", "CertificateError", "LoadError", "PlanError", "ResultError", "LimitError",
-        "SubjectError", "VerifyError", "InheritedError", "OptionError",
+        "SubjectError", "VerifyError", "InheritedError", "OptionError", "FaultError",
     }  # fmt: skip
     for each in found:
         assert issubclass(each, EchobenchError), each

@@ -102,6 +102,11 @@ def test_a_member_without_a_docstring_ends_the_build(monkeypatch):
         tables.members(echobench.Reason)
 
 
+def test_every_fault_is_explained():
+    found = codes(section("faults", "Faults"))
+    assert found == [f"{name}={kind.example}" for name, kind in sources.FAULTS.items()]
+
+
 def test_every_load_is_there():
     assert codes(section("compare", "Loads")) == list(sources.PROFILES)
 

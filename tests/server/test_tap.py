@@ -43,13 +43,14 @@ def test_every_option_arrives():
         "--port", "7007", "--interface", "127.0.0.1", "--interface", "[::1]", "--no-udp", "--max-connections", "10",
         "--max-connections-per-source", "2", "--idle-timeout", "60", "--close-timeout", "0.5", "--udp-rate", "0.5",
         "--allow-low-source-ports", "--receive-buffer", "8M", "--backlog", "5", "--engine", "portable", "--udp-engine",
-        "portable", "--spin", "12.5",
+        "portable", "--spin", "12.5", "--fault", "udp:drop=1%,seed=7", "--fault", "delay=20ms,seed=8",
     )  # fmt: skip
     assert (echo.port, echo.interfaces, echo.tcp, echo.udp) == (7007, ["127.0.0.1", "::1"], True, False)
     assert (echo.max_connections, echo.max_connections_per_source) == (10, 2)
     assert (echo.idle_timeout, echo.close_timeout, echo.udp_rate) == (60.0, 0.5, 0.5)
     assert (echo.allow_low_source_ports, echo.receive_buffer, echo.backlog) == (True, 8 << 20, 5)
     assert (echo.engine, echo.udp_engine, echo.spin) == ("portable", "portable", 12.5)
+    assert echo.fault_rules() == echo.faults == ["udp:drop=1%,seed=7", "delay=20ms,seed=8"]
     assert (service("--spin", "off").spin, service("--spin", "auto").spin) == ("off", "auto")
 
 
@@ -96,6 +97,11 @@ def test_sizes(text, number):
         (["--spin", "on"], "--spin: 'on' is not"),
         (["--engine", "warp"], "--engine: there is no 'warp' here: choose auto or"),
         (["--udp-engine", "warp"], "--udp-engine: there is no 'warp' here"),
+        (["--fault", "dorp=1%"], "--fault: there is no fault 'dorp': choose delay, jitter, drop"),
+        (["--fault", ""], "--fault: '' names no fault: write one, such as drop=1%"),
+        (["--fault", "drop=1%", "--fault", "tcp:delay=1s"], "--fault: 'tcp:delay=1s' would never apply: 'drop=1%'"),
+        (["--fault", "drop=1%", "--engine", "readiness"], "--fault needs the portable engine: drop --engine, or say"),
+        (["--udp-engine", "batched", "--fault", "drop=1%"], "needs the portable engine: drop --udp-engine, or say"),
         (["--no-tcp", "--no-udp"], "leave nothing to serve"),
         (["--prot", "7007"], "option --prot not recognized"),
         (["7007"], "'7007' is not an option"),
@@ -129,7 +135,7 @@ def refused(*arguments):
     return sentence
 
 
-@pytest.mark.parametrize("option", [*NUMBERS, "metrics", "log-format", "engine", "udp-engine", "interface"])
+@pytest.mark.parametrize("option", [*NUMBERS, "metrics", "log-format", "engine", "udp-engine", "interface", "fault"])
 @pytest.mark.parametrize("text", NO_NUMBERS, ids=lambda text: ascii(text)[:12])
 def test_values_that_make_no_sense(option, text):
     assert f"--{option}: " in refused(f"--{option}={text}")
@@ -172,11 +178,23 @@ def test_what_is_no_address(address):
 
 def test_every_option_with_a_value_is_in_the_tables_above():
     """A new one has to be added there."""
-    known = {*NUMBERS, "metrics", "log-format", "engine", "udp-engine", "interface", "certificate", "private-key"}
+    known = {
+        *NUMBERS,
+        "metrics",
+        "log-format",
+        "engine",
+        "udp-engine",
+        "interface",
+        "certificate",
+        "private-key",
+        "fault",
+    }
     assert {name.rstrip("=") for name in Options().longOpt if name.endswith("=")} == known
 
 
-WITH_VALUES = st.sampled_from(["metrics", "engine", "udp-engine", "interface", "certificate", "private-key", *NUMBERS])
+WITH_VALUES = st.sampled_from(
+    ["metrics", "engine", "udp-engine", "interface", "certificate", "private-key", "fault", *NUMBERS]
+)
 TEXTS = st.text(max_size=40) | st.from_regex(r"[-+0-9.eE_kKmM]{0,12}", fullmatch=True)
 
 

@@ -23,6 +23,7 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "loads": tables.loads,
     "reasons": tables.reasons,
     "clauses": tables.clauses,
+    "faults": tables.faults,
     "fields": schemas.fields,
     "files": code.files,
     "states": code.states,

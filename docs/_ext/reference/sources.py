@@ -25,10 +25,11 @@ from echobench.bench.verify.command import OPTIONS as VERIFY
 from echobench.bench.verify.command import verify
 from echobench.counters import Reason
 from echobench.engines.tcp.states import GONE, TRANSITIONS, State
+from echobench.injection.kinds import KINDS as FAULTS
 from echobench.server.tap import Options
 
 __all__ = [
-    "CLAUSES", "COMMANDS", "GONE", "PACKAGE", "PROFILES", "SCHEMAS", "SECTIONS", "TRANSITIONS",
+    "CLAUSES", "COMMANDS", "FAULTS", "GONE", "PACKAGE", "PROFILES", "SCHEMAS", "SECTIONS", "TRANSITIONS",
     "Options", "Reason", "State", "schema",
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The smaller tables: loads that have names, reasons of drops, and the clauses of verify."""
+"""The smaller tables: loads that have names, reasons of drops, faults on purpose, and the clauses of verify."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 import enum
 import inspect
 
-from .sources import CLAUSES, PROFILES, Reason
+from .sources import CLAUSES, FAULTS, PROFILES, Reason
 
 FLAGS = {"flows": "--flows", "window": "--window", "size": "--size", "rate": "--rate", "arrivals": "--arrivals"}
 
@@ -27,6 +27,15 @@ def reasons() -> str:
     """List the reasons for which something is refused, dropped or ended."""
     rows = [f"| `{Reason[name].value}` | {text} |\n" for name, text in members(Reason).items()]
     return "| reason | what is counted |\n|---|---|\n" + "".join(rows)
+
+
+def faults() -> str:
+    """List the faults on purpose, and what is counted under each name."""
+    rows = []
+    for name, kind in FAULTS.items():
+        streams = " Streams only." if kind.streams_only else ""
+        rows.append(f"| `{name}={kind.example}` | {kind.meaning}{streams} | {kind.counted} |\n")
+    return "| fault | meaning | counted |\n|---|---|---|\n" + "".join(rows)
 
 
 def members(kind: type[enum.Enum]) -> dict[str, str]:
