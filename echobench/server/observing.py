@@ -24,6 +24,7 @@ def observe(echo: EchoService, host: str, port: int) -> MetricsService:
                 batches=BatchSizes(batches.stream.copy(), batches.datagram.copy()),
                 engines=echo.engines(),
                 holding=echo.holding(),
+                faults=echo.fault_counts(),
             )
         ]
 

@@ -89,6 +89,7 @@ class EchoCollector(Collector):
         )
         yield (workers, [(each.delays.counts, each.delays.total) for each in samples]), lambda: _delays(samples)
         yield (workers, [each.holding for each in samples]), lambda: _holding(samples)
+        yield (workers, [each.faults for each in samples]), lambda: _faults(samples)
         yield (workers, [each.process for each in samples]), lambda: _processes(samples)
 
 
@@ -208,6 +209,19 @@ def _holding(samples: Sequence[Sample]) -> Iterator[Metric]:
         "Buffers lent to the kernel (io_uring).",
         [(worker, each.lent_buffers) for worker, each in held],
     )
+
+
+def _faults(samples: Sequence[Sample]) -> Iterator[Metric]:
+    faults = CounterMetricFamily(
+        "echobench_faults",
+        "Faults on purpose that have struck, by rule; absent for a server that was not asked to misbehave.",
+        labels=("worker", "rule", "fault"),
+    )
+    for each in samples:
+        for rule, counts in each.faults.items():
+            for fault, number in counts.items():
+                faults.add_metric((each.worker, rule, fault), number)
+    yield faults
 
 
 def _processes(samples: Sequence[Sample]) -> Iterator[Metric]:

@@ -22,7 +22,7 @@ from .collector import EchoCollector
 END: Final = b"# EOF\n"
 """What ends a text of OpenMetrics."""
 MOST_TEXTS: Final = 64
-"""Texts that are kept: those of eight groups, in eight forms."""
+"""Texts that are kept: those of nine groups, in seven forms."""
 
 
 @attrs.frozen

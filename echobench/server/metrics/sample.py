@@ -40,6 +40,8 @@ class Sample:
     """The engine that serves each kind, as ``EchoService.engines`` has it."""
     holding: Holding | None = None
     """What is kept for connections; None if the engine does not count it."""
+    faults: Mapping[str, Mapping[str, int]] = attrs.field(factory=dict)
+    """How often each fault on purpose has struck: for each rule, by name, as ``EchoService.fault_counts`` has it."""
     worker: str = "0"
     """Tells workers of one server apart."""
 

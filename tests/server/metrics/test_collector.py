@@ -40,6 +40,7 @@ def sample(worker="0", factor=1, **changes):
         batches=batches,
         engines={"tcp": "completion", "udp": "batched"},
         holding=Holding(4, 3, 2, 1),
+        faults={"udp:drop=1%,seed=7": {"drop": 11}},
         worker=worker,
     )
     return attrs.evolve(found, **changes)
@@ -72,6 +73,7 @@ def test_every_value_is_there_under_its_name():
     assert number(text, "echobench_batch_size_sum", transport="stream") == 3
     assert number(text, "echobench_reactor_delay_seconds_bucket", le="0.0025") == 0
     assert number(text, "echobench_reactor_delay_seconds_bucket", le="0.005") == 1
+    assert number(text, "echobench_faults_total", rule="udp:drop=1%,seed=7", fault="drop") == 11
     assert number(text, "process_cpu_seconds_total") == 1.5
     assert number(text, "process_resident_memory_bytes") == 1 << 20
     assert number(text, "process_max_fds") == 1024
@@ -169,4 +171,4 @@ def test_what_has_not_changed_is_not_written_again_and_all_else_is():
     assert written == []
     for form in range(100):  # as many as a client likes
         page.text(write, f"form {form}")
-    assert len(page._written) <= MOST_TEXTS + 8
+    assert len(page._written) <= MOST_TEXTS + 9

@@ -69,6 +69,7 @@ def test_it_is_readable_without_javascript():
     text = page(history)
     assert "Serves tcp by completion, udp by batched." in text
     assert '<th scope="row">udp_rate</th><td>10</td><td>0.0</td>' in text
+    assert "<strong>Faults on purpose: this server misbehaves as asked: udp:drop=1%,seed=7</strong>" in text
     assert "&lt;0&gt;" in text
     assert "<0>" not in text
     assert not re.search(r"""(src|href)="(?!/[a-z.-]*/?[a-z.-]*")|\son\w+=|style=""", text), "the policy forbids it"

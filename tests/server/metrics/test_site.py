@@ -60,6 +60,16 @@ def test_what_was_echoed_is_counted(metered, engine, udp_engine):
     assert batched == (0 if engine == "portable" else number(text, "echobench_reads_total"))
 
 
+def test_faults_on_purpose_are_said(metered):
+    """In the metrics and on the page."""
+    echo, url = metered(faults=["udp:duplicate=100%,seed=1"])
+    assert blocking(ask, port_of(echo), b"123") == b"123"
+    text = blocking(get, url + "metrics")[1]
+    [rule] = echo.fault_rules()
+    assert number(text, "echobench_faults_total", rule=rule, fault="duplicate") == 1
+    assert "Faults on purpose: " in blocking(get, url)[1]
+
+
 def test_openmetrics_on_request(metered):
     _, url = metered()
     _, text, headers = blocking(get, url + "metrics", Accept="application/openmetrics-text; version=1.0.0")

@@ -52,6 +52,7 @@ def page(history: History) -> str:
 <header>
 <h1>echobench</h1>
 <p>{escape(_serving(samples))}</p>
+{_faults(samples)}
 <p id="state" role="status">These are the numbers of the last second. Reload the page for new ones.</p>
 <button id="pause" type="button" hidden>Pause</button>
 </header>
@@ -94,6 +95,12 @@ def page(history: History) -> str:
 def _serving(samples: Sequence[Sample]) -> str:
     engines = {f"{kind} by {engine}" for each in samples for kind, engine in each.engines.items()}
     return f"Serves {', '.join(sorted(engines))}." if engines else "Nothing is served yet."
+
+
+def _faults(samples: Sequence[Sample]) -> str:
+    rules = sorted({rule for each in samples for rule in each.faults})
+    said = f"Faults on purpose: this server misbehaves as asked: {'; '.join(rules)}"
+    return f"<p><strong>{escape(said)}</strong></p>" if rules else ""
 
 
 def _drops(counters: Snapshot, point: Point) -> str:
