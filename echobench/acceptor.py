@@ -170,7 +170,7 @@ class Acceptor(Generic[Accepted]):
         except Exception:  # noqa: BLE001 (no memory, say; one connection must not end the service for all)
             self.starved = True
             if self._faults.due():
-                log.failure("a connection could not be taken{more}", more=self._faults.more)
+                log.failure("a connection could not be taken{more}", more=self._faults.more, event="accept_failed")
 
     def _nothing_but(self, error: OSError) -> None:
         """Judge an error after which nothing was left of a whole turn."""
@@ -179,7 +179,12 @@ class Acceptor(Generic[Accepted]):
             return
         self.starved = True  # the queue is not seen to become shorter, so look at it less often
         if self._faults.due():
-            log.warn("connections died before they were accepted: {error}{more}", error=error, more=self._faults.more)
+            log.warn(
+                "connections died before they were accepted: {error}{more}",
+                error=error,
+                more=self._faults.more,
+                event="connections_died",
+            )
 
     def _name(self) -> str:
         try:
@@ -202,6 +207,7 @@ class Acceptor(Generic[Accepted]):
                     "a listening socket cannot be watched at the moment: {error}{more}",
                     error=error,
                     more=self._faults.more,
+                    event="listener_unwatched",
                 )
             self._pause = self._reactor.callLater(STARVED_FOR, self._resume)
 
@@ -225,6 +231,7 @@ class Acceptor(Generic[Accepted]):
             log.warn(
                 "out of file descriptors: new connections are refused until some come free (see 'ulimit -n'){more}",
                 more=self._scarcity.more,
+                event="out_of_descriptors",
             )
         self._release()
         try:

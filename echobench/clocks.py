@@ -158,7 +158,7 @@ class SteadyClock:
             try:
                 call.func(*call.args, **call.kw)
             except Exception:  # noqa: BLE001 (one call must not end the others, as with a reactor)
-                log.failure("a delayed call failed")
+                log.failure("a delayed call failed", event="delayed_call_failed")
         self._set()
 
 

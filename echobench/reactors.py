@@ -94,7 +94,7 @@ def install_best_reactor(
     or an earlier import has installed. Raises ImportError, naming all that was tried, if none works here.
     """
     choice = installed() or _install(preferred(platform), platform, importer)
-    log.info("reactor: {choice.name} ({choice.why})", choice=choice)
+    log.info("reactor: {choice.name} ({choice.why})", choice=choice, event="reactor_chosen")
     return choice
 
 

@@ -88,12 +88,14 @@ def bind(
     try:
         first = _bind_one(spot, socket.AF_INET6, v6_only=not dual_stack, backlog=backlog, receive_buffer=receive_buffer)
     except _NoIPv6:
-        log.info("{spot}: IPv4 alone, this system has no IPv6", spot=spot)
+        log.info("{spot}: IPv4 alone, this system has no IPv6", spot=spot, event="bound_ipv4_alone")
         return [_bind_one(spot, socket.AF_INET, v6_only=False, backlog=backlog, receive_buffer=receive_buffer)]
     if dual_stack:
-        log.info("{spot}: one socket for IPv6 and IPv4", spot=spot)
+        log.info("{spot}: one socket for IPv6 and IPv4", spot=spot, event="bound_dual_stack")
         return [first]
-    log.info("{spot}: two sockets, since one cannot serve IPv6 and IPv4 on this system", spot=spot)
+    log.info(
+        "{spot}: two sockets, since one cannot serve IPv6 and IPv4 on this system", spot=spot, event="bound_two_sockets"
+    )
     second = Spot(spot.kind, None, first.getsockname()[1])
     try:
         return [first, _bind_one(second, socket.AF_INET, v6_only=False, backlog=backlog, receive_buffer=receive_buffer)]
@@ -178,6 +180,7 @@ def widen(sock: socket.socket, spot: Spot, asked: int | None) -> None:
             spot=spot,
             wanted=wanted,
             granted=granted,
+            event="receive_buffer_small",
         )
 
 

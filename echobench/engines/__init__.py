@@ -24,6 +24,7 @@ from ..counters import Counters
 from ..defaults import BACKLOG, CLOSE_TIMEOUT
 from ..errors import EchobenchError
 from ..guard import Caps, Guard
+from ..histograms import BatchSizes
 from ..reactors import Reactor
 
 log = Logger()
@@ -53,7 +54,7 @@ class Replaceable(Protocol):
 
 
 def _only_log(sentence: str, engine: Replaceable | None) -> None:
-    log.critical("{sentence}", sentence=sentence)
+    log.critical("{sentence}", sentence=sentence, event="engine_lost")
 
 
 @attrs.frozen
@@ -79,9 +80,25 @@ class Setting:
     a listening socket that was shut down, for example.
     """
 
+    batch_sizes: BatchSizes | None = None
+    """Where the sizes of batches are counted; None if nobody wants to know, and then nothing is spent on it."""
+
     def lost(self, sentence: str) -> None:
         """Say that something can be served no more, by whatever engine."""
         self.failed(sentence, None)
+
+
+@attrs.frozen
+class Holding:
+    """What an engine keeps for its connections at one moment."""
+
+    odd_connections: int = 0
+    """Connections that are not ordinary: their peer does not read, or they are being ended."""
+    held_connections: int = 0
+    """Those of them for which bytes are held that the peer has not taken."""
+    held_bytes: int = 0
+    lent_buffers: int = 0
+    """Buffers lent to the kernel (io_uring)."""
 
 
 class IEngine(Interface):
@@ -103,6 +120,9 @@ class IEngine(Interface):
 
         Returns 0 where the kernel does not tell.
         """
+
+    def holding() -> Holding | None:
+        """Count what is kept for connections at this moment; None if this engine does not count it."""
 
     def drain() -> Deferred[Any]:
         """Send every peer what was read from it, then end its connection.
@@ -161,7 +181,11 @@ def choose(
         if reason is None:
             what = "streams" if table is STREAM else "datagrams"
             log.info(
-                "engine for {what}: {name}{why}", what=what, name=name, why="".join(f" ({r})" for r in passed_over)
+                "engine for {what}: {name}{why}",
+                what=what,
+                name=name,
+                why="".join(f" ({r})" for r in passed_over),
+                event="engine_chosen",
             )
             made: IEngine = engine(setting)
             return made

@@ -176,6 +176,7 @@ class Outsiders:
                 why=why,
                 remedy="under systemd add AF_NETLINK to RestrictAddressFamilies=, or " if forbidden else "",
                 more=self._warnings.more,
+                event="outsiders_admitted",
             )
 
 

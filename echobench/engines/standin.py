@@ -76,7 +76,9 @@ class StandIn:
             return self._poll(WAIT / SECOND, 2) == [(descriptor, select.EPOLLIN)]
         except BaseException:  # noqa: BLE001 (a signal's handler raised it; the reactor's main loop also logs such a thing and goes on)
             if self._faults.due():
-                log.failure("a signal's handler failed, or the wait itself{more}", more=self._faults.more)
+                log.failure(
+                    "a signal's handler failed, or the wait itself{more}", more=self._faults.more, event="wait_failed"
+                )
             return False
 
 

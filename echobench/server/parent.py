@@ -27,7 +27,7 @@ from ..reactors import Reactor
 from ..sockets import BindError, close_all, no_descriptor
 from .binding import bind_everything, check_room
 from .certificate import CertificateError, Files, certificate_options, read_files
-from .where import address_of, in_one_line
+from .where import address_of, announce, in_one_line
 from .worker import command
 from .workers.cpus import pins
 from .workers.crew import Crew
@@ -111,7 +111,7 @@ class Parent(Service):
             timeout=self.timeout,
         )  # fmt: skip
         serving = self._crew.begin()
-        return serving.addCallback(lambda _: log.info("echobench ready {where}", where=self.where()))
+        return serving.addCallback(lambda _: announce(log, self.where()))
 
     def stopService(self) -> Deferred[None]:
         """Have all workers drain; fires when no process is left."""
@@ -137,7 +137,7 @@ class Parent(Service):
                 certificate_options(renewed)
                 self.certificate = renewed
             except CertificateError as error:
-                log.warn("the certificate stays as it was: {error}", error=error)
+                log.warn("the certificate stays as it was: {error}", error=error, event="certificate_kept")
         return succeed(None) if self._crew is None else self._crew.replace()
 
     def when_failed(self) -> Deferred[str]:
@@ -218,7 +218,7 @@ class Parent(Service):
         for _, sock in self.places[0].sockets:
             attach(sock, self._pins)
         for sentence in advice(self._pins):
-            log.warn("--steer cpu: {sentence}", sentence=sentence)
+            log.warn("--steer cpu: {sentence}", sentence=sentence, event="steering_advice")
 
     def _close(self) -> None:
         """Close the sockets, so that clients are refused."""

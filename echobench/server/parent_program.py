@@ -59,7 +59,7 @@ class ParentProgram(Program):
         self.parent_service.begin().addCallback(lambda _: self.tell_ready())
 
     def _hang_up(self) -> None:
-        log.info("the terminal was closed: the server stops")
+        log.info("the terminal was closed: the server stops", event="terminal_closed")
         self.end()
 
     def _take_signal(self, number: int | None, act: Callable[[], Any]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..engines.spin import LONGEST
+from ..sockets import is_address
 from ..values import INT_MAX, shown
 from .workers.cpus import MOST_WORKERS, cores
 
@@ -98,6 +99,18 @@ def cpus(text: str) -> str | list[int]:
             raise ValueError(f"{shown(text)} is not a list of CPUs such as 0-3,8, nor auto")
         found += numbers
     return found
+
+
+def address(text: str) -> tuple[str, int]:
+    """Parse the address of a port, ``127.0.0.1:9101`` or ``[::1]:9101``; a number alone is a port of this host's.
+
+    Returns the host and the port.
+    """
+    found = re.fullmatch(r"(?:(?:\[([^\[\]]+)\]|([^:\[\]]+)):)?([0-9]{1,5})", text)
+    host = (found[1] or found[2] or "127.0.0.1") if found else ""
+    if not found or not is_address(host) or (":" in host) != bool(found[1]) or int(found[3]) > 65535:
+        raise ValueError(f"{shown(text)} is not an address such as 9101, 127.0.0.1:9101 or [::1]:9101")
+    return host, int(found[3])
 
 
 def file_name(text: str) -> str:

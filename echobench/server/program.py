@@ -10,7 +10,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
@@ -28,6 +28,9 @@ from .mainloop import MainLoopWatch
 from .stats import Reporter
 from .status import ExitStatus
 from .systemd import notify, watchdog_interval
+
+if TYPE_CHECKING:
+    from .service import EchoService
 
 log = Logger()
 
@@ -55,7 +58,9 @@ class Server(Protocol):
 class Program(MultiService):
     """A server under a runner (twistd, twist) and perhaps a service manager."""
 
-    def __init__(self, echo: Server, stats_interval: float | None = None) -> None:
+    def __init__(
+        self, echo: Server, stats_interval: float | None = None, metrics: tuple[str, int] | None = None
+    ) -> None:
         super().__init__()
         self.echo = echo
         cast(Service, echo).setServiceParent(self)
@@ -68,6 +73,10 @@ class Program(MultiService):
         if interval is not None:
             self._watchdog = TimerService(interval, notify, "WATCHDOG=1")
             self._watchdog.setServiceParent(self)
+        if metrics is not None:
+            from .observing import observe  # which needs an extra
+
+            observe(cast("EchoService", echo), *metrics).setServiceParent(self)
         self._status = ExitStatus()
         self._main_loop = MainLoopWatch(self._main_loop_broken)
 
@@ -126,7 +135,7 @@ class Program(MultiService):
             self.echo.clock.stop()
 
     def _main_loop_broken(self, sentence: str) -> None:
-        log.critical("{sentence}", sentence=sentence)
+        log.critical("{sentence}", sentence=sentence, event="main_loop_failed")
         self.echo.abort()  # nobody would be served while connections are waited for
         self._fail(sentence)
 
@@ -150,7 +159,7 @@ class Program(MultiService):
         return restore
 
     def _abort(self) -> None:
-        log.warn("asked to stop a second time: connections that are still open are ended now")
+        log.warn("asked to stop a second time: connections that are still open are ended now", event="stop_hurried")
         self.echo.abort()
 
 

@@ -28,18 +28,19 @@ from .. import values
 from ..clocks import steady
 from ..counters import Counters, Snapshot
 from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
-from ..engines import DATAGRAM, STREAM, EngineError, IEngine, Setting, choose, load
+from ..engines import DATAGRAM, STREAM, EngineError, Holding, IEngine, Setting, choose, load
 from ..engines.portable.engine import PortableDatagram, PortableStream
 from ..engines.portable.own_datagram import check_datagram_protocol
 from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
 from ..guard import Caps, Guard, RateLimit
+from ..histograms import BatchSizes
 from ..reactors import Reactor
 from ..sockets import BindError, close_all
 from ..values import shown
 from .binding import bind_everything, check_room
 from .succession import Succession
-from .where import in_one_line
+from .where import announce, in_one_line
 
 log = Logger()
 
@@ -131,6 +132,8 @@ class EchoService(Service):
 
     counters: Counters = _state(Counters)
     """What has been echoed and refused so far, without the kernel's own drops: see :meth:`snapshot`."""
+    batch_sizes: BatchSizes | None = _state(lambda: None)
+    """Counts how many messages the engines handle at once, if it is set before the start."""
     _sockets: list[tuple[str, socket.socket]] = _state(list)
     """Sockets that are bound, and not yet given to an engine."""
     _engines: dict[str, IEngine] = _state(dict)
@@ -196,7 +199,9 @@ class EchoService(Service):
         super().startService()
         if self._rules:
             log.warn(
-                "FAULTS ON PURPOSE: this server misbehaves as asked: {faults}", faults="; ".join(self.fault_rules())
+                "FAULTS ON PURPOSE: this server misbehaves as asked: {faults}",
+                faults="; ".join(self.fault_rules()),
+                event="faults_on_purpose",
             )
         self._announce()
 
@@ -212,7 +217,7 @@ class EchoService(Service):
         ports, engines = self._give_up(), set(self._engines.values())
         results = yield DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
         for _, failure in [result for result in results if not result[0]]:
-            log.failure("a port could not be closed in good order", failure)
+            log.failure("a port could not be closed in good order", failure, event="port_close_failed")
         deadline = None
         if self.close_timeout is not None:
             deadline = steady(self.clock).callLater(self.close_timeout, _abort, engines)
@@ -274,6 +279,11 @@ class EchoService(Service):
         """Return what has been echoed, dropped and refused so far."""
         return self.counters.snapshot(sum(engine.kernel_drops() for engine in set(self._engines.values())))
 
+    def holding(self) -> Holding | None:
+        """Return what is kept for connections over TCP at this moment; None if their engine does not count it."""
+        engine = self._engines.get("tcp")
+        return None if engine is None else engine.holding()
+
     @property
     def clock(self) -> Reactor:
         """The reactor; if none was given, the global one from the first use on."""
@@ -285,7 +295,7 @@ class EchoService(Service):
 
     def _announce(self) -> None:
         """Log that it serves, and where."""
-        log.info("echobench ready {where}", where=self.where())
+        announce(log, self.where())
 
     def _make_caps(self) -> Caps:
         """Make the limits on connections; a worker makes ones that it shares with others."""
@@ -341,6 +351,7 @@ class EchoService(Service):
             backlog=self.backlog,
             spin=microseconds(self.spin),
             failed=self._succession.failed,
+            batch_sizes=self.batch_sizes,
         )
         self._succession.begin(setting)
         kinds = {kind for kind, _ in self._sockets}
@@ -392,7 +403,12 @@ class EchoService(Service):
         def failed(failure: Failure) -> None:
             failures.append(failure)
             if self.running and self._run is run:
-                log.critical("endpoint {endpoint}: {why}", endpoint=endpoint, why=failure.getErrorMessage())
+                log.critical(
+                    "endpoint {endpoint}: {why}",
+                    endpoint=endpoint,
+                    why=failure.getErrorMessage(),
+                    event="endpoint_failed",
+                )
 
         self._pending.append(pending)
         pending.addCallbacks(listening, failed)

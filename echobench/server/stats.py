@@ -52,5 +52,5 @@ class Reporter:
         """Report what happened since the last call."""
         now = self._seconds(), self._snapshot()
         if self._last is not None and now[0] > self._last[0]:
-            log.info("stats {line}", line=line(now[1], self._last[1], now[0] - self._last[0]))
+            log.info("stats {line}", line=line(now[1], self._last[1], now[0] - self._last[0]), event="stats")
         self._last = now

@@ -48,7 +48,7 @@ class Succession:
                 sentence = f"{sentence}; {error}"
             else:
                 return
-        log.critical("{sentence}", sentence=sentence)
+        log.critical("{sentence}", sentence=sentence, event="service_lost")
         watchers, self._watchers = self._watchers, []
         for watcher in watchers:
             watcher.callback(sentence)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from twisted.python import usage
@@ -19,7 +20,8 @@ from ..sockets import is_address
 from ..values import INT_MAX, LONGEST, shown
 from .early import plain_interrupts, restore_interrupts, restore_when_the_reactor_starts
 from .failure import StartupFailure
-from .parsing import Parser, cpus, file_name, one_of, real, size, spin, whole, workers
+from .logs import FORMATS, write_json
+from .parsing import Parser, address, cpus, file_name, one_of, real, size, spin, whole, workers
 from .systemd import Inherited, inherited_sockets
 
 if TYPE_CHECKING:
@@ -119,6 +121,14 @@ class Options(usage.Options):
             real(3, LONGEST, "a number of seconds"),
         ),
         _parameter("stats-interval", None, "Log the traffic, and drops by reason, at this interval.", SECONDS),
+        _parameter("log-format", "text", "How the log is written.", one_of(FORMATS)),
+        _parameter(
+            "metrics",
+            None,
+            "Serve metrics for Prometheus, probes and a live page over HTTP at this address; a number alone is a "
+            "port on 127.0.0.1. Needs the extra: pip install 'echobench[metrics]'.",
+            address,
+        ),
     ]
 
     optFlags = [  # noqa: RUF012
@@ -132,6 +142,8 @@ class Options(usage.Options):
             "certificate": usage.CompleteFiles("*.pem", descr="certificate"),
             "private-key": usage.CompleteFiles("*.pem", descr="private key"),
             "interface": usage.Completer(descr="address of this machine"),
+            "metrics": usage.Completer(descr="address"),
+            "log-format": usage.CompleteList(list(FORMATS)),
             "fault": usage.Completer(descr="item of the grammar, such as udp:drop=1%,seed=7"),
             "engine": usage.CompleteList(STREAM_NAMES),
             "udp-engine": usage.CompleteList(DATAGRAM_NAMES),
@@ -190,14 +202,13 @@ class Options(usage.Options):
             raise usage.UsageError("--tls-port needs a --certificate")
         if self["private-key"] and not self["certificate"]:
             raise usage.UsageError("--private-key needs a --certificate to go with it")
-        if self["workers"] == 1:
-            for name in ("worker-cpus", "worker-timeout"):
-                if self[name] is not None:
-                    raise usage.UsageError(f"--{name} needs --workers 2 or more, and there is 1")
-            if self["steer"] != "hash":
-                raise usage.UsageError("--steer cpu needs --workers 2 or more, and there is 1")
-        elif self["fault"]:
-            raise usage.UsageError("--fault is for one process, whose faults a seed repeats: leave out --workers")
+        self._check_workers()
+        if self["metrics"] is not None and find_spec("prometheus_client") is None:
+            raise usage.UsageError(
+                "--metrics needs the extra: pip install 'echobench[metrics]' (prometheus_client is not installed)"
+            )
+        if self["log-format"] == "json":
+            write_json(self.parent)
         for name in ("engine", "udp-engine") if self["fault"] else ():
             if self[name] not in ("auto", "portable"):
                 raise usage.UsageError(f"--fault needs the portable engine: drop --{name}, or say --{name} portable")
@@ -209,6 +220,19 @@ class Options(usage.Options):
 
         make_monotonic(reactor)  # the process is ours alone
         restore_when_the_reactor_starts()
+
+    def _check_workers(self) -> None:
+        """Refuse what only several workers can have, or only one."""
+        if self["workers"] == 1:
+            for name in ("worker-cpus", "worker-timeout"):
+                if self[name] is not None:
+                    raise usage.UsageError(f"--{name} needs --workers 2 or more, and there is 1")
+            if self["steer"] != "hash":
+                raise usage.UsageError("--steer cpu needs --workers 2 or more, and there is 1")
+        elif self["fault"]:
+            raise usage.UsageError("--fault is for one process, whose faults a seed repeats: leave out --workers")
+        elif self["metrics"] is not None:
+            raise usage.UsageError("--metrics is for one process: leave out --workers")
 
 
 def makeService(options: Mapping[str, Any]) -> IService:
@@ -253,7 +277,7 @@ def makeService(options: Mapping[str, Any]) -> IService:
         tls_options = _tls_options(files)
         if number == 1:
             echo = EchoService(**placing, **serving, tls_options=tls_options, faults=options.get("fault") or ())
-            return Program(echo, options.get("stats-interval"))
+            return Program(echo, options.get("stats-interval"), options.get("metrics"))
         from .parent import Parent
         from .parent_program import ParentProgram
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.logger import Logger
 
 
 def in_one_line(addresses: Iterable[tuple[str, Any]]) -> str:
@@ -41,3 +42,8 @@ def _text(address: Any) -> str:
         return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
     name = getattr(address, "name", address)
     return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+
+def announce(log: Logger, where: str) -> None:
+    """Log that the server accepts connections, and where."""
+    log.info("echobench ready {where}", where=where, event="server_ready")

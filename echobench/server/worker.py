@@ -45,7 +45,7 @@ def main() -> None:
     unpinned = _pin(assignment.cpus)
     globalLogBeginner.beginLoggingTo([_Relay(reports)], redirectStandardIO=False, discardBuffer=True)
     if unpinned is not None:
-        log.warn("it runs on any CPU, since it cannot be pinned: {why}", why=unpinned)
+        log.warn("it runs on any CPU, since it cannot be pinned: {why}", why=unpinned, event="worker_unpinned")
     import_module(assignment.reactor).install()
     from twisted.internet import reactor
 
@@ -215,7 +215,7 @@ class _Relay:
             return  # the parent says it for all
         level = event.get("log_level", LogLevel.info).name
         text = eventAsText(event, includeTraceback=True, includeTimestamp=False, includeSystem=False)
-        self._reports.send(log=[level, event.get("log_namespace", "echobench"), text])
+        self._reports.send(log=[level, event.get("log_namespace", "echobench"), text, event.get("event")])
 
 
 def _pin(cpus: list[int] | None) -> str | None:

@@ -34,8 +34,8 @@ def test_the_wheel(tmp_path):
     names = zipfile.ZipFile(built("wheel", tmp_path)).namelist()
     assert PLUGIN in names
     assert "echobench/py.typed" in names
-    beside = [path for path in (ROOT / "echobench").rglob("*") if path.name.endswith((".schema.json", ".css"))]
-    assert len(beside) == 7
+    beside = [path for path in (ROOT / "echobench").rglob("*") if path.name.endswith((".schema.json", ".css", ".js"))]
+    assert len(beside) == 9
     assert {path.relative_to(ROOT).as_posix() for path in beside} <= set(names)
     assert "twisted/__init__.py" not in names
     assert "twisted/plugins/__init__.py" not in names

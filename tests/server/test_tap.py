@@ -125,7 +125,10 @@ NUMBERS = [
     "receive-buffer", "backlog", "spin", "stats-interval", "workers", "worker-timeout",
 ]  # fmt: skip
 
-NAMES = ["engine", "udp-engine", "interface", "certificate", "private-key", "fault", "steer", "worker-cpus"]
+NAMES = [
+    *("engine", "udp-engine", "interface", "certificate", "private-key", "fault", "steer", "worker-cpus"),
+    *("metrics", "log-format"),
+]
 
 
 def refused(*arguments):
@@ -137,7 +140,9 @@ def refused(*arguments):
     return sentence
 
 
-@pytest.mark.parametrize("option", [*NUMBERS, "engine", "udp-engine", "interface", "fault", "steer"])
+@pytest.mark.parametrize(
+    "option", [*NUMBERS, "metrics", "log-format", "engine", "udp-engine", "interface", "fault", "steer"]
+)
 @pytest.mark.parametrize("text", NO_NUMBERS, ids=lambda text: ascii(text)[:12])
 def test_values_that_make_no_sense(option, text):
     assert f"--{option}: " in refused(f"--{option}={text}")
@@ -261,3 +266,32 @@ def test_zsh_completion(capsys, monkeypatch):
     assert "--interface" in script
     assert f"(auto {' '.join(STREAM)})" in script
     assert "_files -g" in script
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("9101", ("127.0.0.1", 9101)),
+        ("0.0.0.0:0", ("0.0.0.0", 0)),
+        ("[::1]:9101", ("::1", 9101)),
+        ("[fe80::1%lo]:9101", ("fe80::1%lo", 9101)),
+    ],
+)
+def test_where_metrics_go(text, found):
+    pytest.importorskip("prometheus_client", reason="the extra metrics is not installed")
+    assert parse("--metrics", text)["metrics"] == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":", ":9101", "65536", "::1:9101", "[127.0.0.1]:9101", "localhost:9101", "[::1]", "127.0.0.1:", "9101 ", "-1"],
+)
+def test_where_metrics_cannot_go(text):
+    with pytest.raises(StartupFailure, match=r"--metrics: .+ is not an address such as 9101, 127\.0\.0\.1:9101"):
+        parse("--metrics", text)
+
+
+def test_metrics_without_the_extra(monkeypatch):
+    monkeypatch.setattr("echobench.server.tap.find_spec", lambda name: None)
+    with pytest.raises(StartupFailure, match=r"--metrics needs the extra: pip install 'echobench\[metrics\]'"):
+        parse("--metrics", "9101")

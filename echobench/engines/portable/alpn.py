@@ -42,7 +42,10 @@ def answer_alpn(options: Any) -> None:
     try:
         context.set_alpn_select_callback(select)
     except ValueError:  # pyOpenSSL changes no context that has been used
-        log.warn("the tls_options were used before: if clients that offer ALPN are refused, give options of their own")
+        log.warn(
+            "the tls_options were used before: if clients that offer ALPN are refused, give options of their own",
+            event="tls_options_reused",
+        )
     else:
         _answering.add(context)
 

@@ -33,6 +33,7 @@ from zope.interface import implementer
 
 from ...clocks import steady
 from ...counters import Counters, Reason, Unsent
+from ...histograms import BatchSizes
 from ...protocol import EchoUDP
 from ...queues import receive_drops
 from ...reactors import Reactor
@@ -76,9 +77,11 @@ class DatagramPort:
         outsiders: Outsiders | None = None,
         *,
         lost: Callable[[str], None] = log.critical,
+        batch_sizes: BatchSizes | None = None,
     ) -> None:
         self.socket = sock
         self._lost = lost
+        self._batch_sizes = batch_sizes
         self._trouble = Faults()
         self._pause: IDelayedCall | None = None
         self._in_vain = 0
@@ -156,6 +159,8 @@ class DatagramPort:
                 break
             number += 1
             self._take(data, control, bool(flags & socket.MSG_CTRUNC), address)
+        if self._batch_sizes is not None and number:
+            self._batch_sizes.datagram.add(number)
         if not number or self._trouble.since is not None:
             self._judge(number, failed)
 
@@ -180,7 +185,9 @@ class DatagramPort:
                 self._protocol.datagramReceived(piece, address)
             except Exception:  # noqa: BLE001 (one datagram must not end the service for all)
                 if self._faults.due():
-                    log.failure("a datagram could not be handled{more}", more=self._faults.more)
+                    log.failure(
+                        "a datagram could not be handled{more}", more=self._faults.more, event="datagram_failed"
+                    )
 
     def _judge(self, number: int, failed: Exception | None) -> None:
         """Judge a wake-up that brought so many datagrams, and perhaps an error.

@@ -62,6 +62,9 @@ class PortableStream:
         """Return 0: a stream loses nothing."""
         return 0
 
+    def holding(self) -> None:
+        """Count nothing: Twisted's transports hold what peers do not read."""
+
     def drain(self) -> Deferred[Any]:
         """Let every peer have what was read from it."""
         return self.factory.drain()
@@ -129,7 +132,15 @@ class PortableDatagram:
         setting = self._setting
         protocol = protocol_for(setting, self._protocol)
         if watches_descriptors(setting.reactor):
-            ours = DatagramPort(sock, protocol, setting.counters, setting.reactor, self._outsiders, lost=setting.lost)
+            ours = DatagramPort(
+                sock,
+                protocol,
+                setting.counters,
+                setting.reactor,
+                self._outsiders,
+                lost=setting.lost,
+                batch_sizes=setting.batch_sizes,
+            )
             ours.startListening()
             self._sockets.append(sock)
             return ours
@@ -141,6 +152,9 @@ class PortableDatagram:
     def kernel_drops(self) -> int:
         """Count what the kernel dropped at the sockets that are open."""
         return sum(receive_drops(sock) for sock in self._sockets if sock.fileno() >= 0)
+
+    def holding(self) -> None:
+        """Count nothing: there are no connections."""
 
     def drain(self) -> Deferred[Any]:
         """Do nothing: a datagram is handled as it is read."""

@@ -67,4 +67,5 @@ class FailedHandshakes:
                 said=said,
                 why=why.value,
                 more=seldom.more,
+                event="tls_handshake_failed",
             )

@@ -171,7 +171,9 @@ class OwnConnection(ProtocolWrapper):
             if finish is None or getattr(finish, "__self__", None) is self:  # policies' wrappers pass on our own
                 finish = _nothing
             finished: Deferred[object] = maybeDeferred(finish)
-            finished.addErrback(lambda failure: log.failure("a protocol's drain() failed", failure))
+            finished.addErrback(
+                lambda failure: log.failure("a protocol's drain() failed", failure, event="protocol_drain_failed")
+            )
             finished.addCallback(lambda _: self._leave())
         return self._ended
 

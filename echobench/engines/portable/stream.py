@@ -131,7 +131,7 @@ class StreamPort(tcp.Port):
             transport = self.transport(sock, protocol, address, self, self.sessionno, self.reactor)
             protocol.makeConnection(transport)
         except Exception:  # noqa: BLE001
-            log.failure("a connection could not be served")
+            log.failure("a connection could not be served", event="connection_failed")
             if transport is not None:
                 transport.abortConnection()
                 return

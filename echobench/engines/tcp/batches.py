@@ -251,7 +251,11 @@ class Batches:
         Its buffers are not lent again: they may have been already.
         """
         if self._complaints.due():
-            log.failure("a batch of completions could not be handled{more}", more=self._complaints.more)
+            log.failure(
+                "a batch of completions could not be handled{more}",
+                more=self._complaints.more,
+                event="completions_failed",
+            )
         came = list(completions(self._rings.rx.cqes.bytes[k.CQE * at : k.CQE * (at + n)]))
         self._rings.retire(error)
         connections = self._engine.connections

@@ -15,6 +15,7 @@ after a pause. If turns go on failing, the engine gives way to another one.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any, Final, Protocol, cast, final
 
@@ -26,20 +27,40 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ...counters import Counters
+from ...histograms import Histogram
 from ...reactors import Reactor
 from ...seldom import Seldom
 from ...sockets import BindError
-from .. import IEngine, Setting
+from .. import Holding, IEngine, Setting
 from ..faults import Faults
 from ..forks import FORKS
 from ..standin import StandIn
 from .connections import Connections
 from .listener import Port
-from .mover import Host, Mover
+from .mover import Events, Host, Mover
 
 log = Logger()
 
 SLICE: Final = 500_000  # nanoseconds of one turn; then whatever else runs on the reactor has its turn
+
+
+Serve = Callable[[Events | None, int], Events | None]
+"""See :meth:`Mover.serve`."""
+
+
+def counted(serve: Serve, counters: Counters, sizes: Histogram) -> Serve:
+    """Have the number of reads of each call counted in ``sizes``."""
+
+    def serve_and_count(found: Events | None, end: int) -> Events | None:
+        before = counters.reads
+        try:
+            return serve(found, end)
+        finally:
+            if counters.reads > before:
+                sizes.add(counters.reads - before)
+
+    return serve_and_count
 
 
 class MakesMover(Protocol):
@@ -64,6 +85,9 @@ class StreamEngine:
         self.name = name
         self.mover = make_mover(setting, self)
         self.connections = Connections(setting, self.mover)
+        self._serve: Serve = self.mover.serve
+        if setting.batch_sizes is not None:
+            self._serve = counted(self._serve, setting.counters, setting.batch_sizes.stream)
         self.ports: dict[int, Port] = {}
         self.running = False
         """Whether there is anything to watch."""
@@ -112,6 +136,12 @@ class StreamEngine:
         """Count none: a stream loses nothing."""
         return 0
 
+    def holding(self) -> Holding:
+        """Count what is kept for connections."""
+        odd = self.connections.odd.values()
+        held = [len(each.unsent) for each in odd if each.unsent]
+        return Holding(len(odd), len(held), sum(held), self.mover.lent())
+
     def drain(self) -> Deferred[Any]:
         """Send every peer what was read from it, then end its connection.
 
@@ -152,12 +182,12 @@ class StreamEngine:
 
         Starts again while the reactor has work for this engine only.
         """
-        mover, stand_in = self.mover, self._stand_in
+        mover, serve, stand_in = self.mover, self._serve, self._stand_in
         self.working = True
         stand_in.woken()
         try:
             while True:
-                mover.serve(mover.first(), perf_counter_ns() + SLICE)
+                serve(mover.first(), perf_counter_ns() + SLICE)
                 mover.flush()
                 if not stand_in.wait(self._fd):
                     break
@@ -229,7 +259,12 @@ class StreamEngine:
     def _turn_failed(self, error: Exception) -> None:
         """Pause, or give way to another engine if turns go on failing."""
         if self._complaints.due():
-            log.failure("a turn of engine {name} failed{more}", name=self.name, more=self._complaints.more)
+            log.failure(
+                "a turn of engine {name} failed{more}",
+                name=self.name,
+                more=self._complaints.more,
+                event="engine_turn_failed",
+            )
         pause = self._faults.again()
         if pause is None:
             self._setting.failed(f"engine {self.name} has failed: {str(error) or type(error).__name__}", self)

@@ -65,7 +65,12 @@ class Lending:
             self._ebb.grew(buffers.count)  # try again
             if self._complaints.due():
                 more = self._complaints.more
-                log.warn("the ring's buffers cannot be set up anew: {error}{more}", error=error, more=more)
+                log.warn(
+                    "the ring's buffers cannot be set up anew: {error}{more}",
+                    error=error,
+                    more=more,
+                    event="buffers_unavailable",
+                )
 
     def _used(self) -> int:
         """Count one for each connection, and as many as are being sent from while the peers already answer."""

@@ -122,6 +122,9 @@ class Mover(Protocol):
     def busy(self) -> bool:
         """Whether descriptors of closed connections are still in use."""
 
+    def lent(self) -> int:
+        """Return how many buffers are lent to the kernel."""
+
     def arrived(self) -> set[int]:
         """Return connections whose bytes the kernel has handed over, and that have not been looked at yet."""
 

@@ -248,6 +248,10 @@ class Polled:
         """Say no: what is closed is not in use."""
         return False
 
+    def lent(self) -> int:
+        """Return 0: what is read is in a buffer of ours."""
+        return 0
+
     def arrived(self) -> set[int]:
         """Return none: what has come stays with the kernel until it is read."""
         return set()
@@ -261,7 +265,12 @@ class Polled:
             self._poller.unregister(fd)
         except OSError as error:  # then it may be reported in vain, until it is closed
             if self._scarcity.due():
-                log.warn("a descriptor stays watched: {error}{more}", error=error, more=self._scarcity.more)
+                log.warn(
+                    "a descriptor stays watched: {error}{more}",
+                    error=error,
+                    more=self._scarcity.more,
+                    event="unwatch_failed",
+                )
 
     def _watch(self, fd: int, mask: int) -> None:
         try:
@@ -272,7 +281,12 @@ class Polled:
                 self.watched.add(fd)
         except OSError as error:  # ENOSPC, ENOMEM: epoll_ctl(2)
             if self._scarcity.due():
-                log.warn("a connection could not be watched: {error}{more}", error=error, more=self._scarcity.more)
+                log.warn(
+                    "a connection could not be watched: {error}{more}",
+                    error=error,
+                    more=self._scarcity.more,
+                    event="watch_failed",
+                )
             self._engine.connections.abort(fd)
 
     def _is_to_be_read(self, fd: int, mask: int) -> bool:

@@ -97,6 +97,10 @@ class Ringed:
         """Whether descriptors wait for the end of their receive."""
         return bool(self._dying)
 
+    def lent(self) -> int:
+        """Return how many buffers are lent to the kernel; none if the rings are closed."""
+        return self._rings.lent()
+
     def arrived(self) -> set[int]:
         """Return connections that have completions which have not been looked at yet."""
         if not self._receiving:  # there may be no ring any more

@@ -80,6 +80,10 @@ class Rings:
         self.tx.close()
         del self.buffers
 
+    def lent(self) -> int:
+        """Return how many buffers are lent."""
+        return self.buffers.lent if hasattr(self, "buffers") else 0
+
     def end_pause(self) -> None:
         """Do not wait to hand over again."""
         if self.pause is not None:
@@ -164,6 +168,7 @@ class Rings:
             name=SUCCESSOR,
             before=self._engine.name,
             error=str(error) or type(error).__name__,
+            event="ring_retired",
         )
         self._engine.name = SUCCESSOR
 

@@ -15,6 +15,7 @@ import attrs
 
 from ...counters import Counters
 from ...guard import Guard
+from ...histograms import Histogram
 from ...kernel.messages import CONTROL, FLAGS, HEADER, MSG_CTRUNC, Messages
 from ...kernel.tables import constant
 from ..sendroom import SendRoom
@@ -189,6 +190,21 @@ class Batch:
             if turned.trains and runs is not wanted:  # a train may have been cut, and no longer be as received
                 self._learnt = attrs.evolve(self._learnt, headers=b"")
         return None if runs is whole and not (turned.trains and self.sending.refused) else runs
+
+
+class CountedBatch(Batch):
+    """Counts in ``sizes`` how many messages came at once."""
+
+    def __init__(self, guard: Guard, counters: Counters, sizes: Histogram, *, trains: bool = False) -> None:
+        super().__init__(guard, counters, trains=trains)
+        self._sizes = sizes
+
+    def receive(self, descriptor: int) -> int:
+        """Receive as every batch does, and count."""
+        number = super().receive(descriptor)
+        if number:
+            self._sizes.add(number)
+        return number
 
 
 def _begin(unfinished: Unfinished) -> Unfinished | None:

@@ -30,7 +30,7 @@ from ..portable.datagram import DatagramPort
 from ..spin import SecondLook, Spin
 from ..standin import StandIn
 from ..watching import watches_descriptors
-from .batch import Batch
+from .batch import Batch, CountedBatch
 from .sending import Unfinished
 from .trial import joins, trial
 from .turning import turn
@@ -50,7 +50,15 @@ class BatchedPort(DatagramPort):
     def __init__(self, sock: socket.socket, engine: BatchedDatagram, setting: Setting) -> None:
         # The protocol sees no datagram. It gives the port its name in the log, and tells the guard our port's number.
         protocol = EchoUDP(guard=setting.guard, counters=setting.counters)
-        super().__init__(sock, protocol, setting.counters, setting.reactor, engine.outsiders, lost=engine.lost)
+        super().__init__(
+            sock,
+            protocol,
+            setting.counters,
+            setting.reactor,
+            engine.outsiders,
+            lost=engine.lost,
+            batch_sizes=setting.batch_sizes,
+        )
         self._engine = engine
         self._batch: Batch | None = None
         self._unfinished: Unfinished | None = None
@@ -233,7 +241,10 @@ class BatchedDatagram:
         return self._idle.pop() if self._idle else self._make()
 
     def _make(self) -> Batch:
-        return Batch(self._setting.guard, self._setting.counters, trains=joins())
+        sizes = self._setting.batch_sizes
+        if sizes is None:
+            return Batch(self._setting.guard, self._setting.counters, trains=joins())
+        return CountedBatch(self._setting.guard, self._setting.counters, sizes.datagram, trains=joins())
 
     def take_back(self, batch: Batch) -> None:
         """Take a batch's memory back, and keep it if no other is kept."""
@@ -252,7 +263,9 @@ class BatchedDatagram:
         A lasting fault comes with every batch.
         """
         if self._faults.due():
-            log.failure("a batch of datagrams could not be handled{more}", more=self._faults.more)
+            log.failure(
+                "a batch of datagrams could not be handled{more}", more=self._faults.more, event="datagrams_failed"
+            )
 
     def kernel_drops(self) -> int:
         """Count what the kernel dropped at the sockets that are open."""
@@ -269,6 +282,9 @@ class BatchedDatagram:
     def surrender(self) -> list[tuple[IListeningPort, socket.socket]]:
         """Stop serving, and hand over the sockets."""
         return [(port, port.release()) for port in self._ports if port.fileno() >= 0]
+
+    def holding(self) -> None:
+        """Count nothing: there are no connections."""
 
     def drain(self) -> Deferred[Any]:
         """Do nothing: a datagram is answered as it is read."""

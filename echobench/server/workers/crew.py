@@ -85,7 +85,9 @@ class Crew:
     def ready(self, worker: Worker) -> None:
         """Note that a worker serves."""
         place = self.places[worker.number]
-        log.info("worker {number} serves, as process {pid}", number=worker.number, pid=worker.pid)
+        log.info(
+            "worker {number} serves, as process {pid}", number=worker.number, pid=worker.pid, event="worker_serves"
+        )
         if worker is place.successor:
             place.successor, place.leaving, place.current = None, place.current, worker
             if place.leaving is not None:
@@ -102,7 +104,7 @@ class Crew:
         """Note that a worker has reported."""
         if worker.silent:
             worker.silent = False
-            log.info("worker {number} reports again", number=worker.number)
+            log.info("worker {number} reports again", number=worker.number, event="worker_reports_again")
         self._answered(worker)
 
     def ended(self, worker: Worker) -> None:
@@ -120,7 +122,10 @@ class Crew:
         elif worker is place.successor:
             place.successor = None
             log.error(
-                "worker {number}: the new process ended before it served: {how}", number=place.number, how=worker.how
+                "worker {number}: the new process ended before it served: {how}",
+                number=place.number,
+                how=worker.how,
+                event="worker_successor_ended",
             )
             replaced, place.replaced = place.replaced, None
             if replaced is not None:
@@ -157,24 +162,28 @@ class Crew:
             self._again = True
             return
         if self._serving is not None or self._given_up:
-            log.warn("the workers cannot be replaced now: they are being started, or ended")
+            log.warn("the workers cannot be replaced now: they are being started, or ended", event="workers_busy")
             return
         self._replacing = self._again = True
         try:
             while self._again and not self._given_up:
                 self._again = False
-                log.info("the workers are replaced, one after the other")
+                log.info("the workers are replaced, one after the other", event="workers_replacing")
                 for place in self.places:
                     done = yield self._replace(place)
                     if self._given_up:
                         return
                     if not done:
-                        log.error("worker {number} stays as it is, and so do those after it", number=place.number)
+                        log.error(
+                            "worker {number} stays as it is, and so do those after it",
+                            number=place.number,
+                            event="worker_stays",
+                        )
                         return
                 for place in self.places:
                     if place.left is not None:
                         yield place.left
-                log.info("all workers have been replaced")
+                log.info("all workers have been replaced", event="workers_replaced")
         finally:
             self._replacing = False
 
@@ -215,7 +224,7 @@ class Crew:
             if self._means.due():
                 log.error(
                     "worker {number} cannot be started at the moment: {error}{more}",
-                    number=place.number, error=error, more=self._means.more,
+                    number=place.number, error=error, more=self._means.more, event="worker_start_delayed",
                 )  # fmt: skip
             place.pause = self._clock.callLater(NO_MEANS, self._fill, place)
 
@@ -235,14 +244,14 @@ class Crew:
             return
         log.error(
             "worker {number}, process {pid}, has ended: {how}; it is started again in {pause} s",
-            number=place.number, pid=worker.pid, how=worker.how, pause=f"{pause:.2f}",
+            number=place.number, pid=worker.pid, how=worker.how, pause=f"{pause:.2f}", event="worker_ended",
         )  # fmt: skip
         place.pause = self._clock.callLater(pause, self._fill, place)
 
     def _fail(self, sentence: str) -> None:
         if not self._given_up:
             self._give_up()
-            log.critical("{sentence}", sentence=sentence)
+            log.critical("{sentence}", sentence=sentence, event="workers_given_up")
             self._failed(sentence)
 
     def _replace(self, place: Place) -> Deferred[bool]:
@@ -254,7 +263,12 @@ class Crew:
         try:
             place.successor = self._start(place)
         except OSError as error:
-            log.error("worker {number} cannot be replaced: {error}", number=place.number, error=error)
+            log.error(
+                "worker {number} cannot be replaced: {error}",
+                number=place.number,
+                error=error,
+                event="worker_replace_failed",
+            )
             place.replaced = None
             return succeed(False)
         return done
@@ -267,7 +281,9 @@ class Crew:
 
     def _kill_later(self, worker: Worker, seconds: float) -> None:
         def late() -> None:
-            log.warn("worker {number} does not end by itself: it is killed", number=worker.number)
+            log.warn(
+                "worker {number} does not end by itself: it is killed", number=worker.number, event="worker_killed"
+            )
             worker.kill()
 
         if worker.deadline is not None and worker.deadline.active():
@@ -295,7 +311,7 @@ class Crew:
                 log.warn(
                     "worker {number}, process {pid}, has not reported for {silent} s: it is stopped, or stuck, and its "
                     "connections wait",
-                    number=worker.number, pid=worker.pid, silent=f"{silent:.0f}",
+                    number=worker.number, pid=worker.pid, silent=f"{silent:.0f}", event="worker_silent",
                 )  # fmt: skip
 
     def _answered(self, worker: Worker) -> None:

@@ -105,13 +105,16 @@ class Worker(ProcessProtocol):
         self._ended(self)
 
     def _say(self, line: bytes) -> None:
-        log.error("worker {number}: {line}", number=self.number, line=line.decode(errors="replace"))
+        log.error(
+            "worker {number}: {line}", number=self.number, line=line.decode(errors="replace"), event="worker_output"
+        )
 
     def _take(self, message: dict[str, Any]) -> None:
         if "log" in message:
-            level, namespace, text = message["log"]
+            level, namespace, text, name = message["log"]
+            named = {} if name is None else {"event": name}
             Logger(namespace=namespace).emit(
-                LogLevel.levelWithName(level), "worker {number}: {text}", number=self.number, text=text
+                LogLevel.levelWithName(level), "worker {number}: {text}", number=self.number, text=text, **named
             )
         elif "report" in message:
             self.snapshot = unpacked(message["report"])

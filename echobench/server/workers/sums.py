@@ -69,16 +69,23 @@ class SumReporter:
             log.info(
                 "stats {line} workers={workers} skew={skew}",
                 line=self._line(now[1], self._last[1], now[0] - self._last[0]), workers=len(new), skew=shown_skew(new),
+                event="workers_stats",
             )  # fmt: skip
         self._last = now
 
     def _list(self, _: Any) -> None:
         each = self._counted.snapshots()
         for number, snapshot in sorted(each.items()):
-            log.info("worker {number} since the start: {totals}", number=number, totals=totals(snapshot))
+            log.info(
+                "worker {number} since the start: {totals}",
+                number=number,
+                totals=totals(snapshot),
+                event="worker_totals",
+            )
         log.info(
             "all {workers} workers since the start: {totals} skew={skew}",
             workers=len(each), totals=totals(self._counted.snapshot()), skew=shown_skew(each.values()),
+            event="workers_totals",
         )  # fmt: skip
 
 

@@ -156,4 +156,4 @@ def _say_shared(kind: str, sock: socket.socket, was_inherited: bool) -> None:
     name = sock.getsockname()
     spot = Spot(kind, *name[:2]) if isinstance(name, tuple) else f"{kind.upper()} socket {name}"
     why = "another program has bound it" if was_inherited else "this system spreads no load over several sockets"
-    log.info("{spot}: all workers share one socket, since {why}", spot=spot, why=why)
+    log.info("{spot}: all workers share one socket, since {why}", spot=spot, why=why, event="workers_share_socket")

@@ -57,6 +57,7 @@ def test_auto_is_a_number():
         (["--worker-cpus", "auto"], "--worker-cpus needs --workers 2 or more, and there is 1"),
         (["--worker-timeout", "9"], "--worker-timeout needs --workers 2 or more, and there is 1"),
         (["--steer", "cpu"], "--steer cpu needs --workers 2 or more, and there is 1"),
+        (["--workers", "2", "--metrics", "9101"], "--metrics is for one process: leave out --workers"),
     ],
 )
 def test_one_sentence_for_each_that_makes_no_sense(arguments, sentence):

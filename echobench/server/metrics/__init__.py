@@ -1,0 +1,1 @@
+"""What is shown of a server that serves: metrics for Prometheus, probes for orchestrators, and a live page."""

@@ -1,0 +1,137 @@
+"""Keeps what happened in each of the last 300 seconds, as the page shows it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from ....counters import Snapshot
+from ....histograms import Histogram
+from ..sample import Sample, skew, total, total_batches
+
+LENGTH: Final = 300
+"""Seconds that are kept."""
+KERNEL: Final = "kernel"
+
+
+@attrs.frozen
+class Point:
+    """What happened in a second, of all workers together; rates are per second."""
+
+    datagrams: float = 0.0
+    reads: float = 0.0
+    datagram_bytes: float = 0.0
+    stream_bytes: float = 0.0
+    connections: int = 0
+    """Open at its end."""
+    drops: Mapping[str, float] = attrs.field(factory=dict)
+    """By reason; a reason that did not come up is absent."""
+    dropped: Mapping[str, int] = attrs.field(factory=dict)
+    """Since the start, by reason."""
+    datagram_batch: float = 0.0
+    """Messages in a batch, the mean; 0 if there was no batch."""
+    stream_batch: float = 0.0
+    delay: float = 0.0
+    """The longest delay of the reactor, in milliseconds."""
+    skew: float = 1.0
+    """What the busiest worker handled, over the mean."""
+    workers: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
+    """For each worker its ``messages`` (datagrams and reads) per second, and ``cpu``, the share of a processor."""
+
+
+class History:
+    """Takes a point whenever :meth:`tick` is called, and tells ``watchers`` of it."""
+
+    def __init__(
+        self,
+        samples: Callable[[], Sequence[Sample]],
+        seconds: Callable[[], float],
+        delay: Callable[[], float],
+    ) -> None:
+        self.points: deque[Point] = deque(maxlen=LENGTH)
+        self.watchers: list[Callable[[Point], None]] = []
+        self.latest: Sequence[Sample] = ()
+        """The samples of the last point."""
+        self._samples, self._seconds, self._delay = samples, seconds, delay
+        self._when = 0.0
+
+    def tick(self) -> None:
+        """Take a point, unless this is the first look."""
+        now, samples = self._seconds(), self._samples()
+        before, self.latest = self.latest, samples
+        since, self._when = now - self._when, now
+        if not before or since <= 0:
+            return
+        point = between(before, samples, since, self._delay())
+        self.points.append(point)
+        for watcher in list(self.watchers):
+            watcher(point)
+
+
+def between(before: Sequence[Sample], after: Sequence[Sample], seconds: float, delay: float) -> Point:
+    """Say what happened between two looks, ``seconds`` apart; ``delay`` is in seconds, too.
+
+    A worker that is new, as one is that replaces another, counts from nothing.
+    """
+    old = {each.worker: each for each in before}
+    pairs = [(_before(old.get(each.worker), each), each) for each in after]
+    earlier = [first for first, _ in pairs if first is not None]
+    now = total(after)
+    new = now - total(earlier)
+    batches = total_batches(after)
+    stream, datagram = batches.stream, batches.datagram
+    for each in earlier:
+        stream, datagram = stream - each.batches.stream, datagram - each.batches.datagram
+    workers = {each.worker: _work(first, each, seconds) for first, each in pairs}
+    return Point(
+        datagrams=new.datagrams / seconds,
+        reads=new.reads / seconds,
+        datagram_bytes=new.datagram_bytes / seconds,
+        stream_bytes=new.stream_bytes / seconds,
+        connections=now.open_connections,
+        drops={name: number / seconds for name, number in by_reason(new).items()},
+        dropped=by_reason(now),
+        datagram_batch=_mean(datagram),
+        stream_batch=_mean(stream),
+        delay=delay * 1000,
+        skew=skew([each["messages"] for each in workers.values()]),
+        workers=workers,
+    )
+
+
+def by_reason(counters: Snapshot) -> dict[str, int]:
+    """List what was dropped, by the names of the reasons, with those of the kernel."""
+    drops = {reason.value: number for reason, number in counters.drops.items() if number}
+    if counters.kernel_drops:
+        drops[KERNEL] = counters.kernel_drops
+    return dict(sorted(drops.items()))
+
+
+def _before(first: Sample | None, after: Sample) -> Sample | None:
+    """Return the earlier sample, unless it is another process's under the same name."""
+    return first if first is not None and first.process.started == after.process.started else None
+
+
+def _work(first: Sample | None, after: Sample, seconds: float) -> dict[str, float]:
+    messages = after.counters.reads + after.counters.datagrams
+    used = after.process.cpu_seconds
+    if first is not None:
+        messages -= first.counters.reads + first.counters.datagrams
+        used -= first.process.cpu_seconds
+    return {"messages": messages / seconds, "cpu": used / seconds}
+
+
+def _mean(histogram: Histogram) -> float:
+    return histogram.total / histogram.number if histogram.number else 0.0
+
+
+def plain(point: Point) -> dict[str, Any]:
+    """Write a point for JSON, with no more digits than anybody reads."""
+    return attrs.asdict(point, value_serializer=lambda _, __, value: round(value, 3) if _is_float(value) else value)
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, float)

@@ -1,0 +1,219 @@
+"""Asks the server for a real echo, as a client on the same host would.
+
+A process that runs may still serve nobody. So each address that it listens on is sent some bytes, which must come back.
+Addresses for all are asked over loopback. What a limit of the operator's refuses (the server is full, the source has
+had its rate of datagrams) is told apart from silence.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
+
+from ...clocks import steady
+from ...counters import Reason
+
+PATIENCE: Final = 0.9
+"""Seconds for an answer: orchestrators give a probe one second by default."""
+FIRST_WAIT: Final = 0.002
+"""Seconds until the echo of a datagram is looked for; then twice as long each time."""
+LONGEST_WAIT: Final = 0.05
+LIMITS: Final = (Reason.MAX_CONNECTIONS, Reason.MAX_CONNECTIONS_PER_SOURCE, Reason.UDP_RATE)
+"""Reasons that are limits of the operator's."""
+LOOPBACK: Final = {"": ("127.0.0.1",), "0.0.0.0": ("127.0.0.1",), "::": ("::1", "127.0.0.1")}
+"""Whom to ask for those that listen on all addresses; of several, one that answers is enough."""
+
+
+@attrs.frozen
+class Answer:
+    """What came of asking at one address."""
+
+    kind: str
+    """tcp, udp or tls."""
+    where: str
+    echoes: bool
+    limited: bool = False
+    """Whether a limit refused the question: the server works, and takes no more of these."""
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        if self.echoes:
+            return f"{self.kind} {self.where} echoes ({self.seconds * 1000:.1f} ms)"
+        said = "refuses: a limit is reached" if self.limited else f"has not echoed within {PATIENCE:g} s"
+        return f"{self.kind} {self.where} {said}"
+
+
+class Probe:
+    """Asks at all ``addresses``, which are pairs of a kind and a Twisted address; ``drops`` tells what was refused.
+
+    Whoever asks while a question is under way gets the same answers.
+    """
+
+    def __init__(
+        self,
+        addresses: Callable[[], Sequence[tuple[str, Any]]],
+        drops: Callable[[], Mapping[Reason, int]],
+        reactor: Any,
+    ) -> None:
+        self._addresses, self._drops, self._reactor = addresses, drops, reactor
+        self._waiting: list[Deferred[list[Answer]]] = []
+
+    def ask(self) -> Deferred[list[Answer]]:
+        """Ask everywhere; fires with one answer for each address, within :data:`PATIENCE`."""
+        waiter: Deferred[list[Answer]] = Deferred()
+        self._waiting.append(waiter)
+        if len(self._waiting) == 1:
+            asked = [self._at(kind, address) for kind, address in self._addresses() if kind != "endpoint"]
+            gatherResults(asked).addBoth(self._tell)
+        return waiter
+
+    def _tell(self, answers: Any) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(answers)
+
+    def _at(self, kind: str, address: Any) -> Deferred[Answer]:
+        before, clock = self._refused(), steady(self._reactor)
+        began = clock.seconds()
+        if isinstance(address, UNIXAddress):
+            where = (address.name or b"").decode(errors="replace")
+            asked = [Question(clock).over_stream(UNIXClientEndpoint(self._reactor, where))]
+        else:
+            where = f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
+            asked = [self._ask(kind, host, address.port) for host in LOOPBACK.get(address.host, (address.host,))]
+
+        def judge(echoed: list[bool]) -> Answer:
+            limited = not any(echoed) and self._refused() > before
+            return Answer(kind, where, any(echoed), limited, clock.seconds() - began)
+
+        return gatherResults(asked).addCallback(judge)
+
+    def _refused(self) -> int:
+        drops = self._drops()
+        return sum(drops.get(reason, 0) for reason in LIMITS)
+
+    def _ask(self, kind: str, host: str, port: int) -> Deferred[bool]:
+        question = Question(steady(self._reactor))
+        if kind == "udp":
+            return question.over_datagrams(host, port)
+        endpoint: Any = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
+        made: Any = endpoint(self._reactor, host, port, timeout=PATIENCE)
+        if kind == "tls":
+            from twisted.internet.ssl import CertificateOptions
+
+            made = wrapClientTLS(CertificateOptions(), made)  # it is asked whether it echoes, not who it is
+        return question.over_stream(made)
+
+
+class Question:
+    """Some bytes that nobody else has sent, and the time for their echo; :attr:`answered` fires once."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.text = b"echobench probe " + os.urandom(16).hex().encode()
+        self.answered: Deferred[bool] = Deferred()
+        self._clock = clock
+        self._timer = clock.callLater(PATIENCE, self.end, False)
+        self._close: Callable[[], Any] = lambda: None
+
+    def over_stream(self, endpoint: Any) -> Deferred[bool]:
+        """Connect and ask."""
+        connecting: Deferred[Any] = endpoint.connect(_Asking(self))
+        self._close = connecting.cancel
+
+        def connected(protocol: Any) -> None:
+            self._close = protocol.transport.abortConnection
+            if self.answered.called:
+                self._close()
+
+        connecting.addCallbacks(connected, lambda _: self.end(False))
+        return self.answered
+
+    def over_datagrams(self, host: str, port: int) -> Deferred[bool]:
+        """Send one datagram, and look for its echo.
+
+        A transport of Twisted's would log its coming and going, for each question.
+        """
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+        except OSError:  # no descriptor, no such family
+            self.end(False)
+            return self.answered
+        look: list[IDelayedCall] = []
+
+        def close() -> None:
+            sock.close()
+            for each in look:
+                if each.active():
+                    each.cancel()
+
+        def look_after(seconds: float) -> None:
+            look[:] = [self._clock.callLater(seconds, take, seconds)]
+
+        def take(waited: float) -> None:
+            try:
+                echoed = sock.recv(len(self.text) + 1) == self.text
+            except BlockingIOError:
+                look_after(min(2 * waited, LONGEST_WAIT))
+            except OSError:  # refused, which ICMP says
+                self.end(False)
+            else:
+                self.end(echoed)
+
+        self._close = close
+        try:
+            sock.setblocking(False)
+            sock.connect(socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)[0][4])
+            sock.send(self.text)
+        except OSError:  # no route, a full buffer
+            self.end(False)
+        else:
+            look_after(FIRST_WAIT)
+        return self.answered
+
+    def end(self, echoed: bool) -> None:
+        """Take the answer, the first time that there is one, and close."""
+        if self.answered.called:
+            return
+        if self._timer.active():
+            self._timer.cancel()
+        self.answered.callback(echoed)
+        self._close()
+
+
+class _Asking(ClientFactory):
+    noisy = False
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+
+    def buildProtocol(self, addr: Any) -> Protocol:
+        return _StreamQuestion(self._question)
+
+
+class _StreamQuestion(Protocol):
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self._came = b""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(self._question.text)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._came += data
+        if len(self._came) >= len(self._question.text):
+            self._question.end(self._came == self._question.text)
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        self._question.end(False)
