@@ -230,14 +230,14 @@ def test_an_engine_that_cannot_start_ends_the_start_with_its_reason(tmp_path):
     )
     assert done.returncode == 1
     assert re.search(
-        r"echobench: worker [01] cannot serve: engine completion cannot be had: .+; the server ends", done.stdout
+        r"echobench: worker [01] cannot serve: engine completion is not available: .+; the server ends", done.stdout
     )
     assert "Traceback" not in done.stdout
 
 
 def test_an_engine_that_cannot_start_gives_way_and_says_so(launch):
     server = launch("--workers", "2", before=refusing(["io_uring_setup"], "EPERM"))
-    assert re.search(r"worker 1: engine for streams: readiness \(completion cannot be had", server.output)
+    assert re.search(r"worker 1: engine for streams: readiness \(completion is not available", server.output)
     assert exchange(server.port(), [b"x"]) == b"x"
 
 
