@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
@@ -89,7 +90,7 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
     check_loads(loads, options)
     before = {each.name: each for each in stored.subjects} if stored else {}
     subjects = {**before, **{each.name: each for each in named}}
-    workers = known.get("ideal_workers") or (workers_of(before[IDEAL]) if IDEAL in before else 1)
+    workers = _workers(options["ideal_workers"], before)
     subjects = {IDEAL: ideal(workers), **{name: each for name, each in subjects.items() if name != IDEAL}}
     for kind, names in (("subject", [each.name for each in named]), ("load", [each.name for each in loads])):
         for name in names:
@@ -132,6 +133,19 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
         notes=(*notes, *warnings()),
         reference=reference,
     )
+
+
+def _workers(given: int | None, before: Mapping[str, Subject]) -> int:
+    """Give the number of the ideal's workers. Raises click.UsageError if it is not the stored one."""
+    if IDEAL not in before:
+        return given or 1
+    stored = workers_of(before[IDEAL])
+    if given not in (None, stored):
+        raise click.UsageError(
+            f"--ideal-workers {given}: the ideal of the stored comparison has {stored}, and ratios to another one "
+            "cannot be compared with its: leave the option out"
+        )
+    return stored
 
 
 def chosen_reference(given: str | None, names: list[str], stored: Comparison | None) -> str:

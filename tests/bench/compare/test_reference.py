@@ -135,6 +135,18 @@ def test_the_option(ordered, tmp_path):
     assert [order.reference for order in ordered] == ["go", "go", "c"]
 
 
+def test_the_ideal_has_as_many_workers_as_it_had(ordered, tmp_path):
+    """A ratio to another ideal is another ratio."""
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(three().as_dict()))
+    done = invoke("--against", str(path), "--ideal-workers", "2")
+    assert done.exit_code == 2
+    assert "--ideal-workers 2: the ideal of the stored comparison has 1" in done.stderr.replace("\n", " ")
+    assert invoke("--against", str(path), "--ideal-workers", "1").exit_code in (0, 3)
+    assert invoke("go=x {port}", "--ideal-workers", "2").exit_code == 0
+    assert len(ordered) == 2
+
+
 def test_stored_comparisons_are_shown_by_another(tmp_path):
     path = tmp_path / "old.json"
     path.write_text(json.dumps(three().as_dict()))

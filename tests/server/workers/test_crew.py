@@ -135,9 +135,9 @@ def test_one_that_lives_for_a_while_is_no_crash_loop(rig):
 def test_a_worker_that_says_why_it_cannot_serve_ends_the_start_at_once(rig):
     it = rig(2)
     it.crew.begin()
-    it.started[0].why = "engine completion cannot be had"
+    it.started[0].why = "engine completion is not available"
     it.started[0].end()
-    assert it.failed == ["worker 0 cannot serve: engine completion cannot be had"]
+    assert it.failed == ["worker 0 cannot serve: engine completion is not available"]
 
 
 def test_no_means_at_the_start(rig):
