@@ -139,7 +139,7 @@ def test_no_text_gives_a_traceback(name, param):
         (
             "sweep",
             ["h", "--limit", "p99<1ms", "--to-rate", "2g"],
-            "--to-rate is at most 1,000,000,000 messages per sec",
+            "--to-rate is at most 1,000,000,000 msg/s",
         ),
         ("compare", ["a=x {port}", "--duration", "0"], "duration is a number of seconds above 0, not 0"),
         ("compare", ["a=x {port}", "--warmup", "999999999m"], "warmup is a number of seconds, not 6e+10"),

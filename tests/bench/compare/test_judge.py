@@ -118,9 +118,9 @@ def test_memory():
     [
         ({}, "server-bound", "used 95% of a CPU"),
         ({"cpu": 0.5}, "waiting", "used 50% of a CPU"),
-        ({"cpu": 0.5, "named": ("generator-bound",)}, "generator-bound", "the rate is theirs"),
+        ({"cpu": 0.5, "named": ("generator-bound",)}, "generator-bound", "the rate is its own"),
         ({"cpu": 0.95, "named": ("generator-bound",)}, "server-bound", "used 95%"),
-        ({"usage": None, "named": ("generator-bound",)}, "generator-bound", "the rate is theirs"),
+        ({"usage": None, "named": ("generator-bound",)}, "generator-bound", "the rate is its own"),
         ({"named": ("wrong bytes",)}, "not conformant", "It is wrong bytes."),
         ({"named": ("connections lost",)}, "not conformant", "It is connections lost."),
         ({"result": None, "failure": "it ended at once"}, "void", "it ended at once"),

@@ -138,7 +138,7 @@ def test_a_sweep_that_fails(invoke, tmp_path):
 def test_its_options_are_those_of_blast_that_make_sense():
     own = {option.name for options in SWEEP_SECTIONS.values() for option in options}
     blasts = {option.name for options in SECTIONS.values() for option in options}
-    assert blasts - own == {"window", "rate", "flood", "connect", "count", "interval"}
+    assert blasts - own == {"window", "rate", "flood", "connect", "count", "interval", "nic"}
     assert own - blasts == {"limit", "from_rate", "to_rate", "precision", "repeats"}
 
 
