@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -137,6 +138,20 @@ class Blaster:
         tally = Tally.from_dict(said["tally"])
         assert tally.missing() == 0, tally
         return Ran(tally, said["ticks"], said["began"], said["took"])
+
+
+@pytest.fixture
+def ends():
+    """Give the two ends of a pair of connected UDP sockets."""
+    near, far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    for sock in (near, far):
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(5)
+    near.connect(far.getsockname())
+    far.connect(near.getsockname())
+    yield near, far
+    near.close()
+    far.close()
 
 
 @pytest.fixture(params=list(ENGINES))

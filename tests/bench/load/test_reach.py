@@ -11,7 +11,7 @@ import time
 
 import pytest
 from rigs import truth
-from rigs.helpers import LIMIT, hosts, needs_linux, needs_root
+from rigs.helpers import LIMIT, hosts, needs_linux, needs_root, wait_for
 
 from echobench.bench.load import LoadError, checks, reach
 from echobench.bench.load.failures import no_source
@@ -98,10 +98,7 @@ def test_nobody_accepts_in_time(monkeypatch):
 def test_the_question_leaves_from_the_source():
     with truth.TCP() as server:
         reach.choose(plan(sources=(THERE,)), [(HERE, server.port), (NOWHERE, server.port)])
-        for _ in range(100):
-            if server.peers:
-                break
-            time.sleep(0.05)
+        wait_for(lambda: server.peers)
     assert {host for host, _ in server.peers} == {THERE}
 
 

@@ -23,19 +23,6 @@ from echobench.bench.load.window import SECOND
 WAITED = 30_000_000  # nanoseconds
 
 
-@pytest.fixture
-def ends():
-    near, far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-    for sock in (near, far):
-        sock.bind(("127.0.0.1", 0))
-        sock.settimeout(5)
-    near.connect(far.getsockname())
-    far.connect(near.getsockname())
-    yield near, far
-    near.close()
-    far.close()
-
-
 def pause():
     """Let at least so much time pass as an answer waits in these tests."""
     end = time.perf_counter_ns() + WAITED

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import numpy as np
 import pytest
 from rigs.books import Books
@@ -12,19 +10,6 @@ from rigs.helpers import needs_linux
 from echobench.bench.load.flows import NEXT, Flows
 
 pytestmark = needs_linux
-
-
-@pytest.fixture
-def ends():
-    near, far = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-    for sock in (near, far):
-        sock.bind(("127.0.0.1", 0))
-        sock.settimeout(5)
-    near.connect(far.getsockname())
-    far.connect(near.getsockname())
-    yield near, far
-    near.close()
-    far.close()
 
 
 def tables(trains):
