@@ -83,6 +83,11 @@ def installed() -> Choice | None:
     return Choice(type(reactor).__name__, "it was installed before echobench was asked")
 
 
+def global_reactor() -> Any:
+    """Return the reactor of this process; Twisted's default is installed if there is none yet."""
+    return importlib.import_module(_INSTALLED)
+
+
 def install_best_reactor(
     platform: str = sys.platform, importer: Callable[[str], Any] = importlib.import_module
 ) -> Choice:

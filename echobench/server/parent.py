@@ -12,7 +12,6 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, Final
 
 import attrs
@@ -23,7 +22,7 @@ from twisted.logger import Logger
 from ..clocks import steady
 from ..counters import Snapshot
 from ..queues import receive_drops
-from ..reactors import Reactor
+from ..reactors import Reactor, global_reactor
 from ..sockets import BindError, close_all, no_descriptor
 from .binding import bind_everything, check_room
 from .certificate import CertificateError, Files, certificate_options, read_files
@@ -81,8 +80,7 @@ class Parent(Service):
     def clock(self) -> Reactor:
         """The reactor."""
         if self.reactor is None:
-            installed: Any = import_module("twisted.internet.reactor")
-            self.reactor = installed
+            self.reactor = global_reactor()
         reactor: Reactor = self.reactor
         return reactor
 

@@ -14,7 +14,6 @@ import contextlib
 import socket
 import time
 from collections.abc import Generator, Iterable, Sequence
-from importlib import import_module
 from typing import Any
 
 import attrs
@@ -35,7 +34,7 @@ from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
 from ..guard import Caps, Guard, RateLimit
 from ..histograms import BatchSizes
-from ..reactors import Reactor
+from ..reactors import Reactor, global_reactor
 from ..sockets import BindError, close_all
 from ..values import shown
 from .binding import bind_everything, check_room
@@ -288,8 +287,7 @@ class EchoService(Service):
     def clock(self) -> Reactor:
         """The reactor; if none was given, the global one from the first use on."""
         if self.reactor is None:
-            installed: Any = import_module("twisted.internet.reactor")
-            self.reactor = installed
+            self.reactor = global_reactor()
         reactor: Reactor = self.reactor
         return reactor
 
