@@ -37,9 +37,12 @@ settings.register_profile(
 settings.load_profile("echobench")
 
 
-# nohup(1) has its children ignore it, and servers under test are asked by it to reload.
+# Under nohup(1), or in the background of a script (POSIX, Shell Command Language, 2.11), these are ignored, and what is
+# started here would inherit that.
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
