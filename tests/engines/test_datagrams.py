@@ -234,10 +234,13 @@ def test_a_closed_client_harms_nobody(serve, udp_engine):
     """ICMP port unreachable comes back for each of these answers."""
     service = serve(0, ("127.0.0.1",), tcp=False, udp_engine=udp_engine)
     port = port_of(service, "udp")
-    for _ in range(50):
-        with datagram_client(port) as sock:
-            sock.send(b"and gone")
-    assert blocking(ask, port, b"still there") == b"still there"
+    # Connected first: a port of its own, so that no answer to those who left can reach it.
+    with datagram_client(port) as stays:
+        for _ in range(50):
+            with datagram_client(port) as sock:
+                sock.send(b"and gone")
+        stays.send(b"still there")
+        assert blocking(stays.recv, 64) == b"still there"
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
