@@ -39,7 +39,7 @@ from ..sockets import BindError, close_all
 from ..values import shown
 from .binding import bind_everything, check_room
 from .succession import Succession
-from .where import announce, in_one_line
+from .where import announce, in_one_line, warn_of_faults
 
 log = Logger()
 
@@ -197,11 +197,7 @@ class EchoService(Service):
             raise
         super().startService()
         if self._rules:
-            log.warn(
-                "FAULTS ON PURPOSE: this server misbehaves as asked: {faults}",
-                faults="; ".join(self.fault_rules()),
-                event="faults_on_purpose",
-            )
+            warn_of_faults(log, self.fault_rules())
         self._announce()
 
     @inlineCallbacks
@@ -299,6 +295,12 @@ class EchoService(Service):
         """Make the limits on connections; a worker makes ones that it shares with others."""
         return Caps(self.max_connections, self.max_connections_per_source)
 
+    def _make_injection(self) -> Any:
+        """Make what follows the rules of faults on purpose; a worker's has random numbers of its own."""
+        from ..injection.flow import Injection
+
+        return Injection(self._rules, self.counters)
+
     def _make_rate(self) -> RateLimit | None:
         """Make the limit on the datagrams of each source, if there is one."""
         if self.udp_rate is None:
@@ -356,9 +358,8 @@ class EchoService(Service):
         stream, datagram = self.protocol, self.datagram_protocol
         if self._rules:
             from ..engines.portable.faulty import protocols
-            from ..injection.flow import Injection
 
-            self._injection = Injection(self._rules, self.counters)
+            self._injection = self._make_injection()
             stream, datagram = protocols(self._injection, setting)
         made: dict[str, IEngine] = {}
         if "tcp" in kinds:

@@ -1,7 +1,8 @@
 """Writes samples as metrics, with names and units by the conventions of Prometheus.
 
 It has nothing to do with the registry of prometheus_client, nor with its metric objects: the counters are ours, and are
-read when somebody asks. Workers are told apart by a label. Their sum is left to whoever queries, as is the custom.
+read when somebody asks. Workers are told apart by a label. Their sum is left to whoever queries, as is the custom:
+docs/metrics has rules that record it. The parent of several workers has a series where it has something to say.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from twisted import version  # type: ignore[attr-defined]
 from ... import __version__
 from ...counters import Reason
 from ...histograms import Histogram
-from .sample import Sample
+from .sample import Sample, State, workers
 
 OF_CONNECTIONS: Final = frozenset(
     {
@@ -74,23 +75,25 @@ class EchoCollector(Collector):
 
         A group whose first part equals that of the last time is the same as then, and need not be made again.
         """
-        samples = self._samples()
-        workers = [each.worker for each in samples]
+        everybody = self._samples()
+        samples = workers(everybody)
+        names = [each.worker for each in samples]
         yield None, lambda: iter((self._build,))
         yield [_without_drops(each) for each in samples], lambda: _traffic(samples)
         yield (
-            [(each.worker, each.counters.kernel_drops, each.counters.drops) for each in samples],
-            lambda: _drops(samples),
+            [(each.worker, each.counters.kernel_drops, each.counters.drops) for each in everybody],
+            lambda: _drops(everybody),
         )
-        yield (workers, [dict(each.engines) for each in samples]), lambda: _engines(samples)
+        yield (names, [dict(each.engines) for each in samples]), lambda: _engines(samples)
         yield (
-            (workers, [(each.batches.stream.counts, each.batches.datagram.counts) for each in samples]),
+            (names, [(each.batches.stream.counts, each.batches.datagram.counts) for each in samples]),
             lambda: _batches(samples),
         )
-        yield (workers, [(each.delays.counts, each.delays.total) for each in samples]), lambda: _delays(samples)
-        yield (workers, [each.holding for each in samples]), lambda: _holding(samples)
-        yield (workers, [each.faults for each in samples]), lambda: _faults(samples)
-        yield (workers, [each.process for each in samples]), lambda: _processes(samples)
+        yield [(each.worker, each.delays.counts, each.delays.total) for each in everybody], lambda: _delays(everybody)
+        yield (names, [each.holding for each in samples]), lambda: _holding(samples)
+        yield (names, [each.faults for each in samples]), lambda: _faults(samples)
+        yield [(each.worker, each.process) for each in everybody], lambda: _processes(everybody)
+        yield [(each.worker, each.state, each.starts) for each in samples], lambda: _presence(samples)
 
 
 def _without_drops(sample: Sample) -> tuple[Any, ...]:
@@ -147,8 +150,10 @@ def _drops(samples: Sequence[Sample]) -> Iterator[Metric]:
     )
     for each in samples:
         drops = each.counters.drops
+        if each.parent and not each.counters.kernel_drops:
+            continue
         datagrams.add_metric((each.worker, KERNEL), each.counters.kernel_drops)
-        for reason in Reason:
+        for reason in () if each.parent else Reason:
             family = connections if reason in OF_CONNECTIONS else datagrams
             family.add_metric((each.worker, reason.value), drops.get(reason, 0))
     yield datagrams
@@ -224,6 +229,17 @@ def _faults(samples: Sequence[Sample]) -> Iterator[Metric]:
     yield faults
 
 
+def _presence(samples: Sequence[Sample]) -> Iterator[Metric]:
+    yield _gauge(
+        "echobench_worker_up",
+        "Whether the worker serves: 0 while it is being started, or has not reported for some seconds.",
+        [(each.worker, int(each.state is State.SERVES)) for each in samples],
+    )
+    yield _counter(
+        "echobench_worker_starts", "Processes started for the worker.", [(each.worker, each.starts) for each in samples]
+    )
+
+
 def _processes(samples: Sequence[Sample]) -> Iterator[Metric]:
     """Use the names that every exporter uses, so that dashboards for any process show this one."""
     yield _counter(
@@ -235,7 +251,7 @@ def _processes(samples: Sequence[Sample]) -> Iterator[Metric]:
     yield _gauge(
         "process_start_time_seconds",
         "When the process began, in seconds since 1970.",
-        [(each.worker, each.process.started) for each in samples],
+        [(each.worker, each.process.started) for each in samples if each.process.started is not None],
         unit="seconds",
     )
     yield _gauge(

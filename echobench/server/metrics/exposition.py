@@ -15,14 +15,17 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from twisted.web.resource import Resource
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
 
 from .collector import EchoCollector
+from .sample import Fresh, at_once
 
 END: Final = b"# EOF\n"
 """What ends a text of OpenMetrics."""
+PATIENCE: Final = 1.0
+"""Seconds for workers to answer."""
 MOST_TEXTS: Final = 64
-"""Texts that are kept: those of nine groups, in seven forms."""
+"""Texts that are kept: those of ten groups, in seven forms."""
 
 
 @attrs.frozen
@@ -41,17 +44,28 @@ class Exposition(Resource):
 
     isLeaf = True
 
-    def __init__(self, collector: EchoCollector) -> None:
+    def __init__(self, collector: EchoCollector, fresh: Fresh = at_once) -> None:
         super().__init__()
-        self._collector = collector
+        self._collector, self._fresh = collector, fresh
         self._written: dict[tuple[str, int], tuple[Any, bytes]] = {}
         """By the form and the number of a group: what it was made of last, and its text."""
 
-    def render_GET(self, request: Request) -> bytes:
+    def render_GET(self, request: Request) -> int:
         """Answer as text of Prometheus, or as OpenMetrics if the client accepts that."""
         encode, content_type = choose_encoder(request.getHeader("Accept") or "")
         request.setHeader("Content-Type", content_type)
-        return self.text(cast(Callable[[CollectorRegistry], bytes], encode), content_type)
+        gone: list[object] = []
+        request.notifyFinish().addBoth(gone.append)
+
+        def answer(_: None) -> None:
+            if not gone:
+                text = self.text(cast(Callable[[CollectorRegistry], bytes], encode), content_type)
+                request.setHeader("Content-Length", str(len(text)))
+                request.write(text)
+                request.finish()
+
+        self._fresh(PATIENCE).addCallback(answer)
+        return NOT_DONE_YET
 
     def text(self, encode: Callable[[Any], bytes], form: str) -> bytes:
         """Write everything; ``form`` is the content type that ``encode`` writes."""

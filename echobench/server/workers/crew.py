@@ -140,16 +140,19 @@ class Crew:
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
 
-    def fresh(self) -> Deferred[None]:
-        """Ask all workers for a report; fires when they have reported, or after :data:`ANSWER` seconds."""
-        asked = {worker for worker in self.workers if worker.ready_at is not None}
+    def fresh(self, patience: float = ANSWER) -> Deferred[None]:
+        """Ask all workers for a report; fires when they have reported, or after ``patience`` in seconds.
+
+        Those that are known to be silent are not waited for.
+        """
+        asked = {worker for worker in self.workers if worker.ready_at is not None and not worker.silent}
         if not asked:
             return succeed(None)
         for worker in asked:
             worker.order(REPORT)
         answered: Deferred[None] = Deferred()
         self._asked.append((answered, asked))
-        late = self._clock.callLater(ANSWER, self._no_longer, answered)
+        late = self._clock.callLater(patience, self._no_longer, answered)
         return answered.addBoth(lambda _: late.cancel() if late.active() else None)
 
     @inlineCallbacks

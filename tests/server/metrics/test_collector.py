@@ -18,7 +18,7 @@ from echobench.histograms import BatchSizes, Histogram
 from echobench.server.metrics.collector import OF_CONNECTIONS, EchoCollector
 from echobench.server.metrics.delay import BOUNDS
 from echobench.server.metrics.exposition import MOST_TEXTS, Exposition
-from echobench.server.metrics.sample import Process, Sample, skew, total, total_batches, total_delays
+from echobench.server.metrics.sample import Process, Sample, State, skew, total, total_batches, total_delays
 
 COUNTED = [field.name for field in attrs.fields(Snapshot) if field.name != "drops"]
 
@@ -78,6 +78,8 @@ def test_every_value_is_there_under_its_name():
     assert number(text, "process_resident_memory_bytes") == 1 << 20
     assert number(text, "process_max_fds") == 1024
     assert number(text, "process_start_time_seconds") == 1e9
+    assert number(text, "echobench_worker_up") == 1
+    assert number(text, "echobench_worker_starts_total") == 1
 
 
 def test_each_reason_is_there_from_the_start_and_once():
@@ -106,6 +108,23 @@ def test_workers_have_a_series_each():
     text = exposed(sample("0"), sample("1", 2))
     assert 'echobench_datagrams_total{worker="0"} 5.0' in text
     assert 'echobench_datagrams_total{worker="1"} 10.0' in text
+
+
+def test_a_worker_that_does_not_serve_is_shown_as_such():
+    text = exposed(sample("0"), sample("1", state=State.SILENT), sample("2", state=State.STARTING, starts=3))
+    for name, up in (("0", 1.0), ("1", 0.0), ("2", 0.0)):
+        assert f'echobench_worker_up{{worker="{name}"}} {up}' in text
+    assert 'echobench_worker_starts_total{worker="2"} 3.0' in text
+
+
+def test_a_parent_has_no_series_but_its_own():
+    parent = sample("parent", counters=Snapshot(), parent=True)
+    its = {line.split("{")[0] for line in exposed(sample(), parent).splitlines() if 'worker="parent"' in line}
+    assert {name for name in its if "reactor_delay" not in name} == {
+        "process_cpu_seconds_total", "process_start_time_seconds", "process_resident_memory_bytes", "process_max_fds",
+    }  # fmt: skip
+    shared = attrs.evolve(parent, counters=Snapshot(kernel_drops=3))
+    assert 'echobench_datagrams_dropped_total{reason="kernel",worker="parent"} 3.0' in exposed(sample(), shared)
 
 
 def test_workers_add_up():
@@ -146,7 +165,12 @@ def test_what_has_not_changed_is_not_written_again_and_all_else_is():
     """Whatever changes, the text is as if everything were written anew."""
     changes = [{}, {}, {"engines": {"tcp": "portable"}}, {"holding": None}, {"worker": "7"}, {}]
     changes += [{"counters": Snapshot(**{name: 5})} for name in COUNTED]
-    changes += [{"counters": Snapshot(drops={Reason.IDLE: 1})}, {"process": Process(2, 3)}]
+    changes += [
+        {"state": State.SILENT},
+        {"starts": 2},
+        {"counters": Snapshot(drops={Reason.IDLE: 1})},
+        {"process": Process(2, 3)},
+    ]
     for change in changes[:4]:
         grown = attrs.evolve(sample(), **change)
         grown.delays.add(1)
@@ -171,4 +195,4 @@ def test_what_has_not_changed_is_not_written_again_and_all_else_is():
     assert written == []
     for form in range(100):  # as many as a client likes
         page.text(write, f"form {form}")
-    assert len(page._written) <= MOST_TEXTS + 9
+    assert len(page._written) <= MOST_TEXTS + 10

@@ -84,7 +84,8 @@ function draw() {
   fill("drops", drops.length ? drops.map(
     ([name, number]) => [name, written(number, 0), written(point.drops[name] ?? 0, 1)]) : [["none", "0", "0.0"]]);
   fill("workers", Object.entries(point.workers).map(
-    ([name, worker]) => [name, written(worker.messages, 0), written(100 * worker.cpu, 1)]));
+    ([name, worker]) => [name, written(worker.messages, 0), written(100 * worker.cpu, 1), worker.state]));
+  [...byId("workers").rows].forEach((row) => { row.className = row.lastChild.textContent === "serves" ? "up" : "down"; });
 }
 
 function tell(text) {
