@@ -26,12 +26,12 @@ class Observed:
         """End that."""
         self.delays.stop()
 
-    def sample(self) -> Sample:
-        """Say what the service has done so far."""
+    def sample(self, *, brief: bool = False) -> Sample:
+        """Say what the service has done so far; ``brief`` leaves out what the system must be asked for."""
         echo, batches = self._echo, self._batches
         return Sample(
             counters=echo.snapshot(),
-            process=look(),
+            process=look(time_only=brief),
             delays=self.delays.histogram.copy(),
             delay=self.delays.latest,
             batches=BatchSizes(batches.stream.copy(), batches.datagram.copy()),

@@ -17,6 +17,7 @@ def observe(echo: EchoService, host: str, port: int) -> MetricsService:
         host,
         port,
         samples=lambda: [observed.sample()],
+        brief=lambda: [observed.sample(brief=True)],
         addresses=echo.addresses,
         delays=observed.delays,
         reactor=lambda: echo.clock,

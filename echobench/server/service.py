@@ -371,8 +371,11 @@ class EchoService(Service):
         if "tls" in kinds or self.endpoints:
             tcp: Any = made.get("tcp")
             portable = tcp if isinstance(tcp, PortableStream) else PortableStream(setting, stream)
+            secure = portable
+            if self.batch_sizes is not None:  # its counters are its own, so that TLS is known apart from TCP
+                secure = PortableStream(attrs.evolve(setting, counters=setting.part("tls")), stream)
             if "tls" in kinds:
-                made["tls"] = portable
+                made["tls"] = secure
             if self.endpoints:
                 made["endpoint"] = portable
         self._engines.clear()
@@ -381,7 +384,7 @@ class EchoService(Service):
             self._succession.keep_from_children(kind, sock)
         while self._sockets:
             kind, sock = self._sockets[0]
-            port = portable.listen_tls(sock, self.tls_options) if kind == "tls" else made[kind].listen(sock)
+            port = secure.listen_tls(sock, self.tls_options) if kind == "tls" else made[kind].listen(sock)
             self._ports.append((kind, port))
             del self._sockets[0]
         for endpoint in self.endpoints:

@@ -158,7 +158,7 @@ class Serving:
 
         def look() -> None:
             limit = self._echo.close_timeout
-            if not self._echo.counters.open_connections or (limit is not None and time.monotonic() - began >= limit):
+            if not self._echo.snapshot().open_connections or (limit is not None and time.monotonic() - began >= limit):
                 looking.stop()
                 self._drain()
 

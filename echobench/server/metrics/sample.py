@@ -49,7 +49,7 @@ class Sample:
     """How late a timer on its reactor was, in seconds."""
     batches: BatchSizes = attrs.field(factory=BatchSizes)
     delay: float = 0.0
-    """The longest of the last second."""
+    """How late it was in the last second."""
     engines: Mapping[str, str] = attrs.field(factory=dict)
     """The engine that serves each kind, as ``EchoService.engines`` has it."""
     holding: Holding | None = None

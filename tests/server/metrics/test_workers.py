@@ -131,11 +131,11 @@ def test_each_worker_and_one_that_stands_still_and_dies(launch):
             assert each.exchange(500)
         text = get(url + "metrics")[1]
         assert of(text, "echobench_connections_total", 1) >= 2
-        assert of(text, "echobench_echoed_bytes_total", 1, transport="stream") >= 3000
+        assert of(text, "echobench_echoed_bytes_total", 1, transport="tcp") >= 3000
         assert of(text, "echobench_worker_up", 1) == 1
-        assert of(text, "echobench_batch_size_count", 0, transport="stream") > 0
+        assert of(text, "echobench_batch_size_count", 0, transport="tcp") > 0
         assert of(text, "process_resident_memory_bytes", "parent") > 1 << 20
-        echoed = of(text, "echobench_echoed_bytes_total", 1, transport="stream")
+        echoed = of(text, "echobench_echoed_bytes_total", 1, transport="tcp")
         stop(pids[1])
         try:
             status, text, _ = get(url + "-/healthy")
@@ -153,4 +153,4 @@ def test_each_worker_and_one_that_stands_still_and_dies(launch):
         text = get(url + "metrics")[1]
         assert of(text, "echobench_worker_up", 1) == 1
         assert of(text, "echobench_worker_starts_total", 1) == 2
-        assert of(text, "echobench_echoed_bytes_total", 1, transport="stream") >= echoed
+        assert of(text, "echobench_echoed_bytes_total", 1, transport="tcp") >= echoed

@@ -15,6 +15,8 @@ from ..sample import Sample, skew, total, total_batches, workers
 LENGTH: Final = 300
 """Seconds that are kept."""
 KERNEL: Final = "kernel"
+MOST_KEPT: Final = 4
+"""Samples in a look, above which points are made at once: to keep the samples would take too much memory."""
 
 
 @attrs.frozen
@@ -35,7 +37,7 @@ class Point:
     """Messages in a batch, the mean; 0 if there was no batch."""
     stream_batch: float = 0.0
     delay: float = 0.0
-    """The longest delay of the reactor, in milliseconds."""
+    """The delay of the reactor, in milliseconds; of several workers the longest."""
     skew: float = 1.0
     """What the busiest worker handled, over the mean."""
     workers: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
@@ -51,7 +53,9 @@ class History:
         samples: Callable[[], Sequence[Sample]],
         seconds: Callable[[], float],
     ) -> None:
-        self.points: deque[Point] = deque(maxlen=LENGTH)
+        self._points: deque[Point] = deque(maxlen=LENGTH)
+        self._pairs: deque[tuple[Sequence[Sample], Sequence[Sample], float]] = deque(maxlen=LENGTH)
+        """What points are yet to be made of: while nobody looks, none are made."""
         self.watchers: list[Callable[[Point], None]] = []
         self.latest: Sequence[Sample] = ()
         """The samples of the last point."""
@@ -65,10 +69,18 @@ class History:
         since, self._when = now - self._when, now
         if not before or since <= 0:
             return
-        point = between(before, samples, since)
-        self.points.append(point)
-        for watcher in list(self.watchers):
-            watcher(point)
+        self._pairs.append((before, samples, since))
+        if self.watchers or len(samples) > MOST_KEPT:
+            point = self.points[-1]
+            for watcher in list(self.watchers):
+                watcher(point)
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """The points of the last five minutes."""
+        while self._pairs:
+            self._points.append(between(*self._pairs.popleft()))
+        return self._points
 
 
 def between(before: Sequence[Sample], after: Sequence[Sample], seconds: float) -> Point:

@@ -10,7 +10,7 @@ const CHARTS = [
   ["Connections open", [["connections", (p) => p.connections]], 0],
   ["Dropped, refused or ended per second", [["all reasons", (p) => sum(p.drops)]], 1],
   ["Messages in a batch, mean", [["datagrams", (p) => p.datagram_batch], ["reads", (p) => p.stream_batch]], 1],
-  ["Longest delay of the reactor, ms", [["delay", (p) => p.delay]], 1],
+  ["Delay of the reactor, ms", [["delay", (p) => p.delay]], 1],
   ["Busiest worker, over the mean", [["workers", (p) => p.skew]], 2],
   ["CPU, in % of one", [["all workers", (p) => 100 * sum(Object.values(p.workers).map((w) => w.cpu))]], 1],
 ];

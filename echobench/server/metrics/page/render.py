@@ -27,7 +27,7 @@ NUMBERS: Final[tuple[tuple[str, str, Callable[[Point], str]], ...]] = (
     ("connections", "Connections open", lambda point: f"{point.connections:,}"),
     ("datagram_batch", "Datagrams in a batch, mean", lambda point: f"{point.datagram_batch:,.1f}"),
     ("stream_batch", "Reads in a turn, mean", lambda point: f"{point.stream_batch:,.1f}"),
-    ("delay", "Longest delay of the reactor, in milliseconds", lambda point: f"{point.delay:,.1f}"),
+    ("delay", "Delay of the reactor, in milliseconds", lambda point: f"{point.delay:,.1f}"),
     ("skew", "Busiest worker, over the mean", lambda point: f"{point.skew:,.2f}"),
 )
 """Fields of a point, what they are called, and how they are written."""
