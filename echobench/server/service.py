@@ -34,6 +34,7 @@ from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
 from ..guard import Caps, Guard, RateLimit
 from ..histograms import BatchSizes
+from ..marks import Mark
 from ..reactors import Reactor, global_reactor
 from ..sockets import BindError, close_all
 from ..values import shown
@@ -147,6 +148,7 @@ class EchoService(Service):
         repr=False,
         default=attrs.Factory(lambda self: Succession(self._engines, self._ports), takes_self=True),
     )
+    _mark: Mark | None = _state(lambda: None)
     _run: object = _state(lambda: None)
     """Distinguishes one start from the next."""
 
@@ -198,6 +200,7 @@ class EchoService(Service):
         super().startService()
         if self._rules:
             warn_of_faults(log, self.fault_rules())
+            self._mark = Mark(self.fault_rules())
         self._announce()
 
     @inlineCallbacks
@@ -219,6 +222,9 @@ class EchoService(Service):
         yield gatherResults([engine.drain() for engine in engines])
         if deadline is not None and deadline.active():
             deadline.cancel()
+        if self._mark is not None:
+            self._mark.end()
+            self._mark = None
 
     def abort(self) -> None:
         """End every connection now."""

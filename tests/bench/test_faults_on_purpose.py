@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+import pytest_twisted
 from rigs.helpers import blocking, needs_linux, port_of
 from rigs.misbehaving import changed, strikes
 from rigs.truth import counted
 from rigs.undisturbed import repeated, unless_disturbed
 from rigs.verifying import LONG, look
 
+from echobench.bench.verify import verify
+from echobench.bench.verify.report import summary
+from echobench.host.faulty import faults_at
 from echobench.injection import flow as flows
 from echobench.injection.dice import Dice
+from echobench.injection.kinds import KINDS
 
 pytestmark = [pytest.mark.slow, needs_linux]
 
@@ -28,6 +35,8 @@ def run(blast, serve, monkeypatch):
         service = serve(0, LOOPBACK, faults=[rule])
         plan = {"duration": 60.0, "timeout": 20.0, "size": str(SIZE), **plan}
         ran = blocking(blast, port_of(service, transport), transport=transport, count=count, limit=100.0, **plan)
+        said = [verdict.sentence for verdict in ran.verdicts if verdict.name == "faults on purpose"]
+        assert [service.fault_rules()[0] in each for each in said] == [True]
         return ran.tally, {name: number for name, number in service.snapshot().faults.items() if number}
 
     return run
@@ -211,6 +220,21 @@ def test_resets(run):
 
 
 # What verify says.
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_each_fault_is_named_by_verify(serve, kind):
+    """Also those that break no clause: the server's mark says so."""
+    service = serve(0, LOOPBACK, faults=[f"tcp:{kind.name}={kind.example}"])
+    (rule,) = service.fault_rules()
+    port = port_of(service)
+    found = blocking(
+        partial(verify, "127.0.0.1", port, families=(4,), transports=("tcp",), clauses=("tcp-empty",), timeout=LONG)
+    )
+    assert found.faults == (rule,)
+    assert f"THE SERVER INJECTS FAULTS ON PURPOSE: {rule}." in summary(found)
+    pytest_twisted.blockon(service.stopService())
+    assert faults_at(port) == ()
 
 
 @pytest.mark.parametrize(
