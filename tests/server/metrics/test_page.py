@@ -10,7 +10,7 @@ import threading
 import attrs
 import pytest
 from rigs.browser import browser
-from rigs.helpers import LIMIT, ask, blocking, datagram_client, exchange, port_of, until, wait_for
+from rigs.helpers import LIMIT, ask, blocking, datagram_client, exchange, needs_linux, port_of, until, wait_for
 from rigs.metered import get, url_of
 
 from echobench import Reason, Snapshot
@@ -179,9 +179,11 @@ CONTRAST = """(() => {
 })()"""
 
 
+@needs_linux
 @pytest.mark.slow
-def test_in_a_real_browser(launch, tmp_path):
-    server = launch("--interface", "127.0.0.1", "--metrics", "0")
+def test_in_a_real_browser(launch):
+    """Of two workers, of which one has all the load, since it is one flow."""
+    server = launch("--interface", "127.0.0.1", "--workers", "2", "--metrics", "0")
     url = url_of(server)
     over = threading.Event()
 
@@ -207,6 +209,8 @@ def test_in_a_real_browser(launch, tmp_path):
             assert [found[each] for each in ("unnamed", "captions", "loose")] == [0, 0, 0]
             assert found["landmarks"] == 3
             assert seen.value("document.querySelector('[data-field=datagrams]').textContent") != "0"
+            assert seen.value("document.getElementById('workers').rows.length") == 2
+            seen.wait_for("document.querySelector('[data-field=skew]').textContent === '2.00'")
             for width, dark in ((1280, False), (1280, True), (390, False), (390, True), (320, False)):
                 seen.look(width, 800, dark=dark)
                 assert seen.value(STRUCTURE)["wider"] <= 0, width
