@@ -90,6 +90,10 @@ class Exposition(Resource):
 class Written:
     """The text of a group, and what it was made of."""
 
+    text: bytes
+    end: bytes
+    """What ends the whole text in this form."""
+
     def __init__(self, group: Group, encode: Callable[[Any], bytes]) -> None:
         self.shape, self.made_of = group.shape, group.made_of
         self._write(group, encode)
