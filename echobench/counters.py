@@ -162,9 +162,9 @@ class Counters:
     """Drops at sockets that are closed by now; open sockets are asked for theirs (see :meth:`snapshot`)."""
     drops: collections.Counter[Reason] = attrs.field(factory=collections.Counter)
     faults: collections.Counter[str] = attrs.field(factory=collections.Counter)
-    accepted: collections.Counter[str] = attrs.field(factory=collections.Counter)
+    accepted: collections.Counter[str] = attrs.field(factory=collections.Counter, init=False)
     """Those of the connections accepted whose family is known, ``ipv4`` or ``ipv6``: it costs nothing to know."""
-    parts: dict[str, Counters] = attrs.field(factory=dict)
+    parts: dict[str, Counters] = attrs.field(factory=dict, init=False)
     """Counters of their own for what is counted apart; :meth:`snapshot` adds them up."""
 
     def part(self, name: str) -> Counters:

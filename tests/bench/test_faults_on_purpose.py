@@ -14,7 +14,7 @@ from rigs.verifying import LONG, look
 
 from echobench.bench.verify import verify
 from echobench.bench.verify.report import summary
-from echobench.host.faulty import faults_at
+from echobench.host.marked import faults_at
 from echobench.injection import flow as flows
 from echobench.injection.dice import Dice
 from echobench.injection.kinds import KINDS

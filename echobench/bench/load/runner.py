@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from ...host.faulty import faults_at
+from ...host.marked import faults_at
 from ...host.ownership import is_ours
 from ..run import environment, hostcounters, verdicts
 from ..run.plan import Plan

@@ -15,7 +15,7 @@ import attrs
 import echobench
 
 from ...errors import EchobenchError
-from ...host.faulty import faults_at
+from ...host.marked import faults_at
 from ...host.ownership import is_ours
 from ...values import readable
 from . import tcp, udp

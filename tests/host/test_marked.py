@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from echobench.host.faulty import faults_at
+from echobench.host.marked import faults_at
 from echobench.marks import LONGEST, PREFIX, Mark
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there are such files on Linux only")
