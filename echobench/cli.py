@@ -7,7 +7,7 @@ import sys
 from . import __version__
 from .bench.statuses import INTERRUPTED
 
-EXTRA = ("numpy", "click", "rich")
+EXTRA = ("numpy", "click", "rich", "tomli")
 
 
 def main() -> None:

@@ -137,7 +137,7 @@ BENCH = (
         "bench/nic",
     },
     {"bench/blast", "bench/compare/meters", "bench/doctor"},
-    {"bench/compare", "bench/sweep"},
+    {"bench/compare", "bench/learn", "bench/sweep"},
     {"bench/show"},
     {"bench/commands"},
 )
