@@ -134,29 +134,31 @@ def test_the_driver_and_the_servers_over_tls(peers, subjects, pem, options):
 
 def test_the_tls_server_answers_what_came_before_the_goodbye(peers, subjects, pem):
     """All of it, though nothing was read before; then it says goodbye, too."""
-    with running(subjects, *over_tls(peers, pem), transport="tls") as (_, port):
-        with socket.create_connection(("127.0.0.1", port), 20) as sock:
-            context = ssl.create_default_context(cafile=str(pem))
-            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-            tls = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
-            while True:
-                with contextlib.suppress(ssl.SSLWantReadError):
-                    tls.do_handshake()
-                    break
-                sock.sendall(outgoing.read())
-                incoming.write(sock.recv(1 << 16))
-            tls.write(data := os.urandom(3_000_000))
+    with (
+        running(subjects, *over_tls(peers, pem), transport="tls") as (_, port),
+        socket.create_connection(("127.0.0.1", port), 20) as sock,
+    ):
+        context = ssl.create_default_context(cafile=str(pem))
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+        while True:
             with contextlib.suppress(ssl.SSLWantReadError):
-                tls.unwrap()
-            sending = threading.Thread(target=sock.sendall, args=(outgoing.read(),))
-            sending.start()
-            while got := sock.recv(1 << 16):
-                incoming.write(got)
-            sending.join()
-            answer = b""
-            with contextlib.suppress(ssl.SSLZeroReturnError):
-                while piece := tls.read(1 << 16):
-                    answer += piece
+                tls.do_handshake()
+                break
+            sock.sendall(outgoing.read())
+            incoming.write(sock.recv(1 << 16))
+        tls.write(data := os.urandom(3_000_000))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.unwrap()
+        sending = threading.Thread(target=sock.sendall, args=(outgoing.read(),))
+        sending.start()
+        while got := sock.recv(1 << 16):
+            incoming.write(got)
+        sending.join()
+        answer = b""
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            while piece := tls.read(1 << 16):
+                answer += piece
     assert answer == data
 
 
