@@ -96,11 +96,21 @@ def test_each_answer_over_udp_has_one(blast, model):
 
 
 @needs_linux
-@pytest.mark.parametrize("model", [{"window": 60}, {"model": "open", "rate": 5000.0}])
+@pytest.mark.parametrize("model", [{"window": stamps.SMALL}, {"model": "open", "rate": 5000.0}])
 def test_each_answer_in_a_train_has_one(blast, model):
     with truth.UDP() as server:
         ran = blast(server.port, transport="udp", gso=True, count=600, flows=2, **model, **UNHURRIED)
     assert ran.tally.answered == ran.tally.reading.total == ran.tally.from_send.total == 600
+
+
+@needs_linux
+@pytest.mark.parametrize("engine", ["columns", "portable"])
+@pytest.mark.parametrize(("window", "stamped"), [(stamps.SMALL, True), (stamps.SMALL + 1, False)])
+def test_stamps_are_asked_for_only_while_few_are_under_way_on_a_flow(blast, engine, window, stamped):
+    with truth.UDP() as server:
+        ran = blast(server.port, transport="udp", engine=engine, count=300, flows=2, window=window, **UNHURRIED)
+    assert ran.tally.answered == 300
+    assert ran.tally.reading.total == (300 if stamped else 0)
 
 
 def test_elsewhere_nothing_is_asked(monkeypatch):
