@@ -390,13 +390,12 @@ def test_a_client_that_changes_its_keys_and_asks_for_ours(serve_tls, certified):
         command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", certified.certificate, "-brief"]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as process:
-            process.stdin.write(b"K\n")
-            process.stdin.flush()
             got = b""
-            process.stdin.write(b"after that\n")
-            process.stdin.flush()
-            while b"after that\n" not in got and (data := process.stdout.read1()):
-                got += data
+            for said, answer in ((b"K\n", b"KEYUPDATE"), (b"after that\n", b"after that\n")):  # one read each
+                process.stdin.write(said)
+                process.stdin.flush()
+                while answer not in got and (data := process.stdout.read1()):
+                    got += data
             process.terminate()
             return got
 

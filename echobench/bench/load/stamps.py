@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from ...kernel.control import HEAD, SO_TIMESTAMPNS, SOL_SOCKET, TIMESPEC, space
-from ..run.plan import Plan
 
 STAMPED: Final = space(TIMESPEC.size)
 """Bytes that a stamp takes in the control data, where it comes first (``__sock_recv_cmsgs`` in net/socket.c)."""
@@ -26,20 +25,15 @@ MARK: Final = HEAD.pack(HEAD.size + TIMESPEC.size, SOL_SOCKET, SO_TIMESTAMPNS)
 
 SECOND: Final = 1_000_000_000
 NEAR: Final = 2_000  # nanoseconds between two readings of a clock within which another was read "at the same time"
-SMALL: Final = 4  # datagrams under way on a flow
 TRIES: Final = 3  # a process can be interrupted again and again
 
 
-def wanted(plan: Plan) -> bool:
-    """Whether a load's times are worth what the stamps cost the generator: a tenth of its processor time.
-
-    With larger windows a flow has its next answers before the last are read, so times are those of a queue.
-    """
-    return plan.model == "open" or (plan.model == "closed" and plan.window <= SMALL)
-
-
 def ask(sock: socket.socket) -> bool:
-    """Have the kernel stamp what a socket receives; return whether it will."""
+    """Have the kernel stamp what a socket receives; return whether it will.
+
+    It begins a moment later, from a work queue (net_enable_timestamp() in net/core/dev.c). What it received until then
+    is stamped when it is read.
+    """
     if not sys.platform.startswith("linux"):
         return False
     try:

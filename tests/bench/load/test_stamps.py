@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rigs import truth
 from rigs.blasting import UNHURRIED
 from rigs.books import BEGIN, Books
-from rigs.helpers import needs_linux
+from rigs.helpers import LIMIT, needs_linux
 
 from echobench.bench.load import stamps
 from echobench.bench.load.flows import Flows
@@ -30,10 +30,25 @@ def pause():
         threading.Event().wait(left / 1e9)
 
 
+def ask_and_wait(near, far):
+    """Ask for stamps, and wait until the kernel makes them: it begins from a work queue, some time later."""
+    assert stamps.ask(near)
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        far.send(b"x")
+        threading.Event().wait(0.001)
+        _, control, _, _ = near.recvmsg(10, 100)
+        _, wall = stamps.both(time.perf_counter_ns)
+        came = stamps.stamp(control)
+        if came is not None and wall - came >= 1_000_000:
+            return
+    pytest.fail(f"the kernel did not begin to stamp within {LIMIT} s")
+
+
 @needs_linux
 def test_a_stamp_is_when_the_kernel_had_it_and_not_when_it_was_read(ends):
     near, far = ends
-    assert stamps.ask(near)
+    ask_and_wait(near, far)
     far.send(b"x")
     pause()
     _, control, _, _ = near.recvmsg(10, 100)
@@ -50,7 +65,7 @@ def test_a_column_of_stamps(ends, trains):
     from echobench.bench.load.columns.udp_trains import Trains
 
     near, far = ends
-    assert stamps.ask(near)
+    ask_and_wait(near, far)
     books = Books(transport="udp", size="64", window=8, gso=trains)
     flows = Flows(books.plan, books.account, 0, 1)
     questions = Trains(flows) if trains else Questions(flows)
@@ -96,21 +111,11 @@ def test_each_answer_over_udp_has_one(blast, model):
 
 
 @needs_linux
-@pytest.mark.parametrize("model", [{"window": stamps.SMALL}, {"model": "open", "rate": 5000.0}])
+@pytest.mark.parametrize("model", [{"window": 60}, {"model": "open", "rate": 5000.0}])
 def test_each_answer_in_a_train_has_one(blast, model):
     with truth.UDP() as server:
         ran = blast(server.port, transport="udp", gso=True, count=600, flows=2, **model, **UNHURRIED)
     assert ran.tally.answered == ran.tally.reading.total == ran.tally.from_send.total == 600
-
-
-@needs_linux
-@pytest.mark.parametrize("engine", ["columns", "portable"])
-@pytest.mark.parametrize(("window", "stamped"), [(stamps.SMALL, True), (stamps.SMALL + 1, False)])
-def test_stamps_are_asked_for_only_while_few_are_under_way_on_a_flow(blast, engine, window, stamped):
-    with truth.UDP() as server:
-        ran = blast(server.port, transport="udp", engine=engine, count=300, flows=2, window=window, **UNHURRIED)
-    assert ran.tally.answered == 300
-    assert ran.tally.reading.total == (300 if stamped else 0)
 
 
 def test_elsewhere_nothing_is_asked(monkeypatch):

@@ -182,7 +182,7 @@ class UDPOffer(Offer):
             with contextlib.suppress(OSError):
                 self._socket(endpoint).setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             if isinstance(endpoint.transport, Port):
-                endpoint.transport.stamped = stamps.wanted(self.plan) and stamps.ask(endpoint.transport.socket)
+                endpoint.transport.stamped = stamps.ask(endpoint.transport.socket)
             try:
                 endpoint.transport.connect(*self.address)
             except OSError as error:
