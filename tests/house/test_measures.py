@@ -530,16 +530,16 @@ def test_blast_and_the_driver_are_measured_in_turns(peers, tmp_path):
         "0.05",
     ]
     done = subprocess.run(
-        [*command, "--rows", "tcp-50,train-4,flood,connect", "--results", str(stored)],
+        [*command, "--rows", "tcp-50,flood", "--results", str(stored)],
         capture_output=True, text=True, timeout=110,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     runs = json.loads(stored.read_text())["runs"]
     assert {(run["row"], run["side"]) for run in runs} == {
-        (row, side) for row in ("tcp-50", "train-4", "flood", "connect") for side in ("blast", "driver")
+        (row, side) for row in ("tcp-50", "flood") for side in ("blast", "driver")
     }
     worked = [run for run in runs if "failed" not in run]
-    assert len(worked) >= 6, runs  # a busy machine may spoil some
+    assert len(worked) >= 3, runs  # a busy machine may spoil some
     assert all(run["messages"] > 0 and run["cpu"] > 0 and 0 <= run["steal"] <= 1 for run in worked)
     again = subprocess.run(
         [sys.executable, str(MEASURES / "generator.py"), "--from", str(stored)], capture_output=True, text=True
