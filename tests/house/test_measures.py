@@ -519,16 +519,7 @@ def test_blast_and_the_driver_are_measured_in_turns(peers, tmp_path):
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("the server and the generator need a CPU each")
     stored = tmp_path / "generator.json"
-    command = [
-        sys.executable,
-        str(MEASURES / "generator.py"),
-        "--rounds",
-        "1",
-        "--duration",
-        "0.2",
-        "--warm-up",
-        "0.05",
-    ]
+    command = [sys.executable, str(MEASURES / "generator.py"), "--rounds=1", "--duration=0.2", "--warm-up=0.05"]
     done = subprocess.run(
         [*command, "--rows", "tcp-50,flood", "--results", str(stored)],
         capture_output=True, text=True, timeout=110,
