@@ -29,6 +29,7 @@ def _run() -> int:
     from .bench.blast.command import blast
     from .bench.compare.command import compare
     from .bench.doctor.command import doctor
+    from .bench.ladder.command import ladder
     from .bench.nic.command import nic
     from .bench.option import PREFIX, SETTINGS
     from .bench.printing import PrintError, prepare, unprinted
@@ -39,7 +40,7 @@ def _run() -> int:
 
     prepare()
     register()
-    commands = [blast, compare, doctor, nic, show, sweep, verify]
+    commands = [blast, compare, doctor, ladder, nic, show, sweep, verify]
     group = click.Group(
         "echobench",
         help="Measure, compare and verify echo servers (RFC 862).",

@@ -16,6 +16,8 @@ from echobench.bench.compare.options import SECTIONS as COMPARE
 from echobench.bench.compare.profiles import PROFILES
 from echobench.bench.doctor.command import OPTIONS as DOCTOR
 from echobench.bench.doctor.command import doctor
+from echobench.bench.ladder.command import ladder
+from echobench.bench.ladder.options import LADDER_SECTIONS as LADDER
 from echobench.bench.nic.command import OPTIONS as NIC
 from echobench.bench.nic.command import nic
 from echobench.bench.show.command import SECTIONS as SHOW
@@ -39,12 +41,13 @@ HERE = Path(bench.__file__).parent
 PACKAGE = HERE.parent
 
 COMMANDS: dict[str, click.Command] = {
-    "blast": blast, "compare": compare, "doctor": doctor, "nic": nic, "show": show, "sweep": sweep, "verify": verify,
+    "blast": blast, "compare": compare, "doctor": doctor, "ladder": ladder, "nic": nic, "show": show,
+    "sweep": sweep, "verify": verify,
 }  # fmt: skip
 
 SECTIONS = {
-    "blast": BLAST, "compare": COMPARE, "doctor": {"": DOCTOR}, "nic": {"": NIC}, "show": SHOW, "sweep": SWEEP,
-    "verify": {"": VERIFY},
+    "blast": BLAST, "compare": COMPARE, "doctor": {"": DOCTOR}, "ladder": LADDER, "nic": {"": NIC}, "show": SHOW,
+    "sweep": SWEEP, "verify": {"": VERIFY},
 }  # fmt: skip
 """The options of each command, by what they are for."""
 
