@@ -66,8 +66,8 @@ def times(step: Step) -> str:
 
 
 def steepest(steps: Sequence[Step]) -> Step | None:
-    """Give the rung that is highest above the one below it."""
-    known = [step for step in steps if step.below is not None and (step.below.ratio or 0) > 1]
+    """Give the rung that is highest above the one below it; its interval has to be above 1, if there is one."""
+    known = [step for step in steps if step.below is not None and (step.below.low or step.below.ratio or 0) > 1]
     return max(known, key=lambda step: (step.below and step.below.ratio) or 0, default=None)
 
 
