@@ -7,7 +7,7 @@ import sys
 from . import __version__
 from .bench.statuses import INTERRUPTED
 
-EXTRA = ("numpy", "click", "rich")
+EXTRA = ("numpy", "click", "rich", "tomli")
 
 
 def main() -> None:
@@ -30,6 +30,7 @@ def _run() -> int:
     from .bench.compare.command import compare
     from .bench.doctor.command import doctor
     from .bench.ladder.command import ladder
+    from .bench.learn.command import learn
     from .bench.nic.command import nic
     from .bench.option import PREFIX, SETTINGS
     from .bench.printing import PrintError, prepare, unprinted
@@ -40,7 +41,7 @@ def _run() -> int:
 
     prepare()
     register()
-    commands = [blast, compare, doctor, ladder, nic, show, sweep, verify]
+    commands = [blast, compare, doctor, ladder, learn, nic, show, sweep, verify]
     group = click.Group(
         "echobench",
         help="Measure, compare and verify echo servers (RFC 862).",

@@ -138,7 +138,7 @@ BENCH = (
         "bench/ladder/servers",
     },
     {"bench/blast", "bench/compare/meters", "bench/doctor"},
-    {"bench/compare", "bench/sweep"},
+    {"bench/compare", "bench/learn", "bench/sweep"},
     {"bench/show", "bench/ladder"},
 )
 """The benchmark's floors, the lowest first. A room imports from lower floors only."""
