@@ -15,7 +15,8 @@ from ..verify.report import explained
 from .chapters import Chapter
 from .grading import Grade
 
-GREEN: Final, RED: Final = "green", "bold red"
+GREEN: Final = "green"
+RED: Final = "bold red"
 
 
 def show_course(course: Sequence[Chapter], console: Console) -> None:

@@ -10,9 +10,12 @@ from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineReceiver
 
 
+KNOWN = {line: line for line in (b"good", b"better", b"echobench verify")}
+
+
 def look_up(line):
     """Ask somebody else: a Deferred that fires with the answer, or fails."""
-    return deferLater(reactor, 0.01, lambda: 1 / 0 if line == b"bad" else line)
+    return deferLater(reactor, 0.01, lambda: KNOWN[line])
 
 
 class Talk(LineReceiver):

@@ -149,7 +149,7 @@ SUITE = {
         ("tcp-answer", "SET, GET and DEL are answered", "step 3", answer),
         ("tcp-shared", "All connections see the same store", "step 3", shared),
         ("tcp-bytewise", "A command that comes byte by byte is one command", "step 2", bytewise),
-        ("tcp-pipelined", "Many commands in one piece are answered in order, also after a half-close", "step 2", pipelined),
+        ("tcp-pipelined", "Many commands in one piece are answered in order, and then comes the end", "step 2", pipelined),
         ("tcp-bad-line", "A line that is no command is answered by ERROR, and harms nothing", "step 2", bad_line),
         ("tcp-long-line", "A line without end fills no memory", "step 4", long_line),
         ("tcp-back-pressure", "A peer that asks and does not read fills no memory", "step 4", back_pressure),
