@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from echobench.bench.learn import chapters as module
-from echobench.bench.learn.chapters import Check, ChapterError, chapters, read
+from echobench.bench.learn.chapters import ChapterError, Check, chapters, read
 from echobench.bench.learn.command import learn
 
 CHAPTER = """

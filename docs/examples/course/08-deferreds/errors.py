@@ -3,7 +3,7 @@
 import socket
 import sys
 
-with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=2) as sock:
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=4) as sock:
     sock.sendall(b"good\r\nbad\r\nbetter\r\n")
     got = b""
     try:

@@ -9,7 +9,6 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineReceiver
 
-
 KNOWN = {line: line for line in (b"good", b"better", b"echobench verify")}
 
 

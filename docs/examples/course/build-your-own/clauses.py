@@ -148,10 +148,10 @@ SUITE = {
     for name, title, where, check in (
         ("tcp-answer", "SET, GET and DEL are answered", "step 3", answer),
         ("tcp-shared", "All connections see the same store", "step 3", shared),
-        ("tcp-bytewise", "A command that comes byte by byte is one command", "step 2", bytewise),
-        ("tcp-pipelined", "Many commands in one piece are answered in order, and then comes the end", "step 2", pipelined),
+        ("tcp-bytewise", "A command that comes byte by byte is one command", "step 3", bytewise),
+        ("tcp-pipelined", "Many commands in one piece are answered in order, and then the end", "step 3", pipelined),
         ("tcp-bad-line", "A line that is no command is answered by ERROR, and harms nothing", "step 2", bad_line),
-        ("tcp-long-line", "A line without end fills no memory", "step 4", long_line),
+        ("tcp-long-line", "A line without end fills no memory", "step 2", long_line),
         ("tcp-back-pressure", "A peer that asks and does not read fills no memory", "step 4", back_pressure),
         ("udp-answer", "A datagram with room for the answer is answered", "step 5", datagram),
         ("udp-no-amplifier", "No answer is longer than its question", "step 5", no_amplifier),
