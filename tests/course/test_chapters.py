@@ -8,6 +8,7 @@ import re
 
 import attrs
 import pytest
+import reference
 from rigs import faulty
 from rigs.places import DOCS
 
@@ -59,15 +60,26 @@ def test_a_solution_solves_its_exercise(chapter, exercise):
 @pytest.mark.parametrize("chapter", COURSE, ids=named)
 def test_a_chapter_is_whole(chapter):
     """It has a page, all files that its data name and no others, and a mended server of the zoo."""
-    page = (DOCS / "course" / f"{chapter.name}.md").read_text()
+    page = reference.fill((DOCS / "course" / f"{chapter.name}.md").read_text())
     assert page.startswith(f"# {chapter.number}. {chapter.title}\n")
     assert chapter.question in page
+    for each in chapter.exercises:
+        assert f"### {each.number}. {each.title}\n" in page
+        assert f"$ echobench learn {chapter.number} --check exercise_{each.number}.py\n" in page
     checks = [check for each in (*chapter.programs, *(e.program for e in chapter.exercises)) for check in each.checks]
     named = {each.file for each in chapter.programs} | {each.probe or each.run for each in checks} - {None}
     named |= {each.program.file for each in chapter.exercises} | {each.solution for each in chapter.exercises}
     assert {path.name for path in chapter.folder.glob("*.py")} == named
     assert len(chapter.exercises) == 3
     assert [each for each in chapter.exercises if each.zoo]
+
+
+def test_a_difference_is_that_of_two_programs():
+    shown = reference.generate("difference", "01-blocking", "server.py", "mended.py").splitlines()
+    assert (shown[0], shown[-1]) == ("```diff", "```")
+    assert "-            serve(client)" in shown
+    assert "+            threading.Thread(target=serve, args=[client], daemon=True).start()" in shown
+    assert not [line for line in shown if line.startswith(("---", "+++", "@@", '-"""', '+"""'))]
 
 
 @pytest.mark.parametrize("chapter", COURSE, ids=named)

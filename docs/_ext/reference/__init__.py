@@ -24,6 +24,7 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "reasons": tables.reasons,
     "clauses": tables.clauses,
     "chapters": course.chapters,
+    "difference": course.difference,
     "exercises": course.exercises,
     "faults": tables.faults,
     "fields": schemas.fields,

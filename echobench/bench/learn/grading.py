@@ -8,7 +8,6 @@ from pathlib import Path
 
 import attrs
 
-from ...values import shown
 from ..verify import Outcome, verify
 from ..verify.outcomes import OK
 from .chapters import Chapter, Check, Program
@@ -71,5 +70,6 @@ def _with_words(found: Grade) -> Grade:
     """Turn red what is green and lacks the words that it needs."""
     needs = found.check.needs
     if found.green and not re.search(needs, found.seen):
-        return attrs.evolve(found, green=False, seen=f"{found.seen}; it is green when it says {shown(needs)}")
+        words = needs.replace("\\", "")
+        return attrs.evolve(found, green=False, seen=f"{found.seen}; it is green when it says {words}")
     return found
