@@ -59,7 +59,7 @@ def test_the_cache_of_plugins_is_not_packed(tmp_path, kind):
     for name in ("echobench", "twisted"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "docs/examples/course", tmp_path / "docs/examples/course")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "twisted/plugins/dropin.cache").write_bytes(b"stale")
     made = built(kind, tmp_path, tmp_path)
