@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 
 import attrs
 import pytest
 from click.testing import CliRunner
 from rigs.compare_results import a_comparison, a_run
-from rigs.helpers import needs_linux
+from rigs.helpers import LIMIT, needs_linux
 from rigs.pixels import size
 
 from echobench.bench.compare.analysis.comparison import Subject
 from echobench.bench.compare.profiles import parse
+from echobench.bench.compare.server.lifecycle import Setting
 from echobench.bench.ladder import command as module
 from echobench.bench.ladder.climb import bars, climb, sentence, steepest, times, up
 from echobench.bench.ladder.command import ladder, status
@@ -163,18 +162,28 @@ def test_chosen_rungs_keep_their_order():
     assert chosen(()) == RUNGS
 
 
+SERVED = [(rung, transport) for rung in RUNGS for transport in rung.transports if rung.name != "completion"]
+
+
+@needs_linux
+@pytest.mark.slow
+@pytest.mark.parametrize(("rung", "transport"), SERVED, ids=lambda value: getattr(value, "name", value))
+def test_a_rung_echoes(rung, transport):
+    """Compare waits until it does, and ends it; completion needs a newer Linux, and is started in the same way."""
+    with Setting(start_timeout=LIMIT).server(rung.subject(), transport) as server:
+        assert server.gone() is None
+    assert not server.troubles
+
+
 @needs_linux
 @pytest.mark.slow
 def test_a_real_ladder(tmp_path):
-    """All rungs that can be had here, for a moment each."""
+    """Two rungs, for a moment each."""
     path = tmp_path / "ladder.json"
-    loads = ("--load", "a=--count 50", "--load", "b=--udp --count 50")
+    loads = ("--load", "a=--count 50", "--load", "b=--udp --count 50", "--rung", "selectors", "--rung", "blocking")
     done = invoke("--rounds", "1", "--count-calls", "0", "--quiet", "--json", str(path), *loads)
-    stored = json.loads(path.read_text())
-    ran = {(run["subject"], run["load"]) for run in stored["runs"] if run["result"]}
-    assert {("blocking", "a"), ("threads", "a"), ("selectors", "a"), ("twisted", "a"), ("asyncio", "a")} <= ran
-    assert {("portable", "a"), ("readiness", "a"), ("blocking", "b"), ("twisted", "b"), ("portable", "b")} <= ran
-    assert ("threads", "b") not in ran
     assert done.exit_code == 0, done.output
-    assert re.search(r"a: TCP, messages of 64 bytes", done.stdout)
-    assert os.path.getsize(path) > 1000
+    stored = json.loads(path.read_text())
+    ran = [(run["subject"], run["load"]) for run in stored["runs"] if run["result"]]
+    assert sorted(ran) == [("blocking", "a"), ("blocking", "b"), ("selectors", "a")]
+    assert "a: TCP, messages of 64 bytes" in done.stdout
