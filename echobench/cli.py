@@ -26,26 +26,16 @@ def main() -> None:
 def _run() -> int:
     import click
 
-    from .bench.blast.command import blast
-    from .bench.compare.command import compare
-    from .bench.doctor.command import doctor
-    from .bench.ladder.command import ladder
-    from .bench.learn.command import learn
-    from .bench.nic.command import nic
+    from .bench.commands import Commands
     from .bench.option import PREFIX, SETTINGS
     from .bench.printing import PrintError, prepare, unprinted
     from .bench.shells import register
-    from .bench.show.command import show
-    from .bench.sweep.command import command as sweep
-    from .bench.verify.command import verify
 
     prepare()
     register()
-    commands = [blast, compare, doctor, ladder, learn, nic, show, sweep, verify]
-    group = click.Group(
+    group = Commands(
         "echobench",
         help="Measure, compare and verify echo servers (RFC 862).",
-        commands=commands,
         context_settings=dict(SETTINGS),
     )
     click.version_option(__version__)(group)
