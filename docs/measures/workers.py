@@ -1,11 +1,11 @@
 """Measure what several workers cost and bring, and what a killed one costs others: the tables of "Beyond one core".
 
     python docs/measures/workers.py                         all parts
-    python docs/measures/workers.py --parts cost,kills      some parts; the others stay as they are stored
+    python docs/measures/workers.py --parts kills,spread    some parts; the others stay as they are stored
     python docs/measures/workers.py --from FILE             measure nothing: draw what FILE holds
 
-cost    work per CPU second of two workers and of one process, on one CPU
-rate    messages a second of two processes and of one, echobench's and C's, with the load on the same two CPUs
+rates   work per CPU second, and messages a second, of two processes and of one, echobench's and C's; the load, of two
+        processes, is on the same two CPUs
 kills   time without service after one of two workers is killed, alone and beside a load
 spread  flows of each worker by the kernel's hash, and with --steer cpu
 
@@ -29,14 +29,13 @@ from typing import Any
 from results_page import machine
 from results_page.subjects import ROOT, MeasureError, build
 from workers_page.kills import kills
-from workers_page.rates import cost, rate
+from workers_page.rates import rates
 from workers_page.spread import skew, steer
 from workers_page.tables import page
 
 RESULTS = ROOT / "docs" / "measures" / "workers.json"
 PARTS: dict[str, Callable[[argparse.Namespace, tuple[int, int]], list[dict[str, Any]]]] = {
-    "cost": cost,
-    "rate": rate,
+    "rates": rates,
     "kills": lambda chosen, _: [run for loaded in (False, True) for run in kills(chosen, loaded)],
     "spread": lambda chosen, cpus: [*skew(chosen), *steer(cpus)],
 }
@@ -46,7 +45,7 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default=",".join(PARTS), help="with commas between them (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=8, help="of cost and rate (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=8, help="of the rates (default: %(default)s)")
     parser.add_argument("--duration", type=float, default=1.5, help="seconds that are counted (default: %(default)s)")
     parser.add_argument("--warm-up", type=float, default=0.5, help="seconds before them (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=100, help="alone, and beside a load (default: %(default)s)")
