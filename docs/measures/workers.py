@@ -6,7 +6,8 @@
 
 rates   work per CPU second, and messages a second, of two processes and of one, echobench's and C's; the load, of two
         processes, is on the same two CPUs
-kills   time without service after one of two workers is killed, alone and beside a load
+kills   time without service after one of two workers is killed
+loaded  the same beside a load
 spread  flows of each worker by the kernel's hash, and with --steer cpu
 
 What is measured is stored as JSON first, in docs/measures/workers.json, each part with its command; then the tables are
@@ -36,7 +37,8 @@ from workers_page.tables import page
 RESULTS = ROOT / "docs" / "measures" / "workers.json"
 PARTS: dict[str, Callable[[argparse.Namespace, tuple[int, int]], list[dict[str, Any]]]] = {
     "rates": rates,
-    "kills": lambda chosen, _: [run for loaded in (False, True) for run in kills(chosen, loaded)],
+    "kills": lambda chosen, _: kills(chosen, loaded=False),
+    "loaded": lambda chosen, _: kills(chosen, loaded=True),
     "spread": lambda chosen, cpus: [*skew(chosen), *steer(cpus)],
 }
 
@@ -48,7 +50,7 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=8, help="of the rates (default: %(default)s)")
     parser.add_argument("--duration", type=float, default=1.5, help="seconds that are counted (default: %(default)s)")
     parser.add_argument("--warm-up", type=float, default=0.5, help="seconds before them (default: %(default)s)")
-    parser.add_argument("--kills", type=int, default=100, help="alone, and beside a load (default: %(default)s)")
+    parser.add_argument("--kills", type=int, default=100, help="of kills, and of loaded (default: %(default)s)")
     parser.add_argument("--draws", type=int, default=20, help="times that 256 flows are new (default: %(default)s)")
     parser.add_argument("--from", dest="stored", type=Path, metavar="FILE", help="measure nothing: draw FILE's figures")
     parser.add_argument("--results", type=Path, metavar="FILE", help="where to store (default: workers.json, here)")

@@ -204,7 +204,7 @@ def test_a_short_run_stores_all_parts_and_draws_them(tmp_path):
     done = workers_py(*short, "--results", results)
     assert done.returncode == 0, done.stderr
     stored = json.loads(results.read_text())
-    assert list(stored["parts"]) == ["rates", "kills", "spread"]
+    assert list(stored["parts"]) == ["rates", "kills", "loaded", "spread"]
     assert {run["server"] for run in stored["parts"]["rates"]["runs"]} == {
         "ours-1",
         "ours-2",
@@ -212,7 +212,7 @@ def test_a_short_run_stores_all_parts_and_draws_them(tmp_path):
         "c-1",
         "c-2",
     }
-    assert [run["loaded"] for run in stored["parts"]["kills"]["runs"]] == [False, True]
+    assert [run["loaded"] for name in ("kills", "loaded") for run in stored["parts"][name]["runs"]] == [False, True]
     hashed = [run for run in stored["parts"]["spread"]["runs"] if "workers" in run]
     assert [sum(run["flows"]) for run in hashed] == [256] * 4
     assert [len(run["flows"]) for run in hashed] == [2, 2, 8, 8]
@@ -224,7 +224,7 @@ def test_a_short_run_stores_all_parts_and_draws_them(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["--parts", "rates,speed"], 2, "--parts: there is no speed; there are rates, kills, spread"),
+        (["--parts", "rates,speed"], 2, "--parts: there is no speed; there are rates, kills, loaded, spread"),
         (["--from", "nowhere.json"], 1, "nowhere.json"),
         (["--kills", "0"], 2, "--rounds, --kills and --draws are 1 or more"),
     ],

@@ -125,7 +125,8 @@ def rates_tables(part: dict[str, Any]) -> list[str]:
 
 def kills_table(part: dict[str, Any]) -> list[str]:
     """Give the table of the times without service."""
-    lines = ["**Time without service** for new TCP connections, after one of two workers is killed (SIGKILL).", ""]
+    beside = ", beside a load" if any(run["loaded"] for run in part["runs"]) else ""
+    lines = [f"**Time without service** for new TCP connections, after one of two workers is killed{beside}.", ""]
     lines += head(
         "meanwhile", "kills", "median", "p99", "longest", "next process serves after (median)", "connections", "failed",
         f"must: p99 {KILL_MUST:g} s",
@@ -196,7 +197,7 @@ def notes(part: dict[str, Any]) -> list[str]:
     return [" ".join(said), ""] if said else []
 
 
-TABLES = {"rates": rates_tables, "kills": kills_table, "spread": spread_table}
+TABLES = {"rates": rates_tables, "kills": kills_table, "loaded": kills_table, "spread": spread_table}
 
 
 def page(stored: dict[str, Any]) -> str:

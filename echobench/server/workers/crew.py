@@ -78,7 +78,8 @@ class Crew:
         serving: Deferred[None] = Deferred()
         self._serving = serving
         for place in self.places:
-            self._fill(place)
+            if not self._given_up:
+                self._fill(place)
         self._looked_at = self._clock.seconds()
         self._watch.start(LOOK, now=False)
         return serving

@@ -147,6 +147,22 @@ def test_no_means_at_the_start(rig):
     assert it.failed == ["worker 0 cannot be started: Too many open files"]
 
 
+def test_after_one_that_cannot_be_started_no_other_is_tried(rig):
+    it = rig(3)
+    tried = []
+
+    def start(place):
+        tried.append(place.number)
+        if place.number == 1:
+            raise OSError(11, "Resource temporarily unavailable")
+        return it.start(place)
+
+    it.crew._start = start
+    it.crew.begin()
+    assert tried == [0, 1]
+    assert it.failed == ["worker 1 cannot be started: Resource temporarily unavailable"]
+
+
 def test_no_means_later_are_waited_for(rig):
     it = rig(1)
     it.begin()
