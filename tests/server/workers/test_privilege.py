@@ -81,8 +81,8 @@ def test_the_capability_to_bind_a_low_port_is_the_parents_alone(launch, prefix):
     number = next(number for number in range(600, 1024) if can_bind(number))
     become = [program("setpriv"), "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]
     become += ["--inh-caps", "+net_bind_service", "--ambient-caps", "+net_bind_service"]
-    command = [*ServerProcess.TWISTD, "-n", "--pidfile=", "echobench", "--port", str(number), "--workers", "2"]
-    server = launch(prefix=[*prefix, *become], command=command)
+    command = [*ServerProcess.TWISTD, "-n", "--pidfile=", "--rundir=/", "echobench", "--port", str(number)]
+    server = launch(prefix=[*prefix, *become], command=[*command, "--workers", "2"])
     assert int(status_of(server.pid)["CapEff"], 16) == 1 << 10  # CAP_NET_BIND_SERVICE, linux/capability.h
     found = workers(server)
     assert [int(status_of(pid)["CapPrm"], 16) for pid in found.values()] == [0, 0]
