@@ -32,7 +32,6 @@ from .workers.cpus import pins
 from .workers.crew import Crew
 from .workers.messages import Assignment
 from .workers.place import Place
-from .workers.privilege import keep_low_ports
 from .workers.process import Worker, descriptor_map, environment
 from .workers.shared import Rows, Shares
 from .workers.steering import SteeringError, advice, attach
@@ -104,7 +103,6 @@ class Parent(Service):
 
     def begin(self) -> Deferred[None]:
         """Start the workers, now that the reactor runs; fires when all of them serve."""
-        keep_low_ports()
         close_timeout = self.serving.get("close_timeout")
         self._crew = Crew(
             self.places, steady(self.clock), self._start, self._fail, self._gone, close_timeout=close_timeout,
