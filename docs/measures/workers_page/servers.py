@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from results_page import machine
-from results_page.subjects import PATIENCE, PEERS, ROOT, TWISTD, MeasureError, echoes, free_port
+from results_page.subjects import PEERS, ROOT, TWISTD, MeasureError, echoes, free_port
 
 READY = "echobench ready"
+PATIENCE = 60.0
+"""Seconds in which a server has to serve after its start, or to end after SIGTERM; eight workers start at once."""
 SETTLING = 0.2
 """Seconds after the first echo of a server that does not say when all its processes serve."""
 
