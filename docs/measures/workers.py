@@ -52,11 +52,16 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--warm-up", type=float, default=0.5, help="seconds before them (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=100, help="of kills, and of loaded (default: %(default)s)")
     parser.add_argument("--draws", type=int, default=20, help="times that 256 flows are new (default: %(default)s)")
+    parser.add_argument("--workers", default="2,8", help="over which flows are spread (default: %(default)s)")
     parser.add_argument("--from", dest="stored", type=Path, metavar="FILE", help="measure nothing: draw FILE's figures")
     parser.add_argument("--results", type=Path, metavar="FILE", help="where to store (default: workers.json, here)")
     chosen = parser.parse_args(arguments)
     if min(chosen.rounds, chosen.kills, chosen.draws) < 1 or chosen.duration < 0.05 or chosen.warm_up < 0:
         parser.error("--rounds, --kills and --draws are 1 or more, --duration 0.05 or more, --warm-up not negative")
+    try:
+        chosen.workers = [int(each) for each in chosen.workers.split(",")]
+    except ValueError:
+        parser.error(f"--workers is numbers with commas between them, not {chosen.workers}")
     chosen.parts = chosen.parts.split(",")
     for name in chosen.parts:
         if name not in PARTS:

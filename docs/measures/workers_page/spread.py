@@ -13,7 +13,6 @@ from results_page.subjects import MeasureError
 from .servers import ours, serving
 
 FLOWS = 256
-WORKERS = (2, 8)
 COUNTED = {"tcp": "connections", "udp": "datagrams"}
 """By transport: the counter that grows by one with each flow of one message."""
 
@@ -46,7 +45,7 @@ def draws(server: Any, transport: str, number: int) -> list[list[int]]:
 def skew(chosen: Any) -> list[dict[str, Any]]:
     """Give the flows of each worker under the hash."""
     runs = []
-    for workers in WORKERS:
+    for workers in chosen.workers:
         with serving(ours(workers), os.sched_getaffinity(0)) as server:
             for transport in COUNTED:
                 found = draws(server, transport, chosen.draws)
