@@ -135,6 +135,7 @@ BENCH = (
         "bench/compare/server",
         "bench/verify",
         "bench/nic",
+        "bench/cluster",
     },
     {"bench/blast", "bench/compare/meters", "bench/doctor"},
     {"bench/compare", "bench/sweep"},
