@@ -93,7 +93,10 @@ def _run(
     if nic is not None and cluster.wanted(machines):
         raise click.UsageError(f"{said('nic')} looks at this machine, and others send: leave it out")
     try:
-        plan = make_plan(options, read(stored).plan if stored else None)
+        before = read(stored).plan if stored else None
+        if before is not None and before.machines > 1 and not cluster.wanted(machines):
+            raise click.UsageError(cluster.again(before.machines))
+        plan = make_plan(options, before)
     except PlanError as error:
         raise click.UsageError(str(error)) from None
     except ResultError as error:

@@ -29,6 +29,7 @@ from .machines import LOST, Machines
 from .merge import merge
 
 NOT_READY: Final = "it was not ready in time: is the server accepting connections?"
+NOT_STARTED: Final = "it did not start in time: is its worker busy with another task?"
 SILENT: Final = "it does not answer: it stands still, or its network is cut"
 TOO_LATE: Final = "it fell behind: it did not report in time after the run"
 ENDING: Final = 1.7  # seconds from Ctrl-C until all is over everywhere, if the time-out for answers allows it
@@ -88,6 +89,7 @@ class _Lead:
         self._plan, self._machines, self._progress, self._patience = plan, machines, progress, patience
         self._interrupts = interrupts
         self._all = range(len(machines.hosts))
+        self._spoke: set[int] = set()
         self._ready: set[int] = set()
         self._results: dict[int, Result] = {}
         self._missing: dict[int, str] = {}
@@ -223,7 +225,7 @@ class _Lead:
         for number in self._wanted():
             self._silent[number] += passed
             if now >= deadline:
-                self._missing[number] = too_late
+                self._missing[number] = too_late if number in self._spoke else NOT_STARTED
             elif self._silent[number] > self._patience.silence:
                 self._missing[number] = SILENT
 
@@ -242,6 +244,7 @@ class _Lead:
     def _take(self, number: int, word: str, said: Any) -> None:
         if number in self._missing or number in self._results:
             return
+        self._spoke.add(number)
         self._silent[number] = min(self._silent[number], 0.0)
         try:
             if word == "ready":

@@ -22,7 +22,8 @@ from .identity import Identity, difference, ours
 from .machines import LOST, Event, Host
 from .posts import Answer, Outbox
 
-CONNECTING: Final = 15.0  # seconds for the scheduler, and for the first answers of its workers
+REACHING: Final = 5.0  # seconds for the scheduler; where nobody listens, Dask tries again for as long
+CONNECTING: Final = 15.0  # seconds for the first answers of its workers
 ANSWERING: Final = 5.0  # seconds for a worker to answer when it is asked for its clocks
 PERIOD: Final = 0.2  # seconds between two looks at what an agent has said
 MOST_LOOKS: Final = 200  # of all machines together, in a second: each passes through the scheduler
@@ -46,7 +47,7 @@ class DaskMachines:
         self._runs: dict[int, _Run] = {}
         security = Security(**dict(zip(FILES, tls, strict=True)), require_encryption=True) if tls else None
         try:
-            self._client: Any = Client(scheduler, security=security, timeout=CONNECTING, set_as_default=False)
+            self._client: Any = Client(scheduler, security=security, timeout=REACHING, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             raise ClusterError(f"the scheduler {scheduler} cannot be reached: {_text(error)}") from None
         try:

@@ -10,6 +10,7 @@ import json
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from .posts import Answer, Outbox
 CONNECTING: Final = 20.0  # seconds for ssh, which has more patience than its own ConnectTimeout
 OPTIONS: Final = "-o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=1 -o ServerAliveCountMax=5"
 """Of ssh: never ask anything, and notice within seconds that a machine has gone."""
+ANSWERING: Final = 5.0  # seconds for a machine to say its time
+STOPPING: Final = 1.0  # seconds for all machines to end their agents
 LEAVING: Final = 0.5  # seconds for execnet to end a connection, before it kills ssh
 
 # What a machine's Python does first: say what it is. It may not have the package, so it gets only this.
@@ -48,6 +51,7 @@ class SshMachines:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._clocks: list[queue.SimpleQueue[Reading]] = [queue.SimpleQueue() for _ in hosts]
         self._lost: set[int] = set()
+        self._ended = [threading.Event() for _ in hosts]
         self._runs = [0] * len(hosts)
         self._closing = False
         import execnet
@@ -101,6 +105,8 @@ class SshMachines:
             run, word, said = json.loads(text)
             if word == "clock":
                 self._clocks[number].put((said[0], said[1]))
+            elif word == "ended":
+                self._ended[number].set()
             elif run == self._runs[number]:
                 self._events.put((number, word, said))
 
@@ -125,7 +131,7 @@ class SshMachines:
         """Ask a machine for its clocks."""
         self._outboxes[number].put("clock")
         try:
-            return self._clocks[number].get(timeout=CONNECTING)
+            return self._clocks[number].get(timeout=ANSWERING)
         except queue.Empty:
             raise ClusterError("it does not answer") from None
 
@@ -147,8 +153,13 @@ class SshMachines:
 
     def stop(self) -> None:
         """End all agents; those of machines that do not take it are ended with the connection, or by their lease."""
-        for outbox in self._outboxes:
-            outbox.put("end")
+        there = [number for number in range(len(self.hosts)) if number not in self._lost]
+        for number in there:
+            self._ended[number].clear()
+            self._outboxes[number].put("end")
+        deadline = time.monotonic() + STOPPING
+        for number in there:
+            self._ended[number].wait(max(0.0, deadline - time.monotonic()))
 
     def close(self) -> None:
         """Stop, and end the connections."""

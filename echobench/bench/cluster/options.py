@@ -105,6 +105,11 @@ def wanted(own: dict[str, Any]) -> bool:
     return bool(own["cluster"] or own["ssh"])
 
 
+def again(number: int) -> str:
+    """Say that a stored run is to be repeated by as many machines."""
+    return f"{number} machines sent the load of the stored run: name machines for this one, with --cluster or --ssh"
+
+
 @contextlib.contextmanager
 def connected(own: dict[str, Any], note: Callable[[str], None]) -> Iterator[Machines]:
     """Connect to the machines that the options name, and leave them at the end. Raises ClusterError."""

@@ -24,9 +24,11 @@ def serve(channel: Any) -> None:
                 threading.Thread(target=_hand_on, args=(int(run), relay, channel), daemon=True).start()
             elif word == "tell" and relay is not None:
                 relay.tell(rest)
-            elif word == "end" and relay is not None:
-                relay.end()
+            elif word == "end":
+                if relay is not None:
+                    relay.end()
                 relay = None
+                channel.send(json.dumps([0, "ended", None]))
     except (EOFError, OSError):  # the leader is gone
         pass
     finally:

@@ -51,7 +51,11 @@ def _run(
 ) -> int:
     quiet, machines = options.pop("quiet"), cluster.taken(options)
     try:
-        prepared = make_sweep(options, read_sweep(stored) if stored else None)
+        before = read_sweep(stored) if stored else None
+        several = max((step.result.plan.machines for step in before.steps), default=1) if before else 1
+        if several > 1 and not cluster.wanted(machines):
+            raise click.UsageError(cluster.again(several))
+        prepared = make_sweep(options, before)
     except (PlanError, LimitError) as error:
         raise click.UsageError(str(error)) from None
     except ResultError as error:
