@@ -5,8 +5,9 @@
 
 A Dask scheduler and its workers run on this machine. *skew*: all send to a socket here, on which the kernel stamps each
 datagram as it arrives (SO_TIMESTAMPNS). The first datagram of each machine is due at a known part of an interval after
-the common start; what its stamp is off from that is how far that machine began from the others. *overhead*: closed loops
-over UDP and TCP, sent alone and by one led machine in turns, on the second CPU; the server has the first. Linux only.
+the common start; what its stamp is off from that is how far that machine began from the others. *overhead*: closed
+loops over UDP and TCP, sent alone and by one led machine in turns, on the second CPU; the server has the first. Linux
+only.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from echobench.bench.run.plan import Plan
 from echobench.bench.run.result import per_second
 
 SERVER = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "echobench"]
-DASK = [sys.executable, "-m"]
+SCHEDULER = ["distributed.cli.dask_scheduler", "--host", "tcp://127.0.0.1", "--port", "0", "--no-dashboard"]
+WORKER = ["--nworkers", "1", "--nthreads", "1", "--no-dashboard", "--memory-limit", "0"]
 FIRST = 21000
 """The first source port; each machine has one of its own, by which the sink knows it."""
 
@@ -39,10 +41,9 @@ FIRST = 21000
 def program(command: list[str], ready: str, folder: Path) -> Iterator[str]:
     """Run a program, and give what follows ``ready`` in its output."""
     path = folder / f"output-{len(list(folder.iterdir()))}"
-    with (
-        path.open("w") as file,
-        subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=folder) as process,
-    ):
+    file = path.open("w")
+    process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=folder)
+    with file, process:
         try:
             while not (found := re.search(ready, path.read_text())):
                 assert process.poll() is None, path.read_text()
@@ -57,18 +58,9 @@ def cluster(number: int) -> Iterator[DaskMachines]:
     """Start a scheduler and workers, and connect to them."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        scheduler = [
-            *DASK,
-            "distributed.cli.dask_scheduler",
-            "--host",
-            "tcp://127.0.0.1",
-            "--port",
-            "0",
-            "--no-dashboard",
-        ]
-        address = stack.enter_context(program(scheduler, r"Scheduler at: +(tcp://\S+)", folder))
-        worker = [*DASK, "distributed.cli.dask_worker", address, "--nworkers", "1", "--nthreads", "1", "--no-dashboard",
-                  "--memory-limit", "0"]  # fmt: skip
+        ours = [sys.executable, "-m"]
+        address = stack.enter_context(program([*ours, *SCHEDULER], r"Scheduler at: +(tcp://\S+)", folder))
+        worker = [*ours, "distributed.cli.dask_worker", address, *WORKER]
         for _ in range(number):
             stack.enter_context(program(worker, r"Registered to: +(\S+)", folder))
         machines = DaskMachines(address)
@@ -130,11 +122,10 @@ def skew(number: int = 4, runs: int = 10) -> None:
 def overhead(rounds: int = 8, seconds: float = 2.0) -> None:
     """Print what one led machine does, as a part of what the same generator does alone."""
     server = ["taskset", "-c", "0", *SERVER, "--port", "0", "--interface", "127.0.0.1"]
-    with (
-        tempfile.TemporaryDirectory() as name,
-        program(server, r"ready port=(\d+)", Path(name)) as port,
-        cluster(1) as one,
-    ):
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        port = stack.enter_context(program(server, r"ready port=(\d+)", folder))
+        one = stack.enter_context(cluster(1))
         for transport in ("udp", "tcp"):
             plan = Plan(
                 host="127.0.0.1", port=int(port), transport=transport, flows=16, window=4, cpus=(1,), duration=seconds,

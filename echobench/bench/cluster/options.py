@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ def hosts(text: str) -> tuple[str, ...]:
     """Read names as ssh takes them, separated by commas: web1,load@web2. Raises ValueError."""
     found = tuple(text.split(","))
     for each in found:
-        if not re.fullmatch(r"[A-Za-z0-9_][^\s,/'\"]*", each):
+        if not re.fullmatch(r"[A-Za-z0-9_:][A-Za-z0-9_.@:%-]*", each):
             raise ValueError(f"{shown(each)} is not a host such as web1 or load@192.0.2.1; separate hosts with commas")
         if found.count(each) > 1:
             raise ValueError(f"{shown(each)} is there twice: one generator a machine is enough")
@@ -47,10 +48,8 @@ def files(text: str) -> tuple[str, ...]:
     if len(found) != 3:
         raise ValueError(f"{shown(text)} is not three files, CA,CERTIFICATE,KEY, separated by commas")
     for each in found:
-        try:
-            Path(each).open("rb").close()
-        except OSError as error:
-            raise ValueError(f"{shown(each)} cannot be read: {error.strerror or error}") from None
+        if not (Path(each).is_file() and os.access(each, os.R_OK)):
+            raise ValueError(f"{shown(each)} is no file that can be read")
     return found
 
 
@@ -71,7 +70,8 @@ OPTIONS: Final = (
     Option(
         ["--cluster-tls"],
         type=Parsed("ca,cert,key", files),
-        help="With --cluster tls://HOST:PORT: the PEM files of the authority, of a certificate and of its key.",
+        help="With --cluster tls://HOST:PORT: the PEM files of the authority, of a certificate and of its key. Without "
+        "it, Dask's own configuration names them.",
     ),
     Option(
         ["--ssh"],
@@ -93,9 +93,9 @@ def taken(options: dict[str, Any]) -> dict[str, Any]:
     for name, other in (("cluster_tls", "cluster"), ("ssh_python", "ssh")):
         if own[name] and not own[other]:
             raise click.UsageError(f"{said(name)} has no effect without --{other}")
-    if own["cluster"] and bool(own["cluster_tls"]) != own["cluster"].startswith("tls://"):
+    if own["cluster_tls"] and not own["cluster"].startswith("tls://"):
         raise click.UsageError(
-            "an address tls://HOST:PORT of --cluster and the files of --cluster-tls need each other: give both"
+            f"{said('cluster_tls')} is for a scheduler with TLS, tls://HOST:PORT, and {own['cluster']} has none"
         )
     return own
 

@@ -118,9 +118,9 @@ def make_order(
             "use (--server-cpus)."
         )
     version = family(options["four"], options["six"])
-    if away and known.get("host") is None:
-        raise click.UsageError("other machines send the load: add --host with this machine's address that they reach")
     host = known.get("host") or (stored_host(stored) if version is None else None)
+    if away and host is None:
+        raise click.UsageError("other machines send the load: add --host with this machine's address that they reach")
     setting = Setting(
         server_cpus=server,
         load_cpus=load_cpus,
