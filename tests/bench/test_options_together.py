@@ -21,6 +21,7 @@ from rigs.helpers import LIMIT
 
 from echobench import cli
 from echobench.bench.blast.command import blast, make_plan
+from echobench.bench.cluster import options as cluster
 from echobench.bench.compare import command as compare_module
 from echobench.bench.compare.command import compare
 from echobench.bench.option import Option
@@ -176,21 +177,7 @@ def test_every_two_options(command, taken):
 
 def test_what_is_taken_changes_the_run(taken):
     """Beside any other option that it goes with, each option of blast and sweep has its effect on the plan."""
-    output = {
-        "quiet",
-        "json",
-        "csv",
-        "html",
-        "png",
-        "nic",
-        "stored",
-        "port",
-        "tcp",
-        "cluster",
-        "cluster_tls",
-        "ssh",
-        "ssh_python",
-    }
+    output = {"quiet", "json", "csv", "html", "png", "nic", "stored", "port", "tcp", *cluster.NAMES}
     for command, make in (("blast", make_plan), ("sweep", make_sweep)):
         wrong = {tuple(sorted(pair)) for pair in REFUSED[command]}
         params = [each for each in own(command) if each.name not in output]
