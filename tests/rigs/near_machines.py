@@ -23,7 +23,7 @@ class NearMachines:
         self.cut: set[int] = set()
         """Machines whose lines arrive neither here nor there."""
         self._on = on
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[Relay, Event]] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     def clock(self, number: int) -> Reading:
@@ -47,13 +47,16 @@ class NearMachines:
     def heard(self, timeout: float) -> Event | None:
         """Wait for an event."""
         try:
-            return self._events.get(timeout=timeout) if timeout else self._events.get_nowait()
+            while True:
+                relay, event = self._events.get(timeout=timeout) if timeout else self._events.get_nowait()
+                if relay is self.relays[event[0]]:
+                    return event
         except queue.Empty:
             return None
 
     def lose(self, number: int, why: str) -> None:
         """Say that a machine is lost."""
-        self._events.put((number, "lost", why))
+        self._events.put((self.relays[number], (number, "lost", why)))
 
     def stop(self) -> None:
         """End all agents."""
@@ -70,8 +73,6 @@ class NearMachines:
     def _hear(self, number: int) -> None:
         relay = self.relays[number]
         for word, said in relay:
-            if relay is not self.relays[number]:
-                continue
             self._on(self, number, word)
             if number not in self.cut:
-                self._events.put((number, word, said))
+                self._events.put((relay, (number, word, said)))

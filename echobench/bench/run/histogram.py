@@ -83,7 +83,10 @@ class Histogram:
 
     def add(self, other: Histogram) -> None:
         """Add all counts of another histogram."""
-        self.counts += other.counts
+        # Only the steps that may have counts: to read all steps of a thousand histograms would take most of the time.
+        if other.least <= other.greatest:
+            first, last = steps(np.array([other.least, other.greatest], np.int64)).tolist()
+            self.counts[first : last + 1] += other.counts[first : last + 1]
         self.least, self.greatest = min(self.least, other.least), max(self.greatest, other.greatest)
         self.sum += other.sum
         self.lost += other.lost
@@ -180,38 +183,48 @@ class Histogram:
 
         Raises ValueError, KeyError or TypeError if it is not what :meth:`as_dict` gave.
         """
-        made = cls.decode(stored["hdr"])
-        if made.total != stored["count"]:
-            raise ValueError(f"a histogram of {stored['count']} values holds {made.total}")
-        if made.total:
+        made, used, counts = _decoded(stored["hdr"])
+        total = int(counts.sum())
+        if total != stored["count"]:
+            raise ValueError(f"a histogram of {stored['count']} values holds {total}")
+        if total:
             made.least, made.greatest, made.sum = int(stored["least"]), int(stored["greatest"]), int(stored["sum"])
+            ends = steps(np.clip(np.array([made.least, made.greatest], np.int64), 0, HIGHEST))
+            if ends[0] > used[0] or ends[1] < used[-1]:
+                raise ValueError("a histogram has values below its minimum or above its maximum")
         return made
 
     @classmethod
     def decode(cls, text: str) -> Histogram:
         """Read what :meth:`encode` wrote. Raises ValueError if it is not that."""
-        try:
-            whole = base64.b64decode(text, validate=True)
-            cookie, length = struct.unpack_from(">ii", whole)
-            data = zlib.decompress(whole[8 : 8 + length])
-            inner, size, _, digits, lowest, highest, _ = _HEAD.unpack_from(data)
-        except (ValueError, struct.error, zlib.error) as error:
-            raise ValueError(f"this is not a compressed HdrHistogram: {error}") from None
-        if (cookie, inner, digits, lowest, highest) != (_COMPRESSED, _COOKIE, SIGNIFICANT, 1, HIGHEST):
-            raise ValueError("this HdrHistogram has other bounds or another encoding than echobench's")
-        made = cls()
-        values = _read(data[_HEAD.size : _HEAD.size + size])
-        is_count = values >= 0  # a negative number is that of steps without a count
-        width = np.where(is_count, 1, -values)
-        at = (np.cumsum(width) - width)[is_count]
-        if len(at) and not 0 <= at.min() <= at.max() < len(made.counts):
-            raise ValueError("this HdrHistogram has more steps than its bounds allow")
-        made.counts[at] = values[is_count]
-        used = np.flatnonzero(made.counts)
+        made, used, counts = _decoded(text)
         if len(used):
             made.least, made.greatest = middle(int(used[0])), middle(int(used[-1]))
-            made.sum = _total(middles(used), made.counts[used])
+            made.sum = _total(middles(used), counts)
         return made
+
+
+def _decoded(text: str) -> tuple[Histogram, Array, Array]:
+    """Read what ``encode`` wrote, and give the steps that have counts, rising, and these. Raises ValueError."""
+    try:
+        whole = base64.b64decode(text, validate=True)
+        cookie, length = struct.unpack_from(">ii", whole)
+        data = zlib.decompress(whole[8 : 8 + length])
+        inner, size, _, digits, lowest, highest, _ = _HEAD.unpack_from(data)
+    except (ValueError, struct.error, zlib.error) as error:
+        raise ValueError(f"this is not a compressed HdrHistogram: {error}") from None
+    if (cookie, inner, digits, lowest, highest) != (_COMPRESSED, _COOKIE, SIGNIFICANT, 1, HIGHEST):
+        raise ValueError("this HdrHistogram has other bounds or another encoding than echobench's")
+    made = Histogram()
+    values = _read(data[_HEAD.size : _HEAD.size + size])
+    width = np.where(values < 0, -values, 1)  # a negative number is that of steps without a count
+    used = (np.cumsum(width) - width)[values >= 0]
+    counts = values[values >= 0]
+    if len(used) and not 0 <= used.min() <= used.max() < len(made.counts):
+        raise ValueError("this HdrHistogram has more steps than its bounds allow")
+    used, counts = used[counts > 0], counts[counts > 0]
+    made.counts[used] = counts
+    return made, used, counts
 
 
 def steps(values: Array) -> Array:
@@ -232,7 +245,8 @@ def middle(step: int) -> int:
 def middles(index: Array) -> Array:
     """Give the values in the middle of steps: :func:`middle` of a column."""
     shift = np.maximum((index >> HALF_BITS) - 1, 0)
-    return ((index - (shift << HALF_BITS)) << shift) + ((1 << shift) >> 1)
+    found: Array = ((index - (shift << HALF_BITS)) << shift) + ((1 << shift) >> 1)
+    return found
 
 
 def _total(values: Array, times: Array) -> int:
