@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ needs_namespaces = pytest.mark.skipif(
     reason="network namespaces need Linux, root and the ip program",
 )
 
+NUMBERS = itertools.count(1)
 SERVER, LEADER = "10.77.0.1", "10.77.0.2"
 """Addresses; machine number n has 10.77.0.(10 + n)."""
 
@@ -39,7 +41,7 @@ class Network:
 
     def __init__(self, folder: Path, number: int) -> None:
         self.folder, self.number = folder, number
-        self._prefix = f"echob{os.getpid()}"
+        self._prefix = f"echob{os.getpid()}x{next(NUMBERS)}"
         self._started: list[subprocess.Popen[str]] = []
         self._files: list[IO[str]] = []
         self.servers: list[ServerProcess] = []

@@ -71,17 +71,20 @@ class DaskMachines:
 
     def _check(self) -> None:
         """See that all run this version, before anything else is sent. Raises ClusterError."""
-        known = Answer(lambda: self._client.get_versions(check=False, packages=["echobench"])).within(CONNECTING)
-        have = {address: known["workers"][address]["packages"].get("echobench") for address in self._addresses}
+        try:
+            known = Answer(lambda: self._client.get_versions(check=False, packages=["echobench"])).within(CONNECTING)
+        except ClusterError:
+            raise ClusterError(
+                f"not all workers of {self._scheduler} answer within {CONNECTING:.0f} s: end those that stand still"
+            ) from None
         names = dict(zip(self._addresses, (host.name for host in self.hosts), strict=True))
-        wrong = {address: f"it has echobench {version}" for address, version in have.items()
-                 if version != ours().version}  # fmt: skip
-        for address in wrong:
-            if not have[address] or have[address] == "MISSING":
-                wrong[address] = "it has no echobench"
+        wrong = []
+        for address, name in names.items():
+            version = known["workers"].get(address, {}).get("packages", {}).get("echobench")
+            if version != ours().version:
+                wrong.append(f"{name}: it has {f'echobench {version}' if version else 'no echobench'}")
         if wrong:
-            said = "; ".join(f"{names[address]}: {why}" for address, why in wrong.items())
-            raise ClusterError(f"{said}; here is {ours()}: install the same on all")
+            raise ClusterError(f"{'; '.join(wrong)}; here is {ours()}: install the same on all")
         for address in self._addresses:
             try:
                 found: Identity = self._ask(address, CONNECTING, in_worker.identity)

@@ -126,7 +126,7 @@ def test_a_second_run_on_the_same_machines(port):
 
 def test_nothing_listens_there():
     near = NearMachines("a", "b")
-    with pytest.raises(LoadError, match=r"^a, b: .*refuses connections"):
+    with pytest.raises(LoadError, match=r"^[ab](, b)?: .*refuses connections"):
         run(near, plan(1))
 
 

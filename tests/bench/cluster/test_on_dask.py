@@ -114,7 +114,7 @@ def test_three_machines_give_one_page(cluster, tmp_path):
 def test_a_sweep_uses_the_same_machines_for_all_steps(cluster, tmp_path):
     path = tmp_path / "sweep.json"
     done = cluster.run(
-        LEADER, *command(cluster, "--udp", "--limit", "p50<10s,loss<=1", "--from-rate", "500", "--to-rate", "1000",
+        LEADER, *command(cluster, "--udp", "--limit", "loss<=100%", "--from-rate", "500", "--to-rate", "1000",
                          "--step-duration", "0.5", "--repeats", "1", "--warmup", "1", "--json", str(path),
                          what="sweep"),
     )  # fmt: skip
@@ -152,8 +152,7 @@ def test_a_load_that_cannot_be_divided(cluster, options, sentence):
 def test_nobody_serves_there(cluster):
     done = cluster.run(LEADER, *ECHOBENCH, "blast", f"{SERVER}:9", "--flows", "3", "--cluster", SCHEDULER)
     assert done.returncode == 1
-    assert f"Error: {address(0)}, {address(1)}, {address(2)}: " in done.stderr
-    assert "refuse" in done.stderr
+    assert re.search(r"Error: 10\.77\.0\.1[0-2].*: .* refuses connections", done.stderr), done.stderr
 
 
 def test_ctrl_c_ends_all_machines_and_reports(cluster, tmp_path):
@@ -263,7 +262,8 @@ def test_another_version_is_refused_before_anything_is_sent(tmp_path):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             wait_for(lambda: not made.processes(address(number)))
-        assert f"{address(0)}: it has echobench 0.0.7; here is " in outputs[0]
+        assert f"{address(0)}: it has echobench 0.0.7" in outputs[0]
+        assert "here is echobench " in outputs[0]
         assert "install the same on all" in outputs[0]
         assert f"{address(1)}: it has echobench" in outputs[1]
         assert "(source 0123456789ab)" in outputs[1]
