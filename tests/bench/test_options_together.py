@@ -60,6 +60,8 @@ REFUSED = {
         # As the stored ideal has one worker.
         *(("--ideal-workers", each) for each in ("--against", "--tolerance", "--time-tolerance")),
         ("--precision", "--extra-rounds"), ("--max-time", "--extra-rounds"),
+        # As the stored comparison was on no address of this machine, and --host cannot name one.
+        *(("--resume", each) for each in ("--cluster", "--cluster-tls", "--ssh", "--ssh-python")),
     },
     "verify": {("--essential", "--connections"), ("--clause", "--essential"), ("--clause", "--udp")},
 }  # fmt: skip

@@ -80,12 +80,22 @@ class Network:
         """Pull the cable of a machine."""
         ip("-n", self.name("switch"), "link", "set", f"port{where.rpartition('.')[2]}", "down")
 
-    def delay(self, where: str, seconds: float) -> None:
+    def mend(self, where: str) -> None:
+        """Plug it in again."""
+        ip("-n", self.name("switch"), "link", "set", f"port{where.rpartition('.')[2]}", "up")
+
+    @contextlib.contextmanager
+    def delayed(self, where: str, seconds: float) -> Iterator[None]:
         """Delay what a machine sends, or skip the test."""
-        command = [*self.inside(where), "tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay"]
-        done = subprocess.run([*command, f"{1e6 * seconds:.0f}us"], capture_output=True, text=True)
+        command = [*self.inside(where), "tc", "qdisc"]
+        netem = [*command, "add", "dev", "eth0", "root", "netem", "delay", f"{1e6 * seconds:.0f}us"]
+        done = subprocess.run(netem, capture_output=True, text=True)
         if done.returncode:
             pytest.skip(f"this kernel cannot delay packets: {done.stderr.strip()}")
+        try:
+            yield
+        finally:
+            subprocess.run([*command, "del", "dev", "eth0", "root"], check=True)
 
     def start(self, where: str, *command: str, **how: Any) -> tuple[subprocess.Popen[str], Path]:
         """Start a process in a namespace, and give it with the file of its output."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -20,6 +19,7 @@ pytest.importorskip("distributed", reason="the extra cluster is not installed")
 pytestmark = [pytest.mark.slow, needs_namespaces]
 
 PORT = 8786
+MACHINES = 2
 SCHEDULER = f"tcp://{LEADER}:{PORT}"
 ECHOBENCH = [sys.executable, "-m", "echobench"]
 LONG = ("--duration", "60")
@@ -32,7 +32,8 @@ def dask(program, *options):
 
 
 def worker(made, number, *options, scheduler=SCHEDULER, **how):
-    settings = ["--nthreads", "1", "--nworkers", "1", "--no-dashboard", "--memory-limit", "0"]
+    """Start a worker, without the second process that would start it again, which costs a test a second."""
+    settings = ["--nthreads", "1", "--nworkers", "1", "--no-dashboard", "--no-nanny", "--memory-limit", "0"]
     return made.start(address(number), *dask("worker", scheduler, *settings, *options), **how)
 
 
@@ -50,30 +51,38 @@ def scheduler(made, *options, begins="tcp"):
     return process, output
 
 
-def registered(made, number, outputs):
+def registered(*outputs):
     for output in outputs:
         wait_for(lambda output=output: said(output, "Registered to"))
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """Three machines that stay, for the tests that break none."""
-    with network(tmp_path_factory.mktemp("cluster"), 3) as made:
+def machines(tmp_path_factory):
+    """Two machines, a scheduler and a server."""
+    with network(tmp_path_factory.mktemp("cluster"), MACHINES) as made:
         scheduler(made)
-        registered(made, 3, [worker(made, number)[1] for number in range(3)])
         made.port = serving(made)
+        made.workers = {}
         yield made
 
 
 @pytest.fixture
-def fresh(tmp_path):
-    """Two machines, one of which will not survive."""
-    with network(tmp_path, 2) as made:
-        made.scheduler = scheduler(made)
-        made.workers = [worker(made, number) for number in range(2)]
-        registered(made, 2, [output for _, output in made.workers])
-        made.port = serving(made)
-        yield made
+def cluster(machines):
+    """Give the machines, each with a worker that has seen no harm."""
+    for number in range(MACHINES):
+        if number not in machines.workers:
+            machines.workers[number], output = worker(machines, number)
+            registered(output)
+    return machines
+
+
+@pytest.fixture
+def harmed(cluster):
+    """Give the machines, of which the second will not be the same again."""
+    yield cluster
+    os.killpg(cluster.workers.pop(1).pid, signal.SIGKILL)
+    wait_for(lambda: not cluster.processes(address(1)))
+    cluster.mend(address(1))
 
 
 def command(made, *options, what="blast", where=SCHEDULER):
@@ -83,31 +92,32 @@ def command(made, *options, what="blast", where=SCHEDULER):
 QUICK = ("--duration", "0.5", "--warmup", "2", "--cooldown", "0.1", "--timeout", "5")
 
 
-def test_three_machines_give_one_page(cluster, tmp_path):
+def test_two_machines_give_one_page(cluster, tmp_path):
     files = [str(tmp_path / name) for name in ("r.json", "r.html")]
     done = cluster.run(
-        LEADER, *command(cluster, *QUICK, "--udp", "--rate", "600", "--source-ports", "20000-20005", "--interval",
+        LEADER, *command(cluster, *QUICK, "--udp", "--rate", "400", "--source-ports", "20000-20005", "--interval",
                          "0.25", "--json", files[0], "--html", files[1]),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     stored = json.loads((tmp_path / "r.json").read_text())
     VALIDATOR.validate(stored)
-    names = [address(number) for number in range(3)]
+    names = [address(number) for number in range(MACHINES)]
     assert [each["name"] for each in stored["machines"]] == names
     assert [each["part"]["source_ports"] for each in stored["machines"]] == [
-        [20000, 20001], [20002, 20003], [20004, 20005],
-    ]  # fmt: skip
-    assert [each["result"]["tally"]["intended"] for each in stored["machines"]] == pytest.approx([100] * 3, abs=4)
+        [20000, 20002],
+        [20003, 20005],
+    ]
+    assert [each["result"]["tally"]["intended"] for each in stored["machines"]] == pytest.approx([100] * 2, abs=4)
     assert stored["tally"]["answered"] == sum(each["result"]["tally"]["answered"] for each in stored["machines"])
     for each in stored["machines"]:  # they are all this computer, whose clock is one
         assert abs(each["clock"]["ahead"]) <= each["clock"]["error"] + 1_000_000
     for name in names:
-        assert re.search(rf"^{re.escape(name)} +2 ", done.stdout, re.MULTILINE), done.stdout
+        assert re.search(rf"^{re.escape(name)} +3 ", done.stdout, re.MULTILINE), done.stdout
         assert name in (tmp_path / "r.html").read_text()
         assert re.search(rf" s  {re.escape(name)}: ", done.stderr), done.stderr
     assert "together: " in done.stderr
     assert f"{SCHEDULER} is not protected" in done.stderr
-    for number in range(3):
+    for number in range(MACHINES):
         assert not cluster.generators(address(number))
 
 
@@ -121,7 +131,7 @@ def test_a_sweep_uses_the_same_machines_for_all_steps(cluster, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     steps = json.loads(path.read_text())["steps"]
     assert len(steps) >= 2
-    assert all(len(step["result"]["machines"]) == 3 for step in steps)
+    assert all(len(step["result"]["machines"]) == MACHINES for step in steps)
 
 
 def test_a_comparison_is_loaded_from_the_machines(cluster, tmp_path):
@@ -132,27 +142,7 @@ def test_a_comparison_is_loaded_from_the_machines(cluster, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     [run] = json.loads(path.read_text())["runs"]
-    assert [each["name"] for each in run["result"]["machines"]] == [address(number) for number in range(3)]
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        (["--flows", "2"], "3 machines with 1 process each need at least one flow each, and there are 2: add --flows"),
-        (["--source", "10.77.0.10"], "a --source is an address of one machine"),
-    ],
-)
-def test_a_load_that_cannot_be_divided(cluster, options, sentence):
-    done = cluster.run(LEADER, *command(cluster, *options))
-    assert done.returncode == 1
-    assert sentence in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_nobody_serves_there(cluster):
-    done = cluster.run(LEADER, *ECHOBENCH, "blast", f"{SERVER}:9", "--flows", "3", "--cluster", SCHEDULER)
-    assert done.returncode == 1
-    assert re.search(r"Error: 10\.77\.0\.1[0-2].*: .* refuses connections", done.stderr), done.stderr
+    assert [each["name"] for each in run["result"]["machines"]] == [address(number) for number in range(MACHINES)]
 
 
 def test_ctrl_c_ends_all_machines_and_reports(cluster, tmp_path):
@@ -165,7 +155,7 @@ def test_ctrl_c_ends_all_machines_and_reports(cluster, tmp_path):
     os.kill(leader, signal.SIGINT)
     began = time.monotonic()
     assert process.wait(30) == 130, output.read_text()
-    for number in range(3):
+    for number in range(MACHINES):
         assert not cluster.generators(address(number))
     print("ended after", time.monotonic() - began)
     stored = json.loads(path.read_text())
@@ -173,18 +163,12 @@ def test_ctrl_c_ends_all_machines_and_reports(cluster, tmp_path):
     assert stored["tally"]["answered"] > 0
 
 
-def killed(made, pid=None):
-    """Kill the worker process of the second machine."""
-    for each, line in made.processes(address(1)).items():
-        if "dask_worker" in line or "multiprocessing" in line:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(each, signal.SIGKILL)
+def killed(made):
+    os.killpg(made.workers[1].pid, signal.SIGKILL)
 
 
 def stopped(made):
-    for each, line in made.processes(address(1)).items():
-        if "dask_worker" in line or "multiprocessing" in line:
-            os.kill(each, signal.SIGSTOP)
+    os.killpg(made.workers[1].pid, signal.SIGSTOP)
 
 
 def cut(made):
@@ -192,13 +176,13 @@ def cut(made):
 
 
 @pytest.mark.parametrize("harm", [killed, stopped, cut])
-def test_a_machine_that_goes_missing_is_named(fresh, tmp_path, harm):
+def test_a_machine_that_goes_missing_is_named(harmed, tmp_path, harm):
     files = [str(tmp_path / name) for name in ("r.json", "r.html")]
-    process, output = fresh.start(
-        LEADER, *command(fresh, *LONG, "--interval", "0.2", "--json", files[0], "--html", files[1])
+    process, output = harmed.start(
+        LEADER, *command(harmed, *LONG, "--interval", "0.2", "--json", files[0], "--html", files[1])
     )
     wait_for(lambda: said(output, "msg/s answered"))
-    harm(fresh)
+    harm(harmed)
     assert process.wait(50) == 1, output.read_text()
     stored = json.loads((tmp_path / "r.json").read_text())
     VALIDATOR.validate(stored)
@@ -212,16 +196,16 @@ def test_a_machine_that_goes_missing_is_named(fresh, tmp_path, harm):
     )
     assert re.search(rf"^{re.escape(address(1))} .*missing", output.read_text(), re.MULTILINE)
     assert "machine missing" in (tmp_path / "r.html").read_text()
-    wait_for(lambda: not fresh.generators(address(1)), 30)
-    assert not fresh.generators(address(0))
+    wait_for(lambda: not harmed.generators(address(1)), 30)
+    assert not harmed.generators(address(0))
 
 
-def test_a_leader_that_is_killed_leaves_nothing_that_sends(fresh):
-    process, output = fresh.start(LEADER, *command(fresh, *LONG, "--interval", "0.2"))
+def test_a_leader_that_is_killed_leaves_nothing_that_sends(cluster):
+    process, output = cluster.start(LEADER, *command(cluster, *LONG, "--interval", "0.2"))
     wait_for(lambda: said(output, "msg/s answered"))
     os.killpg(process.pid, signal.SIGKILL)
-    for number in range(2):
-        wait_for(lambda number=number: not fresh.generators(address(number)), 30)
+    for number in range(MACHINES):
+        wait_for(lambda number=number: not cluster.generators(address(number)), 30)
 
 
 def test_a_scheduler_without_workers_and_one_that_is_not_there(tmp_path):
@@ -251,22 +235,22 @@ def test_another_version_is_refused_before_anything_is_sent(tmp_path):
     with network(tmp_path, 2) as made:
         scheduler(made)
         made.port = 7
-        outputs = []
-        for number, what in enumerate(("other", "changed")):
-            environment = {**os.environ, "PYTHONPATH": str(tmp_path / what)}
-            process, output = worker(made, number, env=environment)
-            registered(made, 1, [output])
-            done = made.run(LEADER, *command(made))
-            assert done.returncode == 1
-            outputs.append(done.stderr)
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            wait_for(lambda: not made.processes(address(number)))
-        assert f"{address(0)}: it has echobench 0.0.7" in outputs[0]
-        assert "here is echobench " in outputs[0]
-        assert "install the same on all" in outputs[0]
-        assert f"{address(1)}: it has echobench" in outputs[1]
-        assert "(source 0123456789ab)" in outputs[1]
+        started = [
+            worker(made, number, env={**os.environ, "PYTHONPATH": str(tmp_path / what)})
+            for number, what in enumerate(("other", "changed"))
+        ]
+        registered(*(output for _, output in started))
+        done = made.run(LEADER, *command(made))
+        assert done.returncode == 1
+        assert f"{address(0)}: it has echobench 0.0.7" in done.stderr
+        assert "here is echobench " in done.stderr
+        assert "install the same on all" in done.stderr
+        os.killpg(started[0][0].pid, signal.SIGTERM)
+        started[0][0].wait()
+        done = made.run(LEADER, *command(made))
+        assert done.returncode == 1
+        assert f"{address(1)}: it has echobench" in done.stderr
+        assert "(source 0123456789ab)" in done.stderr
 
 
 def certificate(folder):
@@ -286,7 +270,7 @@ def test_tls(tmp_path):
     where = f"tls://{LEADER}:{PORT}"
     with network(tmp_path, 2) as made:
         scheduler(made, *tls, "--protocol", "tls", begins="tls")
-        registered(made, 2, [worker(made, n, *tls, scheduler=where)[1] for n in range(2)])
+        registered(*[worker(made, number, *tls, scheduler=where)[1] for number in range(2)])
         made.port = serving(made)
         path = tmp_path / "r.json"
         done = made.run(
@@ -301,22 +285,3 @@ def test_tls(tmp_path):
         done = made.run(LEADER, *command(made))  # without TLS
         assert done.returncode == 1
         assert "cannot be reached" in done.stderr
-
-
-def test_sixteen_workers_on_one_machine(tmp_path):
-    """Each is a machine of its own to the leader; a note says that they are not."""
-    with network(tmp_path, 1) as made:
-        scheduler(made)
-        output = made.start(
-            address(0), *dask("worker", SCHEDULER, "--nthreads", "1", "--nworkers", "16", "--no-dashboard",
-                              "--memory-limit", "0"),
-        )[1]  # fmt: skip
-        wait_for(lambda: output.read_text().count("Registered to") == 16, 120)
-        made.port = serving(made)
-        path = tmp_path / "r.json"
-        done = made.run(LEADER, *command(made, *QUICK, "--udp", "--flows", "16", "--rate", "320", "--json", str(path)))
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert f"16 workers are on {address(0)}, and share what it can send" in done.stderr
-        stored = json.loads(path.read_text())
-        assert len({each["name"] for each in stored["machines"]}) == 16
-        assert stored["tally"]["answered"] == stored["tally"]["intended"] == pytest.approx(160, abs=20)

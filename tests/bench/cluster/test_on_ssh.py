@@ -97,6 +97,16 @@ def test_two_machines_give_one_page(ssh, tmp_path):
     wait_for(lambda: not [line for line in ssh.processes(HOSTS[0]).values() if "python" in line])
 
 
+def test_a_slow_wire_shows_in_the_stated_error(ssh, tmp_path):
+    path = tmp_path / "r.json"
+    with ssh.delayed(HOSTS[1], 0.02):
+        done = ssh.run(LEADER, *command(ssh, *QUICK, "--json", str(path)), env=ssh.environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    clock = json.loads(path.read_text())["machines"][1]["clock"]
+    assert clock["error"] >= 9_000_000, "half of the 20 ms that an answer takes"
+    assert abs(clock["ahead"]) <= clock["error"] + 1_000_000
+
+
 def interrupt(made, process):
     """Do what Ctrl-C does in a terminal: it goes to every process of the group, ssh too."""
     os.killpg(process.pid, signal.SIGINT)
