@@ -222,7 +222,7 @@ def machines(result: Result) -> Rows:
 def machines_note(result: Result) -> str:
     """Say what the machines' start rests on, and which verdicts are on single machines."""
     errors = [each.clock.error for each in result.machines if each.clock is not None]
-    said = [f"All began at one time, to within {duration(max(errors))} (start)."] if errors else []
+    said = [f"Each began within {duration(max(errors))} of the common time (start)."] if errors else []
     for each in result.machines:
         names = [verdict.name for verdict in each.result.verdicts] if each.result else []
         if names and len(result.machines) > 1:

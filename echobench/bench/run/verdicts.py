@@ -308,22 +308,26 @@ def generator_bound(result: Result) -> Verdict | None:
     A faster server would look the same. In the closed model, in a flood and with --connect: a process used 0.9 of its
     CPU, or was busy for 0.95 of the window. In the open model: the rate was not kept, or one message in a hundred left
     more than 1 ms late. One exception: if the rate over TCP was not kept although no process was busy, the connections
-    were full, because the server did not read.
+    were full, because the server did not read. Of several machines, each was judged by itself.
     """
-    if result.machines:
-        return _machines_bound(result)
+    sentence = _bound_on(result) if result.machines else _bound(result)
+    return Verdict(name="generator-bound", level="warning", sentence=sentence) if sentence else None
+
+
+def _bound(result: Result) -> str:
+    """Say why the generator was the limit; empty if it was not."""
     busiest = max(result.processes, key=lambda process: max(process.cpu_share, process.busy_share), default=None)
     if busiest is None or nothing_sent(result) or unanswered(result):
-        return None
+        return ""
     hot = busiest.cpu_share >= CPU or busiest.busy_share >= BUSY
     if result.plan.model == "open":
         kept = rate_not_kept(result) is None
         lateness = result.tally.lateness
         late = lateness.total > 0 and lateness.percentile(99) > LATE
         if not kept and not hot and result.plan.transport != "udp":
-            return None
+            return ""
         if kept and not late:
-            return None
+            return ""
         by = f"{lateness.percentile(99) / 1e6:,.1f} ms late or more" if late else ""
         why = (
             f"The generator sent one message in a hundred {by}: this lateness is part of the times from intended"
@@ -333,27 +337,26 @@ def generator_bound(result: Result) -> Verdict | None:
     elif hot:
         why = "The generator was the limit, not the server: it had no time left"
     else:
-        return None
-    return Verdict(
-        name="generator-bound",
-        level="warning",
-        sentence=f"{why} ({_use(busiest, result.plan.model)}). "
-        "Give it more --processes, on --cpus that the server does not use, or offer less load.",
+        return ""
+    return (
+        f"{why} ({_use(busiest, result.plan.model)}). "
+        "Give it more --processes, on --cpus that the server does not use, or offer less load."
     )
 
 
-def _machines_bound(result: Result) -> Verdict | None:
-    """Say on which machines the generator was the limit, and why on the first of them."""
-    bound = [(each.name, found) for each in result.machines if each.result for found in each.result.verdicts]
-    bound = [(name, found) for name, found in bound if found.name == "generator-bound"]
+def _bound_on(result: Result) -> str:
+    """Say on which machines the generator was the limit, and why on the first of them; empty if on none."""
+    bound = [
+        (each.name, found.sentence)
+        for each in result.machines
+        if each.result is not None
+        for found in each.result.verdicts
+        if found.name == "generator-bound"
+    ]
     if not bound:
-        return None
+        return ""
     names = ", ".join(name for name, _ in bound)
-    return Verdict(
-        name="generator-bound",
-        level="warning",
-        sentence=f"On {len(bound)} of {len(result.machines)} machines ({names}). {bound[0][0]}: {bound[0][1].sentence}",
-    )
+    return f"On {len(bound)} of {len(result.machines)} machines ({names}). {bound[0][0]}: {bound[0][1]}"
 
 
 def _use(process: Process, model: str) -> str:
