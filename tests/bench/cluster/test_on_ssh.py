@@ -140,7 +140,7 @@ def test_a_connection_that_is_killed_is_named_and_leaves_nothing_that_sends(ssh,
     wait_for(lambda: "msg/s answered" in output.read_text())
     for each in sessions(ssh, 1):
         os.kill(each, signal.SIGKILL)
-    assert process.wait(50) == 1, output.read_text()
+    assert process.wait(100) == 1, output.read_text()
     stays, gone = json.loads(path.read_text())["machines"]
     assert stays["result"]["tally"]["answered"] > 0
     assert gone["missing"] == "the ssh connection to it has ended"
