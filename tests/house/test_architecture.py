@@ -16,7 +16,7 @@ PACKAGE = Path(echobench.__file__).parent
 
 GROUND = {
     "protocol", "guard", "counters", "reactors", "sockets", "queues", "groups", "acceptor", "clocks", "silence",
-    "seldom", "defaults", "errors", "values", "reading", "histograms",
+    "seldom", "defaults", "errors", "values", "reading", "histograms", "reactor_names",
 }  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
@@ -136,10 +136,12 @@ BENCH = (
         "bench/verify",
         "bench/nic",
         "bench/cluster",
+        "bench/ladder/servers",
     },
     {"bench/blast", "bench/compare/meters", "bench/doctor"},
-    {"bench/compare", "bench/sweep"},
-    {"bench/show"},
+    {"bench/compare", "bench/learn", "bench/sweep"},
+    {"bench/show", "bench/ladder"},
+    {"bench/commands"},
 )
 """The benchmark's floors, the lowest first. A room imports from lower floors only."""
 

@@ -42,6 +42,14 @@ class Order:
     notes: tuple[str, ...] = ()
     reference: str = IDEAL
     until: Until | None = None
+    is_checked: bool = True
+    """Whether the subjects are checked first, by verify's essential clauses: one that fails has no ratio."""
+    pairs: frozenset[tuple[str, str]] | None = None
+    """Which subject runs under which load, by their names; None for each under each."""
+
+    def has(self, subject: str, load: str) -> bool:
+        """Tell whether a subject runs under a load."""
+        return self.pairs is None or (subject, load) in self.pairs
 
 
 LOOPBACK: Final = "127.0.0.1"
