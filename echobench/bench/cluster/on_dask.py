@@ -23,7 +23,7 @@ from .machines import LOST, Event, Host
 from .posts import Answer, Outbox
 
 REACHING: Final = 5.0  # seconds for the scheduler; where nobody listens, Dask tries again for as long
-CONNECTING: Final = 15.0  # seconds for the first answers of its workers
+CONNECTING: Final = 30.0  # seconds for the first answers of its workers
 ANSWERING: Final = 5.0  # seconds for a worker to answer when it is asked for its clocks
 PERIOD: Final = 0.2  # seconds between two looks at what an agent has said
 MOST_LOOKS: Final = 200  # of all machines together, in a second: each passes through the scheduler
