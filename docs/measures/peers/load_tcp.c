@@ -1,13 +1,16 @@
-/* Connections that stay, each with a window of messages under way. */
+/* Connections that stay, each with a window of messages under way; over TLS too. */
 #include "load.h"
+#include "tls.h"
 
 static struct stream {
     int fd;
+    struct ssl_st *tls;          /* NULL over TCP */
     uint64_t sent, got, allowed; /* bytes of the stream */
     uint64_t *begun;             /* when each message of the window was sent */
 } *streams;
 
 static void end_stream(struct stream *stream) {
+    if (stream->tls) tls_close(stream->tls);
     close(stream->fd);
     stream->fd = -1;
     alive--;
@@ -19,7 +22,8 @@ static void send_stream(struct stream *stream, uint64_t now) {
         uint64_t left = stream->allowed - stream->sent;
         size_t count = left < sizeof out ? left : sizeof out;
         write_stream(out, (uint32_t)(stream - streams), stream->sent, count);
-        ssize_t taken = send(stream->fd, out, count, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t taken = stream->tls ? tls_write(stream->tls, out, count)
+                                    : send(stream->fd, out, count, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (taken < 0) {
             if (errno != EAGAIN) {
                 blame(&errors.ended, "send: %s", strerror(errno));
@@ -37,8 +41,8 @@ static void tcp_ready(long flow, uint32_t found) {
     static char in[CHUNK], expected[CHUNK];
     struct stream *stream = &streams[flow];
     ssize_t got = CHUNK;
-    while (stream->fd >= 0 && (got == CHUNK || found & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {
-        got = recv(stream->fd, in, sizeof in, MSG_DONTWAIT);
+    while (stream->fd >= 0 && (stream->tls || got == CHUNK || found & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {
+        got = stream->tls ? tls_read(stream->tls, in, sizeof in) : recv(stream->fd, in, sizeof in, MSG_DONTWAIT);
         if (got < 0 && errno == EAGAIN) break;
         if (got <= 0) {
             blame(&errors.ended, "connection %ld ended after %llu of %llu bytes%s%s", flow,
@@ -65,17 +69,22 @@ static void tcp_ready(long flow, uint32_t found) {
     if (stream->fd >= 0 && stream->sent < stream->allowed) send_stream(stream, nanoseconds(CLOCK_MONOTONIC));
 }
 
-static void tcp_start(void) {
+static void start_streams(bool over_tls) {
     if (!(streams = calloc((size_t)plan.flows, sizeof *streams))) fail("memory");
     for (long i = 0; i < plan.flows; i++) {
         streams[i].fd = dial(SOCK_STREAM, NULL);
         if (streams[i].fd < 0) continue;
         if (!(streams[i].begun = calloc((size_t)plan.window, sizeof(uint64_t)))) fail("memory");
         streams[i].allowed = (uint64_t)plan.window * plan.size;
+        if (over_tls && !(streams[i].tls = tls_open(streams[i].fd))) fail("SSL_new");
         alive++;
         watch(streams[i].fd, i); /* it is writable, so that the loop sends the first messages */
     }
 }
+
+static void tcp_start(void) { start_streams(false); }
+
+static void tls_start(void) { start_streams(true); }
 
 static uint64_t tcp_under_way(void) {
     uint64_t count = 0;
@@ -86,4 +95,5 @@ static uint64_t tcp_under_way(void) {
 
 static void tcp_look(uint64_t now) { (void)now; } /* what never comes is counted at the end */
 
-const struct mode tcp_mode = {"tcp", tcp_start, tcp_ready, tcp_look, tcp_under_way};
+const struct mode tcp_mode = {"tcp", tcp_start, tcp_ready, tcp_look, tcp_under_way, NULL};
+const struct mode tls_mode = {"tls", tls_start, tcp_ready, tcp_look, tcp_under_way, NULL};
