@@ -135,6 +135,7 @@ BENCH = (
         "bench/compare/server",
         "bench/verify",
         "bench/nic",
+        "bench/cluster",
         "bench/ladder/servers",
     },
     {"bench/blast", "bench/compare/meters", "bench/doctor"},

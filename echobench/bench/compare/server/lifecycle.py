@@ -11,13 +11,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
 from ....errors import EchobenchError
+from ...load.progress import Progress
+from ...run.plan import Plan
+from ...run.result import Result
 from ..analysis.comparison import Subject
 from .ready import WrongEchoError, free_port, is_free, probe
 from .subject import environment, where, workers_of
@@ -51,6 +54,10 @@ class Setting:
     family: int | None = None
     """4 or 6: reach servers that run already over that version of IP only."""
     certificate: str = ""
+    generate: Callable[[Plan, Progress], Result] | None = None
+    """What has other machines send the load; without it, this one does."""
+    machines: int = 1
+    """How many send it."""
 
     def server(self, subject: Subject, proto: str) -> Server:
         """Give the server of a subject, to be run in a ``with`` block."""
