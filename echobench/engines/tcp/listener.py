@@ -18,7 +18,7 @@ from zope.interface import implementer
 from ... import kernel
 from ...acceptor import Acceptor
 from ...counters import Counters
-from ...sockets import BindError, borrowed, keep_urgent
+from ...sockets import BindError, borrowed, family_of, keep_urgent
 
 log = Logger()
 
@@ -63,7 +63,7 @@ class Port:
         if self._bare and accepter is not None:
             accept = accepter(self.fd)
         self._acceptor = Acceptor[Any](accept, sock, counters, clock, partial(watch, self), lost=self._lose)
-        self._clock = clock
+        self._clock, self._counters, self._family = clock, counters, family_of(sock)
         self._serve, self._watch, self._closed, self._lost = serve, watch, closed, lost
         self._stopped: Deferred[None] | None = None
         self._early = True
@@ -132,10 +132,13 @@ class Port:
 
         The acceptor pauses if some cannot be taken.
         """
+        before = self._counters.connections
         if self._early:
             self._serve_early(self._acceptor.serve)
         else:
             self._acceptor.serve(self._take)
+        if self._family is not None:
+            self._counters.accepted[self._family] += self._counters.connections - before
 
     def _serve_early(self, serve: Callable[[Callable[[Any], None]], None]) -> None:
         """Take connections of which some may have waited for long."""
