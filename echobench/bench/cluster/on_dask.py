@@ -43,7 +43,7 @@ class DaskMachines:
 
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # each error is in a sentence of ours
         self._scheduler = scheduler
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[_Run, Event]] = queue.SimpleQueue()
         self._runs: dict[int, _Run] = {}
         security = Security(**dict(zip(FILES, tls, strict=True)), require_encryption=True) if tls else None
         try:
@@ -114,8 +114,7 @@ class DaskMachines:
 
     def _hearing(self, number: int) -> Callable[[_Run, str, Any], None]:
         def hear(run: _Run, word: str, said: Any) -> None:
-            if self._runs.get(number) is run:
-                self._events.put((number, word, said))
+            self._events.put((run, (number, word, said)))
 
         return hear
 
@@ -124,9 +123,12 @@ class DaskMachines:
         self._runs[number].outbox.put(line)
 
     def heard(self, timeout: float) -> Event | None:
-        """Wait for an event."""
+        """Wait for an event; what an earlier run left behind is none."""
         try:
-            return self._events.get(timeout=timeout) if timeout else self._events.get_nowait()
+            while True:
+                run, event = self._events.get(timeout=timeout) if timeout else self._events.get_nowait()
+                if self._runs.get(event[0]) is run:
+                    return event
         except queue.Empty:
             return None
 

@@ -25,6 +25,7 @@ OPTIONS: Final = "-o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=1
 """Of ssh: never ask anything, and notice within seconds that a machine has gone."""
 ANSWERING: Final = 5.0  # seconds for a machine to say its time
 STOPPING: Final = 1.0  # seconds for all machines to end their agents
+GONE: Final = "the ssh connection to it has ended"
 LEAVING: Final = 0.5  # seconds for execnet to end a connection, before it kills ssh
 
 # What a machine's Python does first: say what it is. It may not have the package, so it gets only this.
@@ -48,7 +49,7 @@ class SshMachines:
     def __init__(self, hosts: Sequence[str], python: str) -> None:
         """Connect to all. Raises ClusterError with what is wrong with each that cannot be used."""
         self.hosts = tuple(Host(host, host.rpartition("@")[2]) for host in hosts)
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
         self._clocks: list[queue.SimpleQueue[Reading]] = [queue.SimpleQueue() for _ in hosts]
         self._lost: set[int] = set()
         self._ended = [threading.Event() for _ in hosts]
@@ -107,8 +108,8 @@ class SshMachines:
                 self._clocks[number].put((said[0], said[1]))
             elif word == "ended":
                 self._ended[number].set()
-            elif run == self._runs[number]:
-                self._events.put((number, word, said))
+            else:
+                self._events.put((run, (number, word, said)))
 
         return received
 
@@ -125,7 +126,7 @@ class SshMachines:
     def _lose(self, number: int) -> None:
         if number not in self._lost and not self._closing:
             self._lost.add(number)
-            self._events.put((number, LOST, "the ssh connection to it has ended"))
+            self._events.put((self._runs[number], (number, LOST, GONE)))
 
     def clock(self, number: int) -> Reading:
         """Ask a machine for its clocks."""
@@ -138,6 +139,8 @@ class SshMachines:
     def start(self, number: int, order: str) -> None:
         """Have it start an agent."""
         self._runs[number] += 1
+        if number in self._lost:
+            self._events.put((self._runs[number], (number, LOST, GONE)))
         self._outboxes[number].put(f"start {self._runs[number]} {order}")
 
     def tell(self, number: int, line: str) -> None:
@@ -145,9 +148,12 @@ class SshMachines:
         self._outboxes[number].put(f"tell {line}")
 
     def heard(self, timeout: float) -> Event | None:
-        """Wait for an event."""
+        """Wait for an event; what an earlier run left behind is none."""
         try:
-            return self._events.get(timeout=timeout) if timeout else self._events.get_nowait()
+            while True:
+                run, event = self._events.get(timeout=timeout) if timeout else self._events.get_nowait()
+                if run == self._runs[event[0]]:
+                    return event
         except queue.Empty:
             return None
 

@@ -124,7 +124,7 @@ def test_two_machines_give_one_page(cluster, tmp_path):
 def test_a_sweep_uses_the_same_machines_for_all_steps(cluster, tmp_path):
     path = tmp_path / "sweep.json"
     done = cluster.run(
-        LEADER, *command(cluster, "--udp", "--limit", "loss<=100%", "--from-rate", "500", "--to-rate", "1000",
+        LEADER, *command(cluster, "--udp", "--limit", "loss<=100%", "--from-rate", "100", "--to-rate", "1600",
                          "--step-duration", "0.5", "--repeats", "1", "--warmup", "1", "--json", str(path),
                          what="sweep"),
     )  # fmt: skip
