@@ -81,9 +81,9 @@ def main() -> int:
     for load in loads:
         for server in ("c-epoll", "c-epoll-again", *sorted(wanted)):
             print(row(runs[load.name], server, load))
-    every = [each for each in sum(runs.values(), []) if "steal" in each]
-    failed = [each["failed"] for each in sum(runs.values(), []) if "failed" in each]
-    steal, others = (max((each[name] for each in every), default=0.0) for name in ("steal", "others"))
+    every = [each for some in runs.values() for each in some]
+    failed = [each["failed"] for each in every if "failed" in each]
+    steal, others = (max((each.get(name, 0.0) for each in every), default=0.0) for name in ("steal", "others"))
     print(f"\nThe host took up to {steal:.1%} of the two CPUs' time during a run, other processes up to {others:.1%}.")
     for sentence in failed:
         print(f"Failed: {sentence}")
