@@ -35,7 +35,7 @@ log = Logger()
 
 EVENTS: Final = 64  # taken from the kernel at once; some hundred microseconds of work
 CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
-SPLICED: Final = 1 << 14  # bytes in a read, lately, from which on it is cheaper not to touch them
+SPLICED: Final = 6 << 10  # bytes in a read, lately, from which on it is cheaper not to touch them
 
 
 class Polled:
