@@ -406,9 +406,14 @@ def test_it_tells_who_runs_the_reactor():
 def test_an_engine_that_has_nothing_left_in_its_turn_does_not_wait(serve, engine):
     """Its last connection ends by itself, after the stop; nothing else would ever wake it."""
     service = serve(engine=engine)
+    serving, left = engine_of(service), []
+    wait = serving._stand_in.wait
+    serving._stand_in.wait = lambda fd: (left.append(bool(serving.ports or serving.connections.open)), wait(fd))[1]
     with dial(port_of(service)) as sock:
         blocking(talk, sock, 1)
+        assert left
         stopped = service.stopService()
         sock.shutdown(socket.SHUT_WR)
         pytest_twisted.blockon(stopped)
-    assert not service.running
+    assert all(left)
+    assert not serving.running

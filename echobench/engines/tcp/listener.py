@@ -69,7 +69,7 @@ class Port:
         self._clock = clock
         self._serve, self._serve_all = serve, serve_all
         self._watch, self._closed, self._lost = watch, closed, lost
-        self._take: Callable[[Any], None] = partial(serve, address=None) if self._bare else self._take_both
+        self._take: Callable[[Any], None] = self._take_bare if self._bare else self._take_both
         self._stopped: Deferred[None] | None = None
         self._early = True
         """Whether connections may come that have waited since before the options were set, and have not inherited them.
@@ -153,6 +153,9 @@ class Port:
     def _lose(self, sentence: str) -> None:
         self.close()
         self._lost(sentence)
+
+    def _take_bare(self, fd: int) -> None:
+        self._serve(fd, None)
 
     def _take_both(self, accepted: tuple[int, Any]) -> None:
         self._serve(*accepted)
