@@ -159,7 +159,8 @@ class Ringed:
         if self._rings.pause is not None:
             return
         if polled.watched and polled.mean_read < LARGE and len(self._engine.connections.open) > FEW_CONNECTIONS:
-            self._go_over(polled.latest)
+            latest, polled.latest = polled.latest, []  # once: a slice may bring nothing but a port
+            self._go_over(latest)
         if self._rings.rx.queued:
             self._rings.hand_over()
 
