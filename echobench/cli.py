@@ -7,7 +7,7 @@ import sys
 from . import __version__
 from .bench.statuses import INTERRUPTED
 
-EXTRA = ("numpy", "click", "rich")
+EXTRA = ("numpy", "click", "rich", "tomli")
 
 
 def main() -> None:
@@ -26,24 +26,16 @@ def main() -> None:
 def _run() -> int:
     import click
 
-    from .bench.blast.command import blast
-    from .bench.compare.command import compare
-    from .bench.doctor.command import doctor
-    from .bench.nic.command import nic
+    from .bench.commands import Commands
     from .bench.option import PREFIX, SETTINGS
     from .bench.printing import PrintError, prepare, unprinted
     from .bench.shells import register
-    from .bench.show.command import show
-    from .bench.sweep.command import command as sweep
-    from .bench.verify.command import verify
 
     prepare()
     register()
-    commands = [blast, compare, doctor, nic, show, sweep, verify]
-    group = click.Group(
+    group = Commands(
         "echobench",
         help="Measure, compare and verify echo servers (RFC 862).",
-        commands=commands,
         context_settings=dict(SETTINGS),
     )
     click.version_option(__version__)(group)

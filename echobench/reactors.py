@@ -25,6 +25,8 @@ from twisted.internet.interfaces import (
 )
 from twisted.logger import Logger
 
+from .reactor_names import preferred
+
 log = Logger()
 
 _MODULES = {
@@ -56,20 +58,6 @@ class Choice:
     """Short, as for ``twistd --reactor``; its class's name if it was installed before."""
     why: str
     """In words, for the log."""
-
-
-def preferred(platform: str) -> tuple[str, ...]:
-    """List the reactors worth trying on a platform, the best first.
-
-    The platform is named as in ``sys.platform``.
-    """
-    if platform.startswith("linux"):
-        return ("epoll", "poll", "select")
-    if platform == "darwin" or "bsd" in platform or platform.startswith("dragonfly"):
-        return ("kqueue", "poll", "select")
-    if platform in ("win32", "cygwin"):
-        return ("iocp", "select")
-    return ("poll", "select")
 
 
 def installed() -> Choice | None:

@@ -16,7 +16,7 @@ PACKAGE = Path(echobench.__file__).parent
 
 GROUND = {
     "protocol", "guard", "counters", "reactors", "sockets", "queues", "groups", "acceptor", "clocks", "silence",
-    "seldom", "defaults", "errors", "values", "reading", "histograms",
+    "seldom", "defaults", "errors", "values", "reading", "histograms", "reactor_names",
 }  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
@@ -137,8 +137,9 @@ BENCH = (
         "bench/nic",
     },
     {"bench/blast", "bench/compare/meters", "bench/doctor"},
-    {"bench/compare", "bench/sweep"},
+    {"bench/compare", "bench/learn", "bench/sweep"},
     {"bench/show"},
+    {"bench/commands"},
 )
 """The benchmark's floors, the lowest first. A room imports from lower floors only."""
 

@@ -56,7 +56,7 @@ def running(subjects, *command, transport="tcp", cwd=None):
 def drive(peers, mode, port, *options):
     """Run the driver shortly; give its status and what it says."""
     command = [str(peers / "driver"), mode, str(port), "-d", "0.2", "-u", "0.05", *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -285,7 +285,7 @@ def test_a_port_where_nobody_is(peers, subjects):
     ],
 )
 def test_what_the_driver_does_not_take(peers, arguments, words):
-    done = subprocess.run([str(peers / "driver"), *arguments], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([str(peers / "driver"), *arguments], capture_output=True, text=True, timeout=110)
     assert (done.returncode, done.stderr.strip()) == (2, words)
 
 

@@ -37,6 +37,9 @@ def test_the_wheel(tmp_path):
     beside = [path for path in (ROOT / "echobench").rglob("*") if path.name.endswith((".schema.json", ".css", ".js"))]
     assert len(beside) == 9
     assert {path.relative_to(ROOT).as_posix() for path in beside} <= set(names)
+    course = [path.name for path in (ROOT / "docs/examples/course").glob("*/*.*")]
+    assert len(course) == len([name for name in names if name.startswith("echobench/bench/learn/chapters/")])
+    assert not [name for name in names if name.endswith(".pyc")]
     assert "twisted/__init__.py" not in names
     assert "twisted/plugins/__init__.py" not in names
     assert not [name for name in names if name.startswith(("tests", "docs"))]
@@ -55,7 +58,8 @@ def test_the_cache_of_plugins_is_not_packed(tmp_path, kind):
     pytest.importorskip("hatchling", reason="hatchling is not installed")
     for name in ("echobench", "twisted"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    shutil.copytree(ROOT / "docs/examples/course", tmp_path / "docs/examples/course")
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "twisted/plugins/dropin.cache").write_bytes(b"stale")
     made = built(kind, tmp_path, tmp_path)

@@ -187,7 +187,7 @@ def test_changes_are_followed():
     program("ip")
     command = [program("unshare"), "--net", sys.executable, "-c", textwrap.dedent(CHANGES)]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        command, capture_output=True, text=True, timeout=110, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
     if "Operation not permitted" in done.stderr:
         pytest.skip(done.stderr.strip())

@@ -113,7 +113,7 @@ def namespace():
 
 def said(namespace, *words):
     command = ["ip", "netns", "exec", namespace, sys.executable, "-c", CODE, *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

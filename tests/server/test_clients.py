@@ -14,7 +14,7 @@ DATA = pattern(200_000)
 
 
 def talk(command, data):
-    done = subprocess.run(command, input=data, capture_output=True, timeout=30)
+    done = subprocess.run(command, input=data, capture_output=True, timeout=110)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import code, options, reliability, schemas, tables
+from . import code, course, options, reliability, schemas, tables
 
 GENERATORS: dict[str, Callable[..., str]] = {
     "options": options.of_command,
@@ -23,6 +23,9 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "loads": tables.loads,
     "reasons": tables.reasons,
     "clauses": tables.clauses,
+    "chapters": course.chapters,
+    "difference": course.difference,
+    "exercises": course.exercises,
     "faults": tables.faults,
     "fields": schemas.fields,
     "files": code.files,

@@ -16,6 +16,9 @@ from echobench.bench.compare.options import SECTIONS as COMPARE
 from echobench.bench.compare.profiles import PROFILES
 from echobench.bench.doctor.command import OPTIONS as DOCTOR
 from echobench.bench.doctor.command import doctor
+from echobench.bench.learn.chapters import Chapter, Check, chapters
+from echobench.bench.learn.command import OPTIONS as LEARN
+from echobench.bench.learn.command import learn
 from echobench.bench.nic.command import OPTIONS as NIC
 from echobench.bench.nic.command import nic
 from echobench.bench.show.command import SECTIONS as SHOW
@@ -32,19 +35,20 @@ from echobench.server.tap import Options
 
 __all__ = [
     "CLAUSES", "COMMANDS", "FAULTS", "GONE", "PACKAGE", "PROFILES", "SCHEMAS", "SECTIONS", "TRANSITIONS",
-    "Options", "Reason", "State", "schema",
+    "Chapter", "Check", "Options", "Reason", "State", "chapters", "schema",
 ]  # fmt: skip
 
 HERE = Path(bench.__file__).parent
 PACKAGE = HERE.parent
 
 COMMANDS: dict[str, click.Command] = {
-    "blast": blast, "compare": compare, "doctor": doctor, "nic": nic, "show": show, "sweep": sweep, "verify": verify,
+    "blast": blast, "compare": compare, "doctor": doctor, "learn": learn, "nic": nic, "show": show, "sweep": sweep,
+    "verify": verify,
 }  # fmt: skip
 
 SECTIONS = {
-    "blast": BLAST, "compare": COMPARE, "doctor": {"": DOCTOR}, "nic": {"": NIC}, "show": SHOW, "sweep": SWEEP,
-    "verify": {"": VERIFY},
+    "blast": BLAST, "compare": COMPARE, "doctor": {"": DOCTOR}, "learn": {"": LEARN}, "nic": {"": NIC}, "show": SHOW,
+    "sweep": SWEEP, "verify": {"": VERIFY},
 }  # fmt: skip
 """The options of each command, by what they are for."""
 

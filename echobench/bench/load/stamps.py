@@ -29,7 +29,11 @@ TRIES: Final = 3  # a process can be interrupted again and again
 
 
 def ask(sock: socket.socket) -> bool:
-    """Have the kernel stamp what a socket receives; return whether it will."""
+    """Have the kernel stamp what a socket receives; return whether it will.
+
+    It begins a moment later, from a work queue (net_enable_timestamp() in net/core/dev.c). What it received until then
+    is stamped when it is read.
+    """
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import echobench
 
-from ...reactors import preferred
+from ...reactor_names import preferred
 
 IP_MTU: Final = 14  # linux/in.h
 IPV6_MTU: Final = 24  # linux/in6.h

@@ -174,8 +174,21 @@ def test_the_whole_command(tmp_path):
     """Good and bad ones: each failure is named, and the rest goes on."""
     path = tmp_path / "c.json"
     subjects = [f"{how}={command(how)}" for how in ("good", "exits", "wrong")]
-    options = ["--load", "one", "-R", "2", "--idle-connections", "50", "--json", str(path)]
-    done = subprocess.run(arguments(*subjects, *options), capture_output=True, text=True, timeout=60)
+    options = [
+        "--load",
+        "one",
+        "-R",
+        "2",
+        "-d",
+        "0.5",
+        "--warmup",
+        "0.1",
+        "--idle-connections",
+        "50",
+        "--json",
+        str(path),
+    ]
+    done = subprocess.run(arguments(*subjects, *options), capture_output=True, text=True, timeout=110)
     assert (done.returncode, done.stderr) == (0, "")
     assert "exits, one: it ended with status 3 before it answered (its output: the licence has expired)" in done.stdout
     assert "wrong, one: it does not echo" in done.stdout.replace("\n", " ")
@@ -205,8 +218,8 @@ def test_calls_can_be_left_out(tmp_path, monkeypatch):
 @pytest.mark.slow
 @needs_linux
 def test_all_subjects_fail():
-    done = subprocess.run(arguments(f"x={command('exits')}", "--load", "one", "-R", "1", "--idle-connections", "0"),
-                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    options = ["--load", "one", "-R", "1", "-d", "0.2", "--idle-connections", "0"]
+    done = subprocess.run(arguments(f"x={command('exits')}", *options), capture_output=True, text=True, timeout=110)
     assert done.returncode == 1
 
 

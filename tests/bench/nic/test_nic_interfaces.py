@@ -54,7 +54,7 @@ def wire():
 
 def nic(*options, prefix=()):
     command = ["ip", "netns", "exec", HERE, *prefix, sys.executable, "-m", "echobench", "nic", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, "COLUMNS": "200"})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, env={**os.environ, "COLUMNS": "200"})
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
@@ -135,7 +135,7 @@ def test_blast_shows_the_queues_beside_its_result(wire, launch, tmp_path):
     command = ["ip", "netns", "exec", HERE, sys.executable, "-m", "echobench", "blast", f"10.98.0.2:{server.port()}",
                "--udp", "--flows", "8", "--rate", "2000", "--duration", "4", "--warmup", "0", "--nic", "here0",
                "--html", str(page), "--json", str(stored)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
     assert "over here0; 8 flows, most of them udp4" in " ".join(done.stdout.split())
     assert "Receive queues of here0" in page.read_text()

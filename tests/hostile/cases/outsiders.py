@@ -216,7 +216,7 @@ def outsiders_that_wait(trial: Trial) -> None:
             time.sleep(0.2)  # until it has asked
             go.touch()
             server.wait_ready()
-            answer, _ = waiting.communicate(timeout=60)
+            answer, _ = waiting.communicate(timeout=110)
         trial.tried(1)
         trial.lost(1 - int(answer))
         ask(trial, outside, port, 1, inside.ipv4)

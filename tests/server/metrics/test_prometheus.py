@@ -50,7 +50,7 @@ def test_each_alert_fires_and_is_silent_as_its_test_says():
 def test_the_metrics():
     for text in (exposed(sample()), exposed(sample("0"), sample("1"))):
         command = [program("promtool"), "check", "metrics"]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=110)
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 

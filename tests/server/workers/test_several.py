@@ -346,7 +346,7 @@ def test_steered_to_the_worker_of_the_senders_cpu(launch, kind):
             f"    sock.connect(('127.0.0.1', {server.port()}))\n"
             f"    sock.send(b'x'); sock.settimeout(20); assert sock.recv(9) == b'x'; sock.close()\n"
         )
-        subprocess.run([sys.executable, "-S", "-c", code], check=True, timeout=60)
+        subprocess.run([sys.executable, "-S", "-c", code], check=True, timeout=110)
         os.kill(server.pid, signal.SIGUSR2)
         wait_for(lambda times=number + 1: server.output.count("all 2 workers since the start:") == times)
         name = "connections" if kind == "tcp" else "datagrams"

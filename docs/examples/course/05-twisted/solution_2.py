@@ -1,0 +1,23 @@
+"""Exercise 2, solved: an echo server has no use for lines, so it is a plain Protocol."""
+
+import sys
+
+from twisted.internet import reactor
+from twisted.internet.protocol import Factory, Protocol
+
+
+class Echo(Protocol):
+    """One connection."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+def main(port: int) -> None:
+    listening = reactor.listenTCP(port, Factory.forProtocol(Echo), backlog=1024, interface="127.0.0.1")
+    print("ready on port", listening.getHost().port, flush=True)
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,41 @@
+"""Exercise 1: each client is served for a second; then the connection ends, or should."""
+
+import sys
+
+from twisted.internet import reactor
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Factory, Protocol
+from zope.interface import implementer
+
+
+@implementer(IHalfCloseableProtocol)  # else Twisted closes at the client's end of file, whatever is left to write
+class Echo(Protocol):
+    """One connection: Twisted makes one for each client, and calls its methods."""
+
+    def connectionMade(self) -> None:
+        # The transport is the producer of what we write to it: when too much waits, it pauses itself.
+        self.transport.registerProducer(self.transport, True)
+        reactor.callLater(1, self.finish)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(data)  # never waits: what the kernel does not take now, the transport keeps
+
+    def readConnectionLost(self) -> None:
+        self.transport.unregisterProducer()  # there is nothing more to produce
+        self.transport.loseConnection()  # closes when everything is written
+
+    def finish(self) -> None:
+        self.transport.loseConnection()  # closes when everything is written
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: it is we who have closed that direction."""
+
+
+def main(port: int) -> None:
+    listening = reactor.listenTCP(port, Factory.forProtocol(Echo), backlog=1024, interface="127.0.0.1")
+    print("ready on port", listening.getHost().port, flush=True)
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
