@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .protocol import Echo, EchoFactory, EchoUDP
     from .reactors import install_best_reactor
     from .server.service import EchoService
+    from .server.several import EchoWorkers
     from .sockets import BindError
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "EchoFactory",
     "EchoService",
     "EchoUDP",
+    "EchoWorkers",
     "EchobenchError",
     "EngineError",
     "Guard",
@@ -47,6 +49,7 @@ _HOMES = {
     "EchoFactory": "protocol",
     "EchoService": "server.service",
     "EchoUDP": "protocol",
+    "EchoWorkers": "server.several",
     "EchobenchError": "errors",
     "EngineError": "engines",
     "Guard": "guard",

@@ -80,6 +80,14 @@ def pick_loads(names: str | None, before: Path | None) -> list[Load]:
     return [LOADS[name] for name in wanted]
 
 
+def measurable(loads: list[Load], found: dict[str, Subject], absent: dict[str, str], named: bool) -> list[Load]:
+    """Give the loads whose server in C is here. Raises MeasureError for one that was named and cannot be measured."""
+    for load in loads:
+        if named and load.reference not in found:
+            raise MeasureError(f"--loads: {load.name} cannot be measured: {absent[load.reference]}")
+    return [load for load in loads if load.reference in found]
+
+
 def pick_servers(names: str | None, found: dict[str, Subject], absent: dict[str, str]) -> set[str]:
     """Give the names of the servers to measure. Raises MeasureError for one that is not there."""
     if not names:
@@ -149,10 +157,11 @@ def run_all(chosen: argparse.Namespace, temporary: Path) -> dict[str, Any]:
     """Measure everything that was chosen; give what is to be stored."""
     before = chosen.before.resolve() if chosen.before else None
     loads, cpus = pick_loads(chosen.loads, before), pick_cpus(chosen.server_cpu, chosen.driver_cpu)
+    build()
     found, absent = find(temporary, before)
+    loads = measurable(loads, found, absent, chosen.loads is not None)
     names = "ours,ours-before" if before and not chosen.servers else chosen.servers
     wanted = pick_servers(names, found, absent)
-    build()
     turns = random.Random(chosen.seed)
     began = datetime.datetime.now(datetime.timezone.utc)
     runs: list[Run] = []

@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "blast": "blast.command:blast",
     "compare": "compare.command:compare",
     "doctor": "doctor.command:doctor",
+    "ladder": "ladder.command:ladder",
     "learn": "learn.command:learn",
     "nic": "nic.command:nic",
     "show": "show.command:show",

@@ -22,7 +22,8 @@ from rich.console import Console
 from ..errors import EchobenchError
 from .statuses import CLOSED_PIPE
 
-PLAIN: Final = {"µ": "u", "\xd7": "x", "±": "+-", "\u2013": "-", "…": "...", "≤": "<=", "≥": ">=", "·": "-"}
+PLAIN: Final = {"µ": "u", "\xd7": "x", "±": "+-", "\u2013": "-", "…": "...", "≤": "<=", "≥": ">=", "·": "-", "█": "#",
+         "▌": " "}  # fmt: skip
 """What stands for a character that a terminal does not know; all others become a question mark."""
 
 

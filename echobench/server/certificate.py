@@ -34,7 +34,7 @@ class Files:
     certificate: str
     pem: str
     key_file: str
-    key_pem: str
+    key_pem: str = attrs.field(repr=False)
 
 
 def load_certificate(certificate: str, private_key: str | None = None, now: datetime.datetime | None = None) -> Any:

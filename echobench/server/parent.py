@@ -147,10 +147,17 @@ class Parent(Service):
             watcher.callback(self._failure)
         return watcher
 
+    def addresses(self) -> list[tuple[str, Any]]:
+        """List pairs of a kind, ``tcp``, ``udp`` or ``tls``, and the Twisted address; none when nothing is bound."""
+        return [(kind, address_of(sock)) for kind, sock in (self.places[0].sockets if self.places else [])]
+
+    def processes(self) -> list[int]:
+        """List the process ids of all workers, also of those that start or end."""
+        return [] if self._crew is None else [worker.pid for worker in self._crew.workers]
+
     def where(self) -> str:
         """Return the addresses and the number of workers in one line, as in the log."""
-        first = [(kind, address_of(sock)) for kind, sock in (self.places[0].sockets if self.places else [])]
-        return f"{in_one_line(first)} workers={self.number}"
+        return f"{in_one_line(self.addresses())} workers={self.number}"
 
     def fresh(self) -> Deferred[None]:
         """Have all workers report now; fires when they have, or are late."""
@@ -185,7 +192,7 @@ class Parent(Service):
         return sum(receive_drops(sock) for kind, sock in sockets if kind == "udp")
 
     def _bind(self) -> None:
-        if self.places:
+        if any(place.sockets for place in self.places):
             return
         platform = platform_of()
         if self.cpus is not None or self.steer == "cpu":

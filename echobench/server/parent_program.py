@@ -16,6 +16,7 @@ from .parent import Parent
 from .program import Program
 from .stats import line
 from .systemd import notify
+from .workers.privilege import keep_low_ports
 from .workers.sums import SumReporter
 
 log = Logger()
@@ -56,6 +57,7 @@ class ParentProgram(Program):
             return
         self._take_signal(SIGHUP, self._hang_up if has_terminal() else self.reload)
         self._take_signal(SIGUSR2, self._sums.each)
+        keep_low_ports()  # the process is ours alone, and starts nothing else
         self.parent_service.begin().addCallback(lambda _: self.tell_ready())
 
     def _hang_up(self) -> None:

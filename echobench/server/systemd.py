@@ -75,13 +75,14 @@ def inherited_sockets(environ: MutableMapping[str, str] = os.environ, first: int
 def notify(state: str, environ: MutableMapping[str, str] = os.environ) -> bool:
     """Send a state such as ``READY=1`` to the service manager.
 
-    Returns False if there is none that wants to know.
+    Returns False if there is none that wants to know, or for a sign of life that has no room: others wait before it.
     """
     path = environ.get("NOTIFY_SOCKET", "")
     if not path.startswith(("/", "@")):
         return False
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(state != "WATCHDOG=1")  # a manager that is stuck must not stop the server
             sock.sendto(state.encode(), "\0" + path[1:] if path[0] == "@" else path)
     except OSError:  # nobody listens there, or no descriptor is left; that is no reason to end
         return False

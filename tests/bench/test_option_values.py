@@ -60,6 +60,7 @@ def nothing_is_run(monkeypatch, tmp_path):
 
     monkeypatch.setattr(socket, "getaddrinfo", numeric)
     monkeypatch.setattr(runner, "WorkerProcess", stop)
+    monkeypatch.setattr("echobench.bench.cluster.options.connected", stop)
     monkeypatch.setattr(compare_module, "compare_all", lambda *_, **__: stop_command())
     monkeypatch.setattr(verify_module, "_at", stop)
 

@@ -21,6 +21,7 @@ from rigs.helpers import LIMIT
 
 from echobench import cli
 from echobench.bench.blast.command import blast, make_plan
+from echobench.bench.cluster import options as cluster
 from echobench.bench.compare import command as compare_module
 from echobench.bench.compare.command import compare
 from echobench.bench.option import Option
@@ -36,8 +37,12 @@ TLS = {("--ca", "--tcp"), ("--ca", "--udp"), ("--insecure", "--tcp"), ("--insecu
 TRANSPORT = {("--tcp", "--udp"), ("--tcp", "--tls"), ("--udp", "--tls"), ("--gso", "--tcp"), ("--gso", "--tls")}
 MODEL = set(itertools.combinations(("--rate", "--flood", "--connect", "--window"), 2))
 
+MACHINES = {("--cluster", "--ssh"), ("--cluster-tls", "--ssh"), ("--cluster", "--ssh-python"),
+            ("--cluster-tls", "--ssh-python")}  # fmt: skip
+
 REFUSED = {
     "blast": {
+        *MACHINES, *(("--nic", each) for each in ("--cluster", "--cluster-tls", "--ssh", "--ssh-python")),
         *TLS, *TRANSPORT, *MODEL,
         *(("--flood", each) for each in ("--tcp", "--tls", "--ca", "--insecure", "--server-name")),
         *(("--connect", each) for each in ("--udp", "--gso")),
@@ -45,8 +50,9 @@ REFUSED = {
         *(("--gso", each) for each in ("--ca", "--insecure", "--server-name")),
         ("--count", "--warmup"), ("--count", "--cooldown"),
     },
-    "sweep": {*TLS, *TRANSPORT, *(("--gso", each) for each in ("--ca", "--insecure", "--server-name"))},
+    "sweep": {*MACHINES, *TLS, *TRANSPORT, *(("--gso", each) for each in ("--ca", "--insecure", "--server-name"))},
     "compare": {
+        *MACHINES,
         *(("--resume", each) for each in (
             "--load", "--duration", "--warmup", "--seed", "--server-cpus", "--load-cpus", "--host", "-4", "-6",
             "--ideal-workers", "--idle-connections", "--against", "--tolerance", "--time-tolerance")),
@@ -54,6 +60,8 @@ REFUSED = {
         # As the stored ideal has one worker.
         *(("--ideal-workers", each) for each in ("--against", "--tolerance", "--time-tolerance")),
         ("--precision", "--extra-rounds"), ("--max-time", "--extra-rounds"),
+        # As the stored comparison was on no address of this machine, and --host cannot name one.
+        *(("--resume", each) for each in ("--cluster", "--cluster-tls", "--ssh", "--ssh-python")),
     },
     "verify": {("--essential", "--connections"), ("--clause", "--essential"), ("--clause", "--udp")},
 }  # fmt: skip
@@ -62,7 +70,8 @@ REFUSED = {
 NEEDED = {
     "--ca": ["--tls"], "--insecure": ["--tls"], "--server-name": ["--tls"], "--gso": ["--udp"], "--flood": ["--udp"],
     "--arrivals": ["--rate", "7"], "--processes": ["--flows", "30"], "--tolerance": ["--against", "old.json"],
-    "--time-tolerance": ["--against", "old.json"],
+    "--time-tolerance": ["--against", "old.json"], "--cluster-tls": ["--cluster", "tls://h:8786"],
+    "--ssh-python": ["--ssh", "h"],
 }  # fmt: skip
 """What an option needs beside it, which is given unless the other of the pair takes its place."""
 
@@ -75,6 +84,7 @@ VALUES = {
     "--json": "a.json", "--csv": "a.csv",
     "--reference": "ideal", "--clause": "tcp-half-close",
     "--nic": "lo", "--html": "a.html", "--png": "a.png", "--junit": "a.xml", "--count": "70",
+    "--cluster": "tls://h:8786", "--cluster-tls": "file,file,file", "--ssh": "a,b", "--ssh-python": "python3.12",
 }  # fmt: skip
 UNTIL = {"--precision", "--max-time"}
 """Options of compare that need ``--rounds auto``."""
@@ -112,6 +122,7 @@ def taken(monkeypatch, tmp_path):
         raise TakenError
 
     monkeypatch.setattr("echobench.bench.load.runner.run", stop)
+    monkeypatch.setattr("echobench.bench.cluster.options.connected", stop)
     monkeypatch.setattr("echobench.bench.blast.command.look", lambda nic: None)  # which not every system can
     monkeypatch.setattr("echobench.bench.blast.command.counts.take", lambda nic: None)
     monkeypatch.setattr(compare_module, "compare_all", stop)
@@ -138,6 +149,8 @@ def arguments(command, *options):
         made += [written(each)] if each.is_flag else [written(each), value]
     if command == "compare" and names & UNTIL and "--rounds" not in names:
         made += ["--rounds", "auto"]
+    if command == "compare" and names & {each for pair in MACHINES for each in pair} and "--host" not in names:
+        made += [] if "--resume" in names else ["--host", "127.0.0.1" if "-4" in names else "::1"]
     for name in names:
         rest = NEEDED.get(name, []) if command != "sweep" or name != "--arrivals" else []
         if (
@@ -166,7 +179,7 @@ def test_every_two_options(command, taken):
 
 def test_what_is_taken_changes_the_run(taken):
     """Beside any other option that it goes with, each option of blast and sweep has its effect on the plan."""
-    output = {"quiet", "json", "csv", "html", "png", "nic", "stored", "port", "tcp"}
+    output = {"quiet", "json", "csv", "html", "png", "nic", "stored", "port", "tcp", *cluster.NAMES}
     for command, make in (("blast", make_plan), ("sweep", make_sweep)):
         wrong = {tuple(sorted(pair)) for pair in REFUSED[command]}
         params = [each for each in own(command) if each.name not in output]

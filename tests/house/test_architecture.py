@@ -135,10 +135,12 @@ BENCH = (
         "bench/compare/server",
         "bench/verify",
         "bench/nic",
+        "bench/cluster",
+        "bench/ladder/servers",
     },
     {"bench/blast", "bench/compare/meters", "bench/doctor"},
     {"bench/compare", "bench/learn", "bench/sweep"},
-    {"bench/show"},
+    {"bench/show", "bench/ladder"},
     {"bench/commands"},
 )
 """The benchmark's floors, the lowest first. A room imports from lower floors only."""

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -31,7 +32,9 @@ def peers(tmp_path_factory):
         if shutil.which(needed) is None:
             pytest.skip(f"{needed} is not installed")
     copy = tmp_path_factory.mktemp("measures") / "peers"
-    shutil.copytree(MEASURES / "peers", copy, ignore=shutil.ignore_patterns("driver", "epoll_tcp", "mmsg_udp"))
+    shutil.copytree(
+        MEASURES / "peers", copy, ignore=shutil.ignore_patterns("driver", "epoll_tcp", "mmsg_udp", "tls_epoll")
+    )
     done = subprocess.run(["make", "-C", str(copy)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return copy
@@ -83,8 +86,6 @@ def test_a_server_in_c_passes_verify(peers, subjects, name):
         ("epoll_tcp", "tcp", ["-c", 50]),
         ("epoll_tcp", "tcp", ["-c", 3, "-w", 7, "-s", 100_003]),
         ("epoll_tcp", "tcp", ["-s", 8, "-w", 100]),
-        ("epoll_tcp", "tcp", ["-r", 2000]),
-        ("epoll_tcp", "tcp", ["-c", 3, "-r", 2000, "-s", 5000]),
         ("epoll_tcp", "connect", ["-c", 5]),
         ("epoll_tcp", "connect", ["-s", 60_000]),
         ("mmsg_udp", "udp", ["-c", 4, "-w", 12]),
@@ -103,6 +104,89 @@ def test_the_driver_and_a_good_server(peers, subjects, name, mode, options):
     assert 0 < said["p50_us"] <= said["p99_us"] <= said["greatest_us"]
     assert 0 <= said["server_cpu"] <= said["seconds"] + 0.1
     assert abs(said["server_user"] + said["server_system"] - said["server_cpu"]) <= 0.05  # ticks are of 10 ms
+
+
+@pytest.fixture
+def pem(tmp_path):
+    """A file with a certificate for 127.0.0.1 and its key."""
+    from echobench.bench.compare.server.certificate import write
+
+    write(tmp_path / "server.pem", "127.0.0.1")
+    return tmp_path / "server.pem"
+
+
+def over_tls(peers, pem):
+    """The command of the TLS server in C; skips where there are no headers of OpenSSL."""
+    if not (peers / "tls_epoll").exists():
+        pytest.skip("OpenSSL's headers are not installed")
+    return peers / "tls_epoll", "{port}", pem, pem
+
+
+@pytest.mark.parametrize("options", [["-c", 20], ["-c", 3, "-w", 7, "-s", 100_003], ["-s", 8, "-w", 100]])
+def test_the_driver_and_the_servers_over_tls(peers, subjects, pem, options):
+    aio = sys.executable, peers / "aio.py", "{port}", "--tls", pem, pem
+    for command in (over_tls(peers, pem), aio):
+        with running(subjects, *command, transport="tls") as (pid, port):
+            status, said = drive(peers, "tls", port, *options, "-t", 20, "-p", pid)
+        assert status == 0, said
+        assert said["echoes"] > 0
+
+
+def test_the_tls_server_answers_what_came_before_the_goodbye(peers, subjects, pem):
+    """All of it, though nothing was read before; then it says goodbye, too."""
+    with (
+        running(subjects, *over_tls(peers, pem), transport="tls") as (_, port),
+        socket.create_connection(("127.0.0.1", port), 20) as sock,
+    ):
+        context = ssl.create_default_context(cafile=str(pem))
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+        while True:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+                break
+            sock.sendall(outgoing.read())
+            incoming.write(sock.recv(1 << 16))
+        tls.write(data := os.urandom(3_000_000))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.unwrap()
+        sending = threading.Thread(target=sock.sendall, args=(outgoing.read(),))
+        sending.start()
+        while got := sock.recv(1 << 16):
+            incoming.write(got)
+        sending.join()
+        answer = b""
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            while piece := tls.read(1 << 16):
+                answer += piece
+    assert answer == data
+
+
+def test_a_changed_byte_inside_tls_is_wrong(peers, subjects, pem):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+
+    def serve(connection, over):
+        with context.wrap_socket(connection, server_side=True) as tls:
+            stream(lambda n, data: flipped(data, 40) if n == 5 else data)(tls, over)
+
+    if not (peers / "tls_epoll").exists():
+        pytest.skip("OpenSSL's headers are not installed")
+    with serving(socket.SOCK_STREAM, serve) as port:
+        status, said = drive(peers, "tls", port, "-t", 5)
+    assert status == 1
+    assert said["errors"]["wrong"] == 1
+
+
+def test_a_flood_counts_what_was_sent(peers):
+    seen = []
+    with serving(socket.SOCK_DGRAM, datagrams(lambda n, data: seen.append(data) or [])) as port:
+        status, said = drive(peers, "flood", port, "-c", 2)
+    assert status == 0, said
+    assert said["echoes"] >= 128, "as many as in one call"
+    assert seen
+    assert all(len(data) == 64 for data in seen)
+    assert len(set(seen)) == len(seen), "each datagram is another one"
 
 
 def test_the_time_of_children_counts(peers, subjects):
@@ -279,12 +363,11 @@ def test_a_port_where_nobody_is(peers, subjects):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["sctp", "7"], "the mode is tcp, udp or connect, not sctp"),
+        (["sctp", "7"], "the mode is tcp, tls, udp, connect or flood, not sctp"),
         (["tcp", "0"], "PORT is a whole number from 1 to 65535, not 0"),
         (["udp", "7", "-s", "65508"], "-s is a whole number from 8 to 65507, not 65508"),
         (["tcp", "7", "-d", "nan"], "-d is a number from 0.01 to 3600, not nan"),
         (["tcp", "7", "more"], "more is one word too many"),
-        (["udp", "7", "-r", "3"], "-r is for tcp"),
     ],
 )
 def test_what_the_driver_does_not_take(peers, arguments, words):
@@ -428,3 +511,44 @@ def test_another_checkout_needs_an_environment(tmp_path):
     done = run_py("--before", tmp_path)
     assert done.returncode == 1
     assert "has no .venv/bin/python" in done.stderr
+
+
+# generator.py
+
+
+def test_blast_and_the_driver_are_measured_in_turns(peers, tmp_path):
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("the server and the generator need a CPU each")
+    stored = tmp_path / "generator.json"
+    command = [sys.executable, str(MEASURES / "generator.py"), "--rounds=1", "--duration=0.2", "--warm-up=0.05"]
+    done = subprocess.run(
+        [*command, "--rows", "tcp-50,flood", "--results", str(stored)],
+        capture_output=True, text=True, timeout=110,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    runs = json.loads(stored.read_text())["runs"]
+    assert {(run["row"], run["side"]) for run in runs} == {
+        (row, side) for row in ("tcp-50", "flood") for side in ("blast", "driver")
+    }
+    worked = [run for run in runs if "failed" not in run]
+    assert len(worked) >= 3, runs  # a busy machine may spoil some
+    assert all(run["messages"] > 0 and run["cpu"] > 0 and 0 <= run["steal"] <= 1 for run in worked)
+    again = subprocess.run(
+        [sys.executable, str(MEASURES / "generator.py"), "--from", str(stored)], capture_output=True, text=True
+    )
+    assert again.stdout == done.stdout
+
+
+def test_a_generators_ratio_is_formed_within_a_round(monkeypatch):
+    monkeypatch.syspath_prepend(str(MEASURES))
+    import generator
+
+    def run(number, side, messages, **more):
+        return {"row": "r", "round": number, "side": side, "messages": messages, "cpu": 2.0, "steal": 0.0, **more}
+
+    runs = [run(n, side, times * (n + 1)) for n in range(3) for side, times in (("blast", 80), ("driver", 100))]
+    runs += [run(3, "blast", 10, steal=0.021), run(3, "driver", 100)]
+    [found] = generator.summary(runs)
+    assert (found["rounds"], found["kept"], found["steal"]) == (4, 3, 0.021)
+    assert [found["ratio"][name] for name in ("least", "median", "greatest")] == pytest.approx([0.8] * 3)
+    assert found["work"] == {"blast": 80.0, "driver": 100.0}

@@ -28,6 +28,8 @@ CONSTRUCTORS = {
     "protocol=None, datagram_protocol=None, engine='auto', udp_engine='auto', spin='auto', faults=(), "
     "reactor=None",
     "EchoUDP": "*, guard=..., counters=...",
+    "EchoWorkers": "number, port=7, interfaces=(), *, certificate=None, private_key=None, cpus=None, steer='hash', "
+    "timeout=None, reactor=None, arguments",
     "Guard": "own_ports=(), *, allow_low_source_ports=False, rate=None",
     "RateLimit": "rate, burst, seconds",
     "Snapshot": "connections=0, open_connections=0, reads=0, stream_bytes=0, datagrams=0, datagram_bytes=0, "

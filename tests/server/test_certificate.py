@@ -8,12 +8,17 @@ import pytest
 from rigs import certificates
 from rigs.certificates import DAY, NOW
 
-from echobench.server.certificate import CertificateError, load_certificate
+from echobench.server.certificate import CertificateError, load_certificate, read_files
 
 
 def test_a_good_one(tmp_path):
     pair = certificates.make(tmp_path)
     assert load_certificate(str(pair.certificate), str(pair.key)).certificate is not None
+
+
+def test_no_log_shows_the_key(tmp_path):
+    pair = certificates.make(tmp_path)
+    assert "PRIVATE KEY" not in repr(read_files(str(pair.certificate), str(pair.key)))
 
 
 def test_key_and_chain_in_one_file(tmp_path):

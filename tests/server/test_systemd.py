@@ -112,6 +112,15 @@ def test_notify(tmp_path, abstract):
         assert manager.recv(100) == b"READY=1"
 
 
+def test_a_manager_that_does_not_listen_stops_no_server(tmp_path):
+    """The queue of a Unix socket takes some ten datagrams (net.unix.max_dgram_qlen)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        sent = [notify("WATCHDOG=1", {"NOTIFY_SOCKET": str(tmp_path / "notify")}) for _ in range(10_000)]
+    assert sent[0]
+    assert not sent[-1]
+
+
 def test_nobody_to_notify(tmp_path):
     assert not notify("READY=1", {})
     assert not notify("READY=1", {"NOTIFY_SOCKET": "vsock:2:1"})

@@ -20,8 +20,8 @@ def _chapter(name: str) -> sources.Chapter:
 
 
 def difference(name: str, before: str, after: str) -> str:
-    """Show what two programs of a chapter do not have in common, but for the line that says what they are."""
-    folder = _chapter(name).folder
+    """Show what two programs of a folder do not have in common, but for the line that says what they are."""
+    folder = sources.chapters()[0].folder.parent / name
     texts = [(folder / each).read_text().splitlines()[1:] for each in (before, after)]
     lines = [*difflib.unified_diff(*texts, n=2, lineterm="")][3:]  # without the names and the first place
     shown = ["..." if line.startswith("@@") else line for line in lines]

@@ -40,7 +40,7 @@ def _table(field: Field) -> str:
 
 def _kind(field: Field) -> str:
     if "$ref" in field:
-        return field["$ref"].rpartition("/")[2]
+        return field["$ref"].rpartition("/")[2].replace("#", "a result like this one")
     if "anyOf" in field:
         return " or ".join(map(_kind, field["anyOf"]))
     types = field.get("type", "string")  # a constant

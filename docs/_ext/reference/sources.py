@@ -16,6 +16,8 @@ from echobench.bench.compare.options import SECTIONS as COMPARE
 from echobench.bench.compare.profiles import PROFILES
 from echobench.bench.doctor.command import OPTIONS as DOCTOR
 from echobench.bench.doctor.command import doctor
+from echobench.bench.ladder.command import ladder
+from echobench.bench.ladder.options import LADDER_SECTIONS as LADDER
 from echobench.bench.learn.chapters import Chapter, Check, chapters
 from echobench.bench.learn.command import OPTIONS as LEARN
 from echobench.bench.learn.command import learn
@@ -42,12 +44,13 @@ HERE = Path(bench.__file__).parent
 PACKAGE = HERE.parent
 
 COMMANDS: dict[str, click.Command] = {
-    "blast": blast, "compare": compare, "doctor": doctor, "learn": learn, "nic": nic, "show": show, "sweep": sweep,
-    "verify": verify,
+    "blast": blast, "compare": compare, "doctor": doctor, "ladder": ladder, "learn": learn, "nic": nic, "show": show,
+    "sweep": sweep, "verify": verify,
 }  # fmt: skip
 
 SECTIONS = {
-    "blast": BLAST, "compare": COMPARE, "doctor": {"": DOCTOR}, "learn": {"": LEARN}, "nic": {"": NIC}, "show": SHOW,
+    "blast": BLAST, "compare": COMPARE, "doctor": {"": DOCTOR}, "ladder": LADDER, "learn": {"": LEARN},
+    "nic": {"": NIC}, "show": SHOW,
     "sweep": SWEEP, "verify": {"": VERIFY},
 }  # fmt: skip
 """The options of each command, by what they are for."""

@@ -1,8 +1,12 @@
-"""TCP and UDP echo as asyncio protocols, with back-pressure: aio.py PORT [--uvloop]"""
+"""TCP and UDP echo as asyncio protocols, with back-pressure: aio.py PORT [--uvloop] [--tls CERTIFICATE KEY]
+
+With --tls it serves TLS 1.3 alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 
 
@@ -28,19 +32,27 @@ class EchoDatagrams(asyncio.DatagramProtocol):
         self.transport.sendto(data, addr)
 
 
-async def serve(port):
+def secrets():
+    """Give what --tls asks for; None over TCP."""
+    if "--tls" not in sys.argv:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(*sys.argv[sys.argv.index("--tls") + 1 :][:2])
+    return context
+
+
+async def serve(port, tls):
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(EchoDatagrams, ("127.0.0.1", port))
-    server = await loop.create_server(Echo, "127.0.0.1", port, backlog=4096)
-    try:
-        await server.serve_forever()
-    finally:
-        transport.close()
+    server = await loop.create_server(Echo, "127.0.0.1", port, backlog=4096, ssl=tls)
+    if tls is None:
+        await loop.create_datagram_endpoint(EchoDatagrams, ("127.0.0.1", port))
+    await server.serve_forever()
 
 
 if "--uvloop" in sys.argv:
     import uvloop
 
-    uvloop.run(serve(int(sys.argv[1])))
+    uvloop.run(serve(int(sys.argv[1]), secrets()))
 else:
-    asyncio.run(serve(int(sys.argv[1])))
+    asyncio.run(serve(int(sys.argv[1]), secrets()))

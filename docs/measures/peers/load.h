@@ -20,7 +20,6 @@ struct plan {
     long flows, window, pid;
     size_t size;
     double seconds, warm_up, patience;
-    double rate; /* messages a second, at random times; 0: an answer lets the next message go */
     bool trains;
 };
 
@@ -42,9 +41,10 @@ struct mode {
     void (*ready)(long flow, uint32_t events);
     void (*look)(uint64_t now); /* for what is late */
     uint64_t (*under_way)(void);
+    void (*always)(void); /* what is done in each turn, which then does not wait; NULL is nothing */
 };
 
-extern const struct mode tcp_mode, udp_mode, connect_mode;
+extern const struct mode tcp_mode, tls_mode, udp_mode, connect_mode, flood_mode;
 
 static inline uint64_t nanoseconds(clockid_t clock) {
     struct timespec now;

@@ -87,4 +87,4 @@ static void connect_start(void) {
     alive = plan.flows;
 }
 
-const struct mode connect_mode = {"connect", connect_start, connect_ready, connect_look, connect_under_way};
+const struct mode connect_mode = {"connect", connect_start, connect_ready, connect_look, connect_under_way, NULL};

@@ -176,4 +176,4 @@ static void udp_start(void) {
     }
 }
 
-const struct mode udp_mode = {"udp", udp_start, udp_ready, udp_look, udp_under_way};
+const struct mode udp_mode = {"udp", udp_start, udp_ready, udp_look, udp_under_way, NULL};

@@ -16,11 +16,15 @@ class Load:
 
     @property
     def transport(self) -> str:
-        return "udp" if self.driver[0] == "udp" else "tcp"
+        return self.driver[0] if self.driver[0] in {"udp", "tls"} else "tcp"
 
 
 def _tcp(name: str, title: str, *options: str) -> Load:
     return Load(name, title, ("tcp", *options), "c-epoll")
+
+
+def _tls(name: str, title: str, *options: str) -> Load:
+    return Load(name, title, ("tls", *options), "c-tls")
 
 
 LOADS = {
@@ -40,6 +44,8 @@ LOADS = {
             ("udp", "-w", "32", "-s", "1200", "-g"),
             "c-mmsg-gro",
         ),
+        _tls("tls-50", "TLS, 50 connections", "-c", "50"),
+        _tls("tls-16k", "TLS, 8 connections, messages of 16 KiB", "-c", "8", "-s", "16384"),
         Load("connect-20", "TCP, connect, echo, close; 20 at a time", ("connect", "-c", "20"), "c-epoll"),
     )
 }

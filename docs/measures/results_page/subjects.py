@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -16,11 +17,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from echobench.bench.compare.server.certificate import write as write_certificate
+
 PEERS = Path(__file__).resolve().parent.parent / "peers"
 ROOT = PEERS.parents[2]
 TWISTD = ("-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "echobench", "--port", "{port}")
 PATIENCE = 20.0
 """Seconds in which a server has to echo after its start, and to end after SIGTERM."""
+
+
+UNVERIFIED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+UNVERIFIED.check_hostname = False
+UNVERIFIED.verify_mode = ssl.CERT_NONE
 
 
 class MeasureError(Exception):
@@ -29,7 +37,10 @@ class MeasureError(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """A server: its command, in which ``{port}`` is replaced, where it runs, and the transports that it serves."""
+    """A server: its command, in which ``{port}`` is replaced, where it runs, and the transports that it serves.
+
+    ``tls`` is its command over TLS, where that is another one.
+    """
 
     name: str
     title: str
@@ -37,6 +48,12 @@ class Subject:
     shown: str
     transports: tuple[str, ...] = ("tcp", "udp")
     cwd: Path = PEERS
+    tls: tuple[str, ...] = ()
+
+    def started(self, transport: str, port: int) -> list[str]:
+        """Give the command that serves a transport on a port."""
+        words = self.tls if transport == "tls" and self.tls else self.command
+        return [word.replace("{port}", str(port)) for word in words]
 
 
 def build() -> None:
@@ -50,10 +67,15 @@ def build() -> None:
 
 
 def find(temporary: Path, before: Path | None = None) -> tuple[dict[str, Subject], dict[str, str]]:
-    """Give the servers that can run here, by name, and why others cannot. ``temporary`` is for what is built."""
-    here = sys.executable
+    """Give the servers that can run here, by name, and why others cannot.
+
+    Call :func:`build` first. ``temporary`` is for what else is made.
+    """
+    here, pem = sys.executable, str(temporary / "server.pem")
+    write_certificate(Path(pem), "127.0.0.1")
+    ours, aio, all_of_them = (here, *TWISTD), (here, "aio.py", "{port}"), ("tcp", "udp", "tls")
     found = [
-        Subject("ours", "echobench", (here, *TWISTD), "twistd -n echobench --port {port}", cwd=ROOT),
+        Subject("ours", "echobench", ours, "twistd -n echobench --port {port}", all_of_them, ROOT, over_tls(ours, pem)),
         Subject("c-epoll", "C, epoll", (str(PEERS / "epoll_tcp"), "{port}"), "peers/epoll_tcp {port}", ("tcp",)),
         Subject("c-mmsg", "C, recvmmsg", (str(PEERS / "mmsg_udp"), "{port}"), "peers/mmsg_udp {port}", ("udp",)),
         Subject(
@@ -63,14 +85,26 @@ def find(temporary: Path, before: Path | None = None) -> tuple[dict[str, Subject
             "peers/mmsg_udp {port} --gro",
             ("udp-train",),
         ),
-        Subject("twisted", "stock Twisted", (here, "stock_twisted.py", "{port}"), "peers/stock_twisted.py {port}"),
-        Subject("asyncio", "asyncio", (here, "aio.py", "{port}"), "peers/aio.py {port}"),
+        Subject(
+            "twisted",
+            "stock Twisted",
+            (here, "stock_twisted.py", "{port}"),
+            "peers/stock_twisted.py {port}",
+            all_of_them,
+            tls=(here, "stock_twisted.py", "{port}", "--tls", pem, pem),
+        ),
+        Subject("asyncio", "asyncio", aio, "peers/aio.py {port}", all_of_them, tls=(*aio, "--tls", pem, pem)),
     ]
     absent = {}
+    if (PEERS / "tls_epoll").exists():
+        c_tls = (str(PEERS / "tls_epoll"), "{port}", pem, pem)
+        found.append(Subject("c-tls", "C, OpenSSL", c_tls, "peers/tls_epoll {port} CERTIFICATE KEY", ("tls",)))
+    else:
+        absent["c-tls"] = "peers/tls_epoll is not built, which needs OpenSSL's headers (libssl-dev)"
     if importlib.util.find_spec("uvloop"):
-        found.append(
-            Subject("uvloop", "asyncio, uvloop", (here, "aio.py", "{port}", "--uvloop"), "peers/aio.py {port} --uvloop")
-        )
+        aio = (*aio, "--uvloop")
+        shown = "peers/aio.py {port} --uvloop"
+        found.append(Subject("uvloop", "asyncio, uvloop", aio, shown, all_of_them, tls=(*aio, "--tls", pem, pem)))
     else:
         absent["uvloop"] = "uvloop is not installed"
     if shutil.which("go"):
@@ -88,11 +122,16 @@ def find(temporary: Path, before: Path | None = None) -> tuple[dict[str, Subject
     else:
         absent["node"] = "node is not on PATH"
     if before is not None:
-        found.insert(1, checkout(before))
+        found.insert(1, checkout(before, pem))
     return {each.name: each for each in found}, absent
 
 
-def checkout(directory: Path) -> Subject:
+def over_tls(twistd: tuple[str, ...], pem: str) -> tuple[str, ...]:
+    """Give the command of echobench with TLS alone."""
+    return (*twistd[:-2], "--no-tcp", "--no-udp", "--tls-port", "{port}", "--certificate", pem)
+
+
+def checkout(directory: Path, pem: str) -> Subject:
     """Give the echobench of another checkout, which has an environment of its own in .venv."""
     python = directory / ".venv" / "bin" / "python"
     if not python.exists():
@@ -103,8 +142,16 @@ def checkout(directory: Path) -> Subject:
     )  # fmt: skip
     if not where.stdout.startswith(str(directory) + os.sep):
         raise MeasureError(f"{python} imports another echobench than that of {directory}")
+    command = (str(python), *TWISTD)
+    shown = "twistd -n echobench --port {port}"
     return Subject(
-        "ours-before", "echobench before", (str(python), *TWISTD), "twistd -n echobench --port {port}", cwd=directory
+        "ours-before",
+        "echobench before",
+        command,
+        shown,
+        ("tcp", "udp", "tls"),
+        directory,
+        over_tls(command, pem),
     )
 
 
@@ -116,6 +163,8 @@ def again(subject: Subject) -> Subject:
         subject.command,
         subject.shown,
         subject.transports,
+        subject.cwd,
+        subject.tls,
     )
 
 
@@ -140,8 +189,10 @@ def echoes(port: int, transport: str) -> bool:
     with contextlib.suppress(OSError), socket.socket(type=kind) as sock:
         sock.settimeout(0.5)
         sock.connect(("127.0.0.1", port))
-        sock.send(b"is anybody there?")
-        return sock.recv(64) == b"is anybody there?"
+        one: socket.socket = UNVERIFIED.wrap_socket(sock) if transport == "tls" else sock
+        with one:
+            one.send(b"is anybody there?")
+            return one.recv(64) == b"is anybody there?"
     return False
 
 
@@ -151,7 +202,7 @@ def serving(subject: Subject, transport: str, cpu: int) -> Iterator[tuple[int, i
     port = free_port()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [part.replace("{port}", str(port)) for part in subject.command],
+            subject.started(transport, port),
             cwd=subject.cwd,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -9,6 +9,8 @@ import click
 
 from ...host.nic import counts
 from ...host.nic.picture import NicError, look
+from ..cluster import leader
+from ..cluster import options as cluster
 from ..command import HOST, family, server
 from ..files import csv_target, json_target, open_targets, picture_target, store, takes_output, text_target
 from ..load import LoadError, runner
@@ -66,7 +68,8 @@ def make_plan(options: dict[str, Any], stored: Plan | None) -> Plan:
     given = settings(options)
     if stored is None and "host" not in given:
         raise click.UsageError("no server to measure: give a HOST, or --from FILE with a stored result")
-    plan = Plan(**given) if stored is None else Plan.from_dict({**stored.as_dict(), **given})
+    before = {} if stored is None else {name: value for name, value in stored.as_dict().items() if name != "machines"}
+    plan = Plan(**given) if stored is None else Plan.from_dict({**before, **given})
     _check_effect(given, plan)
     return plan
 
@@ -86,8 +89,14 @@ def _run(
     json: str | None, csv: str | None, html: str | None, png: str | None, stored: str | None, *,
     nic: str | None, **options: Any,
 ) -> int:  # fmt: skip
+    machines = cluster.taken(options)
+    if nic is not None and cluster.wanted(machines):
+        raise click.UsageError(f"{said('nic')} looks at this machine, and others send: leave it out")
     try:
-        plan = make_plan(options, read(stored).plan if stored else None)
+        before = read(stored).plan if stored else None
+        if before is not None and before.machines > 1 and not cluster.wanted(machines):
+            raise click.UsageError(cluster.again(before.machines))
+        plan = make_plan(options, before)
     except PlanError as error:
         raise click.UsageError(str(error)) from None
     except ResultError as error:
@@ -99,12 +108,21 @@ def _run(
         ("--png", png, lambda path: picture_target(path, picture_of)),
     )
     try:
-        result = _measure(plan, nic, options["quiet"])
+        result = _together(plan, machines, options["quiet"]) if cluster.wanted(machines) else _measure(
+            plan, nic, options["quiet"]
+        )  # fmt: skip
     except LoadError as error:
         raise click.ClickException(str(error)) from None
     failed = store(targets, result)
     shown = printed(lambda: show(result, report_console(to_error=takes_output(targets))))
     return failed or (INTERRUPTED if result.cut_short else verdicts.status(result)) or shown
+
+
+def _together(plan: Plan, machines: dict[str, Any], quiet: bool) -> Result:
+    """Run a plan on other machines. Raises LoadError."""
+    progress = progress_on(quiet)
+    with cluster.connected(machines, progress.note) as found:
+        return leader.run(plan, found, progress)
 
 
 def _measure(plan: Plan, nic: str | None, quiet: bool) -> Result:

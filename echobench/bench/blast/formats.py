@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import markdown
 from ..files import csv_line
 from ..run.result import NAMES, Result, figures
-from .rows import latency, losses, model, rates, where
+from .rows import latency, losses, machines, model, rates, where
 
 
 def blast_csv(result: Result) -> str:
@@ -19,6 +19,7 @@ def blast_markdown(result: Result) -> str:
     lost = losses(result)
     tables = [rates(result), *([latency(result)] if result.tally.from_send.total else [])]
     tables += [] if isinstance(lost, str) else [lost]
+    tables += [machines(result)] if result.machines else []
     for each in tables:
         cells = [[markdown.text(cell) for cell in row] for row in each.rows]
         parts.append(markdown.table([markdown.text(name) for name in each.head], cells))

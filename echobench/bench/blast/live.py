@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -22,6 +22,7 @@ from ..run.result import Moment
 from ..words import duration, quantity
 
 BAR = 24  # columns
+SHOWN = 16  # machines with a line of their own, on a terminal
 
 
 def progress_on(quiet: bool, console: Console | None = None) -> Progress:
@@ -68,7 +69,14 @@ class Lines:
     def moment(self, moment: Moment) -> None:
         """Print a line."""
         assert self._plan is not None
-        self._print(f"{moment.t:6.1f} s  {words(self._plan, moment)}")
+        together = "together: " if self._plan.machines > 1 else ""
+        self._print(f"{moment.t:6.1f} s  {together}{words(self._plan, moment)}")
+
+    def machine(self, name: str, moment: Moment) -> None:
+        """Print a line, if it is one of several."""
+        assert self._plan is not None
+        if self._plan.machines > 1:
+            self._print(f"{moment.t:6.1f} s  {name}: {words(self._plan, moment)}")
 
     def over(self) -> None:
         """Do nothing: all lines are printed."""
@@ -78,7 +86,7 @@ class Lines:
 
 
 class LiveLine:
-    """Shows one line that is rewritten, and removed at the end."""
+    """Shows one line that is rewritten, and removed at the end; above it, one for each of several machines."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -86,6 +94,7 @@ class LiveLine:
         self._plan: Plan | None = None
         self._window: Window | None = None
         self._last: Moment | None = None
+        self._machines: dict[str, Moment] = {}
 
     def note(self, sentence: str) -> None:
         """Print it above the line."""
@@ -101,6 +110,10 @@ class LiveLine:
     def moment(self, moment: Moment) -> None:
         """Keep it for the next time that the line is written."""
         self._last = moment
+
+    def machine(self, name: str, moment: Moment) -> None:
+        """Keep it, too."""
+        self._machines[name] = moment
 
     def over(self) -> None:
         """Remove the line."""
@@ -120,4 +133,13 @@ class LiveLine:
             Text(f"{(whole - gone) / SECOND:.0f} s left"),
             Text(said, overflow="ellipsis", no_wrap=True),
         )
-        return line
+        return Group(*self._machine_lines(), line) if self._plan.machines > 1 else line
+
+    def _machine_lines(self) -> list[Table]:
+        assert self._plan is not None
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for name, moment in list(self._machines.items())[:SHOWN]:
+            table.add_row(Text(name), Text(words(self._plan, moment), overflow="ellipsis", no_wrap=True))
+        if len(self._machines) > SHOWN:
+            table.add_row(Text(f"and {len(self._machines) - SHOWN} more", style="dim"))
+        return [table] if self._machines else []

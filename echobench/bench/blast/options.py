@@ -9,6 +9,8 @@ from typing import Final
 
 import click
 
+from ..cluster.options import OPTIONS as MACHINES
+from ..cluster.options import SECTION
 from ..command import CPUS, FAMILIES, HTML, IN_FILE, NUMBER, PNG, PORTS, SECONDS, SIZE, WHOLE
 from ..option import Option
 from ..run.plan import ARRIVALS, ENGINES
@@ -88,7 +90,7 @@ SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
         Option(
             ["--processes"],
             type=WHOLE,
-            help="How many processes share the load.  [default: one per CPU of --cpus, else 1]",
+            help="How many processes share the load, on each machine.  [default: one per CPU of --cpus, else 1]",
         ),
         Option(["--cpus"], type=CPUS, help="Pin the processes to these CPUs: 1, or 1,2-3. Leave others to the server."),
         Option(
@@ -99,6 +101,7 @@ SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
         ),
         Option(["--seed"], type=WHOLE, help="Seed of random sizes and arrivals.  [default: 1]"),
     ),
+    SECTION: MACHINES,
     "Output": (
         Option(
             ["--nic"],

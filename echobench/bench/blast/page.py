@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..drawing.charts import Chart, Series
 from ..drawing.markup import Content, Html, tag
 from ..drawing.page import again, described, figure, headlines, page, run_by, section, sentences, table
@@ -12,7 +14,10 @@ from ..run.histogram import Histogram
 from ..run.result import Moment, Result, per_second
 from ..run.tally import loss
 from ..words import duration, quantity
-from .rows import Rows, footnote, generator, latency, losses, model, rates, where
+from .rows import Rows, footnote, generator, latency, losses, machines, machines_note, model, rates, where
+
+MOST_CURVES: Final = 12
+"""Machines whose times can be told apart in one chart."""
 
 
 def blast_page(result: Result) -> str:
@@ -37,15 +42,47 @@ def blast_page(result: Result) -> str:
         section("Over time", over_time) if any(over_time) else None,
         section("Losses", tag("p", lost) if isinstance(lost, str) else rows_table(lost)),
         queues_section(result.nic) if result.nic is not None else None,
+        machines_section(result) if result.machines else None,
         section("Cost to the generator", rows_table(generator(result))),
         section(
             "Environment",
-            described(result.environment),
+            environments(result),
             run_by(result.environment),
             again("blast", "result.json"),
         ),
     ]
     return page(where(result), lead, sections)
+
+
+def machines_section(result: Result) -> Html:
+    """Give the section on the machines that shared the load: a table, a chart of their times, and what each said."""
+    several = [
+        (each.name, each.result.tally.due() if result.plan.model == "open" else each.result.tally.departed())
+        for each in result.machines
+        if each.result is not None
+    ]
+    curves = percentile_figure(several, "of each machine") if 1 < len(several) <= MOST_CURVES else None
+    return section(
+        "Machines",
+        rows_table(machines(result)),
+        tag("p", machines_note(result), class_="muted"),
+        curves,
+        [own_verdicts(each.name, each.result) for each in result.machines if each.result and each.result.verdicts],
+    )
+
+
+def own_verdicts(name: str, result: Result) -> Html:
+    """Give what a reader must know of one machine's figures."""
+    return tag("div", tag("p", tag("strong", name)), sentences(result.verdicts))
+
+
+def environments(result: Result) -> list[Html]:
+    """Give what each machine is that took part."""
+    if not result.machines:
+        return [described(result.environment)]
+    leader = described(result.environment, "The machine that led the others")
+    each = [described(one.result.environment, one.name) for one in result.machines if one.result is not None]
+    return [leader, *each]
 
 
 def main_figures(result: Result) -> list[tuple[str, str]]:

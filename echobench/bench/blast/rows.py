@@ -10,6 +10,7 @@ from ..run.histogram import DEPTHS, Histogram
 from ..run.hostcounters import server_receive_buffer
 from ..run.plan import Plan
 from ..run.result import Result, per_second
+from ..run.tally import loss
 from ..words import beyond, duration, endpoint, percent, quantity
 
 PLACES = {
@@ -44,7 +45,7 @@ def sources(plan: Plan) -> str:
 
 def model(plan: Plan) -> str:
     """Say in a sentence which load was offered."""
-    flows = sources(plan)
+    flows = sources(plan) + (f" of {plan.machines} machines" if plan.machines > 1 else "")
     if plan.model == "open":
         how = "at equal intervals" if plan.arrivals == "constant" else "at random (Poisson)"
         return (
@@ -188,3 +189,42 @@ def generator(result: Result) -> Rows:
             for process in result.processes
         ),
     )
+
+
+def machines(result: Result) -> Rows:
+    """Give what each machine did of a run that several shared, and how well its clock is known."""
+    rows = []
+    for each in result.machines:
+        clock = "-" if each.clock is None else f"±{duration(each.clock.error)}"
+        if each.result is None:
+            rows.append((each.name, quantity(each.part.flows), *["missing"] * 5, clock))
+            continue
+        tally = each.result.tally
+        times = tally.due() if result.plan.model == "open" else tally.departed()
+        known = times.percentiles((50, 99))
+        share = loss(tally)
+        busiest = max((max(one.cpu_share, one.busy_share) for one in each.result.processes), default=0.0)
+        rows.append(
+            (
+                each.name,
+                quantity(each.part.flows),
+                quantity(per_second(tally.sent if result.plan.model == "flood" else tally.answered, tally)),
+                *(beyond(known.get(depth), times.greatest) for depth in (50.0, 99.0)),
+                "-" if share is None else f"{share:.3%}",
+                f"{busiest:.0%}",
+                clock,
+            )
+        )
+    rate = "sent, msg/s" if result.plan.model == "flood" else "msg/s"
+    return Rows(("machine", "flows", rate, "p50", "p99", "lost", "busiest CPU", "start"), tuple(rows))
+
+
+def machines_note(result: Result) -> str:
+    """Say what the machines' start rests on, and which verdicts are on single machines."""
+    errors = [each.clock.error for each in result.machines if each.clock is not None]
+    said = [f"Each began within {duration(max(errors))} of the common time (start)."] if errors else []
+    for each in result.machines:
+        names = [verdict.name for verdict in each.result.verdicts] if each.result else []
+        if names and len(result.machines) > 1:
+            said.append(f"{each.name}: {', '.join(names)}.")
+    return " ".join(said)

@@ -10,7 +10,19 @@ from ..nic.report import show_spread
 from ..printing import report_console
 from ..run.result import Result
 from ..words import quantity
-from .rows import Rows, footnote, generator, latency, losses, model, rates, spread, where
+from .rows import (
+    Rows,
+    footnote,
+    generator,
+    latency,
+    losses,
+    machines,
+    machines_note,
+    model,
+    rates,
+    spread,
+    where,
+)
 
 STYLES = {"failure": "bold red", "warning": "yellow", "note": "cyan"}
 
@@ -33,7 +45,12 @@ def show(result: Result, console: Console | None = None) -> None:
     lost = losses(result)
     console.print(Text(lost) if isinstance(lost, str) else table(lost))
     console.print()
-    console.print(table(generator(result)))
+    if result.machines:
+        console.print(table(machines(result)))
+        console.print(Text(machines_note(result), style="dim"))
+        console.print()
+    if len(result.machines) < 2:  # else each machine's own result has them
+        console.print(table(generator(result)))
     if result.tally.batches.total:
         console.print(Text(f"messages handled at a time: {spread(result.tally.batches, quantity)}", style="dim"))
     if result.nic is not None:

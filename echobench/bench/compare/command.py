@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
 import attrs
 import click
 
+from ..cluster import leader
+from ..cluster import options as cluster
 from ..files import Target, json_target, open_targets, picture_target, store, takes_output, text_target
+from ..load import LoadError
 from ..option import Sectioned
 from ..printing import printed, report_console
 from ..run.result import Result
@@ -22,8 +26,9 @@ from .formats import compare_csv, compare_markdown
 from .live import watch_on
 from .making import compare_all
 from .options import DEFAULTS, SECTIONS, SUBJECT
-from .order import chosen_reference, make_order
+from .order import Order, chosen_reference, make_order
 from .page import compare_page
+from .rounds import Watch
 from .terminal import NARROW_WIDTH, WIDTH, show, show_gate, show_side_by_side, titled
 
 
@@ -74,9 +79,12 @@ def as_comparison(result: Result) -> Comparison:
 
 
 def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options: Any) -> int:
+    machines = cluster.taken(options)
     files = [each for each in subjects if isinstance(each, str)]
     named = [each for each in subjects if isinstance(each, Subject)]
     together.check(files, named, {"against": against, **options})
+    if files and cluster.wanted(machines):
+        raise click.UsageError("stored comparisons are shown, and no load is sent: leave out --cluster and --ssh")
     if files:
         stored_ones = [_by(_stored(path), options["reference"]) for path in files]
         return printed(lambda: show_side_by_side(titled(files, stored_ones)))
@@ -84,13 +92,13 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
     if not hasattr(os, "killpg"):
         raise click.ClickException("compare needs a POSIX system to start and stop servers, and this is none")
     before = unfinished.begun(options)
-    order = make_order(options, named, before or stored)
+    order = make_order(options, named, before or stored, away=cluster.wanted(machines))
     stored = _by(stored, order.reference) if stored else None
     targets = _targets(options["json"], options["csv"], options["html"], options["png"])
     part = unfinished.Part.beside(options["json"], options["resume"])
-    comparison = compare_all(
-        order, watch_on(options["quiet"], None if order.until else order.rounds), before, part.keep
-    )
+    watch = watch_on(options["quiet"], None if order.until else order.rounds)
+    with contextlib.ExitStack() as stack:
+        comparison = compare_all(_away(order, machines, watch, stack), watch, before, part.keep)
     failed = store(targets, comparison)
     if not failed:
         part.remove()
@@ -117,6 +125,27 @@ def _compare(subjects: tuple[Subject | str, ...], against: str | None, **options
 
     shown = printed(report)
     return failed or status(comparison) or found or shown
+
+
+def _away(order: Order, machines: dict[str, Any], watch: Watch, stack: contextlib.ExitStack) -> Order:
+    """Have other machines send the load, if the options name some. Raises click.ClickException or UsageError."""
+    if not cluster.wanted(machines):
+        return order
+    try:
+        found = stack.enter_context(cluster.connected(machines, watch.note))
+    except LoadError as error:
+        raise click.ClickException(str(error)) from None
+    number = len(found.hosts)
+    for load in order.loads:
+        if load.plan.flows < number:
+            raise click.UsageError(
+                f"the load {load.name} has {load.plan.flows} flow{'s' * (load.plan.flows > 1)} for {number} machines: "
+                "choose loads with one for each (--load)"
+            )
+    setting = attrs.evolve(
+        order.setting, machines=number, generate=lambda plan, progress: leader.run(plan, found, progress)
+    )
+    return attrs.evolve(order, setting=setting)
 
 
 def read_baseline(path: str) -> Comparison:

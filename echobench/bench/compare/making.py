@@ -86,7 +86,8 @@ class Making:
         self._started = before.started if before else now
         host = order.setting.host
         self._environment = before.environment if before else environment.describe(host, is_ours(host))
-        self._turns = rounds.turns(order.subjects, order.loads, order.rounds, order.seed)
+        every = rounds.turns(order.subjects, order.loads, order.rounds, order.seed)
+        self._turns = [turn for turn in every if order.has(turn.subject.name, turn.load.name)]
         self._has_memory = before is None and bool(order.idle_connections)
         self._has_memory &= any(load.plan.transport == "tcp" for load in order.loads)
         self._failures: dict[tuple[str, str], int] = {}
@@ -96,7 +97,7 @@ class Making:
         """Give what is to be made, as far as it is known."""
         order = self._order
         yield from rounds.expected(unfinished.missing(self._turns, self.runs))
-        if self._before is None:
+        if self._before is None and order.is_checked:
             yield from conformance.parts(order.subjects, order.loads)
         if self._has_memory:
             yield from (Part("memory", each.name) for each in order.subjects)
@@ -131,7 +132,7 @@ class Making:
         order = self._order
         if self._has_memory:
             self._measure_memory(setting)
-        if self._before is None:
+        if self._before is None and order.is_checked:
             self._conformance += essentials(order.subjects, order.loads, setting, self._ahead)
         if order.until is None:
             self._make(unfinished.missing(self._turns, self.runs), setting)

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import click
 
+from ..cluster.options import OPTIONS as MACHINES
+from ..cluster.options import SECTION
 from ..command import (
     CPUS,
     CSV,
@@ -104,7 +106,8 @@ SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
         Option(
             ["--load-cpus"],
             type=CPUS,
-            help="Pin the load to these CPUs, one process on each.  [default: one of each other core, at most 3]",
+            help="Pin the load to these CPUs, one process on each; with --cluster or --ssh, of each machine.  "
+            "[default: one of each other core, at most 3]",
         ),
         Option(
             ["--start-timeout"],
@@ -143,6 +146,7 @@ SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
             "[default: 1]",
         ),
     ),
+    SECTION: MACHINES,
     "Against a stored run": (
         Option(
             ["--against"],

@@ -42,6 +42,14 @@ class Order:
     notes: tuple[str, ...] = ()
     reference: str = IDEAL
     until: Until | None = None
+    is_checked: bool = True
+    """Whether the subjects are checked first, by verify's essential clauses: one that fails has no ratio."""
+    pairs: frozenset[tuple[str, str]] | None = None
+    """Which subject runs under which load, by their names; None for each under each."""
+
+    def has(self, subject: str, load: str) -> bool:
+        """Tell whether a subject runs under a load."""
+        return self.pairs is None or (subject, load) in self.pairs
 
 
 LOOPBACK: Final = "127.0.0.1"
@@ -69,10 +77,13 @@ def host_of(given: str | None, version: int | None) -> str:
         raise click.UsageError(f"--host {given} has no IPv{version} address, which -{version} asks for") from None
 
 
-def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison | None) -> Order:
+def make_order(
+    options: dict[str, Any], named: list[Subject], stored: Comparison | None, *, away: bool = False
+) -> Order:
     """Make the order. Raises click.UsageError.
 
-    Options override the stored comparison, and that overrides the defaults.
+    Options override the stored comparison, and that overrides the defaults. ``away`` says that other machines send the
+    load: the CPUs that it is pinned to are theirs.
     """
     _check(options)
     check_rounds(options)
@@ -101,11 +112,14 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
     if stored and not (server or load_cpus):
         server, load_cpus = stored.server_cpus, stored.load_cpus
     there = placement.cores(placement.allowed())
-    if missing := sorted({*server, *load_cpus} - set(placement.allowed())):
+    if missing := sorted({*server, *(() if away else load_cpus)} - set(placement.allowed())):
         if stored is None or options["server_cpus"] or options["load_cpus"]:
             raise click.UsageError(f"CPU {missing[0]} is not available: choose from {placement.allowed()}")
         server, load_cpus = (), ()
-    server, load_cpus, notes = placement.place(server, load_cpus, there)
+    theirs = load_cpus
+    server, load_cpus, notes = placement.place(server, () if away else load_cpus, there)
+    if away:
+        load_cpus, notes = theirs, []
     if workers > 1 and server and len(server) < workers:
         notes.append(
             f"The ideal has {workers} workers on {len(server)} CPU{'s' * (len(server) > 1)}: they share what one would "
@@ -113,6 +127,8 @@ def make_order(options: dict[str, Any], named: list[Subject], stored: Comparison
         )
     version = family(options["four"], options["six"])
     host = known.get("host") or (stored_host(stored) if version is None else None)
+    if away and host is None:
+        raise click.UsageError("other machines send the load: add --host with this machine's address that they reach")
     setting = Setting(
         server_cpus=server,
         load_cpus=load_cpus,

@@ -176,16 +176,16 @@ def make(
 
 def measure(turn: Turn, setting: Setting, note: Callable[[str], None] = lambda sentence: None) -> Run:
     """Make a run, and measure what the server used."""
-    # Of the load's CPUs those that it uses: an idle one loses nothing to the host.
-    used = setting.load_cpus[: processes(turn.load.plan, setting)]
+    # Of the load's CPUs those that it uses: an idle one loses nothing to the host. Other machines' are not looked at.
+    used = () if setting.generate else setting.load_cpus[: processes(turn.load.plan, setting)]
     meter = UsageMeter(setting.server_cpus, used)
     run = conduct(turn, setting, meter)
     return attrs.evolve(run, usage=meter.usage)
 
 
 def processes(plan: Plan, setting: Setting) -> int:
-    """Give how many processes a load has: one on each of its CPUs, if it has as many flows."""
-    return max(1, min(len(setting.load_cpus) or plan.processes, plan.flows))
+    """Give how many processes a load has on each machine: one on each of its CPUs, if it has as many flows."""
+    return max(1, min(len(setting.load_cpus) or plan.processes, plan.flows // setting.machines))
 
 
 def conduct(turn: Turn, setting: Setting, meter: Meter) -> Run:
@@ -222,7 +222,7 @@ def _offer(plan: Plan, setting: Setting, server: Server, meter: Meter) -> tuple[
     )
     try:
         meter.ready(server)
-        result = runner.run(here, meter)
+        result = (setting.generate or runner.run)(here, meter)
     except LoadError as error:
         return None, f"{gone} during the run" if (gone := server.gone(MOMENT)) else str(error)
     finally:

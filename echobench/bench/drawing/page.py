@@ -151,8 +151,8 @@ def again(command: str, file: str) -> tuple[Html, Html]:
     return stored, code(f"echobench {command} --from {file}")
 
 
-def described(environment: dict[str, Any]) -> Html:
-    """Give the environment, folded until it is opened."""
+def described(environment: dict[str, Any], title: str = "The machine that sent the load") -> Html:
+    """Give the environment of a machine, folded until it is opened."""
 
     def said(value: Any) -> str:
         if value is None:
@@ -166,6 +166,6 @@ def described(environment: dict[str, Any]) -> Html:
     rows = [(key.replace("_", " "), said(value)) for key, value in environment.items() if key != "command"]
     return tag(
         "details",
-        tag("summary", "The machine that sent the load"),
-        table(("", ""), rows, label="The machine that sent the load"),
+        tag("summary", title),
+        table(("", ""), rows, label=title),
     )

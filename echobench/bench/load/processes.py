@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -28,8 +29,12 @@ class WorkerProcess:
     What it says goes into ``events``; ``end`` is its last event.
     """
 
-    def __init__(self, index: int, command: Sequence[str], events: queue.SimpleQueue[Event]) -> None:
+    def __init__(
+        self, index: int, command: Sequence[str], events: queue.SimpleQueue[Event], *, group: bool = False
+    ) -> None:
+        """Start it; ``group`` says that it leads a process group, which ends with it."""
         self.index = index
+        self._group = group
         self._events = events
         self._complaints: deque[str] = deque(maxlen=20)
         # The worker has to run the same package as this process, wherever its Python would look first.
@@ -44,6 +49,7 @@ class WorkerProcess:
             encoding="utf-8",
             errors="replace",
             env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+            start_new_session=group,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -62,6 +68,10 @@ class WorkerProcess:
             self._stdin.write(line + "\n")
             self._stdin.flush()
 
+    def wait(self) -> None:
+        """Wait until it has ended by itself."""
+        self._process.wait()
+
     def end(self, patience: float = 0.0) -> None:
         """End the process: close its standard input, wait, then kill it.
 
@@ -72,6 +82,9 @@ class WorkerProcess:
         if patience:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(patience)
+        if self._group:
+            with contextlib.suppress(OSError):  # it is gone
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self._process.wait()
         for thread in self._threads:

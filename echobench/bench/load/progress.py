@@ -20,6 +20,9 @@ class Progress(Protocol):
     def moment(self, moment: Moment) -> None:
         """Show an interval."""
 
+    def machine(self, name: str, moment: Moment) -> None:
+        """Show an interval of one of several machines; that of all together follows."""
+
     def over(self) -> None:
         """End the display; the run is over, with or without a result."""
 
@@ -34,6 +37,9 @@ class Silent:
         """Do nothing."""
 
     def moment(self, moment: Moment) -> None:
+        """Do nothing."""
+
+    def machine(self, name: str, moment: Moment) -> None:
         """Do nothing."""
 
     def over(self) -> None:

@@ -7,12 +7,14 @@ import json
 import queue
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from contextlib import AbstractContextManager
+from typing import Any, Final, Protocol
 
 import attrs
 
 from ..run import environment, hostcounters, verdicts
-from ..run.plan import Plan
+from ..run.division import Part
+from ..run.plan import Plan, cpu_of
 from ..run.result import Process, Result, per_second
 from ..run.tally import Tally
 from . import LoadError
@@ -29,6 +31,34 @@ STARTING: Final = 20.0  # seconds for the processes to start and to connect
 PATIENCE: Final = 10.0  # seconds after its end that a process has to report its result; then it is killed
 
 
+class Conductor(Protocol):
+    """Says when a run begins and when it ends early, and hears of each process's intervals."""
+
+    def interrupting(self, events: queue.SimpleQueue[Event]) -> AbstractContextManager[Interrupts]:
+        """Put an event, ``interrupt``, for a run that has begun and is to end early."""
+
+    def begin(self) -> int:
+        """Return when to begin (``time.perf_counter_ns``), now that all processes are ready. Raises LoadError."""
+
+    def tick(self, index: int, said: Any) -> None:
+        """Take what a process said of an interval (load/intervals.py)."""
+
+
+class OnItsOwn:
+    """Begins as soon as all are ready, and ends early with Ctrl-C."""
+
+    def interrupting(self, events: queue.SimpleQueue[Event]) -> AbstractContextManager[Interrupts]:
+        """Turn Ctrl-C into an event."""
+        return interrupting(events)
+
+    def begin(self) -> int:
+        """Begin at once."""
+        return time.perf_counter_ns() + LEAD
+
+    def tick(self, index: int, said: Any) -> None:
+        """Do nothing."""
+
+
 def run(
     plan: Plan,
     progress: Progress | None = None,
@@ -36,13 +66,19 @@ def run(
     *,
     starting: float = STARTING,
     patience: float = PATIENCE,
+    part: Part | None = None,
+    conductor: Conductor | None = None,
 ) -> Result:
     """Run a plan, and return when all its processes are gone. Raises LoadError.
 
     Ctrl-C ends the run early, and the result is what was counted until then; a second Ctrl-C, or one before the run
-    has begun, raises KeyboardInterrupt. ``command`` starts a worker other than our own.
+    has begun, raises KeyboardInterrupt. ``command`` starts a worker other than our own. ``part`` is what this machine
+    does of a plan that several share: the result is then that of a run of its own, with a plan of its own.
     """
-    progress = progress or Silent()
+    progress, conductor = progress or Silent(), conductor or OnItsOwn()
+    whole, first = plan, 0
+    if part is not None:
+        plan, first = part.plan(whole), part.first_process
     addresses = resolve(plan)
     check(plan)
     (host, port), why = choose(plan, addresses)
@@ -52,14 +88,15 @@ def run(
     workers: list[WorkerProcess] = []
     orderly = False
     try:
-        with interrupting(events) as interrupts:
+        with conductor.interrupting(events) as interrupts:
             for index in range(plan.processes):
                 workers.append(WorkerProcess(index, command or WORKER, events))
-                order = {"plan": plan.as_dict(), "index": index, "address": [host, port]}
+                order = {"plan": whole.as_dict(), "index": first + index, "address": [host, port]}
                 workers[-1].tell(json.dumps(order))
             under_way = _Run(
-                plan=plan, address=host, workers=workers, events=events, progress=progress, patience=patience
-            )
+                plan=plan, address=host, workers=workers, events=events, progress=progress, patience=patience,
+                conductor=conductor,
+            )  # fmt: skip
             result = under_way.result(interrupts, starting)
         orderly = True
         return result
@@ -93,10 +130,11 @@ class _Run:
         events: queue.SimpleQueue[Event],
         progress: Progress,
         patience: float,
+        conductor: Conductor,
     ) -> None:
         self._plan, self._address = plan, address
         self._workers, self._events = workers, events
-        self._progress, self._patience = progress, patience
+        self._progress, self._patience, self._conductor = progress, patience, conductor
         self._ready: dict[int, dict[str, str]] = {}
         self._tallies: dict[int, Tally] = {}
         self._failed: dict[int, str] = {}
@@ -110,7 +148,7 @@ class _Run:
         ours = is_ours(self._address)
         before = hostcounters.read() if ours else None
         started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        begin = time.perf_counter_ns() + LEAD
+        begin = self._conductor.begin()
         self._begun = interrupts.welcome = True
         self._tell(f"go {begin}")
         self._progress.began(self._plan, begin)
@@ -204,6 +242,7 @@ class _Run:
                 self._ready[index] = {"engine": str(said["engine"]), "why": str(said["why"])}
             elif word == "tick":
                 self._moments.add(index, said)
+                self._conductor.tick(index, said)
             elif word == "result":
                 self._tallies[index] = Tally.from_dict(said)
             elif word == "failed":
@@ -218,12 +257,11 @@ class _Run:
         return word
 
     def _process(self, index: int, tally: Tally) -> Process:
-        cpus = self._plan.cpus
         return Process(
             index=index,
             engine=self._ready[index]["engine"],
             why=self._ready[index]["why"],
-            cpu=cpus[index % len(cpus)] if cpus else None,
+            cpu=cpu_of(self._plan, index),
             rate=per_second(tally.sent if self._plan.model == "flood" else tally.answered, tally),
             cpu_share=per_second(tally.cpu, tally),
             busy_share=per_second(tally.busy, tally),

@@ -19,7 +19,7 @@ ENGINES: Final = ("auto", "columns", "portable")
 HEADER: Final = 16  # bytes that every message begins with: flow, sequence and time (load/payload.py)
 LARGEST: Final = {"tcp": 1 << 24, "tls": 1 << 24, "udp": 65527}  # 16 bits of length, less UDP's header (RFC 768)
 LARGEST_IPV4: Final = 65507  # in a datagram: the same 16 bits hold IPv4's header too (RFC 791)
-WHOLE: Final = ("port", "flows", "window", "processes", "seed", "count")  # settings that are whole numbers
+WHOLE: Final = ("port", "flows", "window", "processes", "machines", "seed", "count")  # settings that are whole numbers
 FASTEST: Final = 1e9  # messages per second
 UNDER_WAY: Final = 10_000_000  # messages, each of which takes memory of the generator
 MIX: Final = 1024  # sizes drawn from a range or a list; then they repeat
@@ -39,7 +39,7 @@ class PlanError(EchobenchError):
 class Plan:
     """The settings of a run.
 
-    Times are in seconds, sizes in bytes; the rate is in messages per second over all processes.
+    Times are in seconds, sizes in bytes; the rate is in messages per second over all processes of all machines.
 
     ``flows`` is the number of source ports: connections for TCP and TLS, sockets for UDP. In the closed model each flow
     keeps ``window`` messages in flight. Raises PlanError if settings contradict each other.
@@ -70,6 +70,9 @@ class Plan:
     seed: int = 1
     cpus: tuple[int, ...] = ()
     processes: int = 1
+    """On each machine."""
+    machines: int = 1
+    """Machines that share the load: division.py says how."""
     engine: str = "auto"
     ca: str | None = None
     insecure: bool = False
@@ -86,7 +89,7 @@ class Plan:
                 raise PlanError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
         if self.family not in (None, 4, 6):
             raise PlanError(f"family is 4 or 6, not {self.family!r}")
-        for name in ("flows", "window", "processes", "port", "count"):
+        for name in ("flows", "window", "processes", "machines", "port", "count"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise PlanError(f"{name} is at least 1, not {getattr(self, name)}")
         if self.port > 65535:
@@ -129,8 +132,16 @@ class Plan:
             ),
             (self.server_name == "", "the server's name is empty: give one, or leave out --server-name"),
             (
-                self.processes > self.flows,
-                f"{self.processes} processes need at least one flow each, and there are {self.flows}: add --flows",
+                self.generators > self.flows,
+                f"{self._crowd()} need at least one flow each, and there are {self.flows}: add --flows",
+            ),
+            (
+                self.machines > 1 and self.count is not None and self.count < self.generators,
+                f"{self._crowd()} need at least one message each, and --count is {self.count}: give more",
+            ),
+            (
+                self.machines > 1 and bool(self.sources),
+                "a --source is an address of one machine, and the load is sent from several: leave it out",
             ),
         ):
             if wrong:
@@ -152,6 +163,16 @@ class Plan:
         have = (last - first + 1) * max(1, len(self.sources))
         if have < self.flows:
             raise PlanError(f"{self.flows} flows need as many source ports, and {first}-{last} gives {have}")
+
+    @property
+    def generators(self) -> int:
+        """How many processes send, on all machines together."""
+        return self.processes * self.machines
+
+    def _crowd(self) -> str:
+        if self.machines == 1:
+            return f"{self.processes} processes"
+        return f"{self.machines} machines with {self.processes} process{'es' * (self.processes > 1)} each"
 
     def sizes(self) -> Sizes:
         """Give the sizes of a flow's messages, in order.
@@ -179,8 +200,8 @@ class Plan:
         return random.integers(numbers[0], numbers[1] + 1, MIX, np.int64)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what :meth:`from_dict` takes."""
-        return attrs.asdict(self)
+        """Give what :meth:`from_dict` takes. Older versions read it too, unless several machines share the load."""
+        return {name: value for name, value in attrs.asdict(self).items() if name != "machines" or value > 1}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Plan:
@@ -223,17 +244,18 @@ class Share:
 
         From 0 up to, but not including, 1: so the processes send in turn.
         """
-        return self.index / self.plan.processes
+        return self.index / self.plan.generators
 
 
 def shares(plan: Plan) -> list[Share]:
-    """Divide a run among its processes, as evenly as possible."""
+    """Divide a run among its processes, as evenly as possible; those of the first machine come first."""
+    number = plan.generators
 
     def part(whole: int, index: int) -> int:
-        return whole // plan.processes + (index < whole % plan.processes)
+        return whole // number + (index < whole % number)
 
     made, first = [], 0
-    for index in range(plan.processes):
+    for index in range(number):
         flows = part(plan.flows, index)
         made.append(
             Share(
@@ -241,10 +263,15 @@ def shares(plan: Plan) -> list[Share]:
                 index=index,
                 first_flow=first,
                 flows=flows,
-                rate=plan.rate / plan.processes if plan.rate else None,
+                rate=plan.rate / number if plan.rate else None,
                 count=part(plan.count, index) if plan.count is not None else None,
-                cpu=plan.cpus[index % len(plan.cpus)] if plan.cpus else None,
+                cpu=cpu_of(plan, index),
             )
         )
         first += flows
     return made
+
+
+def cpu_of(plan: Plan, index: int) -> int | None:
+    """Give the CPU that a process is pinned to; None if it is not. Each machine begins with the first of them."""
+    return plan.cpus[index % plan.processes % len(plan.cpus)] if plan.cpus else None

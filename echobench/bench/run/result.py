@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 
 from ...host.nic.spread import Spread
+from .division import Part
 from .histogram import DEPTHS, Histogram
 from .plan import Plan
 from .stored import decoding, load, several
@@ -65,6 +66,53 @@ class Verdict:
 
 
 @attrs.frozen(kw_only=True)
+class Clock:
+    """A machine's clock beside that of the machine which led the run, before the run began."""
+
+    ahead: int
+    """Nanoseconds by which its time of day was ahead; negative if it was behind."""
+    error: int
+    """How far that may be off, in nanoseconds: half of the fastest round trip. The common start is off as much."""
+    tries: int
+    """Round trips that were made."""
+
+
+@attrs.frozen(kw_only=True)
+class Machine:
+    """One of the machines that shared a run."""
+
+    name: str
+    part: Part
+    clock: Clock | None
+    """None if it was not asked for its time."""
+    missing: str
+    """Why it gave no result, in a sentence; empty if it gave one."""
+    result: Result | None
+    """What it measured, judged as a run of its own."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what :meth:`from_dict` takes."""
+        return {
+            "name": self.name,
+            "part": attrs.asdict(self.part),
+            "clock": None if self.clock is None else attrs.asdict(self.clock),
+            "missing": self.missing,
+            "result": None if self.result is None else self.result.as_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Machine:
+        """Read a stored machine. Raises ResultError, KeyError, TypeError or ValueError."""
+        return cls(
+            name=stored["name"],
+            part=Part.from_dict(stored["part"]),
+            clock=None if stored["clock"] is None else Clock(**stored["clock"]),
+            missing=stored["missing"],
+            result=None if stored["result"] is None else Result.from_dict(stored["result"]),
+        )
+
+
+@attrs.frozen(kw_only=True)
 class Result:
     """The result of a run."""
 
@@ -86,6 +134,8 @@ class Result:
     verdicts: tuple[Verdict, ...] = ()
     nic: Spread | None = None
     """How what came in spread over a network card's queues, if somebody asked."""
+    machines: tuple[Machine, ...] = ()
+    """The machines that shared the run, if it was not this one alone; then all else is about them together."""
 
     def as_dict(self) -> dict[str, Any]:
         """Give what :meth:`from_dict` takes, and the main figures for other tools."""
@@ -104,6 +154,7 @@ class Result:
             "cut_short": self.cut_short,
             "verdicts": [attrs.asdict(each) for each in self.verdicts],
             **({} if self.nic is None else {"nic": self.nic.as_dict()}),
+            **({"machines": [each.as_dict() for each in self.machines]} if self.machines else {}),
         }
 
     @classmethod
@@ -123,6 +174,7 @@ class Result:
                 cut_short=stored["cut_short"],
                 verdicts=several(Verdict, stored["verdicts"]),
                 nic=None if stored.get("nic") is None else Spread.from_dict(stored["nic"]),
+                machines=tuple(Machine.from_dict(each) for each in stored.get("machines", ())),
             )
 
 
@@ -171,8 +223,9 @@ def figures(result: Result) -> Row:
     plan, tally = result.plan, result.tally
     settings: dict[str, Any] = {
         name: getattr(plan, name)
-        for name in ("host", "port", "transport", "model", "arrivals", "flows", "window", "size", "processes")
+        for name in ("host", "port", "transport", "model", "arrivals", "flows", "window", "size")
     }
+    settings["processes"] = plan.generators
     return {
         "started": result.started,
         **settings,

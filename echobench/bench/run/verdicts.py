@@ -17,6 +17,7 @@ BUSY: Final = 0.95
 LATE: Final = 1_000_000  # nanoseconds
 SKIPPED: Final = 0.001  # of the messages that were due
 KEPT: Final = 0.99  # of the rate that was asked for
+ALIKE: Final = 0.99  # of the longest window: machines that measured for less did not measure the same
 
 
 def failed(result: Result) -> Verdict | None:
@@ -24,6 +25,54 @@ def failed(result: Result) -> Verdict | None:
     if not result.failures:
         return None
     return Verdict(name="process failed", level="failure", sentence=f"{'; '.join(result.failures)}.")
+
+
+def machines_missing(result: Result) -> Verdict | None:
+    """Report machines that gave no result: their parts of the load are in no figure."""
+    missing = [each for each in result.machines if each.result is None]
+    if not missing:
+        return None
+    named = "; ".join(f"{each.name}: {each.missing}" for each in missing)
+    flows = sum(each.part.flows for each in missing)
+    return Verdict(
+        name="machine missing",
+        level="failure",
+        sentence=f"{len(missing)} of {len(result.machines)} machines gave no result ({named}). What they sent, on "
+        f"{flows:,} of {result.plan.flows:,} flows, is in no figure; the others were ended early.",
+    )
+
+
+def several_addresses(result: Result) -> Verdict | None:
+    """Report that the machines did not all send to one address of the server."""
+    used: dict[str, list[str]] = {}
+    for each in result.machines:
+        if each.result is not None:
+            used.setdefault(each.result.address, []).append(each.name)
+    if len(used) < 2:
+        return None
+    said = "; ".join(f"{address} from {', '.join(names)}" for address, names in used.items())
+    return Verdict(
+        name="several addresses",
+        level="warning",
+        sentence=f"The machines sent to different addresses of {result.plan.host} ({said}): give one as HOST if they "
+        "are different servers, or different ways to one.",
+    )
+
+
+def windows_differ(result: Result) -> Verdict | None:
+    """Report that the machines did not measure for the same time, so that their sum is of no time at all."""
+    windows = {each.name: each.result.tally.window for each in result.machines if each.result is not None}
+    if result.plan.count is not None or len(windows) < 2:  # with a count each is done when it is done
+        return None
+    shortest, longest = min(windows, key=windows.__getitem__), max(windows, key=windows.__getitem__)
+    if windows[shortest] >= ALIKE * windows[longest]:
+        return None
+    return Verdict(
+        name="windows differ",
+        level="warning",
+        sentence=f"{shortest} measured for {windows[shortest]:.2f} s, and {longest} for {windows[longest]:.2f} s: "
+        "read their figures apart, the rates of all together are too low.",
+    )
 
 
 def _where(result: Result) -> str:
@@ -259,20 +308,26 @@ def generator_bound(result: Result) -> Verdict | None:
     A faster server would look the same. In the closed model, in a flood and with --connect: a process used 0.9 of its
     CPU, or was busy for 0.95 of the window. In the open model: the rate was not kept, or one message in a hundred left
     more than 1 ms late. One exception: if the rate over TCP was not kept although no process was busy, the connections
-    were full, because the server did not read.
+    were full, because the server did not read. Of several machines, each was judged by itself.
     """
+    sentence = _bound_on(result) if result.machines else _bound(result)
+    return Verdict(name="generator-bound", level="warning", sentence=sentence) if sentence else None
+
+
+def _bound(result: Result) -> str:
+    """Say why the generator was the limit; empty if it was not."""
     busiest = max(result.processes, key=lambda process: max(process.cpu_share, process.busy_share), default=None)
     if busiest is None or nothing_sent(result) or unanswered(result):
-        return None
+        return ""
     hot = busiest.cpu_share >= CPU or busiest.busy_share >= BUSY
     if result.plan.model == "open":
         kept = rate_not_kept(result) is None
         lateness = result.tally.lateness
         late = lateness.total > 0 and lateness.percentile(99) > LATE
         if not kept and not hot and result.plan.transport != "udp":
-            return None
+            return ""
         if kept and not late:
-            return None
+            return ""
         by = f"{lateness.percentile(99) / 1e6:,.1f} ms late or more" if late else ""
         why = (
             f"The generator sent one message in a hundred {by}: this lateness is part of the times from intended"
@@ -282,13 +337,26 @@ def generator_bound(result: Result) -> Verdict | None:
     elif hot:
         why = "The generator was the limit, not the server: it had no time left"
     else:
-        return None
-    return Verdict(
-        name="generator-bound",
-        level="warning",
-        sentence=f"{why} ({_use(busiest, result.plan.model)}). "
-        "Give it more --processes, on --cpus that the server does not use, or offer less load.",
+        return ""
+    return (
+        f"{why} ({_use(busiest, result.plan.model)}). "
+        "Give it more --processes, on --cpus that the server does not use, or offer less load."
     )
+
+
+def _bound_on(result: Result) -> str:
+    """Say on which machines the generator was the limit, and why on the first of them; empty if on none."""
+    bound = [
+        (each.name, found.sentence)
+        for each in result.machines
+        if each.result is not None
+        for found in each.result.verdicts
+        if found.name == "generator-bound"
+    ]
+    if not bound:
+        return ""
+    names = ", ".join(name for name, _ in bound)
+    return f"On {len(bound)} of {len(result.machines)} machines ({names}). {bound[0][0]}: {bound[0][1]}"
 
 
 def _use(process: Process, model: str) -> str:
@@ -326,6 +394,9 @@ def cut_short(result: Result) -> Verdict | None:
 
 ALL: Final[tuple[Callable[[Result], Verdict | None], ...]] = (
     failed,
+    machines_missing,
+    several_addresses,
+    windows_differ,
     nothing_sent,
     unanswered,
     refused,

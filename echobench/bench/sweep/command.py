@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
 
 from ..blast.command import make_plan
+from ..cluster import leader
+from ..cluster import options as cluster
 from ..command import HOST
 from ..files import json_target, open_targets, picture_target, store, takes_output, text_target
 from ..load import LoadError, runner
@@ -45,9 +49,13 @@ def make_sweep(options: dict[str, Any], stored: Sweep | None) -> Sweep:
 def _run(
     json: str | None, csv: str | None, html: str | None, png: str | None, stored: str | None, **options: Any
 ) -> int:
-    quiet = options.pop("quiet")
+    quiet, machines = options.pop("quiet"), cluster.taken(options)
     try:
-        prepared = make_sweep(options, read_sweep(stored) if stored else None)
+        before = read_sweep(stored) if stored else None
+        several = max((step.result.plan.machines for step in before.steps), default=1) if before else 1
+        if several > 1 and not cluster.wanted(machines):
+            raise click.UsageError(cluster.again(several))
+        prepared = make_sweep(options, before)
     except (PlanError, LimitError) as error:
         raise click.UsageError(str(error)) from None
     except ResultError as error:
@@ -60,16 +68,22 @@ def _run(
     )
     lines = StepLines(progress_console(quiet=quiet))
 
-    def step(plan: Plan) -> Result:
-        return runner.run(plan, lines.progress())
-
     try:
-        done = sweep(prepared, step, lines)
+        with contextlib.ExitStack() as stack:
+            done = sweep(prepared, _step(machines, lines, stack), lines)
     except LoadError as error:
         raise click.ClickException(str(error)) from None
     failed = store(targets, done)
     shown = printed(lambda: show_sweep(done, report_console(to_error=takes_output(targets))))
     return failed or done.status or shown
+
+
+def _step(machines: dict[str, Any], lines: StepLines, stack: contextlib.ExitStack) -> Callable[[Plan], Result]:
+    """Give what makes a step: here, or on other machines, which are left at the end. Raises LoadError."""
+    if not cluster.wanted(machines):
+        return lambda plan: runner.run(plan, lines.progress())
+    found = stack.enter_context(cluster.connected(machines, lines.progress().note))
+    return lambda plan: leader.run(plan, found, lines.progress())
 
 
 def picture_of(done: Sweep) -> bytes:

@@ -158,7 +158,7 @@ def unsupported(limits: tuple[Limit, ...], plan: Plan) -> str | None:
         if limit.kind == "percentile":
             # Fewer messages are answered than offered: the limit on loss allows some loss, and some are missing at the
             # edges of the window, or by chance.
-            need = need / max(1 - allowed, 1e-3) + plan.processes + 1
+            need = need / max(1 - allowed, 1e-3) + plan.generators + 1
             need += 4 * math.sqrt(need) if plan.arrivals == "poisson" else 0
         if offered < need:
             return (

@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from ..blast.options import SECTIONS
+from ..cluster.options import SECTION
 from ..command import HTML, IN_FILE, NUMBER, PNG, SECONDS, SHARE, WHOLE
 from ..option import Option
 
@@ -48,6 +49,7 @@ SWEEP_SECTIONS: Final[dict[str, tuple[Option, ...]]] = {
     "Where to": SECTIONS["Where to"],
     "The load": tuple(option for option in SECTIONS["The load"] if option.name not in LEFT_OUT),
     "From where": SECTIONS["From where"],
+    SECTION: SECTIONS[SECTION],
     "Output": (
         Option(["--quiet", "-q"], is_flag=True, help="Show only the result, no progress."),
         Option(

@@ -6,7 +6,7 @@ import errno
 import ipaddress
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -21,7 +21,11 @@ from .clauses import CLAUSES, Clause
 from .outcomes import FAIL, NA, NOTE, OK, Outcome, Verification
 from .peer import LIMIT, Absent, Failed, NotApplicable, Peer, Unreachable, reason
 
+Check = Callable[[Peer], str]
+"""What makes a check: it gives what it saw, in a sentence, or raises Failed or NotApplicable."""
+
 CHECKS: Final = {**tcp.CHECKS, **udp.CHECKS}
+ECHO: Final[Mapping[Clause, Check]] = {clause: CHECKS[clause.id] for clause in CLAUSES}
 FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 TRANSPORTS: Final = ("tcp", "udp")
 OURS: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
@@ -54,6 +58,7 @@ def verify(
     seed: int = 1,
     connections: int = 200,
     progress: Callable[[Outcome, int, int], None] | None = None,
+    suite: Mapping[Clause, Check] = ECHO,
 ) -> Verification:
     """Check an echo server against RFC 862, and give what was seen.
 
@@ -68,7 +73,8 @@ def verify(
     ``clauses`` are the ids of those to check, if not all. For each of ``families``, the first address that the name has
     is checked. ``timeout`` is how long the server may be silent, in seconds. No check takes more than ten times that.
     ``connections`` is how many are opened at the same time. ``progress`` is called with each outcome, its number and
-    how many there will be.
+    how many there will be. ``suite`` has the clauses with their checks, in order; give your own for another protocol
+    than echo, and let the first of each transport raise Absent if nobody serves it.
 
     It blocks: call it in a thread if there is a reactor to run. Raises VerifyError if the name has no address, and
     Interrupted, a KeyboardInterrupt, at a Ctrl-C.
@@ -79,7 +85,7 @@ def verify(
     ]
     chosen = [
         each
-        for each in CLAUSES
+        for each in suite
         if each.transport in transports and (each.essential or not essential) and (each.id in clauses or not clauses)
     ]
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -106,7 +112,7 @@ def verify(
     try:
         for peer in peers:
             for transport in TRANSPORTS:
-                for outcome in _at(peer, [each for each in chosen if each.transport == transport]):
+                for outcome in _at(peer, [(each, suite[each]) for each in chosen if each.transport == transport]):
                     outcomes.append(outcome)
                     if progress is not None:
                         progress(outcome, len(outcomes), len(peers) * len(chosen))
@@ -141,20 +147,20 @@ def resolve(host: str, port: int, families: Sequence[int]) -> list[tuple[int, tu
     return peers
 
 
-def _at(peer: Peer, clauses: Sequence[Clause]) -> Iterator[Outcome]:
+def _at(peer: Peer, clauses: Sequence[tuple[Clause, Check]]) -> Iterator[Outcome]:
     """Check one transport at one address; if nobody serves it, say so once."""
     nobody = ""
-    for clause in clauses:
+    for clause, function in clauses:
         if nobody:
             yield Outcome(clause=clause, address=peer.address, verdict=NA, seen=nobody, seconds=0.0)
             continue
-        outcome, over = check(CHECKS[clause.id], clause, peer)
+        outcome, over = check(function, clause, peer)
         if over:
             nobody = f"not tried: {clause.id} says why"
         yield outcome
 
 
-def check(function: Callable[[Peer], str], clause: Clause, peer: Peer) -> tuple[Outcome, bool]:
+def check(function: Check, clause: Clause, peer: Peer) -> tuple[Outcome, bool]:
     """Make one check. Give its outcome, and whether the others need not be tried."""
     begun = time.monotonic()
     absent = over = False

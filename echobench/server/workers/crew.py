@@ -61,6 +61,7 @@ class Crew:
         self._serving: Deferred[None] | None = None
         self._stopped: Deferred[None] | None = None
         self._replacing = self._again = self._given_up = False
+        self._waiting: list[Deferred[None]] = []
         self._asked: list[tuple[Deferred[None], set[Worker]]] = []
         self._means = Seldom()
         self._watch = LoopingCall(self._look)
@@ -77,7 +78,8 @@ class Crew:
         serving: Deferred[None] = Deferred()
         self._serving = serving
         for place in self.places:
-            self._fill(place)
+            if not self._given_up:
+                self._fill(place)
         self._looked_at = self._clock.seconds()
         self._watch.start(LOOK, now=False)
         return serving
@@ -88,7 +90,7 @@ class Crew:
         log.info(
             "worker {number} serves, as process {pid}", number=worker.number, pid=worker.pid, event="worker_serves"
         )
-        if worker is place.successor:
+        if worker is place.successor and not self._given_up:  # else both are told to end already
             place.successor, place.leaving, place.current = None, place.current, worker
             if place.leaving is not None:
                 place.left = Deferred()
@@ -121,12 +123,13 @@ class Crew:
                 left.callback(None)
         elif worker is place.successor:
             place.successor = None
-            log.error(
-                "worker {number}: the new process ended before it served: {how}",
-                number=place.number,
-                how=worker.how,
-                event="worker_successor_ended",
-            )
+            if not self._given_up:
+                log.error(
+                    "worker {number}: the new process ended before it served: {how}",
+                    number=place.number,
+                    how=worker.how,
+                    event="worker_successor_ended",
+                )
             replaced, place.replaced = place.replaced, None
             if replaced is not None:
                 replaced.callback(False)
@@ -141,8 +144,11 @@ class Crew:
             stopped.callback(None)
 
     def fresh(self) -> Deferred[None]:
-        """Ask all workers for a report; fires when they have reported, or after :data:`ANSWER` seconds."""
-        asked = {worker for worker in self.workers if worker.ready_at is not None}
+        """Ask all workers for a report; fires when they have reported, or after :data:`ANSWER` seconds.
+
+        One that is silent is not asked: it would be waited for in vain, and what it is told is kept until it reads.
+        """
+        asked = {worker for worker in self.workers if worker.ready_at is not None and not worker.silent}
         if not asked:
             return succeed(None)
         for worker in asked:
@@ -156,10 +162,13 @@ class Crew:
     def replace(self) -> Generator[Any, Any, None]:
         """Replace the workers one after the other; fires when all old ones have ended.
 
-        A second call in the meantime has all of them replaced once more.
+        A second call in the meantime has all of them replaced once more; then both fire at the end of that.
         """
         if self._replacing:
             self._again = True
+            over: Deferred[None] = Deferred()
+            self._waiting.append(over)
+            yield over
             return
         if self._serving is not None or self._given_up:
             log.warn("the workers cannot be replaced now: they are being started, or ended", event="workers_busy")
@@ -168,24 +177,12 @@ class Crew:
         try:
             while self._again and not self._given_up:
                 self._again = False
-                log.info("the workers are replaced, one after the other", event="workers_replacing")
-                for place in self.places:
-                    done = yield self._replace(place)
-                    if self._given_up:
-                        return
-                    if not done:
-                        log.error(
-                            "worker {number} stays as it is, and so do those after it",
-                            number=place.number,
-                            event="worker_stays",
-                        )
-                        return
-                for place in self.places:
-                    if place.left is not None:
-                        yield place.left
-                log.info("all workers have been replaced", event="workers_replaced")
+                yield self._replace_all()
         finally:
             self._replacing = False
+            waiting, self._waiting = self._waiting, []
+            for over in waiting:
+                over.callback(None)
 
     def drain(self) -> Deferred[None]:
         """Have all workers end their connections in good order; fires when no process is left."""
@@ -253,6 +250,28 @@ class Crew:
             self._give_up()
             log.critical("{sentence}", sentence=sentence, event="workers_given_up")
             self._failed(sentence)
+
+    @inlineCallbacks
+    def _replace_all(self) -> Generator[Any, Any, None]:
+        """Replace each worker, up to one that cannot be; fires when all that were replaced have ended."""
+        log.info("the workers are replaced, one after the other", event="workers_replacing")
+        all_done = True
+        for place in self.places:
+            all_done = yield self._replace(place)
+            if self._given_up:
+                return
+            if not all_done:
+                log.error(
+                    "worker {number} stays as it is, and so do those after it",
+                    number=place.number,
+                    event="worker_stays",
+                )
+                break
+        for place in self.places:  # a place has room for one that leaves
+            if place.left is not None:
+                yield place.left
+        if all_done and not self._given_up:
+            log.info("all workers have been replaced", event="workers_replaced")
 
     def _replace(self, place: Place) -> Deferred[bool]:
         """Start a successor; fires with whether it serves."""

@@ -79,6 +79,20 @@ def test_the_ideal_with_workers(number):
     assert ("--workers 8" in subject.command) == (number == 8)
 
 
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        ("twistd -n echobench --workers 4 --port {port}", 4),
+        ("uvicorn it:app --port {port} --workers=12", 12),
+        ("server {port} --workers auto", 1),
+        ("server {port} --workers 0", 1),
+        ("server {port} --workers-at 3", 1),
+    ],
+)
+def test_how_many_workers_a_command_names(command, number):
+    assert workers_of(parse(f"x={command}")) == number
+
+
 def test_named_loads():
     small, udp = profiles.parse("small,udp")
     assert (small.name, small.plan.flows, small.plan.transport) == ("small", 50, "tcp")

@@ -22,6 +22,7 @@ from echobench.bench.compare.analysis.comparison import Subject
 from echobench.bench.compare.meters import proctree
 from echobench.bench.compare.server.lifecycle import KEEPER, Server, SubjectError
 from echobench.bench.compare.server.ready import is_free
+from echobench.bench.compare.server.subject import ideal
 
 pytestmark = needs_linux
 
@@ -79,6 +80,19 @@ def test_a_good_server(mark, proto):
         assert mark.alive()
     assert server.troubles == []
     assert mark.alive() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+def test_of_several_workers_all_are_waited_for(mark, monkeypatch, tmp_path, proto):
+    """One is a second late. The first has echoed long before."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, time\nif \"echobench worker 1'\" in ' '.join(sys.orig_argv):\n    time.sleep(1)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Server(ideal(2), proto, start_timeout=LIMIT, grace=10.0) as server:
+        said = "".join(server.output())
+        assert all(f"worker {number} serves" in said for number in (0, 1)), said
 
 
 @pytest.mark.parametrize(

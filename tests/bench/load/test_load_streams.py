@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rigs.books import Books
 
-from echobench.bench.load.streams import Layout, Stream
-from echobench.bench.load.tape import Tape
+from echobench.bench.load.streams import PIECES, Layout, Stream
+from echobench.bench.load.tape import LAP, Tape
 
 
 def stream(*sizes, **settings):
@@ -90,9 +90,10 @@ def test_what_is_not_sent_yet_is_sent_next():
 
 
 def test_more_than_one_call_can_send_is_sent_in_several():
-    books, connection = stream(8 << 20)
+    size = (PIECES + 1) * LAP
+    books, connection = stream(size)
     connection.begin(1, books.clock, books.clock)
-    assert sum(map(len, connection.pieces())) < 8 << 20
+    assert sum(map(len, connection.pieces())) < size
     assert receive(books, connection, connection.take()) == 1
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echobench.bench.load.tape import BYTES, LAP, Tape
+from echobench.bench.load.tape import BYTES, FLOW_STEP, LAP, LAP_STEP, Tape
 
 
 def at(flow, position):
@@ -68,3 +68,14 @@ def test_bytes_that_are_missing_or_come_again_are_seen_soon(begin, distance):
 def test_neither_another_flow_nor_another_lap_is_the_same():
     begins = {(flow, lap): read(flow, lap * LAP, 16) for flow, lap in itertools.product(range(16), range(16))}
     assert len(set(begins.values())) == len(begins)
+
+
+def test_laps_that_begin_at_the_same_place_are_far_apart():
+    begins = {flow * FLOW_STEP % LAP: flow for flow in range(-500, 501)}
+    assert len(begins) == 1001
+    assert [lap for lap in range(1, 501) if lap * LAP_STEP % LAP in begins] == []
+
+
+def test_a_message_of_64_kib_mostly_lies_in_one_lap():
+    """Else each is sent and compared in pieces."""
+    assert LAP > 3 * (1 << 16)

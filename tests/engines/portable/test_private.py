@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 
 import pytest
-from rigs.helpers import blocking, exchange, port_of
+from rigs.helpers import blocking, dial, exchange, port_of
 from rigs.places import ROOT
+from rigs.tls_rig import wrap
 from twisted.internet import tcp
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from echobench.engines.portable import transport
 from echobench.engines.portable.engine import PortableStream
 from echobench.engines.portable.stream import StreamPort, can_adopt
+from echobench.engines.portable.tls import PromptTLSTransport
 from echobench.engines.portable.transport import PRIVATE, PromptTransport, best_transport, missing
 
 
@@ -76,6 +79,19 @@ def test_this_twisted_has_what_the_handshakes_are_looked_at_by():
     """Without them none is counted (handshakes.py), and none is told from an end of file (tls.py)."""
     for name in ("_handshakeDone", "_aborted", "_reason"):
         assert hasattr(TLSMemoryBIOProtocol, name)
+
+
+def test_this_twisted_has_what_the_fewer_calls_over_tls_need(serve_tls, certified):
+    """Else each connection takes Twisted's own way (tests/server/test_tls.py has one that does)."""
+    port = port_of(serve_tls(), "tls")
+
+    def client():
+        with wrap(dial(port), certified) as sock:
+            sock.sendall(b"x")
+            assert sock.recv(1) == b"x"
+            return [each._prompt for each in gc.get_objects() if type(each) is PromptTLSTransport]
+
+    assert True in blocking(client)
 
 
 def test_no_other_file_knows_them():

@@ -147,6 +147,22 @@ def test_no_means_at_the_start(rig):
     assert it.failed == ["worker 0 cannot be started: Too many open files"]
 
 
+def test_after_one_that_cannot_be_started_no_other_is_tried(rig):
+    it = rig(3)
+    tried = []
+
+    def start(place):
+        tried.append(place.number)
+        if place.number == 1:
+            raise OSError(11, "Resource temporarily unavailable")
+        return it.start(place)
+
+    it.crew._start = start
+    it.crew.begin()
+    assert tried == [0, 1]
+    assert it.failed == ["worker 1 cannot be started: Resource temporarily unavailable"]
+
+
 def test_no_means_later_are_waited_for(rig):
     it = rig(1)
     it.begin()
@@ -287,6 +303,51 @@ def test_asked_twice_all_are_replaced_once_more(rig):
     assert it.started[1].orders == []
 
 
+def test_who_asks_in_the_meantime_waits_for_the_end_too(rig):
+    it = rig(1)
+    (one,) = it.begin()
+    done = []
+    it.crew.replace().addCallback(lambda _: done.append("first"))
+    it.crew.replace().addCallback(lambda _: done.append("second"))
+    it.started[1].serve()
+    one.end("status 0")
+    it.started[2].serve()
+    assert done == []
+    it.started[1].end("status 0")
+    assert sorted(done) == ["first", "second"]
+
+
+def test_no_worker_is_replaced_while_the_one_before_it_leaves(rig):
+    """Else a place would have three, and lose sight of one."""
+    it = rig(2)
+    one, two = it.begin()
+    it.crew.replace()
+    it.started[2].serve()
+    it.started[3].end()  # the second place's; so that is over, but for the first old one
+    it.crew.replace()
+    assert len(it.started) == 4
+    one.end("status 0")
+    assert len(it.started) == 5, "now the first is replaced once more"
+    it.started[4].serve()
+    assert it.started[2].orders == ["retire"]
+    assert not two.over
+
+
+def test_told_to_end_while_a_new_worker_starts(rig, caplog_of):
+    """The new one serves for a moment before it hears of it: nobody gets more time for that."""
+    it = rig(1, close_timeout=3600.0)
+    (one,) = it.begin()
+    it.crew.replace()
+    it.crew.drain()
+    it.crew.abort()
+    it.started[1].serve()
+    assert one.orders == ["drain", "abort"]
+    it.clock.advance(AT_ONCE)
+    assert one.over
+    assert it.started[1].over
+    assert not [each for each in caplog_of() if "before it served" in each or "have been replaced" in each]
+
+
 def test_all_are_drained_and_waited_for(rig):
     it = rig(3)
     it.begin()
@@ -365,6 +426,17 @@ def test_fresh_reports(rig):
     it.crew.fresh().addCallback(done.append)
     it.clock.advance(module.ANSWER)
     assert len(done) == 2, "nor is one waited for that is stopped"
+
+
+def test_a_silent_worker_is_not_asked(rig):
+    it = rig(2)
+    one, two = it.begin()
+    it.pass_time(SILENT + 1, one)
+    done = []
+    it.crew.fresh().addCallback(done.append)
+    assert two.orders == []
+    one.report()
+    assert done == [None]
 
 
 @pytest.fixture

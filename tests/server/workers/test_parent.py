@@ -8,7 +8,7 @@ import signal
 import sys
 
 import pytest
-from rigs.crews import restarted, workers
+from rigs.crews import Flows, alive, restarted, talks, workers
 from rigs.helpers import exchange, needs_linux, run, wait_for
 
 resource = pytest.importorskip("resource")
@@ -70,13 +70,18 @@ def test_a_parent_without_descriptors_waits_for_some(launch):
     server = launch("--workers", "2")
     found = workers(server)
     before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
-    try:
-        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (3, before[1]))
-        os.kill(found[0], signal.SIGKILL)
-        wait_for(lambda: "worker 0 cannot be started at the moment: no file descriptor is left" in server.output)
-        assert workers(server) == {1: found[1]}
-    finally:
-        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
-    restarted(server, 0, found[0])
+    with talks(server.port(), [*found.values()], 1) as by_pid, Flows(server.port(), 32) as flows:
+        try:
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+            os.kill(found[0], signal.SIGKILL)
+            wait_for(lambda: not alive(found[0]))
+            flows.send(5)
+            wait_for(lambda: "worker 0 cannot be started at the moment: no file descriptor is left" in server.output)
+            assert workers(server) == {1: found[1]}
+            assert all(talk.exchange() for talk in by_pid[found[1]] for _ in range(100))
+        finally:
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
+        restarted(server, 0, found[0])
+        wait_for(flows.all_came)  # what came for the dead one has waited on its socket
     assert all(exchange(server.port(), [b"x"]) == b"x" for _ in range(8))
     assert "Traceback" not in server.output

@@ -86,14 +86,17 @@ def test_connections_that_wait_for_a_killed_worker_are_served_by_its_successor(l
 def test_a_stopped_worker_is_told_of_and_is_nobody_elses_trouble(launch):
     server = launch("--workers", "2")
     found = workers(server)
-    with talks(server.port(), [*found.values()], 2) as by_pid:
+    with talks(server.port(), [*found.values()], 2) as by_pid, Flows(server.port(), 32) as flows:
         stop(found[0])
         try:
-            wait_for(lambda: re.search(rf"worker 0, process {found[0]}, has not reported for \d s", server.output))
+            flows.send(5)
+            wait_for(lambda: re.search(rf"worker 0, process {found[0]}, has not reported for \d+ s", server.output))
             assert all(talk.exchange() for talk in by_pid[found[1]] for _ in range(100))
+            wait_for(lambda: (flows.take(), flows.got)[1])  # of 32 flows the other one has some
         finally:
             go_on(found[0])
         assert all(talk.exchange() for talk in by_pid[found[0]]), "and it goes on where it was"
+        wait_for(flows.all_came)
         wait_for(lambda: "worker 0 reports again" in server.output)
     assert workers(server) == found
 
@@ -101,11 +104,13 @@ def test_a_stopped_worker_is_told_of_and_is_nobody_elses_trouble(launch):
 def test_a_stopped_worker_is_replaced_if_that_is_wanted(launch):
     server = launch("--workers", "2", "--worker-timeout", "3")
     found = workers(server)
-    stop(found[0])
-    restarted(server, 0, found[0])
+    with Flows(server.port(), 32) as flows:
+        stop(found[0])
+        flows.send(5)
+        restarted(server, 0, found[0])
+        wait_for(flows.all_came)
     assert not alive(found[0])
-    assert re.search(r"worker 0, .*: killed, since it had not reported for \d s \(--worker-timeout\)", server.output)
-    assert alive(found[1])
+    assert re.search(r"worker 0, .*: killed, since it had not reported for \d+ s \(--worker-timeout\)", server.output)
 
 
 CRASH = """

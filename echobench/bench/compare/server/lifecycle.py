@@ -11,20 +11,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
 from ....errors import EchobenchError
+from ...load.progress import Progress
+from ...run.plan import Plan
+from ...run.result import Result
 from ..analysis.comparison import Subject
 from .ready import WrongEchoError, free_port, is_free, probe
-from .subject import environment, where
+from .subject import environment, where, workers_of
 
 KEEPER: Final = Path(__file__).with_name("keeper.py")
 GRACE: Final = 3.0  # seconds between SIGTERM and SIGKILL
 LINES: Final = 5  # of a server's output that are kept, from its beginning and from its end
+PROBES: Final = 16  # for each of several workers: one is missed once in a million starts, up to some 10 of them
 PIECE: Final = 8192  # bytes of it that are looked at, at either end
 
 
@@ -50,6 +54,10 @@ class Setting:
     family: int | None = None
     """4 or 6: reach servers that run already over that version of IP only."""
     certificate: str = ""
+    generate: Callable[[Plan, Progress], Result] | None = None
+    """What has other machines send the load; without it, this one does."""
+    machines: int = 1
+    """How many send it."""
 
     def server(self, subject: Subject, proto: str) -> Server:
         """Give the server of a subject, to be run in a ``with`` block."""
@@ -136,8 +144,13 @@ class Server:
             self._process.stdin.flush()
 
     def _wait(self) -> None:
-        """Wait until the server echoes. Raises SubjectError."""
+        """Wait until the server echoes. Raises SubjectError.
+
+        Of several workers, the kernel chooses one for each probe. So there are as many probes as meet all of them.
+        """
         deadline = time.monotonic() + self._timeout
+        workers = workers_of(self.subject)
+        left = 1 if workers == 1 else PROBES * workers
         while True:
             if gone := self.gone():
                 raise SubjectError(f"{gone} before it answered", self.output())
@@ -145,7 +158,10 @@ class Server:
                 if found := probe(self.proto, self.host, self.port, self._family):
                     # One address from here on, whatever else the name stands for; TLS needs the name itself.
                     self.host = self.host if self.proto == "tls" else found
-                    return
+                    left -= 1
+                    if not left:
+                        return
+                    continue
             except WrongEchoError as error:
                 raise SubjectError(str(error), self.output()) from None
             if time.monotonic() > deadline:

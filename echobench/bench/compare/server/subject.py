@@ -48,9 +48,9 @@ def ideal(workers: int = 1) -> Subject:
     return Subject(name=IDEAL, command=f"{start} echobench --port {{port}} --interface {{host}}{more}")
 
 
-def workers_of(ideal: Subject) -> int:
-    """Give the number of worker processes of an ideal that was stored."""
-    found = re.search(r" --workers ([0-9]{1,3})\b", ideal.command or "")
+def workers_of(subject: Subject) -> int:
+    """Give the number of worker processes that a command names, as echobench's own and others do; 1 if it does not."""
+    found = re.search(r" --workers[ =]([1-9][0-9]{0,2})\b", subject.command or "")
     return int(found[1]) if found else 1
 
 

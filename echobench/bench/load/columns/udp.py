@@ -107,11 +107,13 @@ class UdpColumns(UdpSender):
         return handled
 
     def _receive_trains(self, trains: Trains, events: list[tuple[int, int]], over: bool) -> int:
-        """Receive trains flow by flow.
+        """Receive and check trains flow by flow, and then send as many again.
 
-        That way a train's bytes are still in the processor's cache.
+        A train's bytes are still in the processor's cache when they are checked. A server that sleeps is woken once for
+        all flows, and not for each.
         """
         handled = 0
+        again: list[tuple[int, int]] = []
         for fd, _ in events:
             flow = self.flow_of[fd]
             try:
@@ -120,13 +122,21 @@ class UdpColumns(UdpSender):
                 self.refused(flow, error)
                 continue
             if came:
-                handled += self._take_trains(trains, flow, came, over)
+                number, replaced = self._take_trains(trains, flow, came)
+                handled += number
+                if replaced:
+                    again.append((flow, number))
+        if not over:
+            now = time.perf_counter_ns()
+            for flow, number in again:
+                if sends := self.take_owed(flow, number, now):
+                    self.ask(flow, sends, None)
         return handled
 
-    def _take_trains(self, trains: Trains, flow: int, came: int, over: bool) -> int:
-        """Check and count a flow's trains, and send as many again.
+    def _take_trains(self, trains: Trains, flow: int, came: int) -> tuple[int, bool]:
+        """Check and count a flow's trains.
 
-        Returns how many datagrams came.
+        Returns how many datagrams came, and whether as many may be sent again: if not, what may be is owed already.
         """
         now = self.read()
         handled = 0
@@ -142,10 +152,8 @@ class UdpColumns(UdpSender):
         else:
             handled, gone = self._one_by_one((flow, 0, came), now)
             self.owe(flow, gone)
-            return handled
-        if not over and (number := self.take_owed(flow, handled, now)):
-            self.ask(flow, number, None)
-        return handled
+            return handled, False
+        return handled, True
 
     def _take(self, answers: Turn, parts: list[Part], now: int, over: bool) -> int:
         """Count right answers of many flows, and send as many again.

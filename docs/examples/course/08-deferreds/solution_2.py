@@ -1,0 +1,41 @@
+"""Exercise 2, solved: who makes a Deferred hears how it ends."""
+
+import sys
+
+from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.protocols.basic import LineReceiver
+
+KNOWN = {line: line for line in (b"good", b"better", b"echobench verify")}
+
+
+def look_up(line):
+    """Ask somebody else: a Deferred that fires with the answer, or fails."""
+    return deferLater(reactor, 0.01, lambda: KNOWN[line])
+
+
+class Talk(LineReceiver):
+    def lineReceived(self, line):
+        ensureDeferred(self.answer(line))
+
+    async def answer(self, line):
+        try:
+            found = await look_up(line)
+        except LookupError as error:
+            print("not found:", error, file=sys.stderr)  # for whoever runs this server
+            found = b"ERROR"  # for whoever asked
+        self.sendLine(found)
+
+
+async def start(port):
+    factory = Factory.forProtocol(Talk)
+    listening = await TCP4ServerEndpoint(reactor, port, interface="127.0.0.1").listen(factory)
+    print("ready on port", listening.getHost().port, flush=True)
+
+
+if __name__ == "__main__":
+    ensureDeferred(start(int(sys.argv[1])))
+    reactor.run()  # until SIGINT or SIGTERM

@@ -1,0 +1,31 @@
+"""Exercise 3, solved: the end of a connection is its end, whatever came before, and silence has an end too."""
+
+import socket
+import sys
+import threading
+
+ROOM = 1 << 16
+
+
+def honest(sock: socket.socket) -> None:
+    """Echo, as cat does."""
+    while data := sock.recv(ROOM):
+        sock.sendall(data)
+
+
+def serve(sock: socket.socket) -> None:
+    with sock:
+        sock.settimeout(60)  # a peer that vanished says nothing, not even an end
+        honest(sock)
+
+
+def main(port: int) -> None:
+    with socket.create_server(("127.0.0.1", port), backlog=1024) as listener:
+        print("ready on port", listener.getsockname()[1], flush=True)
+        while True:
+            sock, _ = listener.accept()
+            threading.Thread(target=serve, args=[sock], daemon=True).start()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

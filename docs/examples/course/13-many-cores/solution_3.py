@@ -1,0 +1,85 @@
+"""Exercise 3, solved: each worker counts for itself where all can read it (Linux)."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+
+WORKERS, LIMIT = 2, 10
+
+
+class Places:
+    """The connections that there may be: a number for each worker, and a lock, in memory that all share."""
+
+    def __init__(self) -> None:
+        self.taken = multiprocessing.Array("i", WORKERS)
+        self.mine = 0
+
+    def take(self) -> bool:
+        with self.taken.get_lock():
+            if sum(self.taken) >= LIMIT:
+                return False
+            self.taken[self.mine] += 1
+            return True
+
+    def give_back(self) -> None:
+        with self.taken.get_lock():
+            self.taken[self.mine] -= 1
+
+
+def serve(client: socket.socket, places: Places) -> None:
+    with client:
+        if places.take():
+            with contextlib.suppress(ConnectionError):
+                while data := client.recv(65536):
+                    client.sendall(data)
+            places.give_back()
+
+
+def start(listener: socket.socket, places: Places, index: int) -> int:
+    """Start a worker, and give its process id."""
+    if pid := os.fork():
+        return pid
+    places.mine = index
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    while True:
+        client, _ = listener.accept()
+        threading.Thread(target=serve, args=[client, places], daemon=True).start()
+
+
+def listening(port: int) -> socket.socket:
+    """Give one of several sockets at a port: the kernel spreads new connections over them."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(("127.0.0.1", port))
+    sock.listen(1024)
+    return sock
+
+
+def main(port: int) -> None:
+    first = listening(port)
+    port = first.getsockname()[1]
+    sockets = [first, *(listening(port) for _ in range(WORKERS - 1))]
+    places = Places()
+    workers = [start(sock, places, index) for index, sock in enumerate(sockets)]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit())
+    print("ready on port", port, flush=True)
+    try:
+        while True:
+            pid, _ = os.wait()  # until a worker has ended
+            index = workers.index(pid)
+            places.taken[index] = 0  # its connections ended with it
+            workers[index] = start(sockets[index], places, index)
+    finally:
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
