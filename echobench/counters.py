@@ -11,8 +11,11 @@ from __future__ import annotations
 import collections
 import enum
 from collections.abc import Mapping
+from typing import Final, TypeVar
 
 import attrs
+
+Name = TypeVar("Name")
 
 
 class Reason(enum.Enum):
@@ -108,6 +111,11 @@ class Snapshot:
     """How much was refused or ended, by reason; a reason that never came up is absent."""
     faults: Mapping[str, int] = attrs.field(factory=dict)
     """How often each fault on purpose has struck, by its name; those that were asked for are there from the start."""
+    apart: Mapping[str, int] = attrs.field(factory=dict)
+    """Parts of the numbers above, if somebody wants to know them: what is known to be of a transport or family.
+
+    For example ``{"tls reads": 5, "tls ipv6 connections": 2, "udp ipv4 datagrams": 7}``.
+    """
 
     def __add__(self, other: Snapshot) -> Snapshot:
         """Add field by field and reason by reason, as for the workers of one server."""
@@ -121,18 +129,20 @@ class Snapshot:
         numbers = {
             field.name: getattr(self, field.name) + sign * getattr(other, field.name)
             for field in attrs.fields(Snapshot)
-            if field.name not in ("drops", "faults")
+            if field.name not in ("drops", "faults", "apart")
         }
-        faults = {
-            name: self.faults.get(name, 0) + sign * other.faults.get(name, 0)
-            for name in dict.fromkeys((*self.faults, *other.faults))
-        }
-        drops = {reason: self.drops.get(reason, 0) + sign * other.drops.get(reason, 0) for reason in Reason}
         return Snapshot(
             **numbers,
-            drops={reason: n for reason, n in drops.items() if n},
-            faults={name: n for name, n in faults.items() if n},
+            drops=_merged(self.drops, other.drops, sign),
+            faults=_merged(self.faults, other.faults, sign),
+            apart=_merged(self.apart, other.apart, sign),
         )
+
+
+def _merged(one: Mapping[Name, int], other: Mapping[Name, int], sign: int) -> dict[Name, int]:
+    """Add or subtract by name; what is 0 is left out."""
+    sums = {name: one.get(name, 0) + sign * other.get(name, 0) for name in (*one, *other)}
+    return {name: number for name, number in sums.items() if number}
 
 
 @attrs.define(eq=False)
@@ -152,6 +162,14 @@ class Counters:
     """Drops at sockets that are closed by now; open sockets are asked for theirs (see :meth:`snapshot`)."""
     drops: collections.Counter[Reason] = attrs.field(factory=collections.Counter)
     faults: collections.Counter[str] = attrs.field(factory=collections.Counter)
+    accepted: collections.Counter[str] = attrs.field(factory=collections.Counter, init=False)
+    """Those of the connections accepted whose family is known, ``ipv4`` or ``ipv6``: it costs nothing to know."""
+    parts: dict[str, Counters] = attrs.field(factory=dict, init=False)
+    """Counters of their own for what is counted apart; :meth:`snapshot` adds them up."""
+
+    def part(self, name: str) -> Counters:
+        """Give the counters of a part: ``tls``, ``udp ipv4`` or ``udp ipv6``."""
+        return self.parts.setdefault(name, Counters())
 
     def drop(self, reason: Reason, number: int = 1) -> None:
         """Add ``number`` to what was refused or ended for a reason."""
@@ -166,14 +184,27 @@ class Counters:
 
         ``kernel_drops`` are those of the sockets that are open.
         """
-        return Snapshot(
-            connections=self.connections,
-            open_connections=self.open_connections,
-            reads=self.reads,
-            stream_bytes=self.stream_bytes,
-            datagrams=self.datagrams,
-            datagram_bytes=self.datagram_bytes,
-            kernel_drops=self.kernel_drops + kernel_drops,
-            drops=dict(self.drops),
-            faults=dict(self.faults),
-        )
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        drops = self.drops.copy()
+        apart = {f"tcp {family} connections": number for family, number in self.accepted.items()}
+        for name, part in self.parts.items():
+            drops.update(part.drops)
+            for field in _NUMBERS:
+                number = getattr(part, field)
+                if number:
+                    numbers[field] += number
+                    apart[f"{name} {field}"] = number
+            apart |= {f"{name} {family} connections": number for family, number in part.accepted.items()}
+        numbers["kernel_drops"] += kernel_drops
+        return Snapshot(**numbers, drops=dict(drops), faults=dict(self.faults), apart=apart)
+
+
+_NUMBERS: Final = (
+    "connections",
+    "open_connections",
+    "reads",
+    "stream_bytes",
+    "datagrams",
+    "datagram_bytes",
+    "kernel_drops",
+)

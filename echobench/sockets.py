@@ -146,6 +146,15 @@ def bind_all(
     raise AssertionError("the last attempt raises or returns")
 
 
+def family_of(sock: socket.socket) -> str | None:
+    """Name the one family that a socket serves, ``ipv4`` or ``ipv6``; None if it serves both, or neither."""
+    if sock.family == socket.AF_INET:
+        return "ipv4"
+    if sock.family == socket.AF_INET6 and sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        return "ipv6"
+    return None
+
+
 def close_all(sockets: Iterable[socket.socket]) -> None:
     """Close them all."""
     for each in sockets:

@@ -14,9 +14,10 @@ from echobench.server.stats import Reporter, line
 NUMBERS = st.integers(0, 1 << 40)
 SNAPSHOTS = st.builds(
     Snapshot,
-    **{field.name: NUMBERS for field in attrs.fields(Snapshot) if field.name not in ("drops", "faults")},
+    **{field.name: NUMBERS for field in attrs.fields(Snapshot) if field.name not in ("drops", "faults", "apart")},
     drops=st.dictionaries(st.sampled_from(Reason), st.integers(1, 1 << 40)),
     faults=st.dictionaries(st.sampled_from(["drop", "delay", "close-after"]), st.integers(1, 1 << 40)),
+    apart=st.dictionaries(st.sampled_from(["tls reads", "udp ipv4 datagrams"]), st.integers(1, 1 << 40)),
 )
 
 
@@ -39,6 +40,20 @@ def test_a_snapshot_stays_as_it_was():
 
 def test_kernel_drops_of_closed_and_of_open_sockets_add_up():
     assert Counters(kernel_drops=3).snapshot(4).kernel_drops == 7
+
+
+def test_what_is_counted_apart_is_in_the_sum_too():
+    counters = Counters(connections=5, reads=7)
+    counters.accepted["ipv4"] += 3
+    tls = counters.part("tls")
+    assert counters.part("tls") is tls
+    tls.connections += 2
+    tls.accepted["ipv6"] += 2
+    tls.drop(Reason.IDLE)
+    counters.drop(Reason.IDLE)
+    found = counters.snapshot(1)
+    assert (found.connections, found.reads, found.drops, found.kernel_drops) == (7, 7, {Reason.IDLE: 2}, 1)
+    assert found.apart == {"tcp ipv4 connections": 3, "tls connections": 2, "tls ipv6 connections": 2}
 
 
 def test_the_line():

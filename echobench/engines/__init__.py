@@ -83,6 +83,10 @@ class Setting:
     batch_sizes: BatchSizes | None = None
     """Where the sizes of batches are counted; None if nobody wants to know, and then nothing is spent on it."""
 
+    def part(self, name: str) -> Counters:
+        """Give the counters for a part of what is served: counters of its own, if somebody wants to know."""
+        return self.counters if self.batch_sizes is None else self.counters.part(name)
+
     def lost(self, sentence: str) -> None:
         """Say that something can be served no more, by whatever engine."""
         self.failed(sentence, None)

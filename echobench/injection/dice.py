@@ -17,13 +17,14 @@ class Dice:
     """Gives the random numbers of one fault on one flow, one after the other.
 
     Number ``n`` (from 0 on) is the first 53 bits of BLAKE2b over ``n``, under a key made of the seed, the transport,
-    the number of the flow (from 1 on) and the name of the fault.
+    the number of the flow (from 1 on) and the name of the fault, and of the worker's number if that is not 0.
     """
 
     __slots__ = ("_key", "_next")
 
-    def __init__(self, seed: int, transport: str, flow: int, fault: str) -> None:
-        self._key = hashlib.blake2b(f"{seed}/{transport}/{flow}/{fault}".encode(), digest_size=32).digest()
+    def __init__(self, seed: int, transport: str, flow: int, fault: str, worker: int = 0) -> None:
+        text = f"{seed}/{transport}/{flow}/{fault}" + (f"/{worker}" if worker else "")
+        self._key = hashlib.blake2b(text.encode(), digest_size=32).digest()
         self._next = 0
 
     def __call__(self) -> float:

@@ -82,9 +82,11 @@ class Injection:
     """Gives each flow the faults of the first rule that concerns it.
 
     Flows are numbered, from 1 on, for each rule and transport. Every rule in which chance has a part has its seed.
+    ``worker`` tells processes of one server apart, each of which has random numbers of its own.
     """
 
-    def __init__(self, rules: Sequence[Rule], counters: Counters) -> None:
+    def __init__(self, rules: Sequence[Rule], counters: Counters, worker: int = 0) -> None:
+        self._worker = worker
         self._rules = tuple(rules)
         self._numbers: dict[tuple[int, str], Iterator[int]] = {}
         self._counters = counters
@@ -110,11 +112,13 @@ class Injection:
         if faults == Faults():
             return None
         number = next(self._numbers.setdefault((at, transport), itertools.count(1)))
-        counts = self._counts[at]
+        counts, worker = self._counts[at], self._worker
 
         def count(name: str, times: int) -> None:
             self._counters.fault(name, times)
             counts[name] = counts.get(name, 0) + times
 
         seed = rule.seed or 0  # without one, nothing is random
-        return Flow(faults, lambda fault: Dice(seed, transport, number, fault), count, now, whole=transport == "udp")
+        return Flow(
+            faults, lambda fault: Dice(seed, transport, number, fault, worker), count, now, whole=transport == "udp"
+        )

@@ -71,6 +71,8 @@ class Kind:
     write: Callable[[Any], str]
     streams_only: str = ""
     """Why it is for streams only; empty if it is not."""
+    alone: str = ""
+    """The value that is meant if it stands without one; empty if it needs one."""
 
     @property
     def field(self) -> str:
@@ -128,7 +130,7 @@ KINDS: Final = {
         ),
         Kind(
             "jitter", "5ms", "Each answer waits a random time from 0 to that, in addition to the delay. The answers "
-            "of a flow stay in order.", "messages", read_time, write_time,
+            "of a flow stay in order. `jitter` alone is `jitter=5ms`.", "messages", read_time, write_time, alone="5ms",
         ),
         Kind("drop", "1%", "A message is not answered.", "messages", read_chance, write_chance),
         Kind("duplicate", "0.1%", "A message is answered twice.", "messages", read_chance, write_chance),

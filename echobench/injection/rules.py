@@ -95,7 +95,8 @@ def read_rule(text: str) -> Rule:
         if name != "seed" and name not in KINDS:
             hint = "none stands alone" if name == "none" else f"choose {', '.join(KINDS)} or seed"
             raise FaultError(f"there is no fault {shown(name)}: {hint}")
-        if not equals or not value:
+        value = KINDS[name].alone if name in KINDS and not equals else value
+        if not value:
             raise FaultError(f"{name} has no value: write {name}={KINDS[name].example if name in KINDS else 7}")
         if name in values or (name == "seed" and seed is not None):
             raise FaultError(f"{name} stands twice in {shown(text)}: drop one")

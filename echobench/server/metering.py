@@ -13,17 +13,20 @@ from twisted.logger import Logger
 from twisted.python.runtime import platform
 
 from ..clocks import steady
+from ..counters import Counters
+from ..engines.portable.stream import StreamPort, can_adopt
+from ..engines.watching import watches_descriptors
 from ..reactors import Reactor
 from ..sockets import Spot, bind_all, close_all
 from .metrics.collector import EchoCollector
 from .metrics.delay import Delays
-from .metrics.exposition import Exposition
+from .metrics.exposition import PATIENCE, Exposition
 from .metrics.health import Health, healthy, ready
 from .metrics.page.events import Events
 from .metrics.page.history import History
 from .metrics.page.render import Page, files
 from .metrics.probe import Probe
-from .metrics.sample import Sample, total
+from .metrics.sample import Fresh, Sample, at_once
 from .metrics.site import BoundedSite, Folder
 
 log = Logger()
@@ -34,8 +37,10 @@ BACKLOG: Final = 64
 class MetricsService(Service):
     """Serves metrics, probes and the live page.
 
-    ``samples`` asks all workers, and ``addresses`` lists what is listened on as ``EchoService.addresses`` does.
-    ``delays`` are those of this process's reactor, which this service measures. ``reactor`` returns the reactor.
+    ``samples`` gives what the workers did, and ``addresses`` lists what is listened on as ``EchoService.addresses``
+    does. ``delays`` are those of this process's reactor, which this service measures. ``reactor`` returns the reactor.
+    ``brief`` gives samples with less, for the page, at less cost; without it, the page has the same.
+    ``fresh`` asks workers that are processes of their own, and fires when ``samples`` has what they did until now.
     """
 
     def __init__(
@@ -47,10 +52,12 @@ class MetricsService(Service):
         addresses: Callable[[], Sequence[tuple[str, Any]]],
         delays: Delays,
         reactor: Callable[[], Reactor],
+        brief: Callable[[], Sequence[Sample]] | None = None,
+        fresh: Fresh = at_once,
     ) -> None:
         self._host, self._port_number = host, port
-        self._samples, self._addresses = samples, addresses
-        self._delays, self._reactor = delays, reactor
+        self._samples, self._addresses, self._brief = samples, addresses, brief or samples
+        self._delays, self._reactor, self._fresh = delays, reactor, fresh
         self._files = files()
         self._history: History
         self._sockets: list[socket.socket] = []
@@ -68,9 +75,9 @@ class MetricsService(Service):
         super().startService()
         reactor = self._reactor()
         clock = steady(reactor)
-        self._history = History(self._samples, clock.seconds, lambda: self._delays.latest)
+        self._history = History(self._brief, clock.seconds)
         self._history.tick()  # what happens from now on counts
-        self._delays.each_second = self._history.tick
+        self._delays.each_second = self._history.tick if self._fresh is at_once else self._tick_later
         self._site = BoundedSite(self._pages(reactor), clock)
         self._port = _listen(reactor, self._sockets.pop(), self._site)
         self._delays.start(clock)
@@ -101,6 +108,9 @@ class MetricsService(Service):
         host = f"[{address.host}]" if ":" in address.host else address.host
         return f"http://{host}:{address.port}/"
 
+    def _tick_later(self) -> None:
+        self._fresh(PATIENCE).addCallback(lambda _: self._history.tick())
+
     def _bind(self) -> None:
         if not self._sockets and self._port is None:
             bound = bind_all([Spot("tcp", self._host, self._port_number)], backlog=BACKLOG)
@@ -108,8 +118,8 @@ class MetricsService(Service):
 
     def _pages(self, reactor: Reactor) -> Folder:
         root, probes = Folder(), Folder()
-        probe = Probe(self._addresses, lambda: total(self._samples()).drops, reactor)
-        root.putChild(b"metrics", Exposition(EchoCollector(self._samples, type(reactor).__name__)))
+        probe = Probe(self._addresses, self._samples, reactor, self._fresh)
+        root.putChild(b"metrics", Exposition(EchoCollector(self._samples, type(reactor).__name__), self._fresh))
         root.putChild(b"", Page(self._history))
         root.putChild(b"events", Events(self._history))
         for name, file in self._files.items():
@@ -122,6 +132,8 @@ class MetricsService(Service):
 
 def _listen(reactor: Any, sock: socket.socket, site: Any) -> IListeningPort:
     port: IListeningPort
+    if can_adopt() and watches_descriptors(reactor):  # its transports send at once, which is half of the calls
+        return StreamPort.adopt(sock, site, Counters(), reactor)
     if IReactorSocket.providedBy(reactor) and not platform.isWindows():
         with sock:
             port = reactor.adoptStreamPort(sock.fileno(), sock.family, site)

@@ -1,33 +1,41 @@
-"""Has a service of echo observed: by metrics, and by probes."""
+"""Has a server observed, of one process or of several: by metrics, by probes, and on a page."""
 
 from __future__ import annotations
 
-from ..histograms import BatchSizes
 from .metering import MetricsService
 from .metrics.delay import Delays
-from .metrics.process import look
-from .metrics.sample import Sample
+from .observed import Observed
+from .parent import Parent
 from .service import EchoService
+from .workers.samples import Samples
 
 
 def observe(echo: EchoService, host: str, port: int) -> MetricsService:
     """Make the service that shows what ``echo`` does, at an address; ``echo`` is not started yet."""
-    delays, batches = Delays(), BatchSizes()
-    echo.batch_sizes = batches
-
-    def samples() -> list[Sample]:
-        return [
-            Sample(
-                counters=echo.snapshot(),
-                process=look(),
-                delays=delays.histogram.copy(),
-                batches=BatchSizes(batches.stream.copy(), batches.datagram.copy()),
-                engines=echo.engines(),
-                holding=echo.holding(),
-                faults=echo.fault_counts(),
-            )
-        ]
-
+    observed = Observed(echo)
     return MetricsService(
-        host, port, samples=samples, addresses=echo.addresses, delays=delays, reactor=lambda: echo.clock
+        host,
+        port,
+        samples=lambda: [observed.sample()],
+        brief=lambda: [observed.sample(brief=True)],
+        addresses=echo.addresses,
+        delays=observed.delays,
+        reactor=lambda: echo.clock,
+    )
+
+
+def observe_workers(parent: Parent, host: str, port: int) -> MetricsService:
+    """Make the service that shows what the workers of ``parent`` do; they are not started yet."""
+    parent.observed = True
+    delays = Delays()
+    samples = Samples(parent, delays)
+    parent.departed.append(samples.ended)
+    return MetricsService(
+        host,
+        port,
+        samples=samples,
+        addresses=parent.addresses,
+        delays=delays,
+        reactor=lambda: parent.clock,
+        fresh=parent.fresh,
     )

@@ -11,7 +11,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -26,10 +26,10 @@ from ..reactors import Reactor, global_reactor
 from ..sockets import BindError, close_all, no_descriptor
 from .binding import bind_everything, check_room
 from .certificate import CertificateError, Files, certificate_options, read_files
-from .where import address_of, announce, in_one_line
+from .where import address_of, announce, in_one_line, warn_of_faults
 from .worker import command
 from .workers.cpus import pins
-from .workers.crew import Crew
+from .workers.crew import ANSWER, Crew
 from .workers.messages import Assignment
 from .workers.place import Place
 from .workers.process import Worker, descriptor_map, environment
@@ -62,6 +62,12 @@ class Parent(Service):
     """How the kernel chooses a worker: by ``hash``, or by the ``cpu`` that a packet came in on."""
     timeout: float | None = None
     reactor: Reactor | None = None
+    faults: Sequence[str] = ()
+    """Rules of faults on purpose, with their seeds, which ``serving`` has too."""
+    observed: bool = attrs.field(default=False, init=False)
+    """Whether the workers are to tell what the metrics show."""
+    departed: list[Callable[[Worker], None]] = attrs.field(factory=list, init=False, repr=False)
+    """Are called with each worker that has ended."""
 
     places: list[Place] = attrs.field(factory=list, init=False, repr=False)
     _pins: list[int] | None = attrs.field(default=None, init=False)
@@ -83,6 +89,10 @@ class Parent(Service):
             self.reactor = global_reactor()
         reactor: Reactor = self.reactor
         return reactor
+
+    def seconds(self) -> float:
+        """Read the monotonic clock of the reactor."""
+        return float(steady(self.clock).seconds())
 
     def privilegedStartService(self) -> None:
         """Bind a socket of each kind for each worker, while still privileged. Raises BindError."""
@@ -108,6 +118,8 @@ class Parent(Service):
             self.places, steady(self.clock), self._start, self._fail, self._gone, close_timeout=close_timeout,
             timeout=self.timeout,
         )  # fmt: skip
+        if self.faults:
+            warn_of_faults(log, self.faults)
         serving = self._crew.begin()
         return serving.addCallback(lambda _: announce(log, self.where()))
 
@@ -157,11 +169,13 @@ class Parent(Service):
 
     def where(self) -> str:
         """Return the addresses and the number of workers in one line, as in the log."""
-        return f"{in_one_line(self.addresses())} workers={self.number}"
+        return " ".join(
+            [f"{in_one_line(self.addresses())} workers={self.number}", *(f"FAULT={rule}" for rule in self.faults)]
+        )
 
-    def fresh(self) -> Deferred[None]:
-        """Have all workers report now; fires when they have, or are late."""
-        return succeed(None) if self._crew is None else self._crew.fresh()
+    def fresh(self, patience: float = ANSWER) -> Deferred[None]:
+        """Have all workers report now; fires when they have, or after ``patience`` in seconds."""
+        return succeed(None) if self._crew is None else self._crew.fresh(patience)
 
     def snapshots(self) -> dict[int, Snapshot]:
         """Return what the processes of each worker reported last, also those that have ended, by the worker's number.
@@ -270,6 +284,7 @@ class Parent(Service):
             if isinstance(error, PermissionError):
                 raise OSError(f"the user of this server may not run {sys.executable}") from error
             raise
+        place.starts += 1
         return worker
 
     def _assignment(self, place: Place, row: int | None) -> Assignment:
@@ -285,6 +300,7 @@ class Parent(Service):
             certificate=None if self.certificate is None else attrs.asdict(self.certificate),
             cpus=None if self._pins is None else [self._pins[place.number]],
             limits=None if shares is None else shares.as_json(),
+            observed=self.observed,
         )
 
     def _release(self, row: int | None) -> None:
@@ -293,6 +309,8 @@ class Parent(Service):
 
     def _gone(self, worker: Worker) -> None:
         """Keep what a worker did that has ended."""
+        for tell in self.departed:
+            tell(worker)
         done = attrs.evolve(worker.snapshot, open_connections=0)
         self._past[worker.number] = self._past.get(worker.number, Snapshot()) + done
         self._release(worker.row)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -32,10 +33,18 @@ class ParentProgram(Program):
     is closed sends it too. SIGUSR2 has what each worker did logged.
     """
 
-    def __init__(self, parent: Parent, stats_interval: float | None = None) -> None:
+    def __init__(
+        self, parent: Parent, stats_interval: float | None = None, metrics: tuple[str, int] | None = None
+    ) -> None:
         self.parent_service = parent
         self._sums = SumReporter(parent, self.seconds, line)
-        super().__init__(parent, stats_interval)
+        super().__init__(parent, stats_interval, metrics)
+
+    def observation(self, host: str, port: int) -> IService:
+        """Make what serves the metrics of all workers."""
+        from .observing import observe_workers
+
+        return observe_workers(self.parent_service, host, port)
 
     def reporter(self) -> Callable[[], Any]:
         """Give what logs the sum when it is called."""

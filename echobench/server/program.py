@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.application.internet import TimerService
-from twisted.application.service import MultiService, Service
+from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
@@ -74,9 +74,7 @@ class Program(MultiService):
             self._watchdog = TimerService(interval, notify, "WATCHDOG=1")
             self._watchdog.setServiceParent(self)
         if metrics is not None:
-            from .observing import observe  # which needs an extra
-
-            observe(cast("EchoService", echo), *metrics).setServiceParent(self)
+            self.observation(*metrics).setServiceParent(self)
         self._status = ExitStatus()
         self._main_loop = MainLoopWatch(self._main_loop_broken)
 
@@ -87,6 +85,12 @@ class Program(MultiService):
     def reporter(self) -> Callable[[], Any]:
         """Make what logs the traffic when it is called."""
         return Reporter(self.echo.snapshot, self.seconds)
+
+    def observation(self, host: str, port: int) -> IService:
+        """Make what serves the metrics."""
+        from .observing import observe  # which needs an extra
+
+        return observe(cast("EchoService", self.echo), host, port)
 
     def privilegedStartService(self) -> None:
         """Bind the sockets."""

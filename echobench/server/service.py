@@ -34,12 +34,13 @@ from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
 from ..guard import Caps, Guard, RateLimit
 from ..histograms import BatchSizes
+from ..marks import Mark
 from ..reactors import Reactor, global_reactor
 from ..sockets import BindError, close_all
 from ..values import shown
 from .binding import bind_everything, check_room
 from .succession import Succession
-from .where import announce, in_one_line
+from .where import announce, in_one_line, warn_of_faults
 
 log = Logger()
 
@@ -147,6 +148,7 @@ class EchoService(Service):
         repr=False,
         default=attrs.Factory(lambda self: Succession(self._engines, self._ports), takes_self=True),
     )
+    _mark: Mark | None = _state(lambda: None)
     _run: object = _state(lambda: None)
     """Distinguishes one start from the next."""
 
@@ -197,11 +199,8 @@ class EchoService(Service):
             raise
         super().startService()
         if self._rules:
-            log.warn(
-                "FAULTS ON PURPOSE: this server misbehaves as asked: {faults}",
-                faults="; ".join(self.fault_rules()),
-                event="faults_on_purpose",
-            )
+            warn_of_faults(log, self.fault_rules())
+            self._mark = Mark(self.fault_rules())
         self._announce()
 
     @inlineCallbacks
@@ -223,6 +222,9 @@ class EchoService(Service):
         yield gatherResults([engine.drain() for engine in engines])
         if deadline is not None and deadline.active():
             deadline.cancel()
+        if self._mark is not None:
+            self._mark.end()
+            self._mark = None
 
     def abort(self) -> None:
         """End every connection now."""
@@ -299,6 +301,12 @@ class EchoService(Service):
         """Make the limits on connections; a worker makes ones that it shares with others."""
         return Caps(self.max_connections, self.max_connections_per_source)
 
+    def _make_injection(self) -> Any:
+        """Make what follows the rules of faults on purpose; a worker's has random numbers of its own."""
+        from ..injection.flow import Injection
+
+        return Injection(self._rules, self.counters)
+
     def _make_rate(self) -> RateLimit | None:
         """Make the limit on the datagrams of each source, if there is one."""
         if self.udp_rate is None:
@@ -356,9 +364,8 @@ class EchoService(Service):
         stream, datagram = self.protocol, self.datagram_protocol
         if self._rules:
             from ..engines.portable.faulty import protocols
-            from ..injection.flow import Injection
 
-            self._injection = Injection(self._rules, self.counters)
+            self._injection = self._make_injection()
             stream, datagram = protocols(self._injection, setting)
         made: dict[str, IEngine] = {}
         if "tcp" in kinds:
@@ -370,8 +377,11 @@ class EchoService(Service):
         if "tls" in kinds or self.endpoints:
             tcp: Any = made.get("tcp")
             portable = tcp if isinstance(tcp, PortableStream) else PortableStream(setting, stream)
+            secure = portable
+            if self.batch_sizes is not None:  # its counters are its own, so that TLS is known apart from TCP
+                secure = PortableStream(attrs.evolve(setting, counters=setting.part("tls")), stream)
             if "tls" in kinds:
-                made["tls"] = portable
+                made["tls"] = secure
             if self.endpoints:
                 made["endpoint"] = portable
         self._engines.clear()
@@ -380,7 +390,7 @@ class EchoService(Service):
             self._succession.keep_from_children(kind, sock)
         while self._sockets:
             kind, sock = self._sockets[0]
-            port = portable.listen_tls(sock, self.tls_options) if kind == "tls" else made[kind].listen(sock)
+            port = secure.listen_tls(sock, self.tls_options) if kind == "tls" else made[kind].listen(sock)
             self._ports.append((kind, port))
             del self._sockets[0]
         for endpoint in self.endpoints:

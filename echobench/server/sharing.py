@@ -17,6 +17,8 @@ class WorkerService(EchoService):
 
     shares: Shares | None = None
     memory: SharedMemory | None = None
+    number: int = 0
+    """Which worker it is."""
 
     def stop_listening(self) -> None:
         """Take no new connection or datagram, and go on with the connections that there are."""
@@ -30,6 +32,11 @@ class WorkerService(EchoService):
             self.memory, self.shares.row, self.shares.salt, self.max_connections, self.max_connections_per_source
         )
 
+    def _make_injection(self) -> Any:
+        from ..injection.flow import Injection
+
+        return Injection(self._rules, self.counters, worker=self.number)
+
     def _make_rate(self) -> RateLimit | None:
         rate = super()._make_rate()
         if rate is not None and self.memory is not None and self.shares is not None:
@@ -37,12 +44,15 @@ class WorkerService(EchoService):
         return rate
 
 
-def worker_service(limits: dict[str, Any] | None, descriptor: int, **arguments: Any) -> WorkerService:
+def worker_service(
+    limits: dict[str, Any] | None, descriptor: int, *, number: int = 0, **arguments: Any
+) -> WorkerService:
     """Make the service. ``limits`` is what the worker was told of the memory, None if no limit is set.
 
     ``descriptor`` is the memory's. Raises EchobenchError.
     """
     service = WorkerService(**arguments)
+    service.number = number
     if limits is not None:
         service.shares = Shares(**limits)
         service.memory = SharedMemory(descriptor, service.shares.rows)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -229,10 +230,6 @@ class Options(usage.Options):
                     raise usage.UsageError(f"--{name} needs --workers 2 or more, and there is 1")
             if self["steer"] != "hash":
                 raise usage.UsageError("--steer cpu needs --workers 2 or more, and there is 1")
-        elif self["fault"]:
-            raise usage.UsageError("--fault is for one process, whose faults a seed repeats: leave out --workers")
-        elif self["metrics"] is not None:
-            raise usage.UsageError("--metrics is for one process: leave out --workers")
 
 
 def makeService(options: Mapping[str, Any]) -> IService:
@@ -281,18 +278,29 @@ def makeService(options: Mapping[str, Any]) -> IService:
         from .parent import Parent
         from .parent_program import ParentProgram
 
+        faults = _with_seeds(options.get("fault") or ())
         parent = Parent(
             number,
             placing,
-            serving,
+            {**serving, "faults": faults},
             files,
             cpus=options.get("worker-cpus"),
             steer=options.get("steer", "hash"),
             timeout=options.get("worker-timeout"),
+            faults=faults,
         )
-        return ParentProgram(parent, options.get("stats-interval"))
+        return ParentProgram(parent, options.get("stats-interval"), options.get("metrics"))
     except EchobenchError as error:  # any other exception is a fault of ours, and shows its traceback
         raise StartupFailure(str(error)) from error
+
+
+def _with_seeds(rules: Sequence[str]) -> list[str]:
+    """Give rules of faults on purpose seeds here, so that all workers have the same."""
+    if not rules:
+        return []
+    from ..injection.rules import read_rules, seeded
+
+    return list(map(str, seeded(read_rules(rules), secrets.randbelow)))
 
 
 def _certificate_files(options: Mapping[str, Any], inherited: Inherited) -> Files | None:

@@ -44,6 +44,15 @@ def _text(address: Any) -> str:
     return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
+def warn_of_faults(log: Logger, rules: Iterable[str]) -> None:
+    """Log that the server misbehaves on purpose, and how."""
+    log.warn(
+        "FAULTS ON PURPOSE: this server misbehaves as asked: {faults}",
+        faults="; ".join(rules),
+        event="faults_on_purpose",
+    )
+
+
 def announce(log: Logger, where: str) -> None:
     """Log that the server accepts connections, and where."""
     log.info("echobench ready {where}", where=where, event="server_ready")

@@ -86,6 +86,7 @@ class Serving:
         self._echo = worker_service(
             assignment.limits,
             FIRST_SOCKET + len(sockets),
+            number=assignment.number,
             port=None,
             tls_options=tls_options,
             inherited=[sock for kind, sock in both if kind != "tls"],
@@ -93,6 +94,11 @@ class Serving:
             reactor=reactor,
             **assignment.arguments,
         )
+        self._observed: Any = None
+        if assignment.observed:
+            from .observed import Observed
+
+            self._observed = Observed(self._echo)
         self._orders: Orders
         self._failed: str | None = None
         self._draining = False
@@ -106,6 +112,8 @@ class Serving:
         self._echo.startService()
         self._echo.when_failed().addCallback(self._fail)
         MainLoopWatch(self._main_loop_broken).start()
+        if self._observed is not None:
+            self._observed.start()
         reporting = LoopingCall(self._report)
         self._orders = Orders(self._order)
         self._reactor.addReader(self._orders)
@@ -119,7 +127,7 @@ class Serving:
 
     def _order(self, what: str) -> None:
         if what == REPORT:
-            self._report()
+            self._tell()
         elif what == RETIRE:
             self._retire()
         elif what == DRAIN:
@@ -131,6 +139,16 @@ class Serving:
     def _report(self) -> None:
         self._reports.send(report=packed(self._echo.snapshot()))
 
+    def _tell(self) -> None:
+        """Report everything, since the parent asks; unasked it is told that this worker lives, and what it counts."""
+        if self._observed is None:
+            self._report()
+            return
+        from .metrics.telling import tell
+
+        sample = self._observed.sample()
+        self._reports.send(report=packed(sample.counters), sample=tell(sample))
+
     def _retire(self) -> None:
         """Take no more, serve on until nobody is left, and drain after the close time-out."""
         from twisted.internet.task import LoopingCall
@@ -140,7 +158,7 @@ class Serving:
 
         def look() -> None:
             limit = self._echo.close_timeout
-            if not self._echo.counters.open_connections or (limit is not None and time.monotonic() - began >= limit):
+            if not self._echo.snapshot().open_connections or (limit is not None and time.monotonic() - began >= limit):
                 looking.stop()
                 self._drain()
 
@@ -154,7 +172,9 @@ class Serving:
             self._echo.stopService().addBoth(self._end)
 
     def _end(self, _: Any) -> None:
-        self._report()
+        self._tell()
+        if self._observed is not None:
+            self._observed.stop()
         self._reactor.removeReader(self._orders)  # or the reactor would tell it of its own end
         self._reactor.stop()
 
@@ -211,7 +231,7 @@ class _Relay:
         self._reports = reports
 
     def __call__(self, event: Any) -> None:
-        if str(event.get("log_format")).startswith("echobench ready"):
+        if event.get("event") in ("server_ready", "faults_on_purpose"):
             return  # the parent says it for all
         level = event.get("log_level", LogLevel.info).name
         text = eventAsText(event, includeTraceback=True, includeTimestamp=False, includeSystem=False)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+import pytest_twisted
 from rigs.helpers import blocking, needs_linux, port_of
 from rigs.misbehaving import changed, strikes
 from rigs.truth import counted
 from rigs.undisturbed import repeated, unless_disturbed
 from rigs.verifying import LONG, look
 
+from echobench.bench.load import runner
+from echobench.bench.run.plan import Plan
+from echobench.bench.verify import verify
+from echobench.bench.verify.report import summary
+from echobench.host.marked import faults_at
 from echobench.injection import flow as flows
 from echobench.injection.dice import Dice
+from echobench.injection.kinds import KINDS
 
 pytestmark = [pytest.mark.slow, needs_linux]
 
@@ -210,7 +219,32 @@ def test_resets(run):
     assert counted(tally) == {"answered": sum(firsts), "refused": 5, "connections": 5, "connections_lost": 5}
 
 
+def test_blast_names_the_rule_of_a_server_on_this_host(serve):
+    service = serve(0, LOOPBACK, faults=["delay=1ms"])
+    plan = Plan(host="127.0.0.1", port=port_of(service), flows=1, count=5, duration=20.0, timeout=10.0)
+    result = blocking(runner.run, plan)
+    (verdict,) = [each for each in result.verdicts if each.name == "faults on purpose"]
+    assert verdict.level == "warning"
+    assert verdict.sentence.startswith("THE SERVER INJECTS FAULTS ON PURPOSE (delay=1ms): ")
+    assert result.environment["faults"] == ["delay=1ms"]
+
+
 # What verify says.
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_each_fault_is_named_by_verify(serve, kind):
+    """Also those that break no clause: the server's mark says so."""
+    service = serve(0, LOOPBACK, faults=[f"tcp:{kind.name}={kind.example}"])
+    (rule,) = service.fault_rules()
+    port = port_of(service)
+    found = blocking(
+        partial(verify, "127.0.0.1", port, families=(4,), transports=("tcp",), clauses=("tcp-empty",), timeout=LONG)
+    )
+    assert found.faults == (rule,)
+    assert f"THE SERVER INJECTS FAULTS ON PURPOSE: {rule}." in summary(found)
+    pytest_twisted.blockon(service.stopService())
+    assert faults_at(port) == ()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ PACKAGE = Path(echobench.__file__).parent
 
 GROUND = {
     "protocol", "guard", "counters", "reactors", "sockets", "queues", "groups", "acceptor", "clocks", "silence",
-    "seldom", "defaults", "errors", "values", "reading", "histograms", "reactor_names",
+    "seldom", "marks", "defaults", "errors", "values", "reading", "histograms", "reactor_names",
 }  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),

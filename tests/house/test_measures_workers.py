@@ -183,6 +183,15 @@ def workers_py(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=280)
 
 
+def test_what_is_stored_makes_what_is_in_the_docs(tmp_path):
+    copy = tmp_path / "workers.json"
+    shutil.copy(MEASURES / "workers.json", copy)
+    done = workers_py("--from", copy)
+    assert done.returncode == 0, done.stderr
+    assert copy.with_suffix(".md").read_text() == (MEASURES / "workers.md").read_text()
+    assert done.stdout == (MEASURES / "workers.md").read_text() + "\n"
+
+
 @pytest.fixture
 def two_cpus():
     """Two CPUs, and the programs in C."""

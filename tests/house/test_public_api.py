@@ -33,7 +33,7 @@ CONSTRUCTORS = {
     "Guard": "own_ports=(), *, allow_low_source_ports=False, rate=None",
     "RateLimit": "rate, burst, seconds",
     "Snapshot": "connections=0, open_connections=0, reads=0, stream_bytes=0, datagrams=0, datagram_bytes=0, "
-    "kernel_drops=0, drops=..., faults=...",
+    "kernel_drops=0, drops=..., faults=..., apart=...",
     "install_best_reactor": "platform='{platform}', importer=...",
 }
 OTHERS = {"BindError", "EchobenchError", "EngineError", "Reason", "__version__"}

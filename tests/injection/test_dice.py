@@ -18,7 +18,9 @@ def test_the_numbers_are_those_of_the_seed():
 def test_seed_transport_flow_and_fault_each_make_a_difference():
     variants = [(7, "udp", 1, "drop"), (8, "udp", 1, "drop"), (7, "tcp", 1, "drop"), (7, "udp", 2, "drop")]
     found = {(dice := Dice(*each), dice(), dice())[1:] for each in (*variants, (7, "udp", 1, "delay"))}
-    assert len(found) == 5
+    found |= {(dice := Dice(*variants[0], worker), dice(), dice())[1:] for worker in (1, 2)}
+    assert len(found) == 7
+    assert Dice(*variants[0], worker=0)() == Dice(*variants[0])(), "a server of one process is its worker 0"
     assert Dice(*variants[0])() == Dice(*variants[0])()
 
 

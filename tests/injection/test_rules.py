@@ -43,6 +43,12 @@ def rules(draw):
     return Rule(faults=faults, transport=transport, ports=draw(st.none() | PORTS), seed=seed)
 
 
+def test_jitter_alone_is_one_of_five_milliseconds():
+    assert str(read_rule("udp@5:jitter,drop=1%,seed=7")) == "udp@5:jitter=5ms,drop=1%,seed=7"
+    with pytest.raises(FaultError, match="jitter stands twice"):
+        read_rule("jitter,jitter=1ms")
+
+
 @given(rules())
 def test_a_rule_is_written_as_it_is_read(rule):
     assert read_rule(str(rule)) == rule
@@ -94,7 +100,7 @@ def test_a_whole_rule():
         ("drop=1%,", "there is no fault '': choose"),
         ("Drop=1%", "there is no fault 'Drop'"),
         ("drop", "drop has no value: write drop=1%"),
-        ("jitter", "jitter has no value: write jitter=5ms"),
+        ("jitter=", "jitter has no value: write jitter=5ms"),
         ("drop=", "drop has no value"),
         ("drop=1%,drop=2%", "drop stands twice in 'drop=1%,drop=2%': drop one"),
         ("drop=1", "drop: '1' may mean 1% or always"),

@@ -38,5 +38,9 @@ def numbers(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
 
 
 def number(text: str, name: str, **labels: str) -> float:
-    """Give the value of one series."""
-    return numbers(text)[name, frozenset(labels.items())]
+    """Give the sum of the series that have these labels, and perhaps others; there is one at least."""
+    found = [
+        value for (its, has), value in numbers(text).items() if its == name and labels.items() <= dict(has).items()
+    ]
+    assert found, f"there is no {name} with {labels}"
+    return sum(found)

@@ -7,12 +7,12 @@ from echobench.injection.rules import read_rules
 from echobench.injection.spoiling import Errors
 
 
-def strikes(rule: str, fault: str, number: int, transport: str = "udp", flow: int = 1) -> list[bool]:
+def strikes(rule: str, fault: str, number: int, transport: str = "udp", flow: int = 1, worker: int = 0) -> list[bool]:
     """Whether a fault with a chance strikes each of the first messages of a flow."""
     (read,) = read_rules([rule])
     chance = float(getattr(read.faults, fault))
     assert read.seed is not None
-    dice = Dice(read.seed, transport, flow, fault)
+    dice = Dice(read.seed, transport, flow, fault, worker)
     return [dice() < chance for _ in range(number)]
 
 

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 import pytest_twisted
-from rigs.helpers import ask, blocking, exchange, port_of, until
+from rigs.helpers import ask, blocking, datagram_client, exchange, needs_linux, port_of, until, wait_for
+from rigs.misbehaving import strikes
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import DatagramProtocol, Protocol
 from twisted.logger import LogLevel, capturedLogs
@@ -95,6 +96,27 @@ def test_a_second_start_repeats_the_first(serve):
     ((rule, counts),) = service.fault_counts().items()
     assert [rule] == service.fault_rules()
     assert service.snapshot().faults == {"corrupt": 2 * counts["corrupt"]}
+
+
+@needs_linux
+@pytest.mark.slow
+def test_workers_have_streams_of_their_own(launch):
+    """The kernel chooses the worker; what happens there is what the seed and the worker's number say."""
+    rule = "udp:drop=30%,seed=7"
+    server = launch("--interface", "127.0.0.1", "--workers", "2", "--fault", rule)
+    assert server.output.count("FAULTS ON PURPOSE: this server misbehaves as asked: udp:drop=30%,seed=7") == 1
+    assert re.search(r"ready .* workers=2 FAULT=udp:drop=30%,seed=7$", server.output, re.MULTILINE)
+    number = 64
+    with datagram_client(server.port("udp")) as client:
+        for at in range(number):
+            client.send(b"%d" % at)
+        expected = [
+            [b"%d" % at for at, strike in enumerate(strikes(rule, "drop", number, worker=worker)) if not strike]
+            for worker in (0, 1)
+        ]
+        got = []
+        wait_for(lambda: got.append(client.recv(100)) or any(got == each for each in expected))
+    assert expected[0] != expected[1]
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def middle(found: Sequence[dict[str, Run]], server: str, of: Callable[[Run], flo
 
 
 def verdict(found: dict[str, Any] | None, must: float) -> str:
-    """Write whether the median of some ratios is as great as it must be."""
+    """Write whether the median of some ratios is as great as the goal."""
     return NONE if found is None else "met" if found["median"] >= must else "**missed**"
 
 
@@ -74,7 +74,7 @@ def cost_table(part: dict[str, Any]) -> list[str]:
     lines = ["**Work per CPU second**, in messages: two workers and one process.", ""]
     lines += head(
         "load", "1 process", "2 workers", "ratio", "95 % interval", "ratio with as many flows for each worker",
-        "C's ratio", "rounds", f"must: {COST_MUST:.2f}",
+        "C's ratio", "rounds", f"goal: {COST_MUST:.2f}",
     )  # fmt: skip
     for name, runs in by_load(part["runs"]).items():
         found = rounds(runs)
@@ -98,7 +98,7 @@ def rate_table(part: dict[str, Any]) -> list[str]:
     lines = ["**Rate**, in messages a second: two processes and one.", ""]
     lines += head(
         "load", "1 process", "2 workers", "ratio", "C, 1", "C, 2", "C's ratio", "ratio : C's ratio", "95 % interval",
-        f"must: {RATE_MUST:.2f}",
+        f"goal: {RATE_MUST:.2f}",
     )  # fmt: skip
     for name, runs in by_load(part["runs"]).items():
         found = rounds(runs)
@@ -129,7 +129,7 @@ def kills_table(part: dict[str, Any]) -> list[str]:
     lines = [f"**Time without service** for new TCP connections, after one of two workers is killed{beside}.", ""]
     lines += head(
         "meanwhile", "kills", "median", "p99", "longest", "next process serves after (median)", "connections", "failed",
-        f"must: p99 {KILL_MUST:g} s",
+        f"goal: p99 {KILL_MUST:g} s",
     )  # fmt: skip
     for loaded in (False, True):
         runs = [run for run in part["runs"] if run["loaded"] == loaded]

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import attrs
 
+from ...host.ownership import is_ours
 from ..load import LoadError
-from ..load.checks import is_ours
 from ..load.interrupts import Interrupts, interrupting
 from ..load.moments import Moments
 from ..load.processes import Event as Interrupt

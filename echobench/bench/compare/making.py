@@ -13,7 +13,7 @@ from pathlib import Path
 
 import attrs
 
-from ..load.checks import is_ours
+from ...host.ownership import is_ours
 from ..run import environment
 from . import callruns, conformance, precise, rounds, unfinished
 from .analysis.comparison import Calls, Comparison, Conformance, Memory, Run

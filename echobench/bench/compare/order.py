@@ -10,10 +10,10 @@ import attrs
 import click
 
 from ...host.examination import warnings
+from ...host.ownership import is_ours
 from ...sockets import is_address
 from ...values import shown
 from ..command import family
-from ..load.checks import is_ours
 from ..run.plan import PlanError
 from . import profiles
 from .analysis.comparison import IDEAL, Comparison, Load, Subject

@@ -14,8 +14,8 @@ from typing import Any, Final
 import attrs
 import click
 
+from ...host.ownership import is_ours
 from ..files import json_target
-from ..load.checks import is_ours
 from ..places import File, find
 from ..printing import complain
 from ..run import environment

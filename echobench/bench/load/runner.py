@@ -12,13 +12,15 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from ...host.marked import faults_at
+from ...host.ownership import is_ours
 from ..run import environment, hostcounters, verdicts
 from ..run.division import Part
 from ..run.plan import Plan, cpu_of
 from ..run.result import Process, Result, per_second
 from ..run.tally import Tally
 from . import LoadError
-from .checks import check, is_ours, resolve
+from .checks import check, resolve
 from .interrupts import Interrupts, interrupting
 from .moments import Moments
 from .processes import WORKER, Event, WorkerProcess
@@ -146,6 +148,7 @@ class _Run:
         """Wait until all are ready, begin, collect, and judge. Raises LoadError."""
         self._start(starting)
         ours = is_ours(self._address)
+        faults = faults_at(self._plan.port) if ours else ()
         before = hostcounters.read() if ours else None
         started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         begin = self._conductor.begin()
@@ -163,7 +166,7 @@ class _Run:
             started=started,
             plan=self._plan,
             address=self._address,
-            environment=environment.describe(self._address, ours),
+            environment={**environment.describe(self._address, ours), **({"faults": [*faults]} if faults else {})},
             tally=tally,
             processes=tuple(self._process(index, each) for index, each in sorted(self._tallies.items())),
             moments=tuple(self._moments.all),

@@ -88,6 +88,19 @@ def _empty(result: Result) -> bool:
     return not tally.intended and (result.cut_short or 0 < tally.connections <= tally.connections_lost)
 
 
+def faults_on_purpose(result: Result) -> Verdict | None:
+    """Report that the server was asked to misbehave; it is only known of servers on this machine."""
+    faults = result.environment.get("faults")
+    if not faults:
+        return None
+    return Verdict(
+        name="faults on purpose",
+        level="warning",
+        sentence=f"THE SERVER INJECTS FAULTS ON PURPOSE ({'; '.join(faults)}): what is late, lost or wrong is what it "
+        "was asked for, and the figures are not those of a good server.",
+    )
+
+
 def nothing_sent(result: Result) -> Verdict | None:
     """Report that no message of the measured time left, so the load was not made.
 
@@ -394,6 +407,7 @@ def cut_short(result: Result) -> Verdict | None:
 
 ALL: Final[tuple[Callable[[Result], Verdict | None], ...]] = (
     failed,
+    faults_on_purpose,
     machines_missing,
     several_addresses,
     windows_differ,

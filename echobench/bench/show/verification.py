@@ -28,6 +28,7 @@ def decode(stored: Any) -> Verification:
             transports=tuple(stored["transports"]),
             connections=stored["connections"],
             clauses=tuple(stored.get("clauses", ())),
+            faults=tuple(stored.get("faults", ())),
             cut_short=bool(stored.get("cut_short", False)),
             outcomes=tuple(map(_outcome, stored["outcomes"])),
         )

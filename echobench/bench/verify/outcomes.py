@@ -59,6 +59,8 @@ class Verification:
     outcomes: tuple[Outcome, ...]
     clauses: tuple[str, ...] = ()
     """The clauses that were asked for by name; empty if none were."""
+    faults: tuple[str, ...] = ()
+    """What the server does wrong on purpose, as far as it is known; empty for a server elsewhere."""
     cut_short: bool = False
     """Whether Ctrl-C ended it before all clauses were checked."""
 
@@ -93,6 +95,7 @@ class Verification:
             "transports": list(self.transports),
             "essential": self.essential,
             "clauses": list(self.clauses),
+            "faults": list(self.faults),
             "timeout": self.timeout,
             "seed": self.seed,
             "connections": self.connections,

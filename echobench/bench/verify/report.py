@@ -50,7 +50,12 @@ def explained(each: Outcome, several: bool = False) -> Text:
 
 
 def summary(found: Verification) -> str:
-    """Give the result in a sentence."""
+    """Give the result in a sentence, or two if the server was asked to misbehave."""
+    known = f" THE SERVER INJECTS FAULTS ON PURPOSE: {'; '.join(found.faults)}." if found.faults else ""
+    return _result(found) + known
+
+
+def _result(found: Verification) -> str:
     said = f"{found.count(OK)} ok, {found.count(FAIL)} failed, {found.count(NA)} not checked"
     if found.cut_short:
         return f"Ctrl-C ended the verification early: {said}."

@@ -15,6 +15,8 @@ import attrs
 import echobench
 
 from ...errors import EchobenchError
+from ...host.marked import faults_at
+from ...host.ownership import is_ours
 from ...values import readable
 from . import tcp, udp
 from .clauses import CLAUSES, Clause
@@ -88,6 +90,7 @@ def verify(
         for each in suite
         if each.transport in transports and (each.essential or not essential) and (each.id in clauses or not clauses)
     ]
+    faults = faults_at(port) if any(map(is_ours, (peer.address for peer in peers))) else ()
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     outcomes: list[Outcome] = []
 
@@ -105,6 +108,7 @@ def verify(
             seed=seed,
             connections=connections,
             clauses=tuple(clauses),
+            faults=faults,
             outcomes=(*outcomes, *(_unreached(peer, clause) for peer, clause in unreached)),
             cut_short=cut_short,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort, IReactorSocket, IStreamServerEndpoint
 from twisted.python.runtime import platform
@@ -12,7 +13,7 @@ from zope.interface import implementer
 
 from ...queues import receive_drops
 from ...reactors import Reactor
-from ...sockets import keep_urgent
+from ...sockets import family_of, keep_urgent
 from .. import IEngine, Setting
 from ..outsiders import Outsiders
 from ..watching import watches_descriptors
@@ -130,7 +131,9 @@ class PortableDatagram:
     def listen(self, sock: socket.socket) -> IListeningPort:
         """Serve a bound datagram socket of either family."""
         setting = self._setting
-        protocol = protocol_for(setting, self._protocol)
+        family = family_of(sock)
+        counters = setting.counters if family is None else setting.part(f"udp {family}")
+        protocol = protocol_for(attrs.evolve(setting, counters=counters), self._protocol)
         if watches_descriptors(setting.reactor):
             ours = DatagramPort(
                 sock,

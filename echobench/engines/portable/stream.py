@@ -129,7 +129,9 @@ class StreamPort(tcp.Port):
                 return
             self.sessionno += 1
             transport = self.transport(sock, protocol, address, self, self.sessionno, self.reactor)
+            before = self._counters.connections
             protocol.makeConnection(transport)
+            self._counters.accepted["ipv4" if "." in address[0] else "ipv6"] += self._counters.connections - before
         except Exception:  # noqa: BLE001
             log.failure("a connection could not be served", event="connection_failed")
             if transport is not None:

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from ... import kernel
 from ...acceptor import Acceptor
 from ...counters import Counters
-from ...sockets import BindError, borrowed, keep_urgent
+from ...sockets import BindError, borrowed, family_of, keep_urgent
 
 log = Logger()
 
@@ -66,7 +66,7 @@ class Port:
             accept = accepter(self.fd)
             self._accept_many = accepter_of_many(self.fd)
         self._acceptor = Acceptor[Any](accept, sock, counters, clock, partial(watch, self), lost=self._lose)
-        self._clock = clock
+        self._clock, self._counters, self._family = clock, counters, family_of(sock)
         self._serve, self._serve_all = serve, serve_all
         self._watch, self._closed, self._lost = watch, closed, lost
         self._take: Callable[[Any], None] = self._take_bare if self._bare else self._take_both
@@ -137,12 +137,15 @@ class Port:
 
         The acceptor pauses if some cannot be taken.
         """
+        before = self._counters.connections
         if self._early:
             self._serve_early(self._acceptor.serve)
         elif self._bare and self._serve_all is not None:
             self._acceptor.serve_many(self._accept_many, self._serve_all, self._take)
         else:
             self._acceptor.serve(self._take)
+        if self._family is not None:
+            self._counters.accepted[self._family] += self._counters.connections - before
 
     def _serve_early(self, serve: Callable[[Callable[[Any], None]], None]) -> None:
         """Take connections of which some may have waited for long."""

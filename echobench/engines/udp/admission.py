@@ -26,7 +26,7 @@ class Admission:
     """Asks ``guard`` about the messages received, and counts those refused."""
 
     def __init__(self, messages: Messages, sending: Sending, guard: Guard, counters: Counters) -> None:
-        self._messages, self._sending, self._guard, self._counters = messages, sending, guard, counters
+        self._messages, self._sending, self._guard, self.counters = messages, sending, guard, counters
         names = messages.names
         # The places of the addresses in names (kernel/messages.py), with their scope. A socket has names of one family.
         self._ipv4 = (names.column("I", 4),)
@@ -86,7 +86,7 @@ class Admission:
                 first = runs.pop()[0] if runs and runs[-1][1] == i else i
                 runs.append((first, i + 1))
             else:
-                self._counters.drop(refused, self._sending.datagrams(i))
+                self.counters.drop(refused, self._sending.datagrams(i))
         return runs
 
     def ration(self, rate: RateLimit, runs: list[Run], trains: bool) -> list[Run]:
@@ -103,7 +103,7 @@ class Admission:
             granted = rate.take(source_of(*self._messages.peer(first)).key, wanted)
             if granted != wanted:
                 everything = False
-                self._counters.drop(Reason.UDP_RATE, wanted - granted)
+                self.counters.drop(Reason.UDP_RATE, wanted - granted)
                 if not granted:
                     continue
                 end = self._cut(first, granted) if trains else first + granted  # noqa: PLW2901

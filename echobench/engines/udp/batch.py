@@ -9,6 +9,7 @@ it, and one comparison of bytes shows whether the next batch is the same.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -16,7 +17,7 @@ import attrs
 from ...counters import Counters
 from ...guard import Guard
 from ...histograms import Histogram
-from ...kernel.messages import CONTROL, FLAGS, HEADER, MSG_CTRUNC, Messages
+from ...kernel.messages import CONTROL, FLAGS, HEADER, MSG_CTRUNC, NAME, Messages
 from ...kernel.tables import constant
 from ..sendroom import SendRoom
 from .admission import Admission
@@ -27,6 +28,8 @@ from .turning import TurnedBatch, Turning
 MOST_MESSAGES: Final = 64  # in a batch; more bring no gain, with fewer each message bears more of the calls' cost
 CACHED_PAYLOAD: Final = 1 << 18  # bytes of payload in a batch, so that the cache still has them when they are sent
 FEWEST_MESSAGES: Final = 4  # in a batch of the longest datagrams
+INET6: Final = int(socket.AF_INET6)  # the lower byte of the family in a name (kernel/messages.py)
+FIRST, ELEVENTH = 8, 18  # where these bytes of an IPv6 address are in a name
 FORETELLING: Final = 8  # messages; fewer of equal length do not show that more like them will come
 
 
@@ -193,18 +196,38 @@ class Batch:
 
 
 class CountedBatch(Batch):
-    """Counts in ``sizes`` how many messages came at once."""
+    """Counts in ``sizes`` how many messages came at once, and apart what came from IPv4 and from IPv6.
 
-    def __init__(self, guard: Guard, counters: Counters, sizes: Histogram, *, trains: bool = False) -> None:
+    A batch with messages of one family is counted in the one or the other of ``apart``; one with both is counted in
+    neither. So it takes a look at the whole batch, and none at each message.
+    """
+
+    def __init__(
+        self, guard: Guard, counters: Counters, sizes: Histogram, apart: Sequence[Counters], *, trains: bool = False
+    ) -> None:
         super().__init__(guard, counters, trains=trains)
-        self._sizes = sizes
+        self._sizes, self._both = sizes, counters
+        self._ipv4, self._ipv6 = apart
 
     def receive(self, descriptor: int) -> int:
         """Receive as every batch does, and count."""
         number = super().receive(descriptor)
         if number:
             self._sizes.add(number)
+            counters = self._of_family(number)
+            if counters is not self.counters:
+                self.counters = self.sending.counters = self._admission.counters = counters
         return number
+
+    def _of_family(self, number: int) -> Counters:
+        """Choose the counters of a batch. IPv4-mapped addresses have 0 in their first byte and 255 in the eleventh."""
+        names, end = self.messages.name_memory, NAME * number
+        if names[0] != INET6:
+            return self._ipv4
+        marks = names[ELEVENTH:end:NAME].count(255)
+        if not marks:
+            return self._ipv6
+        return self._ipv4 if marks == number == names[FIRST:end:NAME].count(0) else self._both
 
 
 def _begin(unfinished: Unfinished) -> Unfinished | None:

@@ -244,7 +244,13 @@ class BatchedDatagram:
         sizes = self._setting.batch_sizes
         if sizes is None:
             return Batch(self._setting.guard, self._setting.counters, trains=joins())
-        return CountedBatch(self._setting.guard, self._setting.counters, sizes.datagram, trains=joins())
+        return CountedBatch(
+            self._setting.guard,
+            self._setting.counters,
+            sizes.datagram,
+            [self._setting.part("udp ipv4"), self._setting.part("udp ipv6")],
+            trains=joins(),
+        )
 
     def take_back(self, batch: Batch) -> None:
         """Take a batch's memory back, and keep it if no other is kept."""

@@ -52,7 +52,7 @@ class Sending:
         self.segments: Sequence[int] = ()
         self.refused: dict[bytes, int] = {}
         """Addresses to which the kernel refuses trains, each with the smallest refused size of datagrams in bytes."""
-        self._messages, self._outgoing, self._counters = messages, messages.outgoing, counters
+        self._messages, self._outgoing, self.counters = messages, messages.outgoing, counters
         self._pieces: Headers | None = None
         self._left = 0
 
@@ -88,7 +88,7 @@ class Sending:
                     for part in self._admitted(at, end, room):
                         yield from self._parts(sock, *part, None)
         except GeneratorExit:
-            self._counters.drop(Reason.SEND_BUFFER_FULL, self._left)
+            self.counters.drop(Reason.SEND_BUFFER_FULL, self._left)
             raise
 
     def count(self, first: int, end: int) -> None:
@@ -177,15 +177,15 @@ class Sending:
 
     def _count(self, datagrams: int, size: int) -> None:
         self._left -= datagrams
-        self._counters.datagrams += datagrams
-        self._counters.datagram_bytes += size
+        self.counters.datagrams += datagrams
+        self.counters.datagram_bytes += size
 
     def _fail(self, datagrams: int) -> None:
         self._drop(Reason.SEND_FAILED, datagrams)
 
     def _drop(self, reason: Reason, datagrams: int) -> None:
         self._left -= datagrams
-        self._counters.drop(reason, datagrams)
+        self.counters.drop(reason, datagrams)
 
     def _apart(self, runs: Iterable[Run]) -> Iterator[Run]:
         """Split the runs: each message that the kernel would refuse gets its own."""

@@ -1,15 +1,18 @@
 """Writes samples as metrics, with names and units by the conventions of Prometheus.
 
 It has nothing to do with the registry of prometheus_client, nor with its metric objects: the counters are ours, and are
-read when somebody asks. Workers are told apart by a label. Their sum is left to whoever queries, as is the custom.
+read when somebody asks. Workers are told apart by a label. Their sum is left to whoever queries, as is the custom:
+docs/metrics has rules that record it. The parent of several workers has a series where it has something to say.
 """
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
+import attrs
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -25,7 +28,8 @@ from twisted import version  # type: ignore[attr-defined]
 from ... import __version__
 from ...counters import Reason
 from ...histograms import Histogram
-from .sample import Sample
+from .apart import ANY, datagrams_by_family, streams
+from .sample import Sample, State, workers
 
 OF_CONNECTIONS: Final = frozenset(
     {
@@ -66,73 +70,136 @@ class EchoCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Ask for samples, and give each metric with one series for each worker."""
-        for _, make in self.groups():
-            yield from make()
+        for group in self.groups():
+            yield from group.make()
 
-    def groups(self) -> Iterator[tuple[Any, Callable[[], Iterator[Metric]]]]:
-        """Ask for samples, and give groups of metrics, each as what it is made of and the function that makes it.
-
-        A group whose first part equals that of the last time is the same as then, and need not be made again.
-        """
-        samples = self._samples()
-        workers = [each.worker for each in samples]
-        yield None, lambda: iter((self._build,))
-        yield [_without_drops(each) for each in samples], lambda: _traffic(samples)
-        yield (
-            [(each.worker, each.counters.kernel_drops, each.counters.drops) for each in samples],
-            lambda: _drops(samples),
+    def groups(self) -> Iterator[Group]:
+        """Ask for samples, and give the metrics in groups."""
+        everybody = self._samples()
+        samples = workers(everybody)
+        names = [each.worker for each in samples]
+        yield Group((), None, lambda: iter((self._build,)))
+        yield Group(
+            names,
+            [each.counters for each in samples],
+            lambda: _traffic(samples),
+            lambda: _traffic_numbers(samples),
         )
-        yield (workers, [dict(each.engines) for each in samples]), lambda: _engines(samples)
-        yield (
-            (workers, [(each.batches.stream.counts, each.batches.datagram.counts) for each in samples]),
+        yield Group(
+            [(each.worker, each.counters.kernel_drops, each.counters.drops) for each in everybody],
+            None,
+            lambda: _drops(everybody),
+        )
+        yield Group((names, [each.engines for each in samples]), None, lambda: _engines(samples))
+        yield Group(
+            names,
+            [(each.batches.stream.counts, each.batches.datagram.counts) for each in samples],
             lambda: _batches(samples),
+            lambda: [
+                n for each in samples for of in (each.batches.stream, each.batches.datagram) for n in _numbers(of)
+            ],
         )
-        yield (workers, [(each.delays.counts, each.delays.total) for each in samples]), lambda: _delays(samples)
-        yield (workers, [each.holding for each in samples]), lambda: _holding(samples)
-        yield (workers, [each.faults for each in samples]), lambda: _faults(samples)
-        yield (workers, [each.process for each in samples]), lambda: _processes(samples)
+        yield Group(
+            [each.worker for each in everybody],
+            [each.delays.counts for each in everybody],
+            lambda: _delays(everybody),
+            lambda: [number for each in everybody for number in _numbers(each.delays)],
+        )
+        yield Group((names, [each.holding for each in samples]), None, lambda: _holding(samples))
+        yield Group((names, [each.faults for each in samples]), None, lambda: _faults(samples))
+        yield Group(
+            [(each.worker, *(value is None for value in attrs.astuple(each.process))) for each in everybody],
+            [each.process for each in everybody],
+            lambda: _processes(everybody),
+            lambda: _process_numbers(everybody),
+        )
+        yield Group([(each.worker, each.state, each.starts) for each in samples], None, lambda: _presence(samples))
 
 
-def _without_drops(sample: Sample) -> tuple[Any, ...]:
-    counters = sample.counters
-    return (
-        sample.worker,
-        counters.connections,
-        counters.open_connections,
-        counters.reads,
-        counters.stream_bytes,
-        counters.datagrams,
-        counters.datagram_bytes,
+@attrs.frozen
+class Group:
+    """Metrics that are written together.
+
+    Two groups with the same ``shape`` that are made of the same have the same text. If they are not made of the same,
+    their texts differ in the ``numbers``, which are in the order of the metrics. A group without numbers has all that
+    it says in its shape.
+    """
+
+    shape: Any
+    made_of: Any
+    make: Callable[[], Iterator[Metric]]
+    numbers: Callable[[], Sequence[float]] = tuple
+
+
+def _numbers(histogram: Histogram) -> list[float]:
+    """List the numbers of a histogram as its metric has them: up to each bound, their number, and the sum."""
+    cumulative: list[float] = [*accumulate(histogram.counts)]
+    return [*cumulative, cumulative[-1], histogram.total]
+
+
+def _traffic_numbers(samples: Sequence[Sample]) -> list[float]:
+    """List the numbers of :func:`_traffic`, metric by metric."""
+    by_transport = [of for each in samples for of in streams(each.counters).values()]
+    by_family = [datagrams_by_family(each.counters).values() for each in samples]
+    echoed: list[float] = []
+    for at, of in enumerate(by_family):
+        echoed += [each.stream_bytes for each in by_transport[2 * at : 2 * at + 2]]
+        echoed += [size for _, size in of]
+    return [
+        *[number for of in by_transport for number in of.families.values()],
+        *[of.open_connections for of in by_transport],
+        *[of.reads for of in by_transport],
+        *[number for of in by_family for number, _ in of],
+        *echoed,
+    ]
+
+
+def _process_numbers(samples: Sequence[Sample]) -> list[float]:
+    """List the numbers of :func:`_processes`, metric by metric."""
+    columns = zip(
+        *[(of.cpu_seconds, of.started, of.memory, of.most_descriptors) for of in (each.process for each in samples)],
+        strict=True,
     )
+    return [number for column in columns for number in column if number is not None]
 
 
 def _traffic(samples: Sequence[Sample]) -> Iterator[Metric]:
-    yield _counter(
-        "echobench_connections", "Connections accepted.", [(each.worker, each.counters.connections) for each in samples]
+    connections = CounterMetricFamily(
+        "echobench_connections",
+        "Connections accepted; any is a family that is not known.",
+        labels=("worker", "transport", "family"),
     )
-    yield _gauge(
-        "echobench_open_connections",
-        "Connections open at this moment.",
-        [(each.worker, each.counters.open_connections) for each in samples],
+    open_connections = GaugeMetricFamily(
+        "echobench_open_connections", "Connections open at this moment.", labels=("worker", "transport")
     )
-    yield _counter(
+    reads = CounterMetricFamily(
         "echobench_reads",
-        "Reads that brought bytes of a stream (TCP, TLS, Unix); a stream has no messages to count.",
-        [(each.worker, each.counters.reads) for each in samples],
+        "Reads that brought bytes of a stream; a stream has no messages to count.",
+        labels=("worker", "transport"),
     )
-    yield _counter(
-        "echobench_datagrams", "Datagrams answered.", [(each.worker, each.counters.datagrams) for each in samples]
+    datagrams = CounterMetricFamily(
+        "echobench_datagrams",
+        "Datagrams answered; any is a family that is not known.",
+        labels=("worker", "family"),
     )
     echoed = CounterMetricFamily(
         "echobench_echoed_bytes",
-        "Bytes of payload that were sent back, or are held to be: of streams (TCP, TLS, Unix) and of datagrams (UDP).",
-        labels=("worker", "transport"),
+        "Bytes of payload that were sent back, or are held to be; any is a family that is not known.",
+        labels=("worker", "transport", "family"),
         unit="bytes",
     )
     for each in samples:
-        echoed.add_metric((each.worker, "stream"), each.counters.stream_bytes)
-        echoed.add_metric((each.worker, "datagram"), each.counters.datagram_bytes)
-    yield echoed
+        name = each.worker
+        for transport, of in streams(each.counters).items():
+            for family, number in of.families.items():
+                connections.add_metric((name, transport, family), number)
+            open_connections.add_metric((name, transport), of.open_connections)
+            reads.add_metric((name, transport), of.reads)
+            echoed.add_metric((name, transport, ANY), of.stream_bytes)
+        for family, (number, size) in datagrams_by_family(each.counters).items():
+            datagrams.add_metric((name, family), number)
+            echoed.add_metric((name, "udp", family), size)
+    yield from (connections, open_connections, reads, datagrams, echoed)
 
 
 def _drops(samples: Sequence[Sample]) -> Iterator[Metric]:
@@ -147,8 +214,10 @@ def _drops(samples: Sequence[Sample]) -> Iterator[Metric]:
     )
     for each in samples:
         drops = each.counters.drops
+        if each.parent and not each.counters.kernel_drops:
+            continue
         datagrams.add_metric((each.worker, KERNEL), each.counters.kernel_drops)
-        for reason in Reason:
+        for reason in () if each.parent else Reason:
             family = connections if reason in OF_CONNECTIONS else datagrams
             family.add_metric((each.worker, reason.value), drops.get(reason, 0))
     yield datagrams
@@ -168,12 +237,12 @@ def _engines(samples: Sequence[Sample]) -> Iterator[Metric]:
 def _batches(samples: Sequence[Sample]) -> Iterator[Metric]:
     sizes = HistogramMetricFamily(
         "echobench_batch_size",
-        "Messages handled at once: reads of one turn (stream), messages of one receive call (datagram).",
+        "Messages handled at once: reads of one turn (tcp), messages of one receive call (udp).",
         labels=("worker", "transport"),
     )
     for each in samples:
-        _add(sizes, (each.worker, "stream"), each.batches.stream)
-        _add(sizes, (each.worker, "datagram"), each.batches.datagram)
+        _add(sizes, (each.worker, "tcp"), each.batches.stream)
+        _add(sizes, (each.worker, "udp"), each.batches.datagram)
     yield sizes
 
 
@@ -224,6 +293,17 @@ def _faults(samples: Sequence[Sample]) -> Iterator[Metric]:
     yield faults
 
 
+def _presence(samples: Sequence[Sample]) -> Iterator[Metric]:
+    yield _gauge(
+        "echobench_worker_up",
+        "Whether the worker serves: 0 while it is being started, or has not reported for some seconds.",
+        [(each.worker, int(each.state is State.SERVES)) for each in samples],
+    )
+    yield _counter(
+        "echobench_worker_starts", "Processes started for the worker.", [(each.worker, each.starts) for each in samples]
+    )
+
+
 def _processes(samples: Sequence[Sample]) -> Iterator[Metric]:
     """Use the names that every exporter uses, so that dashboards for any process show this one."""
     yield _counter(
@@ -235,7 +315,7 @@ def _processes(samples: Sequence[Sample]) -> Iterator[Metric]:
     yield _gauge(
         "process_start_time_seconds",
         "When the process began, in seconds since 1970.",
-        [(each.worker, each.process.started) for each in samples],
+        [(each.worker, each.process.started) for each in samples if each.process.started is not None],
         unit="seconds",
     )
     yield _gauge(

@@ -3,13 +3,16 @@
 A process that runs may still serve nobody. So each address that it listens on is sent some bytes, which must come back.
 Addresses for all are asked over loopback. What a limit of the operator's refuses (the server is full, the source has
 had its rate of datagrams) is told apart from silence.
+
+Of several workers the kernel chooses the one that gets the question. So each of them is asked for a report, too, which
+its reactor must make.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -21,9 +24,12 @@ from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 
 from ...clocks import steady
 from ...counters import Reason
+from .sample import Fresh, Sample, State, at_once, total, workers
 
 PATIENCE: Final = 0.9
 """Seconds for an answer: orchestrators give a probe one second by default."""
+LATE: Final = 0.05
+"""Seconds for workers to say that a limit refused the question, once it has not been answered."""
 FIRST_WAIT: Final = 0.002
 """Seconds until the echo of a datagram is looked for; then twice as long each time."""
 LONGEST_WAIT: Final = 0.05
@@ -38,23 +44,36 @@ class Answer:
     """What came of asking at one address."""
 
     kind: str
-    """tcp, udp or tls."""
+    """tcp, udp, tls, or worker."""
     where: str
     echoes: bool
     limited: bool = False
-    """Whether a limit refused the question: the server works, and takes no more of these."""
+    """Whether a limit refused the question, or a worker is being started: it works, and takes no more of these."""
     seconds: float = 0.0
+    said: str = ""
+    """What a worker does."""
 
     def __str__(self) -> str:
         """Say it in a line."""
+        if self.said:
+            return f"{self.kind} {self.where} {self.said}"
         if self.echoes:
             return f"{self.kind} {self.where} echoes ({self.seconds * 1000:.1f} ms)"
         said = "refuses: a limit is reached" if self.limited else f"has not echoed within {PATIENCE:g} s"
         return f"{self.kind} {self.where} {said}"
 
 
+def presence(sample: Sample, waited: float) -> Answer:
+    """Say whether a worker has reported since it was asked to, ``waited`` seconds ago."""
+    starting, here = sample.state is State.STARTING, sample.age <= waited
+    said = State.STARTING.value if starting else "reports" if here else f"has not reported for {sample.age:.1f} s"
+    return Answer("worker", sample.worker, here and not starting, starting, said=said)
+
+
 class Probe:
-    """Asks at all ``addresses``, which are pairs of a kind and a Twisted address; ``drops`` tells what was refused.
+    """Asks at all ``addresses``, which are pairs of a kind and a Twisted address, and each of several workers.
+
+    ``samples`` tell what was refused, and ``fresh`` asks the workers for them.
 
     Whoever asks while a question is under way gets the same answers.
     """
@@ -62,10 +81,11 @@ class Probe:
     def __init__(
         self,
         addresses: Callable[[], Sequence[tuple[str, Any]]],
-        drops: Callable[[], Mapping[Reason, int]],
+        samples: Callable[[], Sequence[Sample]],
         reactor: Any,
+        fresh: Fresh = at_once,
     ) -> None:
-        self._addresses, self._drops, self._reactor = addresses, drops, reactor
+        self._addresses, self._samples, self._reactor, self._fresh = addresses, samples, reactor, fresh
         self._waiting: list[Deferred[list[Answer]]] = []
 
     def ask(self) -> Deferred[list[Answer]]:
@@ -74,8 +94,22 @@ class Probe:
         self._waiting.append(waiter)
         if len(self._waiting) == 1:
             asked = [self._at(kind, address) for kind, address in self._addresses() if kind != "endpoint"]
-            gatherResults(asked).addBoth(self._tell)
+            gatherResults(asked).addCallback(self._with_workers, self._ask_workers()).addBoth(self._tell)
         return waiter
+
+    def _ask_workers(self) -> Deferred[list[Answer]]:
+        clock = steady(self._reactor)
+        began = clock.seconds()
+
+        def judge(_: None) -> list[Answer]:
+            samples, waited = self._samples(), clock.seconds() - began
+            several = any(each.parent for each in samples)
+            return [presence(each, waited) for each in workers(samples)] if several else []
+
+        return self._fresh(PATIENCE).addCallback(judge)
+
+    def _with_workers(self, answers: list[Answer], present: Deferred[list[Answer]]) -> Deferred[list[Answer]]:
+        return present.addCallback(lambda found: [*answers, *found])
 
     def _tell(self, answers: Any) -> None:
         waiting, self._waiting = self._waiting, []
@@ -92,14 +126,16 @@ class Probe:
             where = f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
             asked = [self._ask(kind, host, address.port) for host in LOOPBACK.get(address.host, (address.host,))]
 
-        def judge(echoed: list[bool]) -> Answer:
-            limited = not any(echoed) and self._refused() > before
-            return Answer(kind, where, any(echoed), limited, clock.seconds() - began)
+        def judge(echoed: list[bool]) -> Any:
+            answer = Answer(kind, where, any(echoed), seconds=clock.seconds() - began)
+            if answer.echoes:
+                return answer
+            return self._fresh(LATE).addCallback(lambda _: attrs.evolve(answer, limited=self._refused() > before))
 
         return gatherResults(asked).addCallback(judge)
 
     def _refused(self) -> int:
-        drops = self._drops()
+        drops = total(self._samples()).drops
         return sum(drops.get(reason, 0) for reason in LIMITS)
 
     def _ask(self, kind: str, host: str, port: int) -> Deferred[bool]:

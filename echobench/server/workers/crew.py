@@ -143,8 +143,8 @@ class Crew:
             stopped, self._stopped = self._stopped, None
             stopped.callback(None)
 
-    def fresh(self) -> Deferred[None]:
-        """Ask all workers for a report; fires when they have reported, or after :data:`ANSWER` seconds.
+    def fresh(self, patience: float = ANSWER) -> Deferred[None]:
+        """Ask all workers for a report; fires when they have reported, or after ``patience`` in seconds.
 
         One that is silent is not asked: it would be waited for in vain, and what it is told is kept until it reads.
         """
@@ -155,7 +155,7 @@ class Crew:
             worker.order(REPORT)
         answered: Deferred[None] = Deferred()
         self._asked.append((answered, asked))
-        late = self._clock.callLater(ANSWER, self._no_longer, answered)
+        late = self._clock.callLater(patience, self._no_longer, answered)
         return answered.addBoth(lambda _: late.cancel() if late.active() else None)
 
     @inlineCallbacks

@@ -49,6 +49,8 @@ class Assignment:
     """The CPUs to run on; None is wherever the parent may."""
     limits: dict[str, Any] | None = None
     """What the workers share to keep their limits together (see shared.py)."""
+    observed: bool = False
+    """Whether to tell, when asked to report, what the metrics show (see metrics/telling.py)."""
 
 
 def encode(message: Mapping[str, Any]) -> bytes:

@@ -23,6 +23,8 @@ class Place:
         """The worker that is being started to replace the current one."""
         self.leaving: Worker | None = None
         """The worker that was replaced and ends its connections."""
+        self.starts = 0
+        """How many processes have been started here."""
         self.deaths = Deaths()
         self.pause: IDelayedCall | None = None
         """Ends the pause before the next start."""

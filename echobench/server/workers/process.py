@@ -45,6 +45,8 @@ class Worker(ProcessProtocol):
         """Whether it has been said that nothing is heard of it."""
         self.snapshot = Snapshot()
         """What it reported last."""
+        self.told: dict[str, Any] | None = None
+        """What else it told last, if it is observed (see metrics/telling.py)."""
         self.why: str | None = None
         """What it says it cannot go on for, or what it was killed for."""
         self.deadline: IDelayedCall | None = None
@@ -118,6 +120,7 @@ class Worker(ProcessProtocol):
             )
         elif "report" in message:
             self.snapshot = unpacked(message["report"])
+            self.told = message.get("sample", self.told)
             self._reported(self)
         elif "failed" in message:
             self.why = str(message["failed"])

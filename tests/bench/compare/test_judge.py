@@ -13,7 +13,7 @@ from rigs.compare_results import a_comparison, a_run, synthetic, usage
 from echobench.bench.compare.analysis import confidence
 from echobench.bench.compare.analysis.comparison import Comparison, Conformance, Memory
 from echobench.bench.compare.analysis.gate import gate
-from echobench.bench.compare.analysis.judge import drift, judge
+from echobench.bench.compare.analysis.judge import drift, judge, remarks
 from echobench.bench.compare.rows import time
 from echobench.bench.run.histogram import Histogram
 
@@ -271,3 +271,11 @@ def test_how_often_the_interval_errs():
     assert false_alarms <= 10
     assert missed <= 5
     assert held >= 90
+
+
+def test_a_server_that_was_asked_to_misbehave_is_named_once():
+    good, bad = a_run(), a_run("mine")
+    environment = {**bad.result.environment, "faults": ["udp:drop=1%,seed=7"]}
+    bad = attrs.evolve(bad, result=attrs.evolve(bad.result, environment=environment))
+    said = [each for each in remarks(a_comparison([good, bad, attrs.evolve(bad, round=2)])) if "FAULTS" in each]
+    assert said == ["mine INJECTS FAULTS ON PURPOSE (udp:drop=1%,seed=7): its figures are not those of a good server"]

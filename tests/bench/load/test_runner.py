@@ -19,6 +19,7 @@ from rigs.undisturbed import repeated, unless_disturbed
 
 from echobench.bench.load import LoadError, checks, processes, runner, worker
 from echobench.bench.run.plan import Plan, shares
+from echobench.host import ownership
 
 ADDRESS = "127.0.0.1"
 
@@ -394,4 +395,4 @@ def test_the_soft_limit_is_raised():
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("192.0.2.1", False), ("224.0.0.1", False)],
 )
 def test_which_addresses_are_ours(address, ours):
-    assert checks.is_ours(address) is ours
+    assert ownership.is_ours(address) is ours

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from rigs.helpers import has_ipv6, pattern
 from rigs.udp_rig import TRAINS, needs_trains, received, send_train
 
-from echobench import Reason
+from echobench import Counters, Reason
+from echobench.guard import Guard
+from echobench.histograms import BatchSizes
 
 pytestmark = [
     pytest.mark.usefixtures("nothing_is_remembered"),
@@ -21,7 +23,7 @@ pytestmark = [
 
 if sys.platform == "linux":
     from echobench.engines.destinations import put_in_order
-    from echobench.engines.udp.batch import Batch
+    from echobench.engines.udp.batch import Batch, CountedBatch
     from echobench.engines.udp.turning import Turning
 
 KINDS = ["127.0.0.1", "127.9.8.7", "::1"] if has_ipv6() else ["127.0.0.1", "127.9.8.7"]
@@ -54,6 +56,28 @@ def test_any_mixture_of_sizes_trains_families_and_destinations(rig, sends, cycle
             assert received(clients[host], len(datagrams)) == datagrams, "whole, in order, from where it was asked"
         assert here.counters.datagrams - before[0] == sum(map(len, expected.values()))
         assert here.counters.datagram_bytes - before[1] == sum(size for _, size, _ in sends)
+    here.close()
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+@given(batches=st.lists(st.lists(st.sampled_from(["127.0.0.1", "::1"]), min_size=1, max_size=12), max_size=6))
+def test_batches_of_one_family_are_counted_apart(rig, batches):
+    here = rig()
+    ipv4, ipv6, sizes = Counters(), Counters(), BatchSizes()
+    here.batch = CountedBatch(Guard(), here.counters, sizes.datagram, [ipv4, ipv6])
+    clients = {host: here.client(host) for host in ("127.0.0.1", "::1")}
+    expected = {id(ipv4): 0, id(ipv6): 0, id(here.counters): 0}
+    for hosts in batches:
+        for host in hosts:
+            clients[host].send(b"123")
+        here.serve()
+        for host in hosts:
+            assert received(clients[host], 1) == [b"123"]
+        counters = {"127.0.0.1": ipv4, "::1": ipv6}[hosts[0]] if len(set(hosts)) == 1 else here.counters
+        expected[id(counters)] += len(hosts)
+    for counters in (ipv4, ipv6, here.counters):
+        assert counters.datagrams == expected[id(counters)]
+        assert counters.datagram_bytes == 3 * counters.datagrams
     here.close()
 
 

@@ -17,10 +17,10 @@ from echobench.engines import Holding
 from echobench.histograms import BatchSizes, Histogram
 from echobench.server.metrics.collector import OF_CONNECTIONS, EchoCollector
 from echobench.server.metrics.delay import BOUNDS
-from echobench.server.metrics.exposition import MOST_TEXTS, Exposition
-from echobench.server.metrics.sample import Process, Sample, skew, total, total_batches, total_delays
+from echobench.server.metrics.exposition import MOST_TEXTS, Exposition, template
+from echobench.server.metrics.sample import Process, Sample, State, skew, total, total_batches, total_delays
 
-COUNTED = [field.name for field in attrs.fields(Snapshot) if field.name != "drops"]
+COUNTED = [field.name for field in attrs.fields(Snapshot) if field.name not in ("drops", "faults", "apart")]
 
 
 def sample(worker="0", factor=1, **changes):
@@ -57,9 +57,9 @@ def test_every_value_is_there_under_its_name():
     assert number(text, "echobench_connections_total") == 1
     assert number(text, "echobench_open_connections") == 2
     assert number(text, "echobench_reads_total") == 3
-    assert number(text, "echobench_echoed_bytes_total", transport="stream") == 4
+    assert number(text, "echobench_echoed_bytes_total", transport="tcp") == 4
     assert number(text, "echobench_datagrams_total") == 5
-    assert number(text, "echobench_echoed_bytes_total", transport="datagram") == 6
+    assert number(text, "echobench_echoed_bytes_total", transport="udp") == 6
     assert number(text, "echobench_datagrams_dropped_total", reason="kernel") == 7
     assert number(text, "echobench_datagrams_dropped_total", reason="udp_rate") == 8
     assert number(text, "echobench_connections_dropped_total", reason="idle") == 9
@@ -68,9 +68,9 @@ def test_every_value_is_there_under_its_name():
     assert number(text, "echobench_held_connections") == 3
     assert number(text, "echobench_held_bytes") == 2
     assert number(text, "echobench_lent_buffers") == 1
-    assert number(text, "echobench_batch_size_bucket", transport="datagram", le="64.0") == 1
-    assert number(text, "echobench_batch_size_bucket", transport="datagram", le="32.0") == 0
-    assert number(text, "echobench_batch_size_sum", transport="stream") == 3
+    assert number(text, "echobench_batch_size_bucket", transport="udp", le="64.0") == 1
+    assert number(text, "echobench_batch_size_bucket", transport="udp", le="32.0") == 0
+    assert number(text, "echobench_batch_size_sum", transport="tcp") == 3
     assert number(text, "echobench_reactor_delay_seconds_bucket", le="0.0025") == 0
     assert number(text, "echobench_reactor_delay_seconds_bucket", le="0.005") == 1
     assert number(text, "echobench_faults_total", rule="udp:drop=1%,seed=7", fault="drop") == 11
@@ -78,6 +78,8 @@ def test_every_value_is_there_under_its_name():
     assert number(text, "process_resident_memory_bytes") == 1 << 20
     assert number(text, "process_max_fds") == 1024
     assert number(text, "process_start_time_seconds") == 1e9
+    assert number(text, "echobench_worker_up") == 1
+    assert number(text, "echobench_worker_starts_total") == 1
 
 
 def test_each_reason_is_there_from_the_start_and_once():
@@ -104,8 +106,45 @@ def test_what_a_platform_does_not_tell_is_absent():
 
 def test_workers_have_a_series_each():
     text = exposed(sample("0"), sample("1", 2))
-    assert 'echobench_datagrams_total{worker="0"} 5.0' in text
-    assert 'echobench_datagrams_total{worker="1"} 10.0' in text
+    assert 'echobench_datagrams_total{family="any",worker="0"} 5.0' in text
+    assert 'echobench_datagrams_total{family="any",worker="1"} 10.0' in text
+
+
+def test_what_is_known_apart_is_apart_and_all_adds_up():
+    apart = {
+        "tcp ipv4 connections": 2, "tls connections": 4, "tls ipv6 connections": 3, "tls open_connections": 1,
+        "tls reads": 5, "tls stream_bytes": 6, "udp ipv4 datagrams": 7, "udp ipv4 datagram_bytes": 8,
+        "udp ipv6 datagrams": 1,
+    }  # fmt: skip
+    text = exposed(sample(counters=Snapshot(10, 2, 20, 30, 40, 50, apart=apart)))
+    name = "echobench_connections_total"
+    assert [number(text, name, transport="tcp", family=family) for family in ("ipv4", "ipv6", "any")] == [2, 0, 4]
+    assert [number(text, name, transport="tls", family=family) for family in ("ipv4", "ipv6", "any")] == [0, 3, 1]
+    for name, whole, tls in (
+        ("echobench_open_connections", 2, 1), ("echobench_reads_total", 20, 5), ("echobench_echoed_bytes_total", 30, 6),
+    ):  # fmt: skip
+        assert [number(text, name, transport=transport) for transport in ("tcp", "tls")] == [whole - tls, tls]
+    name = "echobench_datagrams_total"
+    assert [number(text, name, family=family) for family in ("ipv4", "ipv6", "any")] == [7, 1, 32]
+    name = "echobench_echoed_bytes_total"
+    assert [number(text, name, transport="udp", family=family) for family in ("ipv4", "ipv6", "any")] == [8, 0, 42]
+
+
+def test_a_worker_that_does_not_serve_is_shown_as_such():
+    text = exposed(sample("0"), sample("1", state=State.SILENT), sample("2", state=State.STARTING, starts=3))
+    for name, up in (("0", 1.0), ("1", 0.0), ("2", 0.0)):
+        assert f'echobench_worker_up{{worker="{name}"}} {up}' in text
+    assert 'echobench_worker_starts_total{worker="2"} 3.0' in text
+
+
+def test_a_parent_has_no_series_but_its_own():
+    parent = sample("parent", counters=Snapshot(), parent=True)
+    its = {line.split("{")[0] for line in exposed(sample(), parent).splitlines() if 'worker="parent"' in line}
+    assert {name for name in its if "reactor_delay" not in name} == {
+        "process_cpu_seconds_total", "process_start_time_seconds", "process_resident_memory_bytes", "process_max_fds",
+    }  # fmt: skip
+    shared = attrs.evolve(parent, counters=Snapshot(kernel_drops=3))
+    assert 'echobench_datagrams_dropped_total{reason="kernel",worker="parent"} 3.0' in exposed(sample(), shared)
 
 
 def test_workers_add_up():
@@ -142,11 +181,24 @@ def test_names_follow_the_conventions():
             assert not re.search(r"milli|kilo|mega|minutes", name)
 
 
+def test_numbers_that_are_not_those_of_the_text_are_not_put_in():
+    text = '# HELP a 1\na{b="%s c"} 1.0\na 2.0\n'
+    assert template(text, ("1.0", "2.0")) % ("3.0", "4.0") == '# HELP a 1\na{b="%s c"} 3.0\na 4.0\n'
+    for wrong in (("2.0", "1.0"), ("1.0",), ("1.0", "2.0", "3.0")):
+        assert template(text, wrong) is None
+
+
 def test_what_has_not_changed_is_not_written_again_and_all_else_is():
     """Whatever changes, the text is as if everything were written anew."""
     changes = [{}, {}, {"engines": {"tcp": "portable"}}, {"holding": None}, {"worker": "7"}, {}]
     changes += [{"counters": Snapshot(**{name: 5})} for name in COUNTED]
-    changes += [{"counters": Snapshot(drops={Reason.IDLE: 1})}, {"process": Process(2, 3)}]
+    changes += [
+        {"counters": Snapshot(apart={"tls reads": 1})},
+        {"state": State.SILENT},
+        {"starts": 2},
+        {"counters": Snapshot(drops={Reason.IDLE: 1})},
+        {"process": Process(2, 3)},
+    ]
     for change in changes[:4]:
         grown = attrs.evolve(sample(), **change)
         grown.delays.add(1)
@@ -169,6 +221,12 @@ def test_what_has_not_changed_is_not_written_again_and_all_else_is():
     written.clear()
     page.text(write, "plain")
     assert written == []
+    other = sample(process=Process(7, 3), counters=Snapshot(reads=1 << 40, apart={"tls reads": 9}))
+    other.delays.add(3)
+    other.batches.datagram.add(1)
+    now[:] = [other]
+    assert page.text(write, "plain").decode() == exposed(other)
+    assert len(written) == 2, "drops, and processes whose memory is not known: in the others only numbers have changed"
     for form in range(100):  # as many as a client likes
         page.text(write, f"form {form}")
-    assert len(page._written) <= MOST_TEXTS + 9
+    assert len(page._written) <= MOST_TEXTS + 10

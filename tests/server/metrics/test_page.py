@@ -10,48 +10,51 @@ import threading
 import attrs
 import pytest
 from rigs.browser import browser
-from rigs.helpers import LIMIT, ask, blocking, datagram_client, exchange, port_of, until, wait_for
+from rigs.helpers import LIMIT, ask, blocking, datagram_client, exchange, needs_linux, port_of, until, wait_for
 from rigs.metered import get, url_of
 
 from echobench import Reason, Snapshot
 from echobench.server.metrics.page import events
 from echobench.server.metrics.page.history import LENGTH, History, Point, between, plain
 from echobench.server.metrics.page.render import page
-from echobench.server.metrics.sample import Process
+from echobench.server.metrics.sample import Process, State
 
 from .test_collector import sample
 from .test_site import metered  # noqa: F401
 
 
-def worker(name, datagrams, cpu, started=1.0):
+def worker(name, datagrams, cpu, **more):
     counters = Snapshot(datagrams=datagrams, open_connections=1, drops={Reason.UDP_RATE: datagrams // 10})
-    return sample(name, counters=counters, process=Process(cpu, started))
+    return sample(name, counters=counters, process=Process(cpu, 1.0), **more)
 
 
 def test_what_happened_between_two_looks():
     before = [worker("0", 100, 1.0), worker("1", 100, 1.0)]
-    after = [worker("0", 400, 1.5), worker("1", 200, 1.0)]
-    point = between(before, after, 2.0, 0.003)
+    after = [worker("0", 400, 1.5, delay=0.003), worker("1", 200, 1.0, delay=0.002, state=State.SILENT)]
+    point = between(before, after, 2.0)
     assert point.datagrams == 200
     assert point.drops == {"udp_rate": 20}
     assert point.dropped == {"udp_rate": 60}
     assert point.connections == 2
     assert point.delay == 3
     assert point.skew == 1.5
-    assert point.workers == {"0": {"messages": 150, "cpu": 0.25}, "1": {"messages": 50, "cpu": 0}}
+    assert point.workers == {
+        "0": {"messages": 150, "cpu": 0.25, "state": "serves"},
+        "1": {"messages": 50, "cpu": 0, "state": "does not report"},
+    }
     assert point.datagram_batch == 0, "no batch in between"
 
 
-def test_a_worker_in_anothers_place_counts_from_nothing():
-    point = between([worker("0", 1000, 9.0)], [worker("0", 10, 0.5, started=2.0)], 1.0, 0)
-    assert point.datagrams == 10
-    assert point.workers["0"] == {"messages": 10, "cpu": 0.5}
+def test_a_parent_is_no_worker():
+    parent = worker("parent", 0, 9.0, delay=5.0, parent=True)
+    point = between([worker("0", 0, 0), parent], [worker("0", 10, 0), parent], 1.0)
+    assert (point.datagrams, point.delay, point.skew, [*point.workers]) == (10, 0, 1, ["0"])
 
 
 def test_five_minutes_are_kept():
     now = iter(range(1000))
     numbers = iter(range(1000))
-    history = History(lambda: [worker("0", next(numbers), 0)], lambda: next(now), lambda: 0)
+    history = History(lambda: [worker("0", next(numbers), 0)], lambda: next(now))
     told = []
     history.watchers.append(told.append)
     for _ in range(LENGTH + 11):
@@ -62,7 +65,7 @@ def test_five_minutes_are_kept():
 
 
 def test_it_is_readable_without_javascript():
-    history = History(lambda: [worker("<0>", 100, 0)], iter((1.0, 2.0)).__next__, lambda: 0)
+    history = History(lambda: [worker("<0>", 100, 0)], iter((1.0, 2.0)).__next__)
     assert "Nothing is served yet" in page(history)
     history.tick()
     history.tick()
@@ -176,9 +179,11 @@ CONTRAST = """(() => {
 })()"""
 
 
+@needs_linux
 @pytest.mark.slow
-def test_in_a_real_browser(launch, tmp_path):
-    server = launch("--interface", "127.0.0.1", "--metrics", "0")
+def test_in_a_real_browser(launch):
+    """Of two workers, of which one has all the load, since it is one flow."""
+    server = launch("--interface", "127.0.0.1", "--workers", "2", "--metrics", "0")
     url = url_of(server)
     over = threading.Event()
 
@@ -204,6 +209,8 @@ def test_in_a_real_browser(launch, tmp_path):
             assert [found[each] for each in ("unnamed", "captions", "loose")] == [0, 0, 0]
             assert found["landmarks"] == 3
             assert seen.value("document.querySelector('[data-field=datagrams]').textContent") != "0"
+            assert seen.value("document.getElementById('workers').rows.length") == 2
+            seen.wait_for("document.querySelector('[data-field=skew]').textContent === '2.00'")
             for width, dark in ((1280, False), (1280, True), (390, False), (390, True), (320, False)):
                 seen.look(width, 800, dark=dark)
                 assert seen.value(STRUCTURE)["wider"] <= 0, width

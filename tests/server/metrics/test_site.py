@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 
 import pytest
 import pytest_twisted
-from rigs.helpers import LIMIT, ask, blocking, exchange, port_of, read_to_end, settle, until
+from rigs import certificates, helpers
+from rigs.helpers import LIMIT, ask, blocking, exchange, has_ipv6, port_of, read_exactly, read_to_end, settle, until
 from rigs.metered import get, number
+from rigs.tls_rig import wrap
 
+from echobench.server.certificate import load_certificate
 from echobench.server.metrics import site
 from echobench.server.observing import observe
 
@@ -19,11 +23,11 @@ def metered(serve):
     """Start a server with metrics in this process; give it, and where they are."""
     started = []
 
-    def start(**options):
+    def start(interfaces=("127.0.0.1",), **options):
         from echobench import EchoService
 
         options.setdefault("close_timeout", 0.5)
-        echo = EchoService(0, ["127.0.0.1"], **options)
+        echo = EchoService(0, interfaces, **options)
         metrics = observe(echo, "127.0.0.1", 0)
         echo.startService()
         metrics.startService()
@@ -35,6 +39,101 @@ def metered(serve):
         done = service.stopService()
         if done is not None:
             pytest_twisted.blockon(done)
+
+
+def answers(sock, number):
+    """Read so many answers; give their heads and bodies."""
+    found, rest = [], b""
+    while len(found) < number:
+        head, end, body = rest.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        if end and len(body) >= int(length[1]):
+            found.append((head.split(b"\r\n"), body[: int(length[1])]))
+            rest = body[int(length[1]) :]
+            continue
+        data = sock.recv(1 << 16)
+        assert data, rest
+        rest += data
+    assert not rest
+    return found
+
+
+def test_a_request_that_comes_again_is_answered_as_at_first(metered, monkeypatch):
+    """Without its being read again, and with the numbers of now."""
+    processed = []
+    process = site.SmallRequest.process
+    monkeypatch.setattr(site.SmallRequest, "process", lambda self: processed.append(self.uri) or process(self))
+    echo, url = metered()
+    request = b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: text/plain;version=0.0.4\r\n\r\n"
+
+    def talk(sock, data):
+        sock.sendall(data)
+        return answers(sock, 1)[0]
+
+    with dial(url) as sock:
+        first = blocking(talk, sock, request)
+        assert blocking(ask, port_of(echo), b"123") == b"123"
+        again = blocking(talk, sock, request)
+        assert processed == [b"/metrics"]
+        assert sorted(line for line in again[0] if b"Date" not in line and b"Length" not in line) == sorted(
+            line for line in first[0] if b"Date" not in line and b"Length" not in line
+        )
+        assert any(line.startswith(b"Date: ") for line in again[0])
+        assert [number(body.decode(), "echobench_datagrams_total") for _, body in (first, again)] == [0, 1]
+        assert number(again[1].decode(), "echobench_reactor_delay_seconds_count") >= 0
+        assert blocking(talk, sock, request.replace(b"/metrics", b"/nothing"))[0][0] == b"HTTP/1.1 404 Not Found"
+        assert blocking(talk, sock, request)[0] != again[0] or processed[-1] == b"/metrics"
+        assert processed == [b"/metrics", b"/nothing", b"/metrics"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /metrics HTTP/1.0\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n\r\n\r\n",
+        b"GET /-/ready HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_other_requests_are_not_remembered(metered, monkeypatch, request_):
+    remembered = []
+    known = site.Known
+    monkeypatch.setattr(site, "Known", lambda *args: remembered.append(args) or known(*args))
+    _, url = metered()
+    with dial(url) as sock:
+        sock.sendall(request_)
+        assert re.match(rb"HTTP/1\.[01] 200 OK\r\n", blocking(sock.recv, 1 << 16))
+    assert remembered == []
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+@pytest.mark.parametrize("interfaces", [[], ["::", "0.0.0.0"]], ids=["one socket", "two sockets"])
+def test_families_and_tls_are_known_apart(metered, tmp_path, engine, udp_engine, interfaces):
+    """As far as they are known: the page about the metrics says what is not."""
+    pair = certificates.make(tmp_path)
+    loaded = load_certificate(str(pair.certificate), str(pair.key))
+    echo, url = metered(interfaces, engine=engine, udp_engine=udp_engine, tls_port=0, tls_options=loaded)
+    for host, times in (("127.0.0.1", 1), ("::1", 2)):
+        for _ in range(times):
+            assert blocking(exchange, port_of(echo), [b"12345"], host) == b"12345"
+            assert blocking(ask, port_of(echo), b"123", host) == b"123"
+
+    def talk_tls():
+        with helpers.dial(port_of(echo, "tls"), "::1") as plain, wrap(plain, pair) as sock:
+            sock.sendall(b"1234567")
+            return read_exactly(sock, 7)
+
+    assert blocking(talk_tls) == b"1234567"
+    text = blocking(get, url + "metrics")[1]
+    name, both = "echobench_connections_total", ("ipv4", "ipv6", "any")
+    known = bool(interfaces) or engine == "portable"
+    assert [number(text, name, transport="tcp", family=each) for each in both] == ([1, 2, 0] if known else [0, 0, 3])
+    assert [number(text, name, transport="tls", family=each) for each in both] == [0, 1, 0]
+    name = "echobench_echoed_bytes_total"
+    assert [number(text, name, transport=each) for each in ("tcp", "tls")] == [15, 7]
+    known = bool(interfaces) or udp_engine == "batched"
+    assert [number(text, name, transport="udp", family=each) for each in both] == ([3, 6, 0] if known else [0, 0, 9])
 
 
 def dial(url):
@@ -50,13 +149,15 @@ def test_what_was_echoed_is_counted(metered, engine, udp_engine):
     _, text, headers = blocking(get, url + "metrics")
     assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert number(text, "echobench_connections_total") == 1
-    assert number(text, "echobench_echoed_bytes_total", transport="stream") == 5
-    assert number(text, "echobench_echoed_bytes_total", transport="datagram") == 3
+    assert number(text, "echobench_connections_total", transport="tcp", family="ipv4") == 1
+    assert number(text, "echobench_datagrams_total", family="ipv4") == 1
+    assert number(text, "echobench_echoed_bytes_total", transport="tcp") == 5
+    assert number(text, "echobench_echoed_bytes_total", transport="udp") == 3
     assert number(text, "echobench_engine_info", kind="tcp", engine=engine) == 1
     assert number(text, "echobench_engine_info", kind="udp", engine=udp_engine) == 1
-    assert number(text, "echobench_batch_size_count", transport="datagram") == 1
-    assert number(text, "echobench_batch_size_sum", transport="datagram") == 1
-    batched = number(text, "echobench_batch_size_sum", transport="stream")
+    assert number(text, "echobench_batch_size_count", transport="udp") == 1
+    assert number(text, "echobench_batch_size_sum", transport="udp") == 1
+    batched = number(text, "echobench_batch_size_sum", transport="tcp")
     assert batched == (0 if engine == "portable" else number(text, "echobench_reads_total"))
 
 

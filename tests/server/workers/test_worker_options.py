@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from echobench.server.failure import StartupFailure
@@ -39,6 +41,14 @@ def test_defaults():
     assert (echo.cpus, echo.steer, echo.timeout, echo.certificate) == (None, "hash", None, None)
 
 
+def test_all_workers_have_the_same_rules_with_the_same_seeds():
+    echo = parent("--workers", "2", "--fault", "udp:drop=1%", "--fault", "tcp:delay=5ms")
+    assert re.fullmatch(r"udp:drop=1%,seed=\d+", echo.faults[0])
+    assert echo.faults[1] == "tcp:delay=5ms"
+    assert echo.serving["faults"] == echo.faults
+    assert echo.where() == f"workers=2 FAULT={echo.faults[0]} FAULT=tcp:delay=5ms".rjust(len(echo.where()))
+
+
 def test_auto_is_a_number():
     assert parse("--workers", "auto")["workers"] == cores()
 
@@ -53,11 +63,9 @@ def test_auto_is_a_number():
         (["--workers", "2", "--worker-cpus", ""], "'' is not a list of CPUs such as 0-3,8, nor auto"),
         (["--workers", "2", "--steer", "luck"], "--steer: there is no 'luck' here: choose hash or cpu"),
         (["--workers", "2", "--worker-timeout", "1"], "--worker-timeout: '1' is not a number of seconds from 3 to"),
-        (["--workers", "2", "--fault", "udp:drop=1%"], "--fault is for one process, whose faults a seed repeats"),
         (["--worker-cpus", "auto"], "--worker-cpus needs --workers 2 or more, and there is 1"),
         (["--worker-timeout", "9"], "--worker-timeout needs --workers 2 or more, and there is 1"),
         (["--steer", "cpu"], "--steer cpu needs --workers 2 or more, and there is 1"),
-        (["--workers", "2", "--metrics", "9101"], "--metrics is for one process: leave out --workers"),
     ],
 )
 def test_one_sentence_for_each_that_makes_no_sense(arguments, sentence):

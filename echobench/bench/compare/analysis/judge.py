@@ -294,7 +294,20 @@ def _spread(runs: Sequence[Run], plan: Plan) -> tuple[str, float | None]:
 def remarks(comparison: Comparison) -> list[str]:
     """Give the notes that follow from the runs: what the host took, how far the machine drifted, what is charged."""
     taken = disturbance(comparison)
-    return [*([taken] if taken else []), *drift(comparison), *uncharged(comparison.environment)]
+    return [*faulty(comparison), *([taken] if taken else []), *drift(comparison), *uncharged(comparison.environment)]
+
+
+def faulty(comparison: Comparison) -> list[str]:
+    """Say which servers were asked to misbehave."""
+    said: dict[str, None] = {}
+    for run in comparison.runs:
+        faults = run.result.environment.get("faults") if run.result else None
+        if faults:
+            said[
+                f"{named(run.subject)} INJECTS FAULTS ON PURPOSE ({'; '.join(faults)}): its figures are not those of a "
+                "good server"
+            ] = None
+    return list(said)
 
 
 def uncharged(environment: dict[str, Any]) -> list[str]:

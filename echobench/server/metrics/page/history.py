@@ -10,11 +10,13 @@ import attrs
 
 from ....counters import Snapshot
 from ....histograms import Histogram
-from ..sample import Sample, skew, total, total_batches
+from ..sample import Sample, skew, total, total_batches, workers
 
 LENGTH: Final = 300
 """Seconds that are kept."""
 KERNEL: Final = "kernel"
+MOST_KEPT: Final = 4
+"""Samples in a look, above which points are made at once: to keep the samples would take too much memory."""
 
 
 @attrs.frozen
@@ -35,11 +37,12 @@ class Point:
     """Messages in a batch, the mean; 0 if there was no batch."""
     stream_batch: float = 0.0
     delay: float = 0.0
-    """The longest delay of the reactor, in milliseconds."""
+    """The delay of the reactor, in milliseconds; of several workers the longest."""
     skew: float = 1.0
     """What the busiest worker handled, over the mean."""
-    workers: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
-    """For each worker its ``messages`` (datagrams and reads) per second, and ``cpu``, the share of a processor."""
+    workers: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    """For each worker its ``messages`` (datagrams and reads) per second, ``cpu``, the share of a processor, and its
+    ``state`` in words."""
 
 
 class History:
@@ -49,13 +52,14 @@ class History:
         self,
         samples: Callable[[], Sequence[Sample]],
         seconds: Callable[[], float],
-        delay: Callable[[], float],
     ) -> None:
-        self.points: deque[Point] = deque(maxlen=LENGTH)
+        self._points: deque[Point] = deque(maxlen=LENGTH)
+        self._pairs: deque[tuple[Sequence[Sample], Sequence[Sample], float]] = deque(maxlen=LENGTH)
+        """What points are yet to be made of: while nobody looks, none are made."""
         self.watchers: list[Callable[[Point], None]] = []
         self.latest: Sequence[Sample] = ()
         """The samples of the last point."""
-        self._samples, self._seconds, self._delay = samples, seconds, delay
+        self._samples, self._seconds = samples, seconds
         self._when = 0.0
 
     def tick(self) -> None:
@@ -65,27 +69,30 @@ class History:
         since, self._when = now - self._when, now
         if not before or since <= 0:
             return
-        point = between(before, samples, since, self._delay())
-        self.points.append(point)
-        for watcher in list(self.watchers):
-            watcher(point)
+        self._pairs.append((before, samples, since))
+        if self.watchers or len(samples) > MOST_KEPT:
+            point = self.points[-1]
+            for watcher in list(self.watchers):
+                watcher(point)
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """The points of the last five minutes."""
+        while self._pairs:
+            self._points.append(between(*self._pairs.popleft()))
+        return self._points
 
 
-def between(before: Sequence[Sample], after: Sequence[Sample], seconds: float, delay: float) -> Point:
-    """Say what happened between two looks, ``seconds`` apart; ``delay`` is in seconds, too.
+def between(before: Sequence[Sample], after: Sequence[Sample], seconds: float) -> Point:
+    """Say what happened between two looks, ``seconds`` apart.
 
-    A worker that is new, as one is that replaces another, counts from nothing.
+    They are of the same workers, whose counts go on when another process takes the place of one.
     """
-    old = {each.worker: each for each in before}
-    pairs = [(_before(old.get(each.worker), each), each) for each in after]
-    earlier = [first for first, _ in pairs if first is not None]
     now = total(after)
-    new = now - total(earlier)
-    batches = total_batches(after)
-    stream, datagram = batches.stream, batches.datagram
-    for each in earlier:
-        stream, datagram = stream - each.batches.stream, datagram - each.batches.datagram
-    workers = {each.worker: _work(first, each, seconds) for first, each in pairs}
+    new = now - total(before)
+    batches, earlier = total_batches(after), total_batches(before)
+    stream, datagram = batches.stream - earlier.stream, batches.datagram - earlier.datagram
+    works = {b.worker: _work(a, b, seconds) for a, b in zip(before, after, strict=True) if not b.parent}
     return Point(
         datagrams=new.datagrams / seconds,
         reads=new.reads / seconds,
@@ -96,9 +103,9 @@ def between(before: Sequence[Sample], after: Sequence[Sample], seconds: float, d
         dropped=by_reason(now),
         datagram_batch=_mean(datagram),
         stream_batch=_mean(stream),
-        delay=delay * 1000,
-        skew=skew([each["messages"] for each in workers.values()]),
-        workers=workers,
+        delay=1000 * max(each.delay for each in workers(after)),
+        skew=skew([each["messages"] for each in works.values()]),
+        workers=works,
     )
 
 
@@ -110,18 +117,12 @@ def by_reason(counters: Snapshot) -> dict[str, int]:
     return dict(sorted(drops.items()))
 
 
-def _before(first: Sample | None, after: Sample) -> Sample | None:
-    """Return the earlier sample, unless it is another process's under the same name."""
-    return first if first is not None and first.process.started == after.process.started else None
-
-
-def _work(first: Sample | None, after: Sample, seconds: float) -> dict[str, float]:
-    messages = after.counters.reads + after.counters.datagrams
-    used = after.process.cpu_seconds
-    if first is not None:
-        messages -= first.counters.reads + first.counters.datagrams
-        used -= first.process.cpu_seconds
-    return {"messages": messages / seconds, "cpu": used / seconds}
+def _work(before: Sample, after: Sample, seconds: float) -> dict[str, Any]:
+    messages = (
+        after.counters.reads + after.counters.datagrams - before.counters.reads - before.counters.datagrams
+    ) / seconds
+    cpu = (after.process.cpu_seconds - before.process.cpu_seconds) / seconds
+    return {"messages": messages, "cpu": cpu, "state": after.state.value}
 
 
 def _mean(histogram: Histogram) -> float:

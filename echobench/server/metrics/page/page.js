@@ -10,7 +10,7 @@ const CHARTS = [
   ["Connections open", [["connections", (p) => p.connections]], 0],
   ["Dropped, refused or ended per second", [["all reasons", (p) => sum(p.drops)]], 1],
   ["Messages in a batch, mean", [["datagrams", (p) => p.datagram_batch], ["reads", (p) => p.stream_batch]], 1],
-  ["Longest delay of the reactor, ms", [["delay", (p) => p.delay]], 1],
+  ["Delay of the reactor, ms", [["delay", (p) => p.delay]], 1],
   ["Busiest worker, over the mean", [["workers", (p) => p.skew]], 2],
   ["CPU, in % of one", [["all workers", (p) => 100 * sum(Object.values(p.workers).map((w) => w.cpu))]], 1],
 ];
@@ -84,7 +84,8 @@ function draw() {
   fill("drops", drops.length ? drops.map(
     ([name, number]) => [name, written(number, 0), written(point.drops[name] ?? 0, 1)]) : [["none", "0", "0.0"]]);
   fill("workers", Object.entries(point.workers).map(
-    ([name, worker]) => [name, written(worker.messages, 0), written(100 * worker.cpu, 1)]));
+    ([name, worker]) => [name, written(worker.messages, 0), written(100 * worker.cpu, 1), worker.state]));
+  [...byId("workers").rows].forEach((row) => { row.className = row.lastChild.textContent === "serves" ? "up" : "down"; });
 }
 
 function tell(text) {

@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 
 from .... import __version__
 from ....counters import Snapshot
-from ..sample import Sample, total
+from ..sample import Sample, State, total
 from .history import History, Point, by_reason
 
 HERE: Final = Path(__file__).parent
@@ -27,7 +27,7 @@ NUMBERS: Final[tuple[tuple[str, str, Callable[[Point], str]], ...]] = (
     ("connections", "Connections open", lambda point: f"{point.connections:,}"),
     ("datagram_batch", "Datagrams in a batch, mean", lambda point: f"{point.datagram_batch:,.1f}"),
     ("stream_batch", "Reads in a turn, mean", lambda point: f"{point.stream_batch:,.1f}"),
-    ("delay", "Longest delay of the reactor, in milliseconds", lambda point: f"{point.delay:,.1f}"),
+    ("delay", "Delay of the reactor, in milliseconds", lambda point: f"{point.delay:,.1f}"),
     ("skew", "Busiest worker, over the mean", lambda point: f"{point.skew:,.2f}"),
 )
 """Fields of a point, what they are called, and how they are written."""
@@ -78,7 +78,8 @@ def page(history: History) -> str:
 <table>
 <caption>Workers</caption>
 <thead>
-<tr><th scope="col">worker</th><th scope="col">messages per second</th><th scope="col">CPU, in %</th></tr>
+<tr><th scope="col">worker</th><th scope="col">messages per second</th><th scope="col">CPU, in %</th>
+<th scope="col">state</th></tr>
 </thead>
 <tbody id="workers">
 {_workers(point)}
@@ -116,7 +117,8 @@ def _rows(rows: Any) -> str:
 
 def _workers(point: Point) -> str:
     return "\n".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{each["messages"]:,.0f}</td><td>{100 * each["cpu"]:,.1f}</td></tr>'
+        f'<tr class="{"up" if each["state"] == State.SERVES.value else "down"}"><th scope="row">{escape(name)}</th>'
+        f"<td>{each['messages']:,.0f}</td><td>{100 * each['cpu']:,.1f}</td><td>{escape(each['state'])}</td></tr>"
         for name, each in point.workers.items()
     )
 
