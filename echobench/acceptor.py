@@ -113,9 +113,32 @@ class Acceptor(Generic[Accepted]):
         if self.broken is not None:
             self._leave_alone()
             self._lost(self.sentence(self.broken))
-        elif self.starved and self._pause is None:
-            self._leave_alone()
-            self._pause = self._reactor.callLater(STARVED_FOR, self._resume)
+        else:
+            self._pause_if_starved()
+
+    def serve_many(
+        self,
+        accept: Callable[[int], tuple[list[Accepted], int]],
+        take_all: Callable[[list[Accepted]], None],
+        take: Callable[[Accepted], None],
+    ) -> None:
+        """Do as :meth:`serve` does, and hand over all that come at once in one call.
+
+        ``accept`` takes up to so many connections, and returns the error that ended it, or 0. Any error except EAGAIN
+        is left to :meth:`serve`, which meets it again.
+        """
+        if self.broken is not None:
+            return
+        try:
+            accepted, error = accept(ACCEPTED_AT_ONCE)
+            if accepted:
+                take_all(accepted)
+        except Exception:  # noqa: BLE001 (as in _take_all)
+            self._not_taken()
+            self._pause_if_starved()
+        else:
+            if error and error != errno.EAGAIN:
+                self.serve(take)
 
     def accept(self, limit: int) -> Iterator[Accepted]:
         """Yield up to ``limit`` new connections, until none waits.
@@ -168,9 +191,18 @@ class Acceptor(Generic[Accepted]):
             for accepted in self.accept(ACCEPTED_AT_ONCE):
                 take(accepted)
         except Exception:  # noqa: BLE001 (no memory, say; one connection must not end the service for all)
-            self.starved = True
-            if self._faults.due():
-                log.failure("a connection could not be taken{more}", more=self._faults.more, event="accept_failed")
+            self._not_taken()
+
+    def _not_taken(self) -> None:
+        """Note that a connection could not be taken; the exception is being handled."""
+        self.starved = True
+        if self._faults.due():
+            log.failure("a connection could not be taken{more}", more=self._faults.more, event="accept_failed")
+
+    def _pause_if_starved(self) -> None:
+        if self.starved and self._pause is None:
+            self._leave_alone()
+            self._pause = self._reactor.callLater(STARVED_FOR, self._resume)
 
     def _nothing_but(self, error: OSError) -> None:
         """Judge an error after which nothing was left of a whole turn."""

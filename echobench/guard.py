@@ -263,6 +263,17 @@ class Caps:
         self._taken += 1
         return None
 
+    def take_all(self, number: int) -> bool:
+        """Take so many places if there is no limit at all; return whether that is so."""
+        if self.total is not None or self.per_source is not None:
+            return False
+        self._taken += number
+        return True
+
+    def release_all(self, number: int) -> None:
+        """Return so many places that were taken for nobody in particular."""
+        self._taken -= number
+
     def release(self, source: str | None) -> None:
         """Return the place that was taken for ``source``."""
         self._taken -= 1

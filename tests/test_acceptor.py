@@ -264,3 +264,44 @@ def test_one_that_can_never_accept_does_not_begin(watching):
     with pytest.raises(BindError, match="accept fails with EPERM, as under a seccomp filter"):
         each.begin([].append)
     assert lost == []
+
+
+def in_one_call(*descriptors, error=errno.EAGAIN):
+    """Accept so many at once, and then with this error."""
+    return lambda limit: (list(descriptors), error)
+
+
+@pytest.mark.parametrize("error", [0, errno.EAGAIN])
+def test_those_that_come_at_once_are_handed_over_in_one_call(watching, client, error):
+    each, _, watched, _ = watching(client())
+    calls, singly = [], []
+    each.serve_many(in_one_call(5, 6, error=error), calls.append, singly.append)
+    assert (calls, singly, watched) == ([[5, 6]], [], [])
+
+
+def test_an_error_after_some_is_met_again_one_by_one(watching):
+    each, clock, watched, _ = watching(errno.ENOBUFS)
+    calls = []
+    each.serve_many(in_one_call(5, error=errno.ENOBUFS), calls.append, [].append)
+    assert (calls, watched, each.starved) == ([[5]], [False], True)
+    clock.advance(STARVED_FOR)
+    assert watched == [False, True]
+
+
+def test_those_that_cannot_be_taken_together_pause_it(watching, logged_errors):
+    each, clock, watched, lost = watching()
+
+    def no_memory(accepted):
+        raise MemoryError
+
+    each.serve_many(in_one_call(5), no_memory, [].append)
+    assert (watched, lost) == ([False], [])
+    assert logged_errors.pop()["log_failure"].check(MemoryError)
+    clock.advance(STARVED_FOR)
+    assert watched == [False, True]
+
+
+def test_a_socket_that_was_given_up_is_not_asked_for_many(watching):
+    each, _, _, _ = watching(errno.EINVAL)
+    each.serve([].append)
+    each.serve_many(lambda limit: pytest.fail("it was asked"), [].append, [].append)

@@ -254,3 +254,13 @@ def test_caps_keep_count(steps):
     for source in held:
         caps.release(source)
     assert (caps._taken, caps._by_source) == (0, {})
+
+
+def test_places_are_taken_together_only_where_there_is_no_limit():
+    assert not Caps(total=5).take_all(2)
+    assert not Caps(per_source=5).take_all(2)
+    caps = Caps()
+    assert caps.take_all(3)
+    caps.release("a")
+    caps.release_all(2)
+    assert caps._taken == 0

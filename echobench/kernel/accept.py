@@ -13,6 +13,7 @@ from typing import Final
 
 SOCK_NONBLOCK: Final = 0o4000  # bits/socket_type.h
 SOCK_CLOEXEC: Final = 0o2000000
+FLAGS: Final = SOCK_NONBLOCK | SOCK_CLOEXEC
 
 
 def accepter(fd: int) -> Callable[[], int]:
@@ -23,13 +24,37 @@ def accepter(fd: int) -> Callable[[], int]:
     The function raises OSError as ``socket.accept`` does: BlockingIOError if no connection waits.
     """
     accept4 = ctypes.PyDLL(None, use_errno=True)["accept4"]
-    flags = SOCK_NONBLOCK | SOCK_CLOEXEC
 
     def accept() -> int:
-        new: int = accept4(fd, None, None, flags)
+        new: int = accept4(fd, None, None, FLAGS)
         if new < 0:
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error))
         return new
+
+    return accept
+
+
+def accepter_of_many(fd: int) -> Callable[[int], tuple[list[int], int]]:
+    """Make a function that takes up to so many connections from a listening socket.
+
+    The socket is non-blocking. The function returns the connections' descriptors, and the error of accept4(2) that
+    ended it: 0 if there was none, EAGAIN if no more connections wait.
+    """
+    accept4 = ctypes.PyDLL(None, use_errno=True)["accept4"]
+
+    def accept(limit: int) -> tuple[list[int], int]:
+        found: list[int] = []
+        try:
+            while len(found) < limit:
+                new: int = accept4(fd, None, None, FLAGS)
+                if new < 0:
+                    return found, ctypes.get_errno()
+                found.append(new)
+        except BaseException:
+            for each in found:
+                os.close(each)
+            raise
+        return found, 0
 
     return accept

@@ -9,13 +9,14 @@ import sys
 import threading
 
 import pytest
+import pytest_twisted
 from rigs.helpers import blocking, datagram_client, dial, needs_linux, port_of, read_exactly, until
 from rigs.rings import needs_completion
 from rigs.tcp_rig import engine_of
 
 from echobench.engines import standin
 from echobench.engines.spin import PATIENT
-from echobench.engines.standin import STAY, WAIT, StandIn
+from echobench.engines.standin import LONG, STAY, WAIT, StandIn, runs_by_itself
 from echobench.engines.tcp import engine as stream_engine
 
 if sys.platform == "linux":
@@ -29,7 +30,7 @@ ENGINES = ["readiness", pytest.param("completion", marks=needs_completion)]
 class Place:
     """An epoll reactor that does not run, who stands in for it, and a clock that the test moves."""
 
-    def __init__(self):
+    def __init__(self, runs=False):
         from twisted.internet.epollreactor import EPollReactor
 
         self.reactor = EPollReactor()
@@ -39,7 +40,7 @@ class Place:
         self.socks = []
         self.ours, self.mine = self.watched()
         self.waits = []
-        self.stand_in = StandIn(self.reactor, lambda: self.now)
+        self.stand_in = StandIn(self.reactor, lambda: self.now, lambda: runs)
         real = self.stand_in._poll
         self.stand_in._poll = lambda *how: self.waits.append(how) or real(*how)
 
@@ -322,3 +323,89 @@ def test_another_service_is_served_meanwhile(serve, engine):
     finally:
         over.set()
         until(lambda: not chatting.is_alive())
+
+
+@pytest.fixture
+def running():
+    """As ``place``, but the reactor runs by itself."""
+    there = Place(runs=True)
+    yield there
+    there.close()
+
+
+def test_where_the_reactor_runs_it_waits_however_slowly_messages_come(running):
+    for after in (WAIT + 1, STAY, 10**9):
+        running.mine.send(b"x")
+        running.woken(after)
+        assert running.wait()
+        running.ours.recv(1)
+
+
+def test_it_waits_as_long_as_the_reactor_would(running):
+    waits, running.stand_in._poll = running.waits, lambda *how: waits.append(how) or []
+    running.stand_in.woken()
+    assert not running.wait()
+    running.reactor.callLater(5, lambda: None)
+    running.stand_in.woken()
+    assert not running.wait()
+    running.now += 3 * 10**8
+    assert not running.wait()
+    assert [how for how, _ in running.waits] == pytest.approx([-1.0, 5 - WAIT / 1e9, 4.7 - WAIT / 1e9])
+
+
+def test_the_reactor_has_its_turn_now_and_then_all_the_same(running):
+    running.woken(0)
+    running.mine.send(b"x")
+    running.now += LONG - 1
+    assert running.wait()
+    running.now += 1
+    assert not running.wait()
+
+
+def test_it_is_back_in_time_for_delayed_calls(running):
+    running.reactor.callLater(0.5, lambda: None)
+    running.mine.send(b"x")
+    running.woken(0)
+    running.now += 5 * 10**8 - WAIT - 1000  # the reactor counts in seconds, as floats
+    assert running.wait()
+    running.now += 2000
+    assert not running.wait()
+
+
+def test_a_stop_by_a_signal_handler_while_it_waits_is_seen(running):
+    """One that sets what reactor.stop() sets, and wakes nobody."""
+    running.mine.send(b"x")
+    running.woken(0)
+    assert running.wait()
+    running.reactor._justStopped = True
+    assert not running.wait()
+
+
+def test_it_tells_who_runs_the_reactor(place):
+    """A program that calls iterate() is told from reactor.run()."""
+    from twisted.internet import reactor
+
+    seen = []
+    place.reactor.callLater(0, lambda: seen.append(runs_by_itself()))
+    place.reactor.iterate()
+    assert seen == [False]
+    reactor.callLater(0, lambda: seen.append(runs_by_itself()))
+    until(lambda: len(seen) == 2)
+    assert seen == [False, True]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_that_has_nothing_left_in_its_turn_does_not_wait(serve, engine):
+    """Its last connection ends by itself, after the stop; nothing else would ever wake it."""
+    service = serve(engine=engine)
+    serving, left = engine_of(service), []
+    wait = serving._stand_in.wait
+    serving._stand_in.wait = lambda fd: (left.append(bool(serving.ports or serving.connections.open)), wait(fd))[1]
+    with dial(port_of(service)) as sock:
+        blocking(talk, sock, 1)
+        assert left
+        stopped = service.stopService()
+        sock.shutdown(socket.SHUT_WR)
+        pytest_twisted.blockon(stopped)
+    assert all(left)
+    assert not serving.running

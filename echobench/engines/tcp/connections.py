@@ -39,6 +39,7 @@ class Connections:
         self.ebb = Ebb(setting.clock, lambda: len(self.odd), trim_heap)
         """Gives back the memory in which bytes were held for peers that did not read."""
         self._setting = setting
+        self._caps, self._counters = setting.caps, setting.counters
         self._mover = mover
         self._sources: dict[int, str] = {}
         """Who is at the other end; kept only if there is a cap for each source."""
@@ -48,24 +49,54 @@ class Connections:
 
         Only a cap for each source needs ``address``.
         """
-        setting, source = self._setting, None
-        if setting.caps.per_source is not None and isinstance(address, tuple):
+        source, counters = None, self._counters
+        if address is not None and self._caps.per_source is not None and isinstance(address, tuple):
             source = source_of(address[0], address[3] if len(address) == 4 else 0).key
-        if (refused := setting.caps.take(source)) is not None:
-            setting.counters.drop(refused)
+        if (refused := self._caps.take(source)) is not None:
+            counters.drop(refused)
             os.close(fd)
             return
         if source is not None:
             self._sources[fd] = source
-        setting.counters.connections += 1
-        setting.counters.open_connections += 1
+        counters.connections += 1
+        counters.open_connections += 1
         self.open.add(fd)
         try:
-            self.timeouts.opened(fd)
+            if self.timeouts.watches_idle:
+                self.timeouts.opened(fd)
             self._mover.begin(fd)
         except Exception:
             self.abort(fd)
             raise
+
+    def admit_all(self, fds: list[int]) -> None:
+        """Take in new connections as :meth:`admit` does; if there are no caps, all at once."""
+        if not self._caps.take_all(len(fds)):
+            self._admit_each(fds)
+            return
+        counters = self._counters
+        counters.connections += len(fds)
+        counters.open_connections += len(fds)
+        self.open.update(fds)
+        try:
+            if self.timeouts.watches_idle:
+                for fd in fds:
+                    self.timeouts.opened(fd)
+            self._mover.begin_all(fds)
+        except Exception:
+            for fd in self.open.intersection(fds) - self._mover.lanes().watched:
+                self.abort(fd)
+            raise
+
+    def _admit_each(self, fds: list[int]) -> None:
+        failed = None
+        for fd in fds:
+            try:
+                self.admit(fd, None)
+            except Exception as error:  # noqa: BLE001 (the others are to be served)
+                failed = error
+        if failed is not None:
+            raise failed
 
     def hold(self, fd: int, unsent: bytes | memoryview) -> None:
         """Keep what the kernel did not take, and read no further until it has."""
@@ -124,11 +155,25 @@ class Connections:
     def close(self, fd: int) -> None:
         """Forget a connection, and have the mover close it."""
         self.open.remove(fd)
-        self.odd.pop(fd, None)
+        if fd in self.odd:
+            del self.odd[fd]
         self.timeouts.closed(fd)
-        self._setting.caps.release(self._sources.pop(fd, None))
-        self._setting.counters.open_connections -= 1
+        self._caps.release(self._sources.pop(fd, None))
+        self._counters.open_connections -= 1
         self._mover.close(fd)
+
+    def close_all(self, fds: Collection[int]) -> None:
+        """Close plain connections whose peers have sent their end of file."""
+        self.open.difference_update(fds)
+        for fd in fds:
+            self.timeouts.closed(fd)
+        if self._sources:
+            for fd in fds:
+                self._caps.release(self._sources.pop(fd, None))
+        else:
+            self._caps.release_all(len(fds))
+        self._counters.open_connections -= len(fds)
+        self._mover.close_all(fds)
 
     def abort(self, fd: int) -> None:
         """Close with a reset, which throws away what the peer has not taken."""

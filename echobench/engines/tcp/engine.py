@@ -95,7 +95,7 @@ class StreamEngine:
         """Whether this is inside :meth:`doRead`."""
         self._setting = setting
         self._stand_in = StandIn(setting.reactor)
-        self._something_closed = False
+        self._nothing_left = False
         self._drained: Deferred[None] | None = None
         self._faults, self._complaints = Faults(), Seldom()
         self._pause: IDelayedCall | None = None
@@ -119,6 +119,7 @@ class StreamEngine:
             setting.clock,
             addresses=setting.caps.per_source is not None,
             serve=self.connections.admit,
+            serve_all=self.connections.admit_all,
             watch=self._watch_port,
             closed=self._port_closed,
             lost=setting.lost,
@@ -189,7 +190,7 @@ class StreamEngine:
             while True:
                 serve(mover.first(), perf_counter_ns() + SLICE)
                 mover.flush()
-                if not stand_in.wait(self._fd):
+                if self._nothing_left or not stand_in.wait(self._fd):
                     break
             if self._faults.since is not None:
                 self._faults.over()
@@ -197,7 +198,8 @@ class StreamEngine:
             self._turn_failed(error)
         finally:
             self.working = False
-        if self._something_closed:
+        if self._nothing_left:
+            self._nothing_left = False
             self.descriptor_closed()
 
     def connectionLost(self, reason: Any) -> None:
@@ -237,17 +239,18 @@ class StreamEngine:
 
     def descriptor_closed(self) -> None:
         """Stop if nothing is left to serve; inside a turn, at its end."""
+        if self.ports or self.connections.open or self.mover.busy():
+            return
         if self.working:
-            self._something_closed = True
-        elif self.running and not (self.ports or self.connections.open or self.mover.busy()):
-            self._something_closed = False
+            self._nothing_left = True
+        elif self.running:
             self._setting.reactor.removeReader(self)
             self._stop()
 
     def _stop(self) -> None:
         if not self.running:
             return
-        self.running = self._something_closed = False
+        self.running = self._nothing_left = False
         self._cancel_pause()
         self.connections.timeouts.stop()
         self.connections.ebb.stop()

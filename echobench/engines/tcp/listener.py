@@ -24,7 +24,7 @@ log = Logger()
 
 accepter: Callable[[int], Callable[[], int]] | None
 try:
-    from ...kernel.accept import accepter
+    from ...kernel.accept import accepter, accepter_of_many
 except ImportError:  # a Python without ctypes
     accepter = None
 
@@ -39,6 +39,7 @@ class Port:
 
     * ``serve(descriptor, address)`` for each new connection. The descriptor is non-blocking. The address is None
       unless ``addresses`` is true, which is slower.
+    * ``serve_all(descriptors)`` instead, if it is given, for those that come at once where addresses are not wanted.
     * ``watch(port, wanted)`` to have its socket watched, or to stop that.
     * ``closed(port)`` when it has closed.
     * ``lost(sentence)`` when it can never accept again; it has closed then, so that clients are refused.
@@ -54,6 +55,7 @@ class Port:
         serve: Callable[[int, Any], None],
         watch: Callable[[Port, bool], None],
         closed: Callable[[Port], None],
+        serve_all: Callable[[list[int]], None] | None = None,
         lost: Callable[[str], None] = log.critical,
     ) -> None:
         self.socket = sock
@@ -62,9 +64,12 @@ class Port:
         accept: Callable[[], Any] = self._with_address
         if self._bare and accepter is not None:
             accept = accepter(self.fd)
+            self._accept_many = accepter_of_many(self.fd)
         self._acceptor = Acceptor[Any](accept, sock, counters, clock, partial(watch, self), lost=self._lose)
         self._clock, self._counters, self._family = clock, counters, family_of(sock)
-        self._serve, self._watch, self._closed, self._lost = serve, watch, closed, lost
+        self._serve, self._serve_all = serve, serve_all
+        self._watch, self._closed, self._lost = watch, closed, lost
+        self._take: Callable[[Any], None] = self._take_bare if self._bare else self._take_both
         self._stopped: Deferred[None] | None = None
         self._early = True
         """Whether connections may come that have waited since before the options were set, and have not inherited them.
@@ -135,6 +140,8 @@ class Port:
         before = self._counters.connections
         if self._early:
             self._serve_early(self._acceptor.serve)
+        elif self._bare and self._serve_all is not None:
+            self._acceptor.serve_many(self._accept_many, self._serve_all, self._take)
         else:
             self._acceptor.serve(self._take)
         if self._family is not None:
@@ -150,9 +157,11 @@ class Port:
         self.close()
         self._lost(sentence)
 
-    def _take(self, accepted: Any) -> None:
-        fd, address = (accepted, None) if self._bare else accepted
-        self._serve(fd, address)
+    def _take_bare(self, fd: int) -> None:
+        self._serve(fd, None)
+
+    def _take_both(self, accepted: tuple[int, Any]) -> None:
+        self._serve(*accepted)
 
     def _take_early(self, accepted: Any) -> None:
         with borrowed(accepted if self._bare else accepted[0]) as sock:

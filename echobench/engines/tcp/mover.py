@@ -8,7 +8,7 @@ and reads and writes; ``ringed`` has a ``polled``, and an io_uring beside it for
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -98,6 +98,9 @@ class Mover(Protocol):
     def begin(self, fd: int) -> None:
         """Pass on what comes on a new connection."""
 
+    def begin_all(self, fds: list[int]) -> None:
+        """Pass on what comes on new connections."""
+
     def read(self, fd: int) -> None:
         """Read from a connection again.
 
@@ -115,6 +118,9 @@ class Mover(Protocol):
 
         The descriptor is closed at once, or as soon as that is safe.
         """
+
+    def close_all(self, fds: Collection[int]) -> None:
+        """Forget connections that the poller watches, and close their descriptors."""
 
     def forked(self) -> None:
         """Use no more, in a forked child that may serve, what only the parent may use."""

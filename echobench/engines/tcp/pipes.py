@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Final
+from typing import Any, Final
 
 F_SETPIPE_SZ: Final = 1031  # linux/fcntl.h, F_LINUX_SPECIFIC_BASE + 7; the module fcntl has it from Python 3.10 on
 ROOM: Final = 1 << 20
@@ -20,7 +20,7 @@ fragments are often smaller, so that 64 KiB do not fit into 16 places."""
 
 MOVE: Final = 0x01 | 0x02  # linux/splice.h: SPLICE_F_MOVE, SPLICE_F_NONBLOCK
 
-splice = getattr(os, "splice", None)  # Linux
+splice: Any = getattr(os, "splice", None)  # Linux
 
 
 class Pipe:
@@ -38,22 +38,19 @@ class Pipe:
         ordinary read has to tell why: there is an end of file, an error, urgent data ahead (``tcp_read_sock`` stops
         there, net/ipv4/tcp.c), nothing at all, or no pipe. Raises OSError of the sending; then what was read is gone.
         """
-        if self._ends is None and not self._open():
+        if (ends := self._ends or self._open()) is None:
             return None
-        assert splice is not None
-        assert self._ends is not None
-        out, into = self._ends
+        out, into = ends
         try:
-            came = splice(fd, into, most, flags=MOVE)
+            came = splice(fd, into, most, None, None, MOVE)
         except OSError:
             return None
         if not came:
             return None
-        left = came
         try:
-            left -= splice(out, fd, came, flags=MOVE)
+            left = came - splice(out, fd, came, None, None, MOVE)
         except BlockingIOError:
-            pass
+            left = came
         except BaseException:
             self.close()  # with all that is in it
             raise
@@ -78,15 +75,15 @@ class Pipe:
             for end in ends:
                 os.close(end)
 
-    def _open(self) -> bool:
+    def _open(self) -> tuple[int, int] | None:
         if self.useless:
-            return False
+            return None
         try:
             self._ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:  # no descriptor is left: the next one will try again
-            return False
+            return None
         import fcntl
 
         with contextlib.suppress(OSError):  # pipe-user-pages-soft: it works with fewer places
             fcntl.fcntl(self._ends[1], F_SETPIPE_SZ, ROOM)
-        return True
+        return self._ends

@@ -13,7 +13,7 @@ import contextlib
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from time import perf_counter_ns
 from typing import Final
@@ -35,7 +35,7 @@ log = Logger()
 
 EVENTS: Final = 64  # taken from the kernel at once; some hundred microseconds of work
 CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
-SPLICED: Final = 1 << 14  # bytes in a read, lately, from which on it is cheaper not to touch them
+SPLICED: Final = 6 << 10  # bytes in a read, lately, from which on it is cheaper not to touch them
 
 
 class Polled:
@@ -125,13 +125,18 @@ class Polled:
         reads = echoed = 0
         pipe = self._pipe if self.mean_read >= SPLICED and not self._pipe.useless else None
         fd, in_doubt = -1, True
+        ended: set[int] = set()
         try:
             # It may be woken for nothing: another process that has the same listening socket was quicker.
             while found and found is not elsewhere:
                 before = reads
                 for fd, mask in found:
-                    if (mask != READ or fd in odd or fd in calls) and not self._is_to_be_read(fd, mask):
-                        continue
+                    if mask != READ or fd in odd or fd in calls:
+                        if ended:  # it may be a port, for whose next connection these make room
+                            ended, gone = set(), ended
+                            connections.close_all(gone)
+                        if not self._is_to_be_read(fd, mask):
+                            continue
                     if pipe is not None:
                         try:
                             moved = pipe.echo(fd, CHUNK)
@@ -156,7 +161,7 @@ class Polled:
                         in_doubt = False  # nothing was read
                         raise
                     if not data:
-                        connections.end_of_file(fd)
+                        ended.add(fd)
                         continue
                     size = len(data)
                     reads += 1
@@ -171,6 +176,9 @@ class Polled:
                     if sent != size:
                         connections.hold(fd, data[sent:])
                 fd = -1
+                if ended:
+                    ended, gone = set(), ended
+                    connections.close_all(gone)
                 if timeouts.watches_idle and (len(found) > 1 or reads > before):  # else it may have been a wrong guess
                     timeouts.moved([fd for fd, _ in found])
                 if len(found) > 1 or found[0][0] not in calls:
@@ -188,6 +196,8 @@ class Polled:
         except Exception:
             if in_doubt and fd in connections.open:  # nobody knows how much of what was read from it was sent
                 connections.abort(fd)
+            if ended:
+                connections.close_all(ended & connections.open)
             raise
         finally:
             self._counters.reads += reads
@@ -212,6 +222,18 @@ class Polled:
         """Watch a new connection for something to read."""
         self._came = True
         self._watch(fd, READ)
+
+    def begin_all(self, fds: list[int]) -> None:
+        """Watch new connections for something to read."""
+        self._came = True
+        register, add = self._poller.register, self.watched.add
+        for fd in fds:
+            try:
+                register(fd, READ)
+            except OSError as error:
+                self._not_watched(fd, error)
+            else:
+                add(fd)
 
     def read(self, fd: int) -> None:
         """Watch for something to read."""
@@ -240,6 +262,18 @@ class Polled:
         end(fd)
         self._engine.descriptor_closed()
 
+    def close_all(self, fds: Collection[int]) -> None:
+        """Close connections that are watched."""
+        self.watched.difference_update(fds)
+        unregister, close = self._poller.unregister, end if FORKS.number else os.close
+        for fd in fds:
+            try:
+                unregister(fd)
+            except OSError as error:
+                self._stays_watched(error)
+            close(fd)
+        self._engine.descriptor_closed()
+
     def forked(self) -> None:
         """Give up the pipe, which the parent has too: if the child serves, the poller is its own."""
         self._pipe.close()
@@ -263,14 +297,18 @@ class Polled:
     def _unregister(self, fd: int) -> None:
         try:
             self._poller.unregister(fd)
-        except OSError as error:  # then it may be reported in vain, until it is closed
-            if self._scarcity.due():
-                log.warn(
-                    "a descriptor stays watched: {error}{more}",
-                    error=error,
-                    more=self._scarcity.more,
-                    event="unwatch_failed",
-                )
+        except OSError as error:
+            self._stays_watched(error)
+
+    def _stays_watched(self, error: OSError) -> None:
+        """Say that a descriptor may be reported in vain, until it is closed."""
+        if self._scarcity.due():
+            log.warn(
+                "a descriptor stays watched: {error}{more}",
+                error=error,
+                more=self._scarcity.more,
+                event="unwatch_failed",
+            )
 
     def _watch(self, fd: int, mask: int) -> None:
         try:
@@ -279,15 +317,19 @@ class Polled:
             else:
                 self._poller.register(fd, mask)
                 self.watched.add(fd)
-        except OSError as error:  # ENOSPC, ENOMEM: epoll_ctl(2)
-            if self._scarcity.due():
-                log.warn(
-                    "a connection could not be watched: {error}{more}",
-                    error=error,
-                    more=self._scarcity.more,
-                    event="watch_failed",
-                )
-            self._engine.connections.abort(fd)
+        except OSError as error:
+            self._not_watched(fd, error)
+
+    def _not_watched(self, fd: int, error: OSError) -> None:
+        """Reset a connection that cannot be watched: ENOSPC, ENOMEM (epoll_ctl(2))."""
+        if self._scarcity.due():
+            log.warn(
+                "a connection could not be watched: {error}{more}",
+                error=error,
+                more=self._scarcity.more,
+                event="watch_failed",
+            )
+        self._engine.connections.abort(fd)
 
     def _is_to_be_read(self, fd: int, mask: int) -> bool:
         """Handle a descriptor that is no ordinary connection.

@@ -20,7 +20,7 @@ reset.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import perf_counter_ns
 from typing import Final
 
@@ -49,6 +49,8 @@ class Ringed:
         """What :meth:`look` returns when there are completions: known by being this very list."""
         self.polled = Polled(setting, engine, self.look, self._completed)
         self.first: Callable[[], Events] = self.polled.first
+        self._known: set[int] = set()
+        """Connections of the poller that have been busy before."""
         self._engine = engine
         self._rings = Rings(engine, setting.clock, ended=self._receive_ended, forget=self.polled.forget)
         self._receiving, self._dying = self._rings.receiving, self._rings.dying
@@ -157,7 +159,8 @@ class Ringed:
         if self._rings.pause is not None:
             return
         if polled.watched and polled.mean_read < LARGE and len(self._engine.connections.open) > FEW_CONNECTIONS:
-            self._go_over(polled.latest)
+            latest, polled.latest = polled.latest, []  # once: a slice may bring nothing but a port
+            self._go_over(latest)
         if self._rings.rx.queued:
             self._rings.hand_over()
 
@@ -175,6 +178,12 @@ class Ringed:
         Most connections that come and go never have to move to the ring.
         """
         self.polled.begin(fd)
+        self._known.discard(fd)
+
+    def begin_all(self, fds: list[int]) -> None:
+        """Begin on the poller's lane."""
+        self.polled.begin_all(fds)
+        self._known.difference_update(fds)
 
     def read(self, fd: int) -> None:
         """Read again, by the poller if it watches the connection, else by the ring."""
@@ -206,6 +215,10 @@ class Ringed:
         self._dying.add(fd)
         self._rings.cancel(fd)
 
+    def close_all(self, fds: Collection[int]) -> None:
+        """Close connections of the poller."""
+        self.polled.close_all(fds)
+
     def _receive_on(self, fd: int, size: int) -> None:
         """Go on with a connection whose receive has ended.
 
@@ -221,14 +234,17 @@ class Ringed:
 
         These are ordinary connections.
 
-        Those that stay get there soon, a few with each slice; those that come and go are mostly spared the way.
+        Those that stay get there soon, a few with each slice. Those that come and go are spared the way: it is for who
+        is busy at the end of a slice for the second time.
         """
-        watched, odd = self.polled.watched, self._engine.connections.odd
+        watched, odd, known = self.polled.watched, self._engine.connections.odd, self._known
         left = max(GO_OVER, len(events) // 4)
         if not self._rings.buffers.registered:
             return
         for fd, _ in events:
-            if fd in watched and fd not in odd:
+            if fd not in known:
+                known.add(fd)
+            elif fd in watched and fd not in odd:
                 self.polled.unwatch(fd)
                 self._receive(fd)
                 left -= 1

@@ -109,7 +109,7 @@ class BatchedPort(DatagramPort):
                     if now() >= end:
                         break
                     number = second_look(look, number == 1) or (engine.spin.wait(look) if engine.alone else None)
-                if self._one_by_one or not engine.stand_in.wait(descriptor):
+                if self._one_by_one or failed is not None or not engine.stand_in.wait(descriptor):
                     break
         except Exception as error:  # noqa: BLE001 (one batch must not end the service for all)
             engine.log_fault()

@@ -162,6 +162,18 @@ class SharedCaps(Caps):
         self._by_source[source] = held
         return None
 
+    def take_all(self, number: int) -> bool:
+        """Take so many places if there is no limit at all; return whether that is so."""
+        if self.total is not None or self.per_source is not None:
+            return False
+        self._totals[self._row] += number
+        return True
+
+    def release_all(self, number: int) -> None:
+        """Return so many places that were taken for nobody in particular."""
+        super().release_all(number)
+        self._totals[self._row] -= number
+
     def release(self, source: str | None) -> None:
         """Return the place that was taken for ``source``."""
         super().release(source)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import socket
 import time
 
 import pytest
-from rigs.helpers import blocking, dial, port_of, read_exactly
-from rigs.tcp_rig import engine_of, polled_of
+from rigs.helpers import blocking, dial, port_of, read_exactly, until
+from rigs.rings import needs_completion
+from rigs.tcp_rig import engine_of, in_the_ring, polled_of
 
 from echobench.engines.tcp.pollers import READ
+from echobench.engines.tcp.ringed import FEW_CONNECTIONS
 
 
 @pytest.fixture
@@ -54,3 +59,137 @@ def test_connections_that_come_and_go_are_served(serve):
         return True
 
     assert blocking(cycles)
+
+
+@needs_completion
+def test_those_who_come_and_go_are_spared_the_way_to_the_ring(serve, connect, monkeypatch):
+    """Each asks once; more than FEW_CONNECTIONS are there at a time. Who asks again and again goes over."""
+    service = serve(engine="completion")
+    mover, over = engine_of(service).mover, []
+    receive = mover._receive
+    monkeypatch.setattr(mover, "_receive", lambda fd: (over.append(fd), receive(fd))[1])
+    for _ in range(3):
+        with contextlib.ExitStack() as stack:
+            socks = [stack.enter_context(dial(port_of(service))) for _ in range(FEW_CONNECTIONS + 4)]
+            for sock in socks:
+                sock.sendall(b"x")
+            assert blocking(lambda socks: [read_exactly(sock, 1) for sock in socks], socks) == [b"x"] * len(socks)
+        until(lambda: service.snapshot().open_connections == 0)
+    assert over == []
+    in_the_ring(service, connect(service, FEW_CONNECTIONS + 4))
+    assert over
+
+
+def test_the_ends_that_come_at_once_make_room_for_who_comes_next(serve):
+    """All in one batch of events, in which the port is last."""
+    service = serve(engine="readiness", max_connections=2)
+    polled = polled_of(service)
+    with contextlib.ExitStack() as stack:
+        old = [stack.enter_context(dial(port_of(service))) for _ in range(2)]
+        until(lambda: service.snapshot().open_connections == 2)
+        found = [(fd, READ) for fd in (*polled.watched, *polled._calls)]
+        for sock in old:
+            sock.shutdown(socket.SHUT_WR)
+        stack.enter_context(dial(port_of(service)))
+        polled.serve(found, 0)
+        assert service.snapshot().connections == 3
+        assert service.snapshot().open_connections == 1
+        assert [sock.recv(1) for sock in old] == [b"", b""]
+    assert service.snapshot().drops == {}
+
+
+def test_a_turn_that_fails_closes_those_that_had_ended_before(serve, logged_errors, monkeypatch):
+    service = serve(engine="readiness")
+    polled, connections = polled_of(service), engine_of(service).connections
+    pairs = [socket.socketpair() for _ in range(2)]
+    with contextlib.ExitStack() as stack:
+        fds = []
+        for ours, theirs in pairs:
+            stack.enter_context(theirs)
+            ours.setblocking(False)
+            fds.append(ours.detach())
+            connections.admit(fds[-1], None)
+        pairs[0][1].shutdown(socket.SHUT_WR)
+        pairs[1][1].send(b"x")
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(fds[1], bytes(1 << 16))
+
+        def no_memory(fd, unsent):
+            raise MemoryError
+
+        monkeypatch.setattr(connections, "hold", no_memory)
+        with pytest.raises(MemoryError):
+            polled.serve([(fd, READ) for fd in fds], time.perf_counter_ns() + 10**10)
+        assert connections.open == set()
+        assert pairs[0][1].recv(1) == b""
+    assert service.snapshot().open_connections == 0
+
+
+def test_one_of_several_that_cannot_be_watched_is_the_only_one_closed(serve, monkeypatch):
+    service = serve(engine="readiness")
+    polled, connections = polled_of(service), engine_of(service).connections
+    pairs = [socket.socketpair() for _ in range(3)]
+    fds = [ours.detach() for ours, _ in pairs]
+    for fd in fds:
+        os.set_blocking(fd, False)
+
+    class Poller:
+        def __init__(self, real):
+            self.real = real
+
+        def register(self, fd, mask):
+            if fd == fds[1]:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self.real.register(fd, mask)
+
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+    monkeypatch.setattr(polled, "_poller", Poller(polled._poller))
+    connections.admit_all(fds)
+    assert connections.open == {fds[0], fds[2]} == polled.watched
+    assert service.snapshot().open_connections == 2
+    for _, theirs in pairs:
+        theirs.close()
+    until(lambda: service.snapshot().open_connections == 0)
+
+
+def test_a_failure_to_take_some_in_resets_only_those_that_nobody_watches(serve, monkeypatch):
+    service = serve(engine="readiness")
+    polled, connections = polled_of(service), engine_of(service).connections
+    pairs = [socket.socketpair() for _ in range(2)]
+    fds = [ours.detach() for ours, _ in pairs]
+
+    def begin_first(fds):
+        polled.begin(fds[0])
+        raise MemoryError
+
+    monkeypatch.setattr(polled, "begin_all", begin_first)
+    with pytest.raises(MemoryError):
+        connections.admit_all(fds)
+    assert connections.open == {fds[0]}
+    for _, theirs in pairs:
+        theirs.close()
+    until(lambda: service.snapshot().open_connections == 0)
+
+
+def test_with_a_cap_each_is_taken_in_by_itself_whatever_becomes_of_the_others(serve, monkeypatch):
+    service = serve(engine="readiness", max_connections=3)
+    connections = engine_of(service).connections
+    pairs = [socket.socketpair() for _ in range(3)]
+    fds = [ours.detach() for ours, _ in pairs]
+    begin = connections._mover.begin
+
+    def no_memory_for_one(fd):
+        if fd == fds[1]:
+            raise MemoryError
+        begin(fd)
+
+    monkeypatch.setattr(connections._mover, "begin", no_memory_for_one)
+    with pytest.raises(MemoryError):
+        connections.admit_all(fds)
+    assert connections.open == {fds[0], fds[2]}
+    for _, theirs in pairs:
+        theirs.close()
+    until(lambda: service.snapshot().open_connections == 0)

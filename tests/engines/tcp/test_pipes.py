@@ -145,10 +145,10 @@ def test_what_could_not_be_sent_is_no_other_connections(pipe, pair, monkeypatch,
     peer.sendall(b"secret")
     until(lambda: waits(ours))
 
-    def failing(source, target, count, flags):
+    def failing(source, target, *how):
         if target == ours.fileno():
             raise error
-        return real(source, target, count, flags=flags)
+        return real(source, target, *how)
 
     with monkeypatch.context() as patch:
         patch.setattr(pipes, "splice", failing)
@@ -166,10 +166,10 @@ def test_a_read_out_that_fails_leaves_nothing_either(pipe, pair, monkeypatch):
     peer.sendall(b"secret")
     until(lambda: waits(ours))
 
-    def full(source, target, count, flags):
+    def full(source, target, *how):
         if target == ours.fileno():
             raise BlockingIOError
-        return real(source, target, count, flags=flags)
+        return real(source, target, *how)
 
     def no_memory(*_):
         raise MemoryError

@@ -130,3 +130,16 @@ def test_the_memory_takes_room_only_where_it_is_written(rows):
     table = rows(64)
     assert Layout(64).size > 24 << 20
     assert os.fstat(table.descriptor).st_blocks * 512 < 1 << 20
+
+
+def test_places_that_are_taken_together_are_counted_for_all(processes):
+    _, (one, two) = processes(2)
+    assert one.take_all(3)
+    assert list(one._totals) == [3, 0]
+    assert two.take_all(1)
+    one.release_all(2)
+    one.release(None)
+    assert list(two._totals) == [0, 1]
+    _, (limited,) = processes(1, total=5)
+    assert not limited.take_all(2)
+    assert list(limited._totals) == [0]
