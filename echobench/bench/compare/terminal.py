@@ -18,7 +18,7 @@ from .columns import NARROW, P50, SUBJECT, VERDICT, WIDE, Column, heads
 from .rows import EARLY, best_first, cost, cpus, left_out, oddities, offered, ratio
 from .sentences import claim, follows, follows_from_rate
 
-NARROW_WIDTH, WIDTH = 80, 154  # columns where there is no terminal, and there for all figures
+NARROW_WIDTH, WIDTH = 80, 180  # columns where there is no terminal; the wider has room for whole names
 STYLES = {
     "server-bound": "green", "waiting": "", "generator-bound": "yellow", "too noisy": "yellow",
     "not steady": "yellow",

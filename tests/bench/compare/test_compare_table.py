@@ -106,6 +106,17 @@ def test_wide_has_everything(twelve):
     assert "p50" not in printed(twelve, 154)
 
 
+def test_names_stay_whole_beside_the_widest_cells():
+    from echobench.bench.compare.terminal import WIDTH, table
+
+    row = a_row("server-of-mine", 1.178, 0.886, 1.565, rate=12_345_678.0, p99=float("inf"), slowest=2.54e9)
+    row = attrs.evolve(row, headline=False, verdict="generator-bound")
+    out = io.StringIO()
+    Console(file=out, width=WIDTH).print(table([row], WIDE))
+    assert "at this load" in out.getvalue()
+    assert "server-of-mine" in out.getvalue()
+
+
 def test_what_needs_a_word_has_one_without_wide():
     noisy = synthetic(1, 0.5, noise=0.3)
     verdicts = {row.subject: row.verdict for row in judge(noisy)}
