@@ -86,6 +86,8 @@ def test_a_server_in_c_passes_verify(peers, subjects, name):
         ("epoll_tcp", "tcp", ["-c", 50]),
         ("epoll_tcp", "tcp", ["-c", 3, "-w", 7, "-s", 100_003]),
         ("epoll_tcp", "tcp", ["-s", 8, "-w", 100]),
+        ("epoll_tcp", "tcp", ["-r", 2000]),
+        ("epoll_tcp", "tcp", ["-c", 3, "-r", 2000, "-s", 5000]),
         ("epoll_tcp", "connect", ["-c", 5]),
         ("epoll_tcp", "connect", ["-s", 60_000]),
         ("mmsg_udp", "udp", ["-c", 4, "-w", 12]),
@@ -368,6 +370,7 @@ def test_a_port_where_nobody_is(peers, subjects):
         (["udp", "7", "-s", "65508"], "-s is a whole number from 8 to 65507, not 65508"),
         (["tcp", "7", "-d", "nan"], "-d is a number from 0.01 to 3600, not nan"),
         (["tcp", "7", "more"], "more is one word too many"),
+        (["udp", "7", "-r", "3"], "-r is for tcp"),
     ],
 )
 def test_what_the_driver_does_not_take(peers, arguments, words):

@@ -20,6 +20,7 @@ struct plan {
     long flows, window, pid;
     size_t size;
     double seconds, warm_up, patience;
+    double rate; /* messages a second, at random times; 0: an answer lets the next message go */
     bool trains;
 };
 

@@ -1,6 +1,9 @@
-/* Connections that stay, each with a window of messages under way; over TLS too. */
+/* Connections that stay, each with a window of messages under way, or with messages at random times; over TLS too. */
 #include "load.h"
 #include "tls.h"
+
+#include <math.h>
+#include <sys/timerfd.h>
 
 static struct stream {
     int fd;
@@ -8,6 +11,9 @@ static struct stream {
     uint64_t sent, got, allowed; /* bytes of the stream */
     uint64_t *begun;             /* when each message of the window was sent */
 } *streams;
+
+static int timer;
+static uint64_t due; /* when the next message goes, if there is a rate */
 
 static void end_stream(struct stream *stream) {
     if (stream->tls) tls_close(stream->tls);
@@ -33,12 +39,36 @@ static void send_stream(struct stream *stream, uint64_t now) {
         }
         uint64_t first = (stream->sent + plan.size - 1) / plan.size; /* the first message that begins in these bytes */
         stream->sent += (uint64_t)taken;
-        for (; first * plan.size < stream->sent; first++) stream->begun[first % (uint64_t)plan.window] = now;
+        for (; !plan.rate && first * plan.size < stream->sent; first++)
+            stream->begun[first % (uint64_t)plan.window] = now;
     }
+}
+
+/* Let the messages go that are due, each on the next connection, and have the timer say when the next one is. */
+static void tcp_due(void) {
+    static long next;
+    static uint64_t state = 20260102;
+    uint64_t now = nanoseconds(CLOCK_MONOTONIC);
+    while (!stopping && due <= now) {
+        struct stream *stream = &streams[next++ % plan.flows];
+        if ((stream->allowed - stream->got) / plan.size >= (uint64_t)plan.window) break; /* it goes late */
+        stream->begun[stream->allowed / plan.size % (uint64_t)plan.window] = due;
+        stream->allowed += plan.size;
+        if (stream->fd >= 0) send_stream(stream, now);
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        due += (uint64_t)(-log(((double)(state >> 11) + 0.5) / 0x1p53) / plan.rate * 1e9);
+    }
+    uint64_t at = due > now ? due : now + 1000000;
+    struct itimerspec when = {.it_value = {.tv_sec = (time_t)(at / 1000000000), .tv_nsec = (long)(at % 1000000000)}};
+    if (timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL)) fail("timerfd_settime");
 }
 
 static void tcp_ready(long flow, uint32_t found) {
     static char in[CHUNK], expected[CHUNK];
+    if (flow == plan.flows) {
+        tcp_due();
+        return;
+    }
     struct stream *stream = &streams[flow];
     ssize_t got = CHUNK;
     while (stream->fd >= 0 && (stream->tls || got == CHUNK || found & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))) {
@@ -62,7 +92,7 @@ static void tcp_ready(long flow, uint32_t found) {
         stream->got += (uint64_t)got;
         for (; before < stream->got / plan.size; before++) {
             answered(stream->begun[before % (uint64_t)plan.window], now);
-            if (!stopping) stream->allowed += plan.size;
+            if (!stopping && !plan.rate) stream->allowed += plan.size;
         }
         send_stream(stream, now);
     }
@@ -75,11 +105,17 @@ static void start_streams(bool over_tls) {
         streams[i].fd = dial(SOCK_STREAM, NULL);
         if (streams[i].fd < 0) continue;
         if (!(streams[i].begun = calloc((size_t)plan.window, sizeof(uint64_t)))) fail("memory");
-        streams[i].allowed = (uint64_t)plan.window * plan.size;
+        streams[i].allowed = plan.rate ? 0 : (uint64_t)plan.window * plan.size;
         if (over_tls && !(streams[i].tls = tls_open(streams[i].fd))) fail("SSL_new");
         alive++;
         watch(streams[i].fd, i); /* it is writable, so that the loop sends the first messages */
     }
+    if (!plan.rate) return;
+    if (prctl(PR_SET_TIMERSLACK, 1)) fail("prctl");
+    if ((timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0) fail("timerfd_create");
+    watch(timer, plan.flows);
+    due = nanoseconds(CLOCK_MONOTONIC);
+    tcp_due();
 }
 
 static void tcp_start(void) { start_streams(false); }
