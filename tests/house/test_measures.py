@@ -268,7 +268,7 @@ def flipped(data, at):
 @pytest.mark.parametrize("at", [0, 7, 8, 63])
 def test_a_changed_byte_of_a_stream_is_wrong(peers, at):
     with serving(socket.SOCK_STREAM, stream(lambda n, data: flipped(data, at) if n == 5 else data)) as port:
-        status, said = drive(peers, "tcp", port, "-t", 5)
+        status, said = drive(peers, "tcp", port, "-t", 5, "-d", 20)
     assert status == 1
     assert said["errors"]["wrong"] == 1
     assert "other bytes" in said["first"]
@@ -283,21 +283,21 @@ def test_an_answer_of_another_connection_is_wrong(peers):
         return first[0]
 
     with serving(socket.SOCK_STREAM, stream(change)) as port:
-        status, said = drive(peers, "tcp", port, "-t", 5)
+        status, said = drive(peers, "tcp", port, "-t", 5, "-d", 20)
     assert status == 1
     assert said["errors"]["wrong"] == 1
 
 
 def test_more_than_was_sent_is_wrong(peers):
     with serving(socket.SOCK_STREAM, stream(lambda n, data: data + b"x" if n == 5 else data)) as port:
-        status, said = drive(peers, "tcp", port, "-t", 5)
+        status, said = drive(peers, "tcp", port, "-t", 5, "-d", 20)
     assert status == 1
     assert said["errors"]["wrong"] == 1
 
 
 def test_an_early_end_is_told(peers):
     with serving(socket.SOCK_STREAM, stream(lambda n, data: None if n == 5 else data)) as port:
-        status, said = drive(peers, "tcp", port, "-t", 5)
+        status, said = drive(peers, "tcp", port, "-t", 5, "-d", 20)
     assert status == 1
     assert said["errors"]["ended"] == 1
     assert "ended after 256 of 320 bytes" in said["first"]
