@@ -11,7 +11,6 @@ import socketserver
 import subprocess
 import sys
 import threading
-import time
 
 import attrs
 import click
@@ -358,7 +357,6 @@ def test_ctrl_c_is_130_and_the_partial_result_is_stored(command, echo_server, tm
         for line in process.stderr:
             if begun in line:
                 break
-        time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=LIMIT)
     finally:

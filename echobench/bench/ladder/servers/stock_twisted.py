@@ -1,8 +1,8 @@
 """Twisted as its documentation has it: the reactor waits, transports keep what is to be sent, and calls go to us."""
 
 import sys
+from typing import Any
 
-from twisted.internet import reactor as global_reactor
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.protocols.wire import Echo
 
@@ -20,12 +20,14 @@ class EchoDatagrams(DatagramProtocol):
 
 def main(port: int) -> None:
     """Serve TCP and UDP."""
-    reactor: object = global_reactor
+    from twisted.internet import reactor as found  # here, as it installs one for the whole process
+
+    reactor: Any = found
     factory = Factory.forProtocol(Echo)
     factory.noisy = False
-    reactor.listenTCP(port, factory, backlog=1024, interface="127.0.0.1")  # type: ignore[attr-defined]
-    reactor.listenUDP(port, EchoDatagrams(), interface="127.0.0.1", maxPacketSize=65536)  # type: ignore[attr-defined]
-    reactor.run()  # type: ignore[attr-defined]
+    reactor.listenTCP(port, factory, backlog=1024, interface="127.0.0.1")
+    reactor.listenUDP(port, EchoDatagrams(), interface="127.0.0.1", maxPacketSize=65536)
+    reactor.run()
 
 
 if __name__ == "__main__":
