@@ -86,6 +86,7 @@ def test_two_reloads_at_once_are_over_when_both_are(launch, manager):
 def test_the_watchdog_hears_the_parent_whatever_a_worker_does(launch, manager):
     """A worker that is stuck is the parent's business (--worker-timeout), and no reason to restart the whole."""
     server = launch("--workers", "2", env={"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "200000"})
+    assert manager.next().startswith("READY=1")
     stop(workers(server)[0])
     manager.pending()
     assert [manager.next(but=()) for _ in range(5)] == ["WATCHDOG=1"] * 5
