@@ -14,9 +14,14 @@ from rigs.places import DOCS
 
 from echobench.bench.learn.chapters import chapters
 from echobench.bench.learn.grading import grade
+from echobench.bench.verify.clauses import CLAUSES
 
 COURSE = chapters()
 LONG = 20.0  # seconds that a good program has, on a busy machine
+
+WIDE = 90  # columns of a code block
+NAMES = ("server", "mended", "closed", "step_*")
+SHOWN = {path for name in NAMES for path in DOCS.glob(f"examples/course/*/{name}.py")}
 
 PROGRAMS = [(chapter, each) for chapter in COURSE for each in chapter.programs if each.checks]
 EXERCISES = [(chapter, each) for chapter in COURSE for each in chapter.exercises]
@@ -72,6 +77,18 @@ def test_a_chapter_is_whole(chapter):
     assert {path.name for path in chapter.folder.glob("*.py")} == named
     assert len(chapter.exercises) == 3
     assert [each for each in chapter.exercises if each.zoo]
+
+
+@pytest.mark.parametrize("clause", [each.id for each in CLAUSES if not each.id.startswith("udp-size-")])
+def test_the_course_says_which_line_makes_a_clause_green(clause):
+    real = [path.read_text().partition("## In the real server")[2] for path in DOCS.glob("course/*.md")]
+    assert any(re.search(rf"[*`]{clause}[*`]", text) for text in real)
+
+
+@pytest.mark.parametrize("path", sorted(SHOWN), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_page_shows_a_program_without_scrolling(path):
+    """On a desktop; docs/_static/narrow.css has the size of the letters."""
+    assert not [line for line in path.read_text().splitlines() if len(line) > WIDE]
 
 
 def test_a_difference_is_that_of_two_programs():
