@@ -64,11 +64,12 @@ def table(chapter: dict[str, Any]) -> list[str]:
 def circumstances(chapter: dict[str, Any], left_out: int, whole: int) -> list[str]:
     """Say when, how and where a chapter was measured, and what is left out."""
     runs, machine = chapter["runs"], chapter["machine"]
+    kernel = ".".join(machine["kernel"].split(".")[:2])
     day = datetime.date.fromisoformat(chapter["date"])
     steal = max(run["steal"] for run in runs)
     said = [
         f"Measured on {day.day} {day:%B %Y} with `{chapter['command']}`: {chapter['rounds']} rounds, in which the "
-        f"programs take turns; Linux {'.'.join(machine['kernel'].split('.')[:2])}, {machine['python']}, {machine['cpus']} CPUs"
+        f"programs take turns; Linux {kernel}, {machine['python']}, {machine['cpus']} CPUs"
         f"{' of a virtual machine' if machine['virtual'] else ''}, one for the server.",
         f"The host took up to {steal:.1%} of the CPUs' time during a run.",
     ]
