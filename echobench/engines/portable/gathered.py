@@ -15,7 +15,7 @@ import contextlib
 import select
 from typing import Any, Final
 
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableDescriptor, IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.logger import Logger
@@ -40,7 +40,7 @@ def can_gather() -> bool:
 
 @implementer(IReadDescriptor)
 class Gathered:
-    """The reactor, but for who watches the descriptors of transports."""
+    """The reactor, but for who watches the descriptors of transports. Raises OSError if there is no poller for it."""
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
@@ -136,7 +136,7 @@ class Gathered:
                 if not why and events & WRITE and self._watched.get(fd) is transport:
                     reading = False
                     why = transport.doWrite()
-        except Exception as error:  # noqa: BLE001 (it ends this connection, and no other)
+        except BaseException as error:  # noqa: BLE001 (as Twisted's reactor does: it ends this connection, and no other)
             log.failure("a connection has failed", event="connection_failed")
             why = error
         if why:
@@ -151,7 +151,7 @@ class Gathered:
                 return
             self.removeWriter(transport)
             transport.connectionLost(reason)
-        except Exception:  # noqa: BLE001
+        except BaseException:  # noqa: BLE001
             log.failure("the end of a connection has failed", event="connection_failed")
 
     def _watch(self, transport: Any, mask: int) -> None:

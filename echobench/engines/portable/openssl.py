@@ -10,7 +10,7 @@ or without the functions in cryptography's bindings, :func:`bulk_calls` returns 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from cryptography.hazmat.bindings.openssl.binding import Binding
 
@@ -23,9 +23,10 @@ ROOM: Final = 8 * LARGEST
 PRIVATE: Final = ("_ssl", "_into_ssl", "_from_ssl", "_raise_ssl_error")
 """pyOpenSSL's private attributes of a connection that are used here."""
 
-_FUNCTIONS: Final = ("BIO_read", "BIO_write", "ERR_clear_error", "SSL_read", "SSL_write")
+_FUNCTIONS: Final = ("BIO_write", "BIO_read", "SSL_read", "SSL_write", "ERR_clear_error")
 _lib: Any = Binding.lib
 _ffi: Any = Binding.ffi
+_put, _take, _read, _write, _clear_errors = (cast(Any, getattr(_lib, each, None)) for each in _FUNCTIONS)
 _plain = _ffi.new("char[]", ROOM)
 _sealed = _ffi.new("char[]", ROOM)
 _plain_view = _ffi.buffer(_plain)
@@ -48,20 +49,18 @@ class BulkCalls:
         self._ssl, self._into_ssl, self._from_ssl = connection._ssl, connection._into_ssl, connection._from_ssl
         self._raise = connection._raise_ssl_error
 
-    def put(self, sealed: bytes) -> None:
-        """Give OpenSSL what came from the peer."""
-        # A memory BIO takes everything, or fails for want of memory (BIO_s_mem(3)).
-        if _lib.BIO_write(self._into_ssl, sealed, len(sealed)) != len(sealed):
-            raise MemoryError("OpenSSL had no memory for what came")
+    def open(self, sealed: bytes, records: int, pieces: list[bytes]) -> None:
+        """Give OpenSSL what came, in which so many records end, and append what they hold to ``pieces``.
 
-    def read(self, records: int, pieces: list[bytes]) -> None:
-        """Append what so many records hold to ``pieces``: one piece, unless they hold more than ROOM.
-
-        Raises as pyOpenSSL's ``recv`` does if a record holds something else; what came before it is in ``pieces``.
+        That is one piece, unless they hold more than ROOM. Raises as pyOpenSSL's ``recv`` does if a record holds
+        something else; what came before it is in ``pieces`` then.
         """
-        ssl, read, at = self._ssl, _lib.SSL_read, 0
+        # A memory BIO takes everything, or fails for want of memory (BIO_s_mem(3)).
+        if _put(self._into_ssl, sealed, len(sealed)) != len(sealed):
+            raise MemoryError("OpenSSL had no memory for what came")
+        ssl, at = self._ssl, 0
         for _ in range(records):
-            got = read(ssl, _plain + at if at else _plain, LARGEST)
+            got = _read(ssl, _plain + at if at else _plain, LARGEST)
             if got <= 0:
                 if at:
                     pieces.append(_plain_view[:at])
@@ -74,25 +73,23 @@ class BulkCalls:
         if at:
             pieces.append(_plain_view[:at])
 
-    def write(self, plain: bytes) -> int:
-        """Encrypt, and return how many bytes: fewer than all if OpenSSL has to wait for the peer first."""
-        ssl, size = self._ssl, len(plain)
-        done = _lib.SSL_write(ssl, plain, size)
-        if done == size:
-            return size
-        if done <= 0:
-            self._raise(ssl, done)
-            return 0
-        whole = _ffi.from_buffer(plain)
-        while done < size:  # a record at a time (SSL_MODE_ENABLE_PARTIAL_WRITE, which pyOpenSSL sets)
-            more = _lib.SSL_write(ssl, whole + done, size - done)
-            if more <= 0:
-                _lib.ERR_clear_error()  # the next call finds the same
-                break
-            done += more
-        return int(done)
+    def seal(self, plain: bytes) -> tuple[int, bytes]:
+        """Encrypt; return how many bytes, and the first ROOM bytes of what is to be sent (:meth:`rest` has more).
 
-    def take(self) -> bytes:
-        """Return what is to be sent to the peer, ROOM at most; nothing if there is nothing."""
-        got = _lib.BIO_read(self._from_ssl, _sealed, ROOM)
+        They are fewer than all if OpenSSL has to wait for the peer first, or cannot go on.
+        """
+        ssl, size = self._ssl, len(plain)
+        done = _write(ssl, plain, size)
+        if 0 < done < size:  # it takes a record at a time (SSL_MODE_ENABLE_PARTIAL_WRITE, which pyOpenSSL sets)
+            whole, more = _ffi.from_buffer(plain), done
+            while more > 0 and done < size:
+                more = _write(ssl, whole + done, size - done)
+                done += max(0, more)
+        if done < size:
+            _clear_errors()  # whoever tries again finds the same
+        return max(0, done), self.rest()
+
+    def rest(self) -> bytes:
+        """Return what is to be sent to the peer, ROOM bytes at most; none if there is nothing."""
+        got = _take(self._from_ssl, _sealed, ROOM)
         return _sealed_view[:got] if got > 0 else b""

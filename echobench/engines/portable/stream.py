@@ -9,6 +9,7 @@ and counts none of them. This port uses an Acceptor instead, and gives its conne
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Callable
@@ -79,7 +80,8 @@ class StreamPort(tcp.Port):
             port.stopListening()
             raise
         if gather:
-            port._gathered = Gathered(reactor)
+            with contextlib.suppress(OSError):  # no descriptor is left, or a seccomp filter: then the reactor does it
+                port._gathered = Gathered(reactor)
         return port
 
     def doRead(self) -> None:

@@ -97,9 +97,8 @@ class PromptTLSTransport(EchoTLSTransport):
             return
         pieces: list[bytes] = []
         over, failure = False, None
-        bulk.put(data)
         try:
-            bulk.read(records, pieces)
+            bulk.open(data, records, pieces)
         except SSL.WantReadError:  # a record held something else than plaintext, which OpenSSL may have answered
             self._flushSendBIO()
         except SSL.ZeroReturnError:
@@ -126,15 +125,11 @@ class PromptTLSTransport(EchoTLSTransport):
         if bulk is None or self._appSendBuffer or self._lostTLSConnection or self.disconnecting or not data:
             super().write(data)
             return
-        try:
-            done = bulk.write(data)
-        except SSL.Error:  # it waits for the peer's part of a new handshake, or cannot go on
-            done = 0
-        sent = bulk.take()
+        done, sent = bulk.seal(data)
         while sent:
             self.transport.write(sent)
-            sent = bulk.take() if len(sent) == ROOM else b""
-        if done < len(data):
+            sent = bulk.rest() if len(sent) == ROOM else b""
+        if done < len(data):  # OpenSSL waits for the peer's part of a new handshake, or cannot go on
             super().write(data[done:])
 
 

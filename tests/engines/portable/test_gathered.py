@@ -121,14 +121,19 @@ def test_a_write_that_fails_ends_it(gathered, transports):
     assert one.told == [("whole", ConnectionLost)]
 
 
-def test_an_error_ends_one_connection_and_no_other(gathered, transports, logged_errors):
+def leave():
+    raise SystemExit
+
+
+@pytest.mark.parametrize(("fails", "kind"), [(lambda: 1 / 0, ZeroDivisionError), (leave, SystemExit)])
+def test_an_error_ends_one_connection_and_no_other(gathered, transports, logged_errors, fails, kind):
     calls = []
-    bad, good = transports(on_read=lambda: 1 / 0), transports(on_read=lambda: calls.append("good"))
+    bad, good = transports(on_read=fails), transports(on_read=lambda: calls.append("good"))
     for each in (bad, good):
         gathered.addReader(each)
         each.peer.send(b"x")
     gathered.doRead()
-    assert bad.told == [("whole", ZeroDivisionError)]
+    assert bad.told == [("whole", kind)]
     assert calls
     assert len(logged_errors) == 1
     logged_errors.clear()

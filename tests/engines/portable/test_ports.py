@@ -11,8 +11,8 @@ import pytest
 import pytest_twisted
 from rigs import certificates
 from rigs.helpers import blocking, dial, exchange, needs_linux, port_of, until
+from rigs.tls_rig import wrap
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.tcp import Server
 
 from echobench import Caps, Counters, EchoFactory, EchoUDP, Reason
 from echobench.engines import Setting
@@ -23,7 +23,6 @@ from echobench.engines.portable.engine import PortableDatagram, PortableStream
 from echobench.engines.portable.gathered import Gathered
 from echobench.engines.portable.stream import StreamPort
 from echobench.engines.portable.tls import EchoTLSFactory
-from echobench.engines.portable.transport import PromptTransport
 from echobench.seldom import Seldom
 from echobench.server.certificate import load_certificate
 from echobench.sockets import Spot, bind, close_all
@@ -245,15 +244,41 @@ def waits(transport):
     return transport in transport.reactor.getWriters()
 
 
-def test_what_waits_goes_first(transport, monkeypatch):
+@needs_linux
+def test_without_another_poller_the_reactor_watches(serve_tls, certified, monkeypatch):
+    def none_left():
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("echobench.engines.portable.gathered.select.epoll", none_left)
+    port = port_of(serve_tls(), "tls")
+
+    def client():
+        with wrap(dial(port), certified) as sock:
+            sock.sendall(b"x")
+            return sock.recv(1)
+
+    assert blocking(client) == b"x"
+
+
+class Narrow:
+    """A socket that takes only so many bytes at each of the first calls."""
+
+    def __init__(self, sock, *room):
+        self.sock, self.room = sock, list(room)
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+    def send(self, data):
+        if self.room and not self.room[0]:
+            del self.room[0]
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return self.sock.send(data[: self.room.pop(0)] if self.room else data)
+
+
+def test_what_waits_goes_first(transport):
     ours, peer = transport
-    room = [3, 0]
-    real = Server.writeSomeData
-    monkeypatch.setattr(
-        PromptTransport,
-        "writeSomeData",
-        lambda self, data: real(self, data[: room.pop(0)]) if room else real(self, data),
-    )
+    ours.socket = Narrow(ours.socket, 3, 0)
     ours.write(b"abcdef")
     assert ours.unsent() >= 3
     ours.write(b"ghi")
