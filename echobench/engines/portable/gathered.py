@@ -133,7 +133,7 @@ class Gathered:
             else:
                 if events & READ:
                     why = transport.doRead()
-                if not why and events & WRITE and self._watched.get(fd) is transport:
+                if not why and events & WRITE and fd in self._watched:
                     reading = False
                     why = transport.doWrite()
         except BaseException as error:  # noqa: BLE001 (as Twisted's reactor does: it ends this connection, and no other)

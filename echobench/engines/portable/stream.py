@@ -142,7 +142,7 @@ class StreamPort(tcp.Port):
                 sock.close()
                 return
             self.sessionno += 1
-            watcher = self._gathered or self.reactor
+            watcher: Any = self._gathered or self.reactor
             transport = self.transport(sock, protocol, address, self, self.sessionno, watcher)
             before = self._counters.connections
             protocol.makeConnection(transport)

@@ -30,6 +30,9 @@ class Transport:
     def fileno(self):
         return self.socket.fileno()
 
+    def logPrefix(self):
+        return "a test's"
+
     def readConnectionLost(self, reason):
         self.told.append(("half", reason.type))
 
