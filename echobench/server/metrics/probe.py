@@ -50,6 +50,7 @@ class Answer:
     limited: bool = False
     """Whether a limit refused the question, or a worker is being started: it works, and takes no more of these."""
     seconds: float = 0.0
+    """How long the echo took; of several questions, the first one that was answered."""
     said: str = ""
     """What a worker does."""
 
@@ -126,13 +127,20 @@ class Probe:
             where = f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
             asked = [self._ask(kind, host, address.port) for host in LOOPBACK.get(address.host, (address.host,))]
 
+        took: list[float] = []
+
+        def note(echoed: bool) -> bool:
+            if echoed:
+                took.append(clock.seconds() - began)
+            return echoed
+
         def judge(echoed: list[bool]) -> Any:
-            answer = Answer(kind, where, any(echoed), seconds=clock.seconds() - began)
+            answer = Answer(kind, where, any(echoed), seconds=min(took, default=0.0))
             if answer.echoes:
                 return answer
             return self._fresh(LATE).addCallback(lambda _: attrs.evolve(answer, limited=self._refused() > before))
 
-        return gatherResults(asked).addCallback(judge)
+        return gatherResults([each.addCallback(note) for each in asked]).addCallback(judge)
 
     def _refused(self) -> int:
         drops = total(self._samples()).drops

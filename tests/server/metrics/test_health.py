@@ -6,11 +6,15 @@ import pytest
 from rigs import certificates
 from rigs.helpers import blocking, both_families, dial, port_of, read_exactly
 from rigs.metered import get, url_of
+from twisted.internet.address import IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from echobench.server.metrics import probe as probing
 from echobench.server.metrics.health import healthy, ready
-from echobench.server.metrics.probe import Answer
+from echobench.server.metrics.probe import Answer, Probe
 
+from .test_collector import sample
 from .test_site import metered  # noqa: F401
 
 
@@ -100,3 +104,16 @@ def test_a_server_in_a_process_of_its_own(launch, tmp_path, host):
 )
 def test_what_passes(answer, expected):
     assert (healthy(answer), ready(answer)) == expected
+
+
+def test_the_time_is_that_of_the_first_echo(monkeypatch):
+    """A server on all addresses is asked twice, and a question to a worker that is stuck takes all the time."""
+    clock, asked, found = Clock(), [], []
+    monkeypatch.setattr(Probe, "_ask", lambda *_: asked.append(Deferred()) or asked[-1])
+    probe = Probe(lambda: [("tcp", IPv6Address("TCP", "::", 7))], lambda: [sample()], clock)
+    probe.ask().addCallback(found.extend)
+    clock.advance(0.002)
+    asked[1].callback(True)
+    clock.advance(0.9)
+    asked[0].callback(False)
+    assert [str(each) for each in found] == ["tcp [::]:7 echoes (2.0 ms)"]
