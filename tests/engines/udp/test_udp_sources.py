@@ -153,6 +153,8 @@ def test_families_are_told_apart_on_machines_of_either_byte_order(monkeypatch, o
     ):
         for i, host in enumerate(hosts):
             here.messages.name_memory[32 * i : 32 * (i + 1)] = name(host, 5000, mark)
+            if ":" in host:  # a flow label, which is where an address of IPv4 would be
+                here.messages.name_memory[32 * i + 4 : 32 * i + 8] = b"\1\2\3\4"
             assert here.messages.source(i) == (host, 5000)
         assert here._of_family(len(hosts)) is counters, hosts
         assert here._admission.passes(len(hosts)) is not bool(refused), hosts
