@@ -65,10 +65,9 @@ class Stream:
         """The number of messages that have not come back whole."""
         return self._begun - self._over
 
-    @property
-    def place(self) -> tuple[int, int]:
-        """Where on the tape the next byte to be sent is, and how many bytes follow in that lap."""
-        return self._sending.at, self._sending.left
+    def lead(self, tape: Tape) -> None:
+        """Move a tape to the next byte to be sent."""
+        tape.move_to(self._sending)
 
     def resume(self, back: int, number: int, sent: int, unsent: int) -> None:
         """Go on with a stream at rest, after others moved its messages and counted them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import struct
 import threading
@@ -330,3 +331,30 @@ def test_whole_windows_go_the_short_way():
         plan = Plan(host="127.0.0.1", size=str(SIZE), window=WINDOW, count=100 * WINDOW, warmup=0.0, **UNHURRIED)
         load = run(Noting, plan, server.port)
     assert (load.tally.answered, load.others) == (100 * WINDOW, 1), "the last one is waited for by the stream"
+
+
+@pytest.mark.parametrize("taken", [0, 1, SIZE * WINDOW - 1])
+def test_a_window_of_which_the_kernel_takes_a_part(taken):
+    """The rest is sent as soon as there is room."""
+    from echobench.bench.load.columns.tcp_shuttles import TcpShuttles
+
+    class Full(TcpShuttles):
+        def start(self):
+            super().start()
+            (shuttle,) = self._all
+            send, calls = shuttle.send, itertools.count(1)
+
+            def part(data):
+                if next(calls) % 10:
+                    return send(data)
+                if not taken:
+                    raise BlockingIOError
+                return send(data[:taken])
+
+            shuttle.send = part
+
+    with Windows() as server:
+        plan = Plan(host="127.0.0.1", size=str(SIZE), window=WINDOW, count=300 * WINDOW, warmup=0.0, **UNHURRIED)
+        load = run(Full, plan, server.port)
+    assert counted(load.tally) == {"answered": 300 * WINDOW, "connections": 1}
+    assert (load.tally.sent, server.rounds) == (300 * WINDOW, 300)

@@ -1,9 +1,9 @@
 """The closed model with windows that come back as they left: each connection's whole window is one piece of its tape.
 
 Mostly a window leaves in one call and comes back in one read. Then a connection is a place on its tape and a time, and
-nothing else is kept or called for it. What is different (a piece came, or could not be sent whole; the tape's lap ends;
-the run is over) is written into the connection's :class:`.streams.Stream`, which knows every case. When its whole
-window may be sent again, the connection comes back here.
+nothing else is kept or called for it. What is different (a piece came, or could not be sent whole; the run is over) is
+written into the connection's :class:`.streams.Stream`, which knows every case. When its whole window may be sent again,
+the connection comes back here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ...run.plan import Plan
-from ..streams import Stream
-from ..tape import BYTES, BYTES_VIEW
+from ..streams import PIECES, Stream
+from ..tape import BYTES, BYTES_VIEW, Tape
 from .tcp_streams import TcpStreams
 
 LARGEST: Final = 1 << 15
@@ -24,13 +24,42 @@ LARGEST: Final = 1 << 15
 class Shuttle:
     """A connection whose whole window is under way in one piece."""
 
-    __slots__ = ("at", "begin", "flow", "last", "receive", "send", "sent", "stream")
+    __slots__ = ("at", "begin", "flow", "last", "passed", "receive", "same", "send", "sent", "stream", "tape")
 
     def __init__(self, flow: int, stream: Stream, receive: Callable[[Any], int], send: Callable[[Any], int]) -> None:
         self.flow, self.stream, self.receive, self.send = flow, stream, receive, send
+        self.tape = Tape(0)
+        """The place that ``begin`` stands for."""
+        self.same: Callable[[memoryview, int], bool] = BYTES.startswith
+        """Tells whether bytes are those at a place of what windows are sent from."""
         self.begin = self.at = self.last = 0
-        """Places on the tape: of the stream, of the window under way, and where the last one in this lap may be."""
+        """Places there: of the tape, of the window under way, and where the last one may be."""
+        self.passed = 0
+        """How many bytes came back before ``begin``."""
         self.sent = 0
+
+    def board(self, length: int) -> None:
+        """Begin where the stream is, of which nothing is under way: as if a window of no bytes had come back."""
+        self.stream.lead(self.tape)
+        self.begin = self.passed = 0
+        self.at, self.last = -length, -1
+
+    def turn(self, length: int, back: int) -> memoryview:
+        """Find the next window after ``back`` bytes from ``begin`` on, where a lap begins or ends.
+
+        Return its bytes: those of the tape, or a copy if the lap ends within it.
+        """
+        tape = self.tape
+        tape.forward(back)
+        self.passed += back
+        if length < tape.left:
+            self.begin = self.at = tape.at
+            self.last = tape.at + tape.left - length - 1
+            self.same = BYTES.startswith
+            return BYTES_VIEW[tape.at : tape.at + length]
+        joined = b"".join(tape.pieces(length, PIECES))
+        self.begin, self.at, self.last, self.same = 0, 0, -1, joined.startswith
+        return memoryview(joined)
 
 
 def in_shuttles(plan: Plan) -> bool:
@@ -67,7 +96,7 @@ class TcpShuttles(TcpStreams):
     def _receive(self, events: list[tuple[int, int]]) -> int:
         """Read connections that have bytes, check these, and note what they make room for."""
         under_way, again, length, whole = self._under_way, self._again, self._length, self._room[: self._length]
-        room, same, clock = self._room, BYTES.startswith, time.perf_counter_ns
+        room, clock = self._room, time.perf_counter_ns
         first, end, number, times = self.window.first, self.window.end, self._number, self.account.times
         back = 0
         others: list[tuple[int, int]] = []
@@ -83,7 +112,7 @@ class TcpShuttles(TcpStreams):
             except OSError:
                 came = 0
             now = clock()
-            if came == length and same(whole, shuttle.at):
+            if came == length and shuttle.same(whole, shuttle.at):
                 sent = shuttle.sent
                 if first <= sent < end:
                     times.append((now - sent, number))
@@ -115,15 +144,16 @@ class TcpShuttles(TcpStreams):
         for shuttle in ready:
             at = shuttle.at + length
             if at > shuttle.last:
-                self._rest([shuttle])
-                continue
-            shuttle.at = at
+                data = shuttle.turn(length, at - shuttle.begin)
+            else:
+                data = tape[at : at + length]
+                shuttle.at = at
             shuttle.sent = now = clock()
             self._left -= self._number
             if first <= now < end:
                 under_way += 1
             try:
-                taken = shuttle.send(tape[at : at + length])
+                taken = shuttle.send(data)
             except BlockingIOError:
                 taken = 0
             except OSError:
@@ -134,29 +164,26 @@ class TcpShuttles(TcpStreams):
         tally.sent += under_way * self._number
 
     def _board(self, flow: int) -> bool:
-        """Send a connection's whole window as a shuttle, if nothing of it is under way and the lap has room."""
-        stream = self._streams[flow]
-        begin, left = stream.place
-        last = begin + left - self._length - 1
-        if stream.under_way or last < begin or flow not in self.alive or flow in self.blocked:
+        """Send a connection's whole window as a shuttle, if nothing of it is under way."""
+        stream, shuttle = self._streams[flow], self._all[flow]
+        if stream.under_way or self._left < self._number or flow not in self.alive or flow in self.blocked:
             return False
-        if self._left < self._number:
-            return False
-        shuttle = self._under_way[self.sockets[flow].fileno()] = self._all[flow]
-        shuttle.begin, shuttle.at, shuttle.last = begin, begin - self._length, last
+        self._under_way[self.sockets[flow].fileno()] = shuttle
+        shuttle.board(self._length)
         self._go([shuttle])
         return True
 
     def _leave(self, fd: int, unsent: int = 0) -> None:
         """Have the stream know what is under way; ``unsent`` bytes of it are still to be sent."""
         shuttle = self._under_way.pop(fd)
-        shuttle.stream.resume(shuttle.at - shuttle.begin, self._number, shuttle.sent, unsent)
+        shuttle.stream.resume(shuttle.passed + shuttle.at - shuttle.begin, self._number, shuttle.sent, unsent)
 
     def _rest(self, answered: list[Shuttle]) -> None:
         """Have streams know that all has come back, and let them send what may be sent."""
         for shuttle in answered:
             del self._under_way[self.sockets[shuttle.flow].fileno()]
-            shuttle.stream.resume(shuttle.at + self._length - shuttle.begin, 0, shuttle.sent, 0)
+            back = shuttle.passed + shuttle.at + self._length - shuttle.begin
+            shuttle.stream.resume(back, 0, shuttle.sent, 0)
             self._owed.append((shuttle.flow, self._number))
 
     def _cut(self, shuttle: Shuttle, taken: int) -> None:
