@@ -71,8 +71,7 @@ class DaskMachines:
                 "on each machine that is to send"
             )
         named = _names(workers)
-        order = sorted(named, key=lambda address: _in_order(named[address]))
-        return order, tuple(Host(named[address], workers[address]["host"]) for address in order)
+        return list(named), tuple(Host(name, workers[address]["host"]) for address, name in named.items())
 
     def _check(self) -> None:
         """See that all run this version, before anything else is sent. Raises ClusterError."""
@@ -202,10 +201,11 @@ class _Run:
 
 
 def _names(workers: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Name all workers, by their addresses; no two have the same name."""
+    """Name all workers, by their addresses, in the order of their names; no two have the same."""
     named = {address: _name(address, each, workers) for address, each in workers.items()}
     often = Counter(named.values())
-    return {address: name if often[name] == 1 else address.partition("://")[2] for address, name in named.items()}
+    unique = {address: name if often[name] == 1 else address.partition("://")[2] for address, name in named.items()}
+    return dict(sorted(unique.items(), key=lambda each: _in_order(each[1])))
 
 
 def _in_order(name: str) -> list[tuple[int, str]]:

@@ -32,7 +32,7 @@ def agent(sink):
     """An agent that is ready, whose part is the second half of a load."""
     plan = Plan(
         host="127.0.0.1", port=sink.port, transport="udp", model="open", rate=200.0, flows=4, machines=2, duration=60.0,
-        source_ports=None,
+        interval=1000.0,  # a worker that told of an interval would notice that nobody listens any more
     )  # fmt: skip
     relay = Relay(json.dumps({"plan": plan.as_dict(), "ca": None, "lease": LEASE, "machine": 1}))
     relay.group = relay._process._process.pid
