@@ -39,7 +39,7 @@ def agent(sink):
     assert "ready" in (word for word, _ in relay)
     yield relay
     relay.end()
-    assert not members(relay.group)
+    wait_for(lambda: not members(relay.group))
 
 
 def begun(relay, sink):
