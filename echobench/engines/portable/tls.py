@@ -21,9 +21,9 @@ from twisted.python.failure import Failure
 from ...counters import Counters
 from .alpn import answer_alpn
 from .handshakes import FailedHandshakes
-from .records import HEAD, LARGEST, Records
+from .openssl import ROOM, BulkCalls, bulk_calls
+from .records import Records
 
-OVERHEAD: Final = HEAD + 17  # bytes that a record of TLS 1.3 adds to its plaintext, of whichever of OpenSSL's ciphers
 PRIVATE: Final = (
     "_aborted", "_appSendBuffer", "_flushSendBIO", "_handshakeDone", "_lostTLSConnection", "_shutdownTLS",
     "_tlsConnection", "_tlsShutdownFinished",
@@ -75,70 +75,62 @@ class PromptTLSTransport(EchoTLSTransport):
     Twisted's transport asks OpenSSL for plaintext and for bytes to send until an exception says that there are none,
     hands each record to the protocol by itself, and encrypts, fetches and sends each 16 KiB of an answer by themselves.
     This one counts the records that have come whole, hands over what they hold in one piece, and encrypts and sends an
-    answer in one piece.
+    answer in one piece. It calls OpenSSL's functions themselves (openssl.py).
     """
 
-    _prompt = False
-    """Whether Twisted's class has all that is used here; else it does everything by itself."""
+    _bulk: BulkCalls | None = None
+    """None until hands are shaken, and where something private is missing: then Twisted's class does everything."""
 
     def makeConnection(self, transport: Any) -> None:
         """Begin to count records."""
         self._records = Records()
         super().makeConnection(transport)
-        self._prompt = all(hasattr(self, name) for name in PRIVATE)
 
     def dataReceived(self, data: bytes) -> None:
         """Decrypt what came and hand it over."""
         records = self._records.completed(data)
-        if not self._prompt or not self._handshakeDone or self._appSendBuffer or self._lostTLSConnection:
+        bulk = self._bulk
+        if bulk is None or self._appSendBuffer or self._lostTLSConnection:
             super().dataReceived(data)
+            if bulk is None and all(hasattr(self, name) for name in PRIVATE) and self._handshakeDone:
+                self._bulk = bulk_calls(self._tlsConnection)
             return
-        tls = self._tlsConnection
-        tls.bio_write(data)
         pieces: list[bytes] = []
         over, failure = False, None
         try:
-            for _ in range(records):
-                pieces.append(tls.recv(LARGEST))  # noqa: PERF401 (those before an exception count)
+            bulk.open(data, records, pieces)
         except SSL.WantReadError:  # a record held something else than plaintext, which OpenSSL may have answered
             self._flushSendBIO()
         except SSL.ZeroReturnError:
             over = True
         except SSL.Error:
             over, failure = True, Failure()
-        if pieces and not self._aborted:
-            self.wrappedProtocol.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        for piece in pieces:
+            if not self._aborted:
+                self.wrappedProtocol.dataReceived(piece)
         if over and not self._lostTLSConnection:
             if failure is None:
                 self._shutdownTLS()
             self._tlsShutdownFinished(failure)
             self.look_for_the_end()
 
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """End, and let go of the connection, which refers to us."""
+        super().connectionLost(reason)
+        self._bulk = None
+
     def write(self, data: bytes) -> None:
         """Encrypt and send in one piece."""
-        if (
-            not self._prompt
-            or not self._handshakeDone
-            or self._appSendBuffer
-            or self._lostTLSConnection
-            or self.disconnecting
-            or not data
-        ):
+        bulk = self._bulk
+        if bulk is None or self._appSendBuffer or self._lostTLSConnection or self.disconnecting or not data:
             super().write(data)
             return
-        tls = self._tlsConnection
-        done, size = 0, len(data)
-        try:
-            while done < size:  # OpenSSL takes a record at a time, and memory always has room
-                done += tls.send(memoryview(data)[done:] if done else data)
-        except SSL.Error:  # it waits for the peer's part of a new handshake, or cannot go on
+        done, sent = bulk.seal(data)
+        while sent:
+            self.transport.write(sent)
+            sent = bulk.rest() if len(sent) == ROOM else b""
+        if done < len(data):  # OpenSSL waits for the peer's part of a new handshake, or cannot go on
             super().write(data[done:])
-            return
-        most = size + OVERHEAD * (2 + size // LARGEST)
-        sent = tls.bio_read(most)
-        self.transport.write(sent)
-        if len(sent) == most:  # what belongs to the handshake was waiting too
-            self._flushSendBIO()
 
 
 class EchoTLSFactory(TLSMemoryBIOFactory):

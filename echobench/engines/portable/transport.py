@@ -34,10 +34,14 @@ class PromptTransport(tcp.Server):
         # TLS begun with startTLS writes elsewhere; a pull producer is asked for more only by the reactor's next turn.
         plain = not self.TLS and (self.producer is None or self.streamingProducer)
         if data and open_ and plain and not waiting:
-            sent = self.writeSomeData(data)
-            if isinstance(sent, int) and sent > 0:
-                if sent == len(data):
-                    return
+            size = len(data)
+            try:
+                sent = self.socket.send(data if size <= self.SEND_LIMIT else memoryview(data)[: self.SEND_LIMIT])
+            except OSError:
+                sent = 0
+            if sent == size:
+                return
+            if sent:
                 data = data[sent:]
         super().write(data)
 

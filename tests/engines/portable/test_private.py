@@ -89,7 +89,7 @@ def test_this_twisted_has_what_the_fewer_calls_over_tls_need(serve_tls, certifie
         with wrap(dial(port), certified) as sock:
             sock.sendall(b"x")
             assert sock.recv(1) == b"x"
-            return [each._prompt for each in gc.get_objects() if type(each) is PromptTLSTransport]
+            return [each._bulk is not None for each in gc.get_objects() if type(each) is PromptTLSTransport]
 
     assert True in blocking(client)
 
