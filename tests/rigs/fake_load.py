@@ -40,7 +40,9 @@ class Fake:
 
     def rehearse(self):
         if HOW == "stage-fright":
-            raise LoadError("the source 127.0.0.1 port 40000 is in use: give other --source-ports, or stop what uses it")
+            raise LoadError(
+                "the source 127.0.0.1 port 40000 is in use: give other --source-ports, or stop what uses it"
+            )
         return Tally()
 
     def run(self, begin):
