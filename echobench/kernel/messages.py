@@ -69,6 +69,7 @@ class Headers:
         self.base = self.iovecs.column("Q", 0)
         self.size = self.iovecs.column("Q", 8)
         self._at = [ctypes.c_void_p(self.table.address_at(i)) for i in range(count)]
+        self._first = self._at[0]
         self._receive, self._send = system_call("recvmmsg"), system_call("sendmmsg")
         self._received = 0
         for i in range(count):
@@ -112,6 +113,23 @@ class Headers:
         if received > 0:
             self._received = first + received
             return received
+        if received == 0 or ctypes.get_errno() == errno.EAGAIN:
+            return 0
+        raise failure("recvmmsg")
+
+    def receive_nameless(self, descriptor: int, most: int) -> int:
+        """Receive as :meth:`receive` does, from record 0 on, with headers that ask for control data and no names.
+
+        Of such a header the kernel reads only one field that it has written.
+        """
+        if self._received == 1:
+            self.controllen[0] = CONTROL
+        elif self._received:
+            self.controllen[: self._received] = constant("Q", CONTROL, self._received)
+        self._received = received = self._receive(descriptor, self._first, most, MSG_DONTWAIT, None)
+        if received > 0:
+            return received
+        self._received = 0
         if received == 0 or ctypes.get_errno() == errno.EAGAIN:
             return 0
         raise failure("recvmmsg")

@@ -25,6 +25,8 @@ def difference(name: str, before: str, after: str) -> str:
     texts = [(folder / each).read_text().splitlines()[1:] for each in (before, after)]
     lines = [*difflib.unified_diff(*texts, n=2, lineterm="")][3:]  # without the names and the first place
     shown = ["..." if line.startswith("@@") else line for line in lines]
+    while not shown[-1].strip():  # lines around a change that are empty
+        shown.pop()
     return "\n".join(["```diff", *shown, "```"])
 
 
