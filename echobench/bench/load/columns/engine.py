@@ -34,8 +34,10 @@ class ColumnsLoad:
         self._engine: Any
         if share.plan.transport == "udp":
             from .udp_models import ClosedUdp, FloodUdp, OpenUdp
+            from .udp_shuttles import ClosedTrains, in_shuttles
 
-            model = {"closed": ClosedUdp, "open": OpenUdp, "flood": FloodUdp}[share.plan.model]
+            closed = ClosedTrains if in_shuttles(share.plan) else ClosedUdp
+            model = {"closed": closed, "open": OpenUdp, "flood": FloodUdp}[share.plan.model]
             self._engine = model(share, address, tick)
         elif share.plan.model == "connect":
             from .connects import Connects
@@ -43,9 +45,12 @@ class ColumnsLoad:
             self._engine = Connects(share, address, tick)
         else:
             from .tcp_rows import TcpRows
+            from .tcp_shuttles import TcpShuttles, in_shuttles
             from .tcp_streams import TcpStreams
 
-            self._engine = (TcpRows if in_rows(share.plan) else TcpStreams)(share, address, tick)
+            plan = share.plan
+            kind = TcpRows if in_rows(plan) else TcpShuttles if in_shuttles(plan) else TcpStreams
+            self._engine = kind(share, address, tick)
         self.tally: Tally = self._engine.tally
         self.open, self.run = self._engine.open, self._engine.run
         self.stop, self.close = self._engine.stop, self._engine.close

@@ -130,11 +130,15 @@ class UdpColumns(UdpSender):
                 if replaced:
                     again.append((flow, number))
         if not over:
-            now = time.perf_counter_ns()
-            for flow, number in again:
-                if sends := self.take_owed(flow, number, now):
-                    self.ask(flow, sends, None)
+            self.replace(again)
         return handled
+
+    def replace(self, answered: list[tuple[int, int]]) -> None:
+        """Send as many datagrams as were answered: a flow and a number each."""
+        now = time.perf_counter_ns()
+        for flow, number in answered:
+            if sends := self.take_owed(flow, number, now):
+                self.ask(flow, sends, None)
 
     def _take_trains(self, trains: Trains, flow: int, came: int) -> tuple[int, bool]:
         """Check and count a flow's trains.
@@ -142,14 +146,14 @@ class UdpColumns(UdpSender):
         Returns how many datagrams came, and whether as many may be sent again: if not, what may be is owed already.
         """
         now = self.read()
-        handled = 0
-        if back := trains.returned(flow, came):
-            for record, (_, sent, piece) in enumerate(back):
-                at = trains.arrivals.one(record) if trains.arrivals else None
-                self.account.all_returned(piece.number, piece.length, sent, sent, now, came=at)
-                handled += piece.number
-        elif handled := trains.check(flow, 0, came):
-            due = trains.intended() if self.plan.model == "open" else None
+        if handled := trains.check(flow, 0, came):
+            closed = self.plan.model != "open"
+            if closed and (together := trains.together(flow)) is not None:
+                for record, (number, sent) in enumerate(together):
+                    at = trains.arrivals.one(record) if trains.arrivals else None
+                    self.account.all_returned(number, number * trains.size, sent, sent, now, came=at)
+                return handled, True
+            due = None if closed else trains.intended()
             times = trains.came(trains.arrivals.column(0, came)) if trains.arrivals else None
             self.account.all_answered(due, trains.sent(), now, trains.size, times)
         else:
