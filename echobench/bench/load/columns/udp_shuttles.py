@@ -109,6 +109,7 @@ class ClosedTrains(ClosedUdp):
     def offer(self) -> None:
         """Offer load until the run is over."""
         self._shuttles = Shuttles(self.flows, self.plan.window)
+        self.account.alike(self.plan.window)
         self._under_way: dict[int, Shuttle] = {}
         """By descriptor, the flows whose window is under way as one train."""
         super().offer()
@@ -198,7 +199,7 @@ class ClosedTrains(ClosedUdp):
             if replaced:
                 others.append((flow, number))
         if again:
-            self.account.all_came_back(returned, shuttles.number, length)
+            self.account.trains_returned(returned, length)
             handled += len(again) * shuttles.number
             if over or len(again) * shuttles.number > self.left:
                 self._stop(again)
