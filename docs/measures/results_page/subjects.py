@@ -83,7 +83,7 @@ def find(temporary: Path, before: Path | None = None) -> tuple[dict[str, Subject
             "C, recvmmsg with GRO",
             (str(PEERS / "mmsg_udp"), "{port}", "--gro"),
             "peers/mmsg_udp {port} --gro",
-            ("udp-train",),
+            ("udp-train", "udp-train-4"),
         ),
         Subject(
             "twisted",

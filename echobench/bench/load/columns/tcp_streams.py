@@ -50,11 +50,14 @@ class TcpStreams(TcpColumns):
         self._next = 0
         self._most = max(1, min(MOST_UNDER_WAY, MOST_BYTES // int(sizes.max())))
         self._closed = self.plan.model == "closed"
+        self._schedule = None if self._closed else Schedule(self.share, self.window.begin)
+        if self._schedule is not None:
+            self._schedule.next_due()  # draws the first times, which would make the first message late
 
     def offer(self) -> None:
         """Offer load."""
         clock = time.perf_counter_ns
-        schedule = None if self._closed else Schedule(self.share, self.window.begin)
+        schedule = self._schedule
         if schedule is None:
             self._owed = [(flow, self.plan.window) for flow in range(len(self._streams))]
             if not self.over(clock()):

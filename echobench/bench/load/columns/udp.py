@@ -10,7 +10,7 @@ import time
 from ....queues import receive_drops
 from ..account import Account
 from ..flows import Flows
-from ..window import SECOND, Window
+from ..window import Window, wait_for
 from .udp_sender import FEW, UdpSender
 from .udp_tables import Part, Questions, Turn
 from .udp_trains import Trains
@@ -30,13 +30,16 @@ class UdpColumns(UdpSender):
         self.questions = Trains(self.flows, self.stamped) if self.plan.gso else Questions(self.flows)
         self.answers = self.questions if isinstance(self.questions, Trains) else Turn(self.flows, self.stamped)
         self.read = self.answers.arrivals.read if self.answers.arrivals else time.perf_counter_ns
-        if (early := begin - time.perf_counter_ns()) > 0:
-            time.sleep(early / SECOND)
+        self.prepare()
+        wait_for(begin)
         self.offer()
         self.flows.finish()
         if self.plan.model != "flood":  # which reads no answers
             self.tally.our_receive_buffer = sum(receive_drops(sock) for sock in self.sockets)
         self.account.finish()
+
+    def prepare(self) -> None:
+        """Make what else a model needs, before the run begins."""
 
     def offer(self) -> None:
         """Offer load until the run is over."""

@@ -63,9 +63,14 @@ class ClosedUdp(UdpColumns):
 class OpenUdp(UdpColumns):
     """Sends each datagram when it is due, whatever has happened to the others."""
 
+    def prepare(self) -> None:
+        """Draw the first times, which would make the first datagram late."""
+        self._schedule = Schedule(self.share, self.window.begin)
+        self._schedule.next_due()
+
     def offer(self) -> None:
         """Send on schedule."""
-        schedule = Schedule(self.share, self.window.begin)
+        schedule = self._schedule
         clock = time.perf_counter_ns
         flow = 0
         over = False
