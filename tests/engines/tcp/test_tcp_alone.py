@@ -78,6 +78,13 @@ def test_it_is_not_asked_for(serve, reads, name):
         assert len(asked) <= 160 / spin.PATIENT
 
 
+def test_only_the_first_of_long_messages_is_read_in_pieces(serve, reads, name):
+    service = serve(engine=name, spin="off")
+    with dial(port_of(service)) as sock:
+        echo(sock, 5, polled.SHORT + 100)
+        assert reads == [polled.SHORT, 100] + [polled.SHORT + 100] * 4
+
+
 def test_two_are_asked_for(serve, reads, name):
     service = serve(engine=name, spin="off")
     with dial(port_of(service)) as one, dial(port_of(service)) as other:
