@@ -30,6 +30,8 @@ maximum_signature_line_length = 80
 
 html_theme = "furo"
 html_title = f"echobench {release}"
+html_static_path = ["_static"]
+html_css_files = ["code.css"]
 
 
 def tidy(  # noqa: PLR0917 (autodoc calls it)

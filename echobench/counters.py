@@ -117,6 +117,11 @@ class Snapshot:
     For example ``{"tls reads": 5, "tls ipv6 connections": 2, "udp ipv4 datagrams": 7}``.
     """
 
+    def over(self) -> Snapshot:
+        """Keep of a process that has ended what it counted; no connection is open there any more."""
+        apart = {name: number for name, number in self.apart.items() if not name.endswith(" open_connections")}
+        return attrs.evolve(self, open_connections=0, apart=apart)
+
     def __add__(self, other: Snapshot) -> Snapshot:
         """Add field by field and reason by reason, as for the workers of one server."""
         return self._merge(other, 1)
@@ -134,15 +139,15 @@ class Snapshot:
         return Snapshot(
             **numbers,
             drops=_merged(self.drops, other.drops, sign),
-            faults=_merged(self.faults, other.faults, sign),
+            faults=_merged(self.faults, other.faults, sign, keep=sign > 0),
             apart=_merged(self.apart, other.apart, sign),
         )
 
 
-def _merged(one: Mapping[Name, int], other: Mapping[Name, int], sign: int) -> dict[Name, int]:
-    """Add or subtract by name; what is 0 is left out."""
+def _merged(one: Mapping[Name, int], other: Mapping[Name, int], sign: int, *, keep: bool = False) -> dict[Name, int]:
+    """Add or subtract by name; what is 0 is left out, unless it is to be kept."""
     sums = {name: one.get(name, 0) + sign * other.get(name, 0) for name in (*one, *other)}
-    return {name: number for name, number in sums.items() if number}
+    return {name: number for name, number in sums.items() if number or keep}
 
 
 @attrs.define(eq=False)
@@ -185,10 +190,11 @@ class Counters:
         ``kernel_drops`` are those of the sockets that are open.
         """
         numbers = {name: getattr(self, name) for name in _NUMBERS}
-        drops = self.drops.copy()
+        drops = dict(self.drops)
         apart = {f"tcp {family} connections": number for family, number in self.accepted.items()}
         for name, part in self.parts.items():
-            drops.update(part.drops)
+            for reason, number in part.drops.items():
+                drops[reason] = drops.get(reason, 0) + number
             for field in _NUMBERS:
                 number = getattr(part, field)
                 if number:
@@ -196,7 +202,7 @@ class Counters:
                     apart[f"{name} {field}"] = number
             apart |= {f"{name} {family} connections": number for family, number in part.accepted.items()}
         numbers["kernel_drops"] += kernel_drops
-        return Snapshot(**numbers, drops=dict(drops), faults=dict(self.faults), apart=apart)
+        return Snapshot(**numbers, drops=drops, faults=dict(self.faults), apart=apart)
 
 
 _NUMBERS: Final = (

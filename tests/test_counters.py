@@ -80,6 +80,7 @@ def test_faults_are_in_the_line_if_there_can_be_any():
     assert now.faults == {"drop": 2, "delay": 0}
     assert line(now, before, 1.0).endswith(" drops=none faults=drop:2")
     assert (now - before).faults == {"drop": 2}
+    assert (before + before).faults == {"drop": 0, "delay": 0}, "those that were asked for, also of several workers"
 
 
 def test_the_first_report_only_begins():

@@ -2,24 +2,28 @@
 
     python docs/measures/cluster.py skew [MACHINES] [RUNS]
     python docs/measures/cluster.py overhead [ROUNDS] [SECONDS]
+    python docs/measures/cluster.py interrupt [MACHINES] [RUNS]
 
 A Dask scheduler and its workers run on this machine. *skew*: all send to a socket here, on which the kernel stamps each
 datagram as it arrives (SO_TIMESTAMPNS). The first datagram of each machine is due at a known part of an interval after
 the common start; what its stamp is off from that is how far that machine began from the others. *overhead*: closed
-loops over UDP and TCP, sent alone and by one led machine in turns, on the second CPU; the server has the first. Linux
-only.
+loops over UDP and TCP, sent alone and by one led machine in turns, on the second CPU; the server has the first.
+*interrupt*: blast is sent SIGINT, and what follows is timed: the last datagram at the socket, the end of the last
+process that sends, and the end of blast. Linux only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,8 +58,8 @@ def program(command: list[str], ready: str, folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def cluster(number: int) -> Iterator[DaskMachines]:
-    """Start a scheduler and workers, and connect to them."""
+def workers(number: int) -> Iterator[str]:
+    """Start a scheduler and workers, and give the scheduler's address."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         ours = [sys.executable, "-m"]
@@ -63,10 +67,19 @@ def cluster(number: int) -> Iterator[DaskMachines]:
         worker = [*ours, "distributed.cli.dask_worker", address, *WORKER]
         for _ in range(number):
             stack.enter_context(program(worker, r"Registered to: +(\S+)", folder))
+        yield address
+
+
+@contextlib.contextmanager
+def cluster(number: int) -> Iterator[DaskMachines]:
+    """Start a scheduler and workers, and connect to them."""
+    with workers(number) as address:
         machines = DaskMachines(address)
-        stack.callback(machines.close)
-        assert len(machines.hosts) == number
-        yield machines
+        try:
+            assert len(machines.hosts) == number
+            yield machines
+        finally:
+            machines.close()
 
 
 class Sink(threading.Thread):
@@ -78,6 +91,8 @@ class Sink(threading.Thread):
         self.sock.bind(("127.0.0.1", 0))
         assert stamps.ask(self.sock)
         self.first: dict[int, int] = {}
+        self.last = 0
+        """When the kernel had the last datagram of all, in nanoseconds since the epoch."""
         self.start()
 
     def run(self) -> None:
@@ -85,10 +100,10 @@ class Sink(threading.Thread):
         with contextlib.suppress(OSError):
             while True:
                 data, control, _, source = self.sock.recvmsg(100, 100)
-                if source[1] not in self.first:
-                    came = stamps.stamp(control)
-                    assert came is not None
-                    self.first[source[1]] = came
+                came = stamps.stamp(control)
+                assert came is not None
+                self.last = came
+                self.first.setdefault(source[1], came)
                 self.sock.sendto(data, source)
 
 
@@ -145,5 +160,46 @@ def overhead(rounds: int = 8, seconds: float = 2.0) -> None:
                   f"from {min(ratios):.3f} to {max(ratios):.3f}", flush=True)  # fmt: skip
 
 
+def senders() -> list[int]:
+    """Find the processes of all agents, and of all that they have started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if re.search(rb"echobench\.bench\.(cluster\.agent|load\.worker)", path.read_bytes()):
+                found.append(int(path.parent.name))
+    return found
+
+
+def interrupt(number: int = 4, runs: int = 5) -> None:
+    """Print how long after Ctrl-C the machines sent, had processes that can send, and blast ended."""
+    pause = threading.Event()
+    all_of: list[tuple[float, float, float]] = []
+    with workers(number) as address, tempfile.TemporaryFile() as output:
+        for _ in range(runs):
+            sink = Sink()
+            blast = subprocess.Popen(
+                [sys.executable, "-m", "echobench", "blast", f"127.0.0.1:{sink.sock.getsockname()[1]}", "--udp",
+                 "--rate", str(200 * number), "--flows", str(number), "--cluster", address, "--duration", "60"],
+                stdout=output, stderr=output,
+            )  # fmt: skip
+            while len(sink.first) < number:
+                pause.wait(0.01)
+                assert blast.poll() is None, "it ended by itself"
+            pause.wait(2.0)
+            began = time.time()
+            blast.send_signal(signal.SIGINT)
+            while senders():
+                pause.wait(0.01)
+            gone = time.time() - began
+            assert blast.wait() == 130
+            ended = time.time() - began
+            sink.sock.close()
+            all_of.append((sink.last / 1e9 - began, gone, ended))
+            print("last datagram after {:.2f} s, last process after {:.2f} s, blast ended after {:.2f} s".format(
+                *all_of[-1]), flush=True)  # fmt: skip
+    for what, times in zip(("last datagram", "last process", "end of blast"), zip(*all_of, strict=True), strict=True):
+        print(f"{what}: median {statistics.median(times):.2f} s, worst {max(times):.2f} s")
+
+
 if __name__ == "__main__":
-    {"skew": skew, "overhead": overhead}[sys.argv[1]](*map(int, sys.argv[2:]))
+    {"skew": skew, "overhead": overhead, "interrupt": interrupt}[sys.argv[1]](*map(int, sys.argv[2:]))

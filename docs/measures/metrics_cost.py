@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import glob
 import http.client
+import os
 import re
 import subprocess
 import sys
 import time
+
+from results_page import machine
 
 SECONDS = int(sys.argv[1]) if len(sys.argv) > 1 else 60
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
@@ -50,7 +53,8 @@ def main() -> None:
             clients.append((http.client.HTTPConnection(where), headers))
     try:
         time.sleep(3)
-        before = {name: cpu(process) for name, process in servers.items()}
+        cpus = tuple(sorted(os.sched_getaffinity(0)))
+        before, host = {name: cpu(process) for name, process in servers.items()}, machine.times(cpus)
         began = time.monotonic()
         for second in range(SECONDS):
             for client, headers in clients:
@@ -60,6 +64,9 @@ def main() -> None:
         took = time.monotonic() - began
         for name, process in servers.items():
             print(f"{name}: {(cpu(process) - before[name]) / took:.4%} of a CPU")
+        spent = {name: number - host[name] for name, number in machine.times(cpus).items()}
+        stolen, busy = spent["stolen"] / spent["all"], spent["busy"] / spent["all"]
+        print(f"the host took {stolen:.2%} of the CPUs' time, and all processes here together {busy:.2%}")
     finally:
         for process in servers.values():
             process.terminate()

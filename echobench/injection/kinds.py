@@ -135,9 +135,9 @@ KINDS: Final = {
         Kind("drop", "1%", "A message is not answered.", "messages", read_chance, write_chance),
         Kind("duplicate", "0.1%", "A message is answered twice.", "messages", read_chance, write_chance),
         Kind(
-            "reorder", "1%", "An answer leaves after the answer to the next message of its flow. If no other message "
-            "comes within 100 ms, it leaves then, and is not counted.", "messages overtaken", read_chance,
-            write_chance,
+            "reorder", "1%", "An answer leaves after the answer to the next message of its flow that is answered. If "
+            "none comes within 100 ms, it leaves then, and is not counted. Chance has no part in a message that "
+            "overtakes: it is not overtaken itself.", "messages overtaken", read_chance, write_chance,
         ),
         Kind(
             "corrupt", "1e-6/byte", "One bit of a byte is changed.", "bytes", _read_corrupt,

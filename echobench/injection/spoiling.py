@@ -120,13 +120,15 @@ class Spoiler:
         if doubled:
             self._count("duplicate", 1)
         answers = [message, message] if doubled else [message]
-        if self.kept:
+        if not self.kept:
+            if overtaken:
+                self.kept = answers
+                return []
+            return self._up_to_the_end(answers)
+        leaving = self._up_to_the_end([*answers, *self.release()])
+        if len(leaving) > len(answers):  # else the connection is closed before the one that waited could leave
             self._count("reorder", 1)
-            answers += self.release()
-        elif overtaken:
-            self.kept = answers
-            return []
-        return self._up_to_the_end(answers)
+        return leaving
 
     def release(self) -> list[bytes]:
         """Give the answers that wait to be overtaken; it is not known here whether they were."""

@@ -13,6 +13,7 @@ import ctypes
 import errno
 import mmap
 import socket
+import sys
 from typing import Final
 
 from .calls import MSG_DONTWAIT, failure, system_call
@@ -31,6 +32,8 @@ IOVEC: Final = 16
 # struct sockaddr_in (linux/in.h, 16 bytes): u16 family | u16 port | u8 address[4] | 8 unused
 # Port and address are in network order; the port is at the same offset in both.
 NAME: Final = 32
+FAMILY: Final = 0 if sys.byteorder == "little" else 1
+"""Where the lower byte of the family is in a name. All families that a name may have fit into that byte."""
 NAME_ROOM: Final = 28
 CONTROL: Final = 128  # UDP_GRO and IPV6_PKTINFO take 24 + 40 (kernel/control.py); as much again is for what others want
 ROOM: Final = 65536  # bytes; a datagram has at most 65,527 (IPv6), a train of them in one message at most 65,535
@@ -66,6 +69,7 @@ class Headers:
         self.base = self.iovecs.column("Q", 0)
         self.size = self.iovecs.column("Q", 8)
         self._at = [ctypes.c_void_p(self.table.address_at(i)) for i in range(count)]
+        self._first = self._at[0]
         self._receive, self._send = system_call("recvmmsg"), system_call("sendmmsg")
         self._received = 0
         for i in range(count):
@@ -109,6 +113,23 @@ class Headers:
         if received > 0:
             self._received = first + received
             return received
+        if received == 0 or ctypes.get_errno() == errno.EAGAIN:
+            return 0
+        raise failure("recvmmsg")
+
+    def receive_nameless(self, descriptor: int, most: int) -> int:
+        """Receive as :meth:`receive` does, from record 0 on, with headers that ask for control data and no names.
+
+        Of such a header the kernel reads only one field that it has written.
+        """
+        if self._received == 1:
+            self.controllen[0] = CONTROL
+        elif self._received:
+            self.controllen[: self._received] = constant("Q", CONTROL, self._received)
+        self._received = received = self._receive(descriptor, self._first, most, MSG_DONTWAIT, None)
+        if received > 0:
+            return received
+        self._received = 0
         if received == 0 or ctypes.get_errno() == errno.EAGAIN:
             return 0
         raise failure("recvmmsg")
@@ -159,13 +180,13 @@ class Messages:
     def address(self, i: int) -> bytes:
         """Return the address in a name, packed into 16 or 4 bytes."""
         name = self.name_memory[NAME * i : NAME * (i + 1)]
-        return name[8:24] if name[0] == socket.AF_INET6 else name[4:8]  # the lower byte of the family
+        return name[8:24] if name[FAMILY] == socket.AF_INET6 else name[4:8]
 
     def peer(self, i: int) -> tuple[bytes, int]:
         """Return the address in a name, and its scope: 0 unless it is link-local."""
         address = self.address(i)
         scope = self.name_memory[NAME * i + 24 : NAME * i + 28] if len(address) == 16 else b""
-        return address, int.from_bytes(scope, "little")
+        return address, int.from_bytes(scope, sys.byteorder)
 
     def source(self, i: int) -> tuple[str, int]:
         """Return the address in a name, without its scope, and the port."""

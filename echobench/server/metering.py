@@ -111,6 +111,11 @@ class MetricsService(Service):
     def _tick_later(self) -> None:
         self._fresh(PATIENCE).addCallback(lambda _: self._history.tick())
 
+    def _seen(self) -> Sequence[Sample]:
+        samples = self._samples()
+        self._history.offer(samples)
+        return samples
+
     def _bind(self) -> None:
         if not self._sockets and self._port is None:
             bound = bind_all([Spot("tcp", self._host, self._port_number)], backlog=BACKLOG)
@@ -119,7 +124,8 @@ class MetricsService(Service):
     def _pages(self, reactor: Reactor) -> Folder:
         root, probes = Folder(), Folder()
         probe = Probe(self._addresses, self._samples, reactor, self._fresh)
-        root.putChild(b"metrics", Exposition(EchoCollector(self._samples, type(reactor).__name__), self._fresh))
+        seen = self._samples if self._fresh is not at_once else self._seen
+        root.putChild(b"metrics", Exposition(EchoCollector(seen, type(reactor).__name__), self._fresh))
         root.putChild(b"", Page(self._history))
         root.putChild(b"events", Events(self._history))
         for name, file in self._files.items():

@@ -311,8 +311,7 @@ class Parent(Service):
         """Keep what a worker did that has ended."""
         for tell in self.departed:
             tell(worker)
-        done = attrs.evolve(worker.snapshot, open_connections=0)
-        self._past[worker.number] = self._past.get(worker.number, Snapshot()) + done
+        self._past[worker.number] = self._past.get(worker.number, Snapshot()) + worker.snapshot.over()
         self._release(worker.row)
 
     def _fail(self, sentence: str) -> None:

@@ -125,9 +125,9 @@ class Serving:
         if self._failed is not None:
             raise FailedError(self._failed)
 
-    def _order(self, what: str) -> None:
+    def _order(self, what: str, number: int) -> None:
         if what == REPORT:
-            self._tell()
+            self._tell(answers=number)
         elif what == RETIRE:
             self._retire()
         elif what == DRAIN:
@@ -136,18 +136,18 @@ class Serving:
             self._drain()
             self._echo.abort()
 
-    def _report(self) -> None:
-        self._reports.send(report=packed(self._echo.snapshot()))
+    def _report(self, **more: Any) -> None:
+        self._reports.send(report=packed(self._echo.snapshot()), **more)
 
-    def _tell(self) -> None:
+    def _tell(self, **more: Any) -> None:
         """Report everything, since the parent asks; unasked it is told that this worker lives, and what it counts."""
         if self._observed is None:
-            self._report()
+            self._report(**more)
             return
         from .metrics.telling import tell
 
         sample = self._observed.sample()
-        self._reports.send(report=packed(sample.counters), sample=tell(sample))
+        self._reports.send(report=packed(sample.counters), sample=tell(sample), **more)
 
     def _retire(self) -> None:
         """Take no more, serve on until nobody is left, and drain after the close time-out."""
@@ -191,7 +191,7 @@ class Serving:
 class Orders:
     """Reads the parent's orders, and ends the process when the parent is gone."""
 
-    def __init__(self, order: Callable[[str], None]) -> None:
+    def __init__(self, order: Callable[[str, int], None]) -> None:
         os.set_blocking(ORDERS, False)
         self._lines, self._order = Lines(), order
 
@@ -220,7 +220,7 @@ class Orders:
     def take(self, data: bytes) -> None:
         """Give the orders that are complete with ``data``."""
         for message in self._lines(data):
-            self._order(message["order"])
+            self._order(message["order"], message.get("number", 0))
 
 
 @implementer(ILogObserver)

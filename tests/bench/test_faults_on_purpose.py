@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import pytest_twisted
 from rigs.helpers import blocking, needs_linux, port_of
-from rigs.misbehaving import changed, strikes
+from rigs.misbehaving import changed, overtaken, strikes, swapped
 from rigs.truth import counted
 from rigs.undisturbed import repeated, unless_disturbed
 from rigs.verifying import LONG, look
@@ -91,23 +91,12 @@ def test_datagrams_are_spoilt(run, rule, fault, named):
     )
 
 
-def overtaken(rule):
-    """How many messages the next one overtakes: one that itself overtakes another is not overtaken."""
-    number, waiting = 0, False
-    for strike in strikes(rule, "reorder", COUNT):
-        if waiting:
-            number, waiting = number + 1, False
-        else:
-            waiting = strike
-    assert not waiting, "choose a seed with which the last one leaves"
-    return number
-
-
 def test_datagrams_are_reordered(run):
     rule = "reorder=10%,seed=6"
     tally, faults = run(rule, "udp", window=4)
-    assert faults == {"reorder": overtaken(rule)}
-    assert counted(tally) == {"answered": COUNT, "reordered": overtaken(rule)}
+    number = overtaken(swapped(rule, COUNT))
+    assert faults == {"reorder": number}
+    assert counted(tally) == {"answered": COUNT, "reordered": number}
 
 
 # Both.
@@ -200,6 +189,31 @@ def test_answers_cut_short_stand_still(run):
     tally, faults = run("truncate=63,seed=1", "tcp", duration=1.0, timeout=0.5)
     assert faults == {"truncate": 1}
     assert counted(tally) == {"unanswered": 1, "connections": 1}
+
+
+@repeated
+def test_streams_in_another_order(run):
+    """The messages leave 20 ms apart, so that each is read alone. The first answer that comes too early is wrong."""
+    rule = "reorder=10%,seed=6"
+    first = indices(rule, "reorder")[0]
+    assert first > 0
+    tally, faults = run(rule, "tcp", model="open", rate=50.0, window=100)
+    with unless_disturbed():
+        assert faults == {"reorder": 1}
+        counts = counted(tally)
+        assert counts.pop("answered") == first
+        assert counts.pop("corrupted", 0) + counts.pop("unexpected", 0) == 1, counts
+        assert counts["connections_lost"] == 1
+
+
+def test_a_client_that_waits_for_each_answer_is_only_delayed(blast, serve):
+    """Nothing overtakes what it waits for, so the count is 0, and the times say it."""
+    service = serve(0, LOOPBACK, faults=["reorder=100%,seed=1"])
+    plan = {"duration": 60.0, "timeout": 20.0, "size": str(SIZE)}
+    ran = blocking(blast, port_of(service, "tcp"), transport="tcp", count=3, limit=100.0, **plan)
+    assert counted(ran.tally) == {"answered": 3, "connections": 1}
+    assert ran.tally.from_send.least >= flows.PATIENCE * 1e9
+    assert service.snapshot().faults == {"reorder": 0}
 
 
 def test_a_close_after_so_many_bytes(run):

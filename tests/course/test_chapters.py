@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
+import signal
+import subprocess
+import sys
 
 import attrs
 import pytest
@@ -14,9 +18,15 @@ from rigs.places import DOCS
 
 from echobench.bench.learn.chapters import chapters
 from echobench.bench.learn.grading import grade
+from echobench.bench.learn.running import Running
+from echobench.bench.verify.clauses import CLAUSES
 
 COURSE = chapters()
 LONG = 20.0  # seconds that a good program has, on a busy machine
+
+WIDE = 90  # columns of a code block
+NAMES = ("server", "mended", "closed", "step_*")
+SHOWN = {path for name in NAMES for path in DOCS.glob(f"examples/course/*/{name}.py")}
 
 PROGRAMS = [(chapter, each) for chapter in COURSE for each in chapter.programs if each.checks]
 EXERCISES = [(chapter, each) for chapter in COURSE for each in chapter.exercises]
@@ -72,6 +82,37 @@ def test_a_chapter_is_whole(chapter):
     assert {path.name for path in chapter.folder.glob("*.py")} == named
     assert len(chapter.exercises) == 3
     assert [each for each in chapter.exercises if each.zoo]
+
+
+@pytest.mark.parametrize("clause", [each.id for each in CLAUSES if not each.id.startswith("udp-size-")])
+def test_the_course_says_which_line_makes_a_clause_green(clause):
+    named = re.compile(rf"[*`]{clause}[*`]")
+    real = [path.read_text().partition("## In the real server")[2] for path in DOCS.glob("course/[0-9]*.md")]
+    assert any(named.search(text.partition("## Every clause")[0]) for text in real), "in a chapter of its own"
+    table = (DOCS / "course/13-many-cores.md").read_text().partition("## Every clause")[2]
+    assert named.search(table), "in the table at the end"
+
+
+@pytest.mark.parametrize("path", sorted(SHOWN), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_page_shows_a_program_without_scrolling(path):
+    """On a desktop; docs/_static/code.css has the size of the letters."""
+    assert not [line for line in path.read_text().splitlines() if len(line) > WIDE]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the probe reads /proc")
+def test_a_crowd_waits_for_a_server_that_has_no_time():
+    """However long that is: it is counted when it does nothing more, and not when it could not do anything."""
+    folder = DOCS / "examples/course/02-threads"
+    with Running(folder / "mended.py") as server:
+        os.kill(server.pid, signal.SIGSTOP)
+        command = [sys.executable, str(folder / "crowd.py"), str(server.port), str(server.pid)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as crowd:
+            with pytest.raises(subprocess.TimeoutExpired):
+                crowd.wait(3)
+            os.kill(server.pid, signal.SIGCONT)
+            said, _ = crowd.communicate(timeout=100)
+    assert said.startswith("1,000 idle clients: 501 threads")
 
 
 def test_a_difference_is_that_of_two_programs():

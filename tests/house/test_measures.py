@@ -207,12 +207,13 @@ def serving(kind, serve):
         sock.bind(("127.0.0.1", 0))
         over = threading.Event()
         sock.settimeout(0.05)
+        if kind == socket.SOCK_STREAM:
+            sock.listen()  # before the thread runs, or the driver may be refused
 
         def loop():
             if kind == socket.SOCK_DGRAM:
                 serve(sock, over)
                 return
-            sock.listen()
             while not over.is_set():
                 with contextlib.suppress(TimeoutError, OSError):
                     connection, _ = sock.accept()

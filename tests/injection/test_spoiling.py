@@ -74,6 +74,22 @@ def test_reorder_swaps_neighbours():
     assert counts == {"reorder": 2}
 
 
+def test_a_message_that_is_dropped_overtakes_nobody():
+    random = Script(reorder=[0.0, 0.5, 0.5], drop=[0.5, 0.0, 0.5])
+    answers, counts = run("reorder=1%,drop=1%", [b"1", b"2", b"3"], random)
+    assert answers == [[], [], [b"3", b"1"]]
+    assert counts == {"reorder": 1, "drop": 1}
+
+
+@pytest.mark.parametrize(
+    ("size", "left", "counted"), [(3, [b"34", b"1"], {"reorder": 1}), (2, [b"34"], {}), (1, [b"3"], {})]
+)
+def test_what_a_close_cuts_off_was_not_overtaken(size, left, counted):
+    answers, counts = run(f"reorder=1%,close-after={size}", [b"12", b"34"], Script(reorder=[0.0]))
+    assert answers == [[], left]
+    assert counts == {"close-after": 1, **counted}
+
+
 def test_what_waits_to_be_overtaken_is_released_when_nothing_comes():
     spoil, counts = spoiler("reorder=100%")
     assert spoil.answer(b"1") == []

@@ -46,6 +46,8 @@ class Ran(NamedTuple):
     """When the run began, in nanoseconds since the epoch."""
     took: float
     """Seconds from then on until it was over."""
+    rehearsal: Any
+    """The tally of the rehearsal, if there was one."""
 
 
 class RunFailedError(Exception):
@@ -113,11 +115,13 @@ class Blaster:
         stop_after: float | None = None,
         limit: float = 60.0,
         share: int = 0,
+        rehearsed: bool = False,
         **plan: Any,
     ) -> Ran:
         """Run, and see that no message has ended nowhere. Raises RunFailedError.
 
-        ``limit`` is how many seconds it may take, ``stop_after`` how long after the beginning it is stopped.
+        ``limit`` is how many seconds it may take, ``stop_after`` how long after the beginning it is stopped;
+        ``rehearsed`` has the engine rehearse first.
         """
         from echobench.bench.run.plan import Plan
         from echobench.bench.run.tally import Tally
@@ -129,6 +133,7 @@ class Blaster:
             "address": [address, port],
             "stop_after": stop_after,
             "share": share,
+            "rehearsed": rehearsed,
         }
         said = FORKER.run(order, limit)
         if "unavailable" in said:
@@ -137,7 +142,8 @@ class Blaster:
             raise RunFailedError(said["failed"])
         tally = Tally.from_dict(said["tally"])
         assert tally.missing() == 0, tally
-        return Ran(tally, said["ticks"], said["began"], said["took"])
+        rehearsal = Tally.from_dict(said["rehearsal"]) if rehearsed else None
+        return Ran(tally, said["ticks"], said["began"], said["took"], rehearsal)
 
 
 @pytest.fixture
@@ -209,6 +215,7 @@ def run(order: dict[str, Any]) -> None:
         if stop_after is not None and stop_after < 0:
             engine.stop()
         engine.open()
+        rehearsal = engine.rehearse().as_dict() if order["rehearsed"] else None
         begin = time.perf_counter_ns() + SOON
         began = time.time_ns() + (begin - time.perf_counter_ns())
         if stop_after is not None and stop_after >= 0:
@@ -220,7 +227,8 @@ def run(order: dict[str, Any]) -> None:
         return
     finally:
         engine.close()
-    json.dump({"tally": engine.tally.as_dict(), "ticks": ticks, "began": began, "took": took}, sys.stdout)
+    said = {"tally": engine.tally.as_dict(), "ticks": ticks, "began": began, "took": took, "rehearsal": rehearsal}
+    json.dump(said, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,13 @@ class Fake:
         if HOW == "slow-start":
             threading.Event().wait()
 
+    def rehearse(self):
+        if HOW == "stage-fright":
+            raise LoadError(
+                "the source 127.0.0.1 port 40000 is in use: give other --source-ports, or stop what uses it"
+            )
+        return Tally()
+
     def run(self, begin):
         if HOW == "dies" and self.share.index == 0:
             sys.exit("I am dying")

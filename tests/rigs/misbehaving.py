@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from echobench.injection.dice import Dice
 from echobench.injection.rules import read_rules
 from echobench.injection.spoiling import Errors
@@ -22,3 +24,27 @@ def changed(rule: str, sizes: list[int], transport: str = "udp", flow: int = 1) 
     assert read.seed is not None
     errors = Errors(read.faults.corrupt, Dice(read.seed, transport, flow, "corrupt"))
     return [len(errors.among(size)) for size in sizes]
+
+
+def swapped(rule: str, number: int, transport: str = "udp") -> list[int]:
+    """In which order the answers to the first messages leave; the last one is not overtaken.
+
+    One that overtakes another is not overtaken itself.
+    """
+    order: list[int] = []
+    waiting = None
+    for at, strike in enumerate(strikes(rule, "reorder", number, transport)):
+        if waiting is not None:
+            order += [at, waiting]
+            waiting = None
+        elif strike:
+            waiting = at
+        else:
+            order.append(at)
+    assert waiting is None, "choose a seed with which the last one leaves"
+    return order
+
+
+def overtaken(order: list[int]) -> int:
+    """How many messages were overtaken by the next one."""
+    return sum(after < before for before, after in itertools.pairwise(order))

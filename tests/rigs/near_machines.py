@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from echobench.bench.cluster import ClusterError
 from echobench.bench.cluster.clocks import Reading, read
 from echobench.bench.cluster.machines import Event, Host
 from echobench.bench.cluster.relay import Relay
+
+
+def members(group: int) -> list[int]:
+    """Give the processes of a group that live."""
+    found = []
+    for each in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            fields = (each / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group and fields[0] != "Z":
+                found.append(int(each.name))
+    return found
 
 
 class NearMachines:

@@ -8,13 +8,25 @@ import sys
 
 import pytest
 import pytest_twisted
-from rigs.helpers import ask, blocking, datagram_client, exchange, needs_linux, port_of, until, wait_for
-from rigs.misbehaving import strikes
+from rigs.helpers import (
+    ask,
+    blocking,
+    datagram_client,
+    dial,
+    exchange,
+    needs_linux,
+    port_of,
+    read_exactly,
+    until,
+    wait_for,
+)
+from rigs.misbehaving import overtaken, strikes, swapped
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import DatagramProtocol, Protocol
 from twisted.logger import LogLevel, capturedLogs
 
 from echobench import EchobenchError, EchoService, EngineError
+from echobench.injection import flow
 
 LOOPBACK = ("127.0.0.1",)
 
@@ -83,6 +95,26 @@ def test_endpoints_have_faults_too(serve, tmp_path):
     endpoint = serverFromString(reactor, "tcp:0:interface=127.0.0.1")
     service = serve(None, endpoints=[endpoint], faults=["tcp:duplicate=100%,seed=1"])
     assert blocking(exchange, port_of(service, "endpoint"), [b"twice"]) == b"twicetwice"
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_each_read_of_a_stream_that_is_overtaken_is_counted(serve, monkeypatch, seed):
+    """Each message is sent once the one before has been read, so reads are messages, and the seed says which."""
+    monkeypatch.setattr(flow, "PATIENCE", 1000.0)  # what waits is overtaken, however long the host takes
+    rule, number = f"tcp:reorder=20%,seed={seed}", 60
+    order = swapped(rule, number, "tcp")
+    service = serve(0, LOOPBACK, faults=[rule])
+
+    def talk():
+        with dial(port_of(service)) as sock:
+            for at in range(number):
+                sock.sendall(b"%3d" % at)
+                wait_for(lambda read=at + 1: service.snapshot().reads == read)
+            return read_exactly(sock, 3 * number)
+
+    assert blocking(talk) == b"".join(b"%3d" % at for at in order)
+    assert service.snapshot().faults == {"reorder": overtaken(order)}
+    assert overtaken(order) > 5
 
 
 def test_a_second_start_repeats_the_first(serve):

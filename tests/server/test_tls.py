@@ -351,7 +351,7 @@ def test_a_read_of_many_records_is_answered_by_one_write(certified, monkeypatch,
     clock = Clock()
     factory = EchoFactory(reactor=clock)
     if hidden:
-        monkeypatch.setattr("echobench.engines.portable.tls.PRIVATE", (hidden,))
+        monkeypatch.setattr("echobench.engines.portable.prompt_tls.PRIVATE", (hidden,))
     protocol, transport, client, incoming, outgoing = shaken(certified, factory, clock)
     before, reads = transport.writes, factory.counters.reads
     client.write(pattern(60_000))  # four records

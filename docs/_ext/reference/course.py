@@ -25,6 +25,10 @@ def difference(name: str, before: str, after: str) -> str:
     texts = [(folder / each).read_text().splitlines()[1:] for each in (before, after)]
     lines = [*difflib.unified_diff(*texts, n=2, lineterm="")][3:]  # without the names and the first place
     shown = ["..." if line.startswith("@@") else line for line in lines]
+    while not shown[-1].strip():  # a line beside a change that is empty
+        shown.pop()
+    while not shown[0].strip():
+        shown.pop(0)
     return "\n".join(["```diff", *shown, "```"])
 
 
@@ -42,4 +46,5 @@ def exercises(name: str) -> str:
 def _graded(checks: tuple[sources.Check, ...]) -> str:
     """Say by what an exercise is graded."""
     names = list(dict.fromkeys(f"`{each.name}`" for each in checks))
-    return f"It is done when {' and '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)} is green:"
+    said = f"{', '.join(names[:-1])} and {names[-1]} are" if names[1:] else f"{names[0]} is"
+    return f"It is done when {said} green:"

@@ -83,7 +83,7 @@ def find(temporary: Path, before: Path | None = None) -> tuple[dict[str, Subject
             "C, recvmmsg with GRO",
             (str(PEERS / "mmsg_udp"), "{port}", "--gro"),
             "peers/mmsg_udp {port} --gro",
-            ("udp-train",),
+            ("udp-train", "udp-train-4"),
         ),
         Subject(
             "twisted",
@@ -187,12 +187,12 @@ def echoes(port: int, transport: str) -> bool:
     """Whether a server answers yet."""
     kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
     with contextlib.suppress(OSError), socket.socket(type=kind) as sock:
-        sock.settimeout(0.5)
+        sock.settimeout(2)
         sock.connect(("127.0.0.1", port))
         one: socket.socket = UNVERIFIED.wrap_socket(sock) if transport == "tls" else sock
         with one:
-            one.send(b"is anybody there?")
-            return one.recv(64) == b"is anybody there?"
+            one.send(b"is anybody there?\r\n")  # a whole line, for servers that wait for one
+            return one.recv(64) == b"is anybody there?\r\n"
     return False
 
 

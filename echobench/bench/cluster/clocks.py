@@ -40,10 +40,19 @@ class Offset:
         return here + self.monotonic
 
 
-def measure(ask: Callable[[], Reading], tries: int = TRIES, ours: Callable[[], Reading] = read) -> Offset:
-    """Ask a machine for its clocks, and compare them with ours by the fastest round trip."""
+def measure(
+    ask: Callable[[], Reading],
+    tries: int = TRIES,
+    ours: Callable[[], Reading] = read,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Offset:
+    """Ask a machine for its clocks, and compare them with ours by the fastest round trip.
+
+    ``meanwhile`` is called before each round trip: a slow machine must not keep the others waiting for a word.
+    """
     best: tuple[int, Offset] | None = None
     for _ in range(tries):
+        meanwhile()
         day, before = ours()
         there = ask()
         after = ours()[1]

@@ -13,7 +13,7 @@ from .relay import Relay
 RELAYS: Final[dict[str, Relay]] = {}
 """Agents of this worker, by the key of the task that holds them."""
 
-KEPT: Final = 4  # of them: their leaders may not have heard yet how they ended
+KEPT: Final = 4  # of those that have ended: their leaders may not have heard yet how they ended
 
 
 class Quiet(logging.Filter):
@@ -42,8 +42,9 @@ def clock() -> Reading:
 
 def hold(key: str, order: str) -> None:
     """Start an agent, and return when it has ended."""
-    while len(RELAYS) >= KEPT:  # of leaders that went without a word
-        del RELAYS[next(iter(RELAYS))]
+    ended = [each for each, relay in RELAYS.items() if relay.over]
+    for old in ended[: max(0, len(ended) - KEPT + 1)]:  # of leaders that went without a word
+        del RELAYS[old]
     relay = RELAYS[key] = Relay(order)
     try:
         relay.wait()

@@ -20,7 +20,7 @@ from ..load.processes import Event as Interrupt
 from ..load.progress import Progress, Silent
 from ..load.window import SECOND, Window
 from ..run import environment, hostcounters
-from ..run.division import divide
+from ..run.division import Part, divide
 from ..run.plan import Plan, PlanError
 from ..run.result import Machine, Result
 from ..run.stored import ResultError
@@ -120,7 +120,7 @@ class _Lead:
             raise LoadError(self._sentence())
         return merge(
             self._plan,
-            [self._machine(number) for number in self._all],
+            [self._machine(number, part) for number, part in enumerate(divide(self._plan))],
             started=started,
             environment=environment.describe(next(iter(self._results.values())).address, ours),
             moments=self._moments.all,
@@ -149,7 +149,10 @@ class _Lead:
         """Ask each machine for its clocks, now that all is ready and nothing is sent yet. Raises LoadError."""
         for number in self._all:
             try:
-                self._offsets[number] = clocks.measure(lambda number=number: self._machines.clock(number))  # type: ignore[misc]
+                self._offsets[number] = clocks.measure(
+                    lambda number=number: self._machines.clock(number),  # type: ignore[misc]
+                    meanwhile=self._hear,
+                )
             except ClusterError as error:
                 raise LoadError(f"{self._name(number)}: {error}") from None
             self._hear()
@@ -278,10 +281,10 @@ class _Lead:
             names.setdefault(why, []).append(self._name(number))
         return "; ".join(f"{', '.join(them)}: {why}" for why, them in names.items())
 
-    def _machine(self, number: int) -> Machine:
+    def _machine(self, number: int, part: Part) -> Machine:
         return Machine(
             name=self._name(number),
-            part=divide(self._plan)[number],
+            part=part,
             clock=self._offsets[number].clock,
             missing=self._missing.get(number, ""),
             result=self._results.get(number),

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import re
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -53,6 +55,9 @@ class DaskMachines:
         try:
             self._addresses, self.hosts = self._find()
             self._check()
+        except (OSError, KeyError, ValueError) as error:  # a scheduler or a worker that goes just now
+            self.close()
+            raise ClusterError(f"{scheduler} does not say what workers it has: {_text(error)}") from None
         except BaseException:
             self.close()
             raise
@@ -65,9 +70,8 @@ class DaskMachines:
                 f"the scheduler {self._scheduler} has no workers: start `dask worker {self._scheduler} --nthreads 1` "
                 "on each machine that is to send"
             )
-        named = {address: _name(address, each, workers) for address, each in workers.items()}
-        order = sorted(named, key=named.__getitem__)
-        return order, tuple(Host(named[address], workers[address]["host"]) for address in order)
+        named = _names(workers)
+        return list(named), tuple(Host(name, workers[address]["host"]) for address, name in named.items())
 
     def _check(self) -> None:
         """See that all run this version, before anything else is sent. Raises ClusterError."""
@@ -194,6 +198,19 @@ class _Run:
             self._client.run(in_worker.end, self._key, workers=[self._address])
         finally:
             self._future.cancel()
+
+
+def _names(workers: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Name all workers, by their addresses, in the order of their names; no two have the same."""
+    named = {address: _name(address, each, workers) for address, each in workers.items()}
+    often = Counter(named.values())
+    unique = {address: name if often[name] == 1 else address.partition("://")[2] for address, name in named.items()}
+    return dict(sorted(unique.items(), key=lambda each: _in_order(each[1])))
+
+
+def _in_order(name: str) -> list[tuple[int, str]]:
+    """Give a key by which names are in order, and the numbers in them too: load9 comes before load10."""
+    return [(int(each), "") if each.isdecimal() else (-1, each) for each in re.split(r"([0-9]+)", name)]
 
 
 def _name(address: str, worker: dict[str, Any], workers: dict[str, dict[str, Any]]) -> str:

@@ -58,11 +58,12 @@ class SshMachines:
         import execnet
 
         self._group: Any = execnet.Group()
+        began = time.monotonic()
         calls = [Answer(self._opening(host, python)) for host in hosts]
         opened, wrong = [], []
         for host, call in zip(hosts, calls, strict=True):
             try:
-                opened.append(call.within(CONNECTING))
+                opened.append(call.within(CONNECTING, began))
             except ClusterError as error:
                 wrong.append(f"{host}: {error}")
         if wrong:
@@ -130,6 +131,8 @@ class SshMachines:
 
     def clock(self, number: int) -> Reading:
         """Ask a machine for its clocks."""
+        while not self._clocks[number].empty():  # an answer that came too late
+            self._clocks[number].get()
         self._outboxes[number].put("clock")
         try:
             return self._clocks[number].get(timeout=ANSWERING)

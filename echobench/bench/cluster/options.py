@@ -26,7 +26,8 @@ MISSING: Final = "needs the extra cluster: pip install 'echobench[cluster]'"
 
 def scheduler(text: str) -> str:
     """Read a scheduler's address: tcp://HOST:PORT or tls://HOST:PORT. Raises ValueError."""
-    if not re.fullmatch(r"(tcp|tls)://([^][/@:\s]+|\[[0-9a-fA-F:.%]+\]):[0-9]{1,5}", text):
+    found = re.fullmatch(r"(?:tcp|tls)://(?:[^][/@:\s]+|\[[0-9a-fA-F:.]+(?:%\w+)?\]):([0-9]{1,5})", text)
+    if found is None or not 1 <= int(found[1]) <= 65535:
         raise ValueError(f"{shown(text)} is not a scheduler's address such as tcp://192.0.2.1:8786")
     return text
 
@@ -37,6 +38,8 @@ def hosts(text: str) -> tuple[str, ...]:
     for each in found:
         if not re.fullmatch(r"[A-Za-z0-9_:][A-Za-z0-9_.@:%-]*", each):
             raise ValueError(f"{shown(each)} is not a host such as web1 or load@192.0.2.1; separate hosts with commas")
+        if each.count(":") == 1:
+            raise ValueError(f"{shown(each)} has a port, which ssh takes from ~/.ssh/config: give the host alone")
         if found.count(each) > 1:
             raise ValueError(f"{shown(each)} is there twice: one generator a machine is enough")
     return found
@@ -57,7 +60,7 @@ def python(text: str) -> str:
     """Read the name or the path of a program. Raises ValueError."""
     if not re.fullmatch(r"[A-Za-z0-9_./~+-]+", text):
         raise ValueError(f"{shown(text)} is not the name or the path of a program")
-    return text
+    return re.sub("/+", "/", text)  # execnet takes two for the end of the name
 
 
 OPTIONS: Final = (
@@ -118,7 +121,7 @@ def connected(own: dict[str, Any], note: Callable[[str], None]) -> Iterator[Mach
         places = [host.place for host in machines.hosts]
         for place in dict.fromkeys(places):
             if places.count(place) > 1:
-                note(f"{places.count(place)} workers are on {place}, and share what it can send")
+                note(f"{places.count(place)} of the machines are {place}, and share what it can send")
         yield machines
     finally:
         machines.close()

@@ -20,7 +20,11 @@ def serve(channel: Any) -> None:
                 channel.send(json.dumps([0, "clock", read()]))
             elif word == "start":
                 run, _, order = rest.partition(" ")
-                relay = Relay(order)
+                try:
+                    relay = Relay(order)
+                except OSError as error:
+                    channel.send(json.dumps([int(run), "failed", f"no process can be started there: {error}"]))
+                    continue
                 threading.Thread(target=_hand_on, args=(int(run), relay, channel), daemon=True).start()
             elif word == "tell" and relay is not None:
                 relay.tell(rest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -27,10 +28,14 @@ class Answer(Generic[T]):
         except BaseException as error:  # noqa: BLE001 (it is raised where the answer is waited for)
             self._done.put((None, error))
 
-    def within(self, seconds: float) -> Any:
-        """Wait for it. Raises what the call raised, and ClusterError if there is nothing in time."""
+    def within(self, seconds: float, since: float | None = None) -> Any:
+        """Wait for it. Raises what the call raised, and ClusterError if there is nothing in time.
+
+        The time begins now, or began at ``since`` (``time.monotonic``) for several that were called together.
+        """
+        left = seconds if since is None else since + seconds - time.monotonic()
         try:
-            value, error = self._done.get(timeout=max(0.0, seconds))
+            value, error = self._done.get(timeout=max(0.0, left))
         except queue.Empty:
             raise ClusterError(f"it did not answer within {seconds:.0f} s") from None
         if error is not None:

@@ -43,6 +43,11 @@ class Relay:
             found.append((word, value))
         return found
 
+    @property
+    def over(self) -> bool:
+        """Whether the agent has ended."""
+        return self._process.over
+
     def wait(self) -> None:
         """Wait until the agent has ended."""
         self._process.wait()

@@ -63,7 +63,7 @@ RUNGS: Final = (
     ),
     Rung(
         name="asyncio", file="stock_asyncio.py", transports=("tcp", "udp"),
-        idea="the same with Python's own library",
+        idea="the loop is that of Python's own library",
     ),
     Rung(
         name="portable", options="--engine portable --udp-engine portable", transports=("tcp", "udp"),
@@ -71,7 +71,8 @@ RUNGS: Final = (
     ),
     Rung(
         name="readiness", options="--engine readiness --no-udp", transports=("tcp",),
-        idea="the reactor is asked once for all connections; a connection is a number, not an object",
+        idea="the reactor is asked once for all connections; a connection is a number, not an object; a server "
+        "with nothing to do stays awake for a moment",
     ),
     Rung(
         name="completion", options="--engine completion --no-udp", transports=("tcp",),

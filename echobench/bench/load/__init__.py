@@ -43,6 +43,12 @@ class Engine(Protocol):
         Raises LoadError, and NoEngineError before anything is connected.
         """
 
+    def rehearse(self) -> Tally:
+        """Send some messages to this process itself, and return their counts; after :meth:`open` (rehearsal.py).
+
+        Raises LoadError, PlanError and OSError, after which a run is still possible.
+        """
+
     def run(self, begin: int) -> None:
         """Offer load from ``begin`` on, and return when the run has been counted.
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..run.plan import Plan
 from ..run.tally import Tally
 from . import Tick
-from .recorder import Recorder
+from .recorder import ROOM, Recorder
 from .window import SECOND, Window
 
 Times = npt.NDArray[np.int64]
@@ -150,6 +150,38 @@ class Account:
             self._sent.many(now - sent, number)
             if not self._closed:
                 self._intended.many(now - intended, number)
+
+    def all_came_back(self, trains: list[tuple[int, int, int]], number: int, length: int) -> None:
+        """Count trains of the closed model, each of ``number`` messages and ``length`` bytes, all whole and right.
+
+        Of each train: when it was sent, when the kernel had it, and when it was read.
+        """
+        first, end = self.window.first, self.window.end
+        times, reading = self._sent.often, self._reading.often
+        counted = 0
+        for sent, came, now in trains:
+            if first <= sent < end:
+                counted += 1
+                until = came if sent <= came <= now else max(sent, min(came, now))
+                reading.append((now - until, number))
+                times.append((until - sent, number))
+        self.tally.answered += counted * number
+        self.tally.answered_bytes += counted * length
+        if len(times) >= ROOM:
+            self._sent.flush()
+            self._reading.flush()
+
+    @property
+    def times(self) -> list[tuple[int, int]]:
+        """Times of the closed model, each with how many messages had it; tell :meth:`returned` of those you add."""
+        return self._sent.often
+
+    def returned(self, times: int, number: int, length: int) -> None:
+        """Count what was added to :attr:`times`: each is of ``number`` messages, ``length`` bytes in all."""
+        self.tally.answered += times * number
+        self.tally.answered_bytes += times * length
+        if len(self._sent.often) >= ROOM:
+            self._sent.flush()
 
     def _counting(self, intended: Times, now: int) -> Any:
         """Return an index of the messages that count: mostly all of them, or none.

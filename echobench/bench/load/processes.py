@@ -68,6 +68,11 @@ class WorkerProcess:
             self._stdin.write(line + "\n")
             self._stdin.flush()
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
     def wait(self) -> None:
         """Wait until it has ended by itself."""
         self._process.wait()

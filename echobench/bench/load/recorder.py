@@ -22,7 +22,7 @@ class Recorder:
         self.histogram = histogram
         self._values: Array = np.zeros(ROOM, np.int64)
         self._at = 0
-        self._often: list[tuple[int, int]] = []
+        self.often: list[tuple[int, int]] = []
         """Values that came more than once, each with how often."""
 
     def record(self, values: npt.NDArray[np.int64]) -> None:
@@ -45,15 +45,15 @@ class Recorder:
 
     def many(self, value: int, number: int) -> None:
         """Add one value ``number`` times."""
-        self._often.append((value, number))
-        if len(self._often) == ROOM:
+        self.often.append((value, number))
+        if len(self.often) >= ROOM:
             self.flush()
 
     def flush(self) -> None:
         """Move what was collected into the histogram."""
         self.histogram.record(self._values[: self._at])
         self._at = 0
-        if self._often:
-            values, numbers = np.array(self._often, np.int64).T
+        if self.often:
+            values, numbers = np.array(self.often, np.int64).T
             self.histogram.record(values, numbers)
-            self._often.clear()
+            self.often.clear()

@@ -65,6 +65,29 @@ class Stream:
         """The number of messages that have not come back whole."""
         return self._begun - self._over
 
+    def lead(self, tape: Tape) -> None:
+        """Move a tape to the next byte to be sent."""
+        tape.move_to(self._sending)
+
+    def resume(self, back: int, number: int, sent: int, unsent: int) -> None:
+        """Go on with a stream at rest, after others moved its messages and counted them.
+
+        Whole messages of ``back`` bytes came back, and ``number`` left at ``sent``, of which ``unsent`` bytes are still
+        to be sent.
+        """
+        self._end += back
+        self._came = self._whole = self._end
+        self._begun = self._over = self._layout.whole(self._end)
+        self._awaited.forward(back)
+        self._heard = sent
+        if number:
+            self._begun += number
+            end = self._layout.end(self._begun)
+            back += end - self._end - unsent
+            self._end, self.unsent = end, unsent
+            self._departures.append((end, self._begun, sent, sent))
+        self._sending.forward(back)
+
     def begin(self, number: int, intended: int, now: int) -> None:
         """Begin messages that were due at ``intended``, and are to be sent now."""
         self._begun = begun = self._begun + number

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from ..run.plan import Plan
 
 SECOND: Final = 1_000_000_000
+AWAKE: Final = 150_000  # nanoseconds before the beginning from which on a process waits awake
+
+
+def wait_for(begin: int) -> None:
+    """Wait until a run begins (``time.perf_counter_ns``): asleep, but for the last moment, as waking up takes time."""
+    if (early := begin - AWAKE - time.perf_counter_ns()) > 0:
+        time.sleep(early / SECOND)
+    while time.perf_counter_ns() < begin:
+        pass
 
 
 class Window:

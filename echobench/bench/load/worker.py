@@ -138,6 +138,8 @@ class Worker:
                 name, why, kind = choose(share, {name: str(error)})
                 engine = self._engine = kind(share, tuple(order["address"]), intervals)
                 engine.open()
+            with contextlib.suppress(LoadError, PlanError, OSError, MemoryError):
+                engine.rehearse()
             # A garbage collection during the run would look like latency of the server.
             gc.collect()
             gc.freeze()

@@ -18,6 +18,7 @@ from .. import IEngine, Setting
 from ..outsiders import Outsiders
 from ..watching import watches_descriptors
 from .datagram import MAX_DATAGRAM, DatagramPort
+from .gathered import can_gather
 from .own_datagram import protocol_for
 from .own_stream import factory_for
 from .stream import StreamPort, can_adopt
@@ -37,6 +38,7 @@ class PortableStream:
     def __init__(self, setting: Setting, protocol: Any = None) -> None:
         self._setting = setting
         self.factory = factory_for(setting, protocol)
+        self._plain_echo = protocol is None
 
     @staticmethod
     def unavailable(reactor: Reactor) -> str | None:
@@ -52,7 +54,8 @@ class PortableStream:
 
         ``options`` are twisted.internet.ssl.CertificateOptions.
         """
-        return self._listen(sock, EchoTLSFactory(options, self.factory, self._setting.clock, self._setting.counters))
+        factory = EchoTLSFactory(options, self.factory, self._setting.clock, self._setting.counters)
+        return self._listen(sock, factory, gather=self._plain_echo and can_gather())
 
     def listen_endpoint(self, endpoint: IStreamServerEndpoint) -> Deferred[IListeningPort]:
         """Serve whatever the endpoint listens on."""
@@ -74,12 +77,12 @@ class PortableStream:
         """End every connection now."""
         self.factory.abort()
 
-    def _listen(self, sock: socket.socket, factory: Any) -> IListeningPort:
+    def _listen(self, sock: socket.socket, factory: Any, *, gather: bool = False) -> IListeningPort:
         reactor, counters = self._setting.reactor, self._setting.counters
         keep_urgent(sock)
         internet = sock.family in (socket.AF_INET, socket.AF_INET6)
         if internet and can_adopt(self.port) and watches_descriptors(reactor):
-            return self.port.adopt(sock, factory, counters, reactor, lost=self._setting.lost)
+            return self.port.adopt(sock, factory, counters, reactor, lost=self._setting.lost, gather=gather)
         port: IListeningPort
         if IReactorSocket.providedBy(reactor) and not platform.isWindows():
             port = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)

@@ -9,6 +9,7 @@ and counts none of them. This port uses an Acceptor instead, and gives its conne
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from ...reactors import Reactor
 from ...sockets import BindError, keep_urgent
 from ..ebb import Ebb, trim_heap
 from ..forks import FORKS
+from .gathered import Gathered
 from .transport import best_transport
 
 log = Logger()
@@ -43,6 +45,8 @@ class StreamPort(tcp.Port):
     _lost: Callable[[str], None]
     _counters: Counters
     _ebb: Ebb
+    _gathered: Gathered | None = None
+    """Watches the connections, if not the reactor does."""
 
     @classmethod
     def adopt(
@@ -53,12 +57,13 @@ class StreamPort(tcp.Port):
         reactor: Reactor,
         *,
         lost: Callable[[str], None] = log.critical,
+        gather: bool = False,
     ) -> StreamPort:
         """Take over the socket and begin to serve.
 
         The port uses a copy of the descriptor, and closes the original. ``lost`` is called with a sentence when the
-        port can accept no more; it closes then, so that clients are refused. Raises BindError if it cannot
-        from the start.
+        port can accept no more; it closes then, so that clients are refused. ``gather`` has the connections watched
+        together (gathered.py). Raises BindError if it cannot from the start.
         """
         # The class's own constructor from a descriptor: what reactor.adoptStreamPort would call on tcp.Port.
         port: StreamPort = cls._fromListeningDescriptor(reactor, sock.fileno(), sock.family, factory)
@@ -67,13 +72,16 @@ class StreamPort(tcp.Port):
         # Each connection has objects, with TLS large ones. What waits for peers that do not read is a writer's.
         FORKS.tell(port, reactor)
         port._counters, port._lost = counters, lost
-        port._ebb = Ebb(steady(reactor), lambda: counters.open_connections + len(reactor.getWriters()), trim_heap)
+        port._ebb = Ebb(steady(reactor), port._needed, trim_heap)
         port._acceptor = Acceptor(port.socket.accept, port.socket, counters, reactor, port._watch, lost=port._lose)
         try:
             port._acceptor.begin(port._serve)
         except BindError:
             port.stopListening()
             raise
+        if gather:
+            with contextlib.suppress(OSError):  # no descriptor is left, or a seccomp filter: then the reactor does it
+                port._gathered = Gathered(reactor)
         return port
 
     def doRead(self) -> None:
@@ -97,6 +105,8 @@ class StreamPort(tcp.Port):
         sentence = "" if expected else self._acceptor.sentence(error)
         self._acceptor.close()
         self._ebb.stop()
+        if self._gathered is not None:
+            self._gathered.close()
         super().connectionLost(reason)
         if not expected:
             self._lost(sentence)
@@ -104,6 +114,10 @@ class StreamPort(tcp.Port):
     def _lose(self, sentence: str) -> None:
         self.stopListening()
         self._lost(sentence)
+
+    def _needed(self) -> int:
+        waiting = len(self.reactor.getWriters()) + (0 if self._gathered is None else self._gathered.writers())
+        return self._counters.open_connections + waiting
 
     def _watch(self, wanted: bool) -> None:
         if not wanted:
@@ -128,7 +142,8 @@ class StreamPort(tcp.Port):
                 sock.close()
                 return
             self.sessionno += 1
-            transport = self.transport(sock, protocol, address, self, self.sessionno, self.reactor)
+            watcher: Any = self._gathered or self.reactor
+            transport = self.transport(sock, protocol, address, self, self.sessionno, watcher)
             before = self._counters.connections
             protocol.makeConnection(transport)
             self._counters.accepted["ipv4" if "." in address[0] else "ipv6"] += self._counters.connections - before

@@ -10,49 +10,32 @@ TLS has no half-close in Twisted: close_notify ends both directions (RFC 8446, 6
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
-from twisted.python.failure import Failure
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from ...counters import Counters
 from .alpn import answer_alpn
 from .handshakes import FailedHandshakes
-from .records import HEAD, LARGEST, Records
-
-OVERHEAD: Final = HEAD + 17  # bytes that a record of TLS 1.3 adds to its plaintext, of whichever of OpenSSL's ciphers
-PRIVATE: Final = (
-    "_aborted", "_appSendBuffer", "_flushSendBIO", "_handshakeDone", "_lostTLSConnection", "_shutdownTLS",
-    "_tlsConnection", "_tlsShutdownFinished",
-)  # fmt: skip
-"""Twisted's private attributes that PromptTLSTransport uses."""
+from .prompt_tls import PromptTLSTransport
 
 
-class EchoTLSTransport(TLSMemoryBIOProtocol):
-    """A TLS transport that encrypts each write as it comes.
-
-    It reports the peer's close_notify as its end of file.
-    """
+class EchoTLSTransport(PromptTLSTransport):
+    """A TLS transport that encrypts each write as it comes, and reports the peer's close_notify as its end of file."""
 
     factory: EchoTLSFactory
-    transport: Any
     _told = False
 
-    def dataReceived(self, data: bytes) -> None:
-        """Decrypt what came, and see whether the peer has ended.
+    def look_for_the_end(self) -> None:
+        """Tell the protocol once that the peer has ended.
 
         After the peer's close_notify, or an error, the TCP transport below is closing. A handshake that failed is no
         end of file: to close would be to abort, and the reset might overtake the alert that says why.
         """
-        super().dataReceived(data)
-        if getattr(self, "_handshakeDone", True):
-            self.look_for_the_end()
-
-    def look_for_the_end(self) -> None:
-        """Tell the protocol once that the peer has ended."""
+        if not getattr(self, "_handshakeDone", True):
+            return
         if self.transport.disconnecting and not self._told and not self.disconnecting:
             self._told = True
             protocol = IHalfCloseableProtocol(self.wrappedProtocol, None)
@@ -69,85 +52,13 @@ class EchoTLSTransport(TLSMemoryBIOProtocol):
         super().connectionLost(reason)
 
 
-class PromptTLSTransport(EchoTLSTransport):
-    """The same, with fewer calls once hands are shaken.
-
-    Twisted's transport asks OpenSSL for plaintext and for bytes to send until an exception says that there are none,
-    hands each record to the protocol by itself, and encrypts, fetches and sends each 16 KiB of an answer by themselves.
-    This one counts the records that have come whole, hands over what they hold in one piece, and encrypts and sends an
-    answer in one piece.
-    """
-
-    _prompt = False
-    """Whether Twisted's class has all that is used here; else it does everything by itself."""
-
-    def makeConnection(self, transport: Any) -> None:
-        """Begin to count records."""
-        self._records = Records()
-        super().makeConnection(transport)
-        self._prompt = all(hasattr(self, name) for name in PRIVATE)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Decrypt what came and hand it over."""
-        records = self._records.completed(data)
-        if not self._prompt or not self._handshakeDone or self._appSendBuffer or self._lostTLSConnection:
-            super().dataReceived(data)
-            return
-        tls = self._tlsConnection
-        tls.bio_write(data)
-        pieces: list[bytes] = []
-        over, failure = False, None
-        try:
-            for _ in range(records):
-                pieces.append(tls.recv(LARGEST))  # noqa: PERF401 (those before an exception count)
-        except SSL.WantReadError:  # a record held something else than plaintext, which OpenSSL may have answered
-            self._flushSendBIO()
-        except SSL.ZeroReturnError:
-            over = True
-        except SSL.Error:
-            over, failure = True, Failure()
-        if pieces and not self._aborted:
-            self.wrappedProtocol.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if over and not self._lostTLSConnection:
-            if failure is None:
-                self._shutdownTLS()
-            self._tlsShutdownFinished(failure)
-            self.look_for_the_end()
-
-    def write(self, data: bytes) -> None:
-        """Encrypt and send in one piece."""
-        if (
-            not self._prompt
-            or not self._handshakeDone
-            or self._appSendBuffer
-            or self._lostTLSConnection
-            or self.disconnecting
-            or not data
-        ):
-            super().write(data)
-            return
-        tls = self._tlsConnection
-        done, size = 0, len(data)
-        try:
-            while done < size:  # OpenSSL takes a record at a time, and memory always has room
-                done += tls.send(memoryview(data)[done:] if done else data)
-        except SSL.Error:  # it waits for the peer's part of a new handshake, or cannot go on
-            super().write(data[done:])
-            return
-        most = size + OVERHEAD * (2 + size // LARGEST)
-        sent = tls.bio_read(most)
-        self.transport.write(sent)
-        if len(sent) == most:  # what belongs to the handshake was waiting too
-            self._flushSendBIO()
-
-
 class EchoTLSFactory(TLSMemoryBIOFactory):
     """Puts TLS between a factory and its transports.
 
     It passes on the factory's refusal of a peer, and counts handshakes that fail.
     """
 
-    protocol = PromptTLSTransport
+    protocol = EchoTLSTransport
 
     def __init__(
         self, options: Any, factory: IProtocolFactory, clock: IReactorTime, counters: Counters | None = None

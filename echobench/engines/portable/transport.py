@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from twisted.internet import abstract, tcp
 from twisted.internet.error import ConnectionAborted
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 
 from ...kernel.disconnect import disconnect
@@ -24,6 +25,19 @@ class PromptTransport(tcp.Server):
     that way.
     """
 
+    def doRead(self) -> Any:
+        """Read once, as Twisted's does with two calls more."""
+        try:
+            data = self.socket.recv(self.bufferSize)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
+        self.protocol.dataReceived(data)
+        return None
+
     def write(self, data: bytes) -> None:
         """Send, or keep what cannot be sent now.
 
@@ -34,10 +48,14 @@ class PromptTransport(tcp.Server):
         # TLS begun with startTLS writes elsewhere; a pull producer is asked for more only by the reactor's next turn.
         plain = not self.TLS and (self.producer is None or self.streamingProducer)
         if data and open_ and plain and not waiting:
-            sent = self.writeSomeData(data)
-            if isinstance(sent, int) and sent > 0:
-                if sent == len(data):
-                    return
+            size = len(data)
+            try:
+                sent = self.socket.send(data if size <= self.SEND_LIMIT else memoryview(data)[: self.SEND_LIMIT])
+            except OSError:
+                sent = 0
+            if sent == size:
+                return
+            if sent:
                 data = data[sent:]
         super().write(data)
 

@@ -15,11 +15,11 @@ from typing import Final
 
 from ...counters import Counters, Reason
 from ...guard import FIRST_BYTES, LOOK, Guard, RateLimit, source_of
-from ...kernel.messages import NAME, Messages
+from ...kernel.messages import FAMILY, NAME, Messages
 from .sending import Run, Sending
 
 PASSED_REMEMBERED: Final = 1024  # names; a forger can only make us look again
-_INET6: Final = int(socket.AF_INET6)  # the lower byte of the family in a name
+_INET6: Final = int(socket.AF_INET6)
 
 
 class Admission:
@@ -55,7 +55,7 @@ class Admission:
         if LOOK in high.translate(guard.high_bytes) and not guard.passes_all(high, names[3:end:NAME]):
             return False
         # Where an address begins and ends in its name (kernel/messages.py); IPv4-mapped ones begin again.
-        if names[0] == _INET6:
+        if names[FAMILY] == _INET6:
             ends, first, mapped = names[23:end:NAME], names[8:end:NAME], names[20:end:NAME]
         else:
             ends, first, mapped = names[7:end:NAME], names[4:end:NAME], b""
@@ -114,7 +114,7 @@ class Admission:
 
     def _by_source(self, runs: list[Run]) -> list[Run]:
         """Split runs where the address of the sender changes."""
-        columns = self._ipv6 if self._messages.names.bytes[0] == socket.AF_INET6 else self._ipv4
+        columns = self._ipv6 if self._messages.names.bytes[FAMILY] == _INET6 else self._ipv4
         parted: list[Run] = []
         for first, end in runs:
             for column in columns:

@@ -17,7 +17,7 @@ import attrs
 from ...counters import Counters
 from ...guard import Guard
 from ...histograms import Histogram
-from ...kernel.messages import CONTROL, FLAGS, HEADER, MSG_CTRUNC, NAME, Messages
+from ...kernel.messages import CONTROL, FAMILY, FLAGS, HEADER, MSG_CTRUNC, NAME, Messages
 from ...kernel.tables import constant
 from ..sendroom import SendRoom
 from .admission import Admission
@@ -28,7 +28,7 @@ from .turning import TurnedBatch, Turning
 MOST_MESSAGES: Final = 64  # in a batch; more bring no gain, with fewer each message bears more of the calls' cost
 CACHED_PAYLOAD: Final = 1 << 18  # bytes of payload in a batch, so that the cache still has them when they are sent
 FEWEST_MESSAGES: Final = 4  # in a batch of the longest datagrams
-INET6: Final = int(socket.AF_INET6)  # the lower byte of the family in a name (kernel/messages.py)
+INET6: Final = int(socket.AF_INET6)
 FIRST, ELEVENTH = 8, 18  # where these bytes of an IPv6 address are in a name
 FORETELLING: Final = 8  # messages; fewer of equal length do not show that more like them will come
 
@@ -222,7 +222,7 @@ class CountedBatch(Batch):
     def _of_family(self, number: int) -> Counters:
         """Choose the counters of a batch. IPv4-mapped addresses have 0 in their first byte and 255 in the eleventh."""
         names, end = self.messages.name_memory, NAME * number
-        if names[0] != INET6:
+        if names[FAMILY] != INET6:
             return self._ipv4
         marks = names[ELEVENTH:end:NAME].count(255)
         if not marks:

@@ -46,6 +46,8 @@ OF_CONNECTIONS: Final = frozenset(
     }
 )
 """Reasons that count connections; all others count datagrams."""
+_CONNECTION_REASONS: Final = tuple(reason for reason in Reason if reason in OF_CONNECTIONS)
+_DATAGRAM_REASONS: Final = tuple(reason for reason in Reason if reason not in OF_CONNECTIONS)
 KERNEL: Final = "kernel"
 """The reason of datagrams that the kernel dropped before we saw them."""
 
@@ -66,69 +68,43 @@ class EchoCollector(Collector):
                 "reactor": reactor,
             },
         )
-        self._build = build
+        self.groups: Final = (Group(lambda _: (), lambda _: (), lambda _: iter((build,))), *GROUPS)
+        """What is written together."""
 
     def collect(self) -> Iterator[Metric]:
         """Ask for samples, and give each metric with one series for each worker."""
-        for group in self.groups():
-            yield from group.make()
+        seen = self.look()
+        for group in self.groups:
+            yield from group.make(seen)
 
-    def groups(self) -> Iterator[Group]:
-        """Ask for samples, and give the metrics in groups."""
+    def look(self) -> Seen:
+        """Ask for samples."""
         everybody = self._samples()
-        samples = workers(everybody)
-        names = [each.worker for each in samples]
-        yield Group((), None, lambda: iter((self._build,)))
-        yield Group(
-            names,
-            [each.counters for each in samples],
-            lambda: _traffic(samples),
-            lambda: _traffic_numbers(samples),
-        )
-        yield Group(
-            [(each.worker, each.counters.kernel_drops, each.counters.drops) for each in everybody],
-            None,
-            lambda: _drops(everybody),
-        )
-        yield Group((names, [each.engines for each in samples]), None, lambda: _engines(samples))
-        yield Group(
-            names,
-            [(each.batches.stream.counts, each.batches.datagram.counts) for each in samples],
-            lambda: _batches(samples),
-            lambda: [
-                n for each in samples for of in (each.batches.stream, each.batches.datagram) for n in _numbers(of)
-            ],
-        )
-        yield Group(
-            [each.worker for each in everybody],
-            [each.delays.counts for each in everybody],
-            lambda: _delays(everybody),
-            lambda: [number for each in everybody for number in _numbers(each.delays)],
-        )
-        yield Group((names, [each.holding for each in samples]), None, lambda: _holding(samples))
-        yield Group((names, [each.faults for each in samples]), None, lambda: _faults(samples))
-        yield Group(
-            [(each.worker, *(value is None for value in attrs.astuple(each.process))) for each in everybody],
-            [each.process for each in everybody],
-            lambda: _processes(everybody),
-            lambda: _process_numbers(everybody),
-        )
-        yield Group([(each.worker, each.state, each.starts) for each in samples], None, lambda: _presence(samples))
+        return Seen(everybody, workers(everybody))
+
+
+@attrs.define(eq=False)
+class Seen:
+    """What the workers told at one moment."""
+
+    everybody: Sequence[Sample]
+    """The workers, and the parent if they have one."""
+    workers: Sequence[Sample]
 
 
 @attrs.frozen
 class Group:
-    """Metrics that are written together.
+    """Metrics that are written together, out of what was seen.
 
-    Two groups with the same ``shape`` that are made of the same have the same text. If they are not made of the same,
-    their texts differ in the ``numbers``, which are in the order of the metrics. A group without numbers has all that
-    it says in its shape.
+    Two texts with the same ``shape`` that are made of the same are the same. If they are not ``made_of`` the same, they
+    differ in the ``numbers``, which are in the order of the metrics. A group without numbers has all that it says in
+    its shape.
     """
 
-    shape: Any
-    made_of: Any
-    make: Callable[[], Iterator[Metric]]
-    numbers: Callable[[], Sequence[float]] = tuple
+    shape: Callable[[Seen], Any]
+    made_of: Callable[[Seen], Any]
+    make: Callable[[Seen], Iterator[Metric]]
+    numbers: Callable[[Seen], Sequence[float]] = lambda _: ()
 
 
 def _numbers(histogram: Histogram) -> list[float]:
@@ -137,10 +113,13 @@ def _numbers(histogram: Histogram) -> list[float]:
     return [*cumulative, cumulative[-1], histogram.total]
 
 
-def _traffic_numbers(samples: Sequence[Sample]) -> list[float]:
-    """List the numbers of :func:`_traffic`, metric by metric."""
-    by_transport = [of for each in samples for of in streams(each.counters).values()]
-    by_family = [datagrams_by_family(each.counters).values() for each in samples]
+def _names(seen: Seen) -> list[str]:
+    return [each.worker for each in seen.workers]
+
+
+def _traffic_numbers(seen: Seen) -> list[float]:
+    by_transport = [of for each in seen.workers for of in streams(each.counters).values()]
+    by_family = [datagrams_by_family(each.counters).values() for each in seen.workers]
     echoed: list[float] = []
     for at, of in enumerate(by_family):
         echoed += [each.stream_bytes for each in by_transport[2 * at : 2 * at + 2]]
@@ -154,13 +133,45 @@ def _traffic_numbers(samples: Sequence[Sample]) -> list[float]:
     ]
 
 
-def _process_numbers(samples: Sequence[Sample]) -> list[float]:
-    """List the numbers of :func:`_processes`, metric by metric."""
-    columns = zip(
-        *[(of.cpu_seconds, of.started, of.memory, of.most_descriptors) for of in (each.process for each in samples)],
-        strict=True,
-    )
-    return [number for column in columns for number in column if number is not None]
+def _drop_numbers(seen: Seen) -> list[float]:
+    datagrams: list[float] = []
+    connections: list[float] = []
+    for each in seen.everybody:
+        if _says_drops(each):
+            datagrams.append(each.counters.kernel_drops)
+        if not each.parent:
+            drops = each.counters.drops
+            datagrams += [drops.get(reason, 0) for reason in _DATAGRAM_REASONS]
+            connections += [drops.get(reason, 0) for reason in _CONNECTION_REASONS]
+    return datagrams + connections
+
+
+def _batch_sizes(seen: Seen) -> list[Histogram]:
+    return [of for each in seen.workers for of in (each.batches.stream, each.batches.datagram)]
+
+
+def _batch_numbers(seen: Seen) -> list[float]:
+    return [number for of in _batch_sizes(seen) for number in _numbers(of)]
+
+
+def _holding_numbers(seen: Seen) -> list[float]:
+    held = [each.holding for each in seen.workers if each.holding is not None]
+    columns = [(of.odd_connections, of.held_connections, of.held_bytes, of.lent_buffers) for of in held]
+    return [number for column in zip(*columns, strict=True) for number in column]
+
+
+def _process_shape(seen: Seen) -> Any:
+    """Say which numbers there are: a system does not tell all of them, nor a worker that has yet to tell any."""
+    return [
+        (each.worker, each.process.started is None, each.process.memory is None, each.process.most_descriptors is None)
+        for each in seen.everybody
+    ]
+
+
+def _process_numbers(seen: Seen) -> list[float]:
+    processes = [each.process for each in seen.everybody]
+    columns = [(of.cpu_seconds, of.started, of.memory, of.most_descriptors) for of in processes]
+    return [number for column in zip(*columns, strict=True) for number in column if number is not None]
 
 
 def _traffic(samples: Sequence[Sample]) -> Iterator[Metric]:
@@ -214,14 +225,19 @@ def _drops(samples: Sequence[Sample]) -> Iterator[Metric]:
     )
     for each in samples:
         drops = each.counters.drops
-        if each.parent and not each.counters.kernel_drops:
-            continue
-        datagrams.add_metric((each.worker, KERNEL), each.counters.kernel_drops)
-        for reason in () if each.parent else Reason:
-            family = connections if reason in OF_CONNECTIONS else datagrams
-            family.add_metric((each.worker, reason.value), drops.get(reason, 0))
+        if _says_drops(each):
+            datagrams.add_metric((each.worker, KERNEL), each.counters.kernel_drops)
+        if not each.parent:
+            for family, reasons in ((datagrams, _DATAGRAM_REASONS), (connections, _CONNECTION_REASONS)):
+                for reason in reasons:
+                    family.add_metric((each.worker, reason.value), drops.get(reason, 0))
     yield datagrams
     yield connections
+
+
+def _says_drops(sample: Sample) -> bool:
+    """Return whether there is a series of what the kernel dropped: a parent has one once there is something to say."""
+    return not sample.parent or bool(sample.counters.kernel_drops)
 
 
 def _engines(samples: Sequence[Sample]) -> Iterator[Metric]:
@@ -348,3 +364,62 @@ def _gauge(name: str, text: str, values: Sequence[tuple[str, float]], unit: str 
 def _add(family: HistogramMetricFamily, labels: Sequence[str], histogram: Histogram) -> None:
     buckets = [(floatToGoString(bound), n) for bound, n in histogram.cumulative()]
     family.add_metric(labels, buckets, histogram.total)
+
+
+GROUPS: Final = (
+    Group(
+        _names,
+        lambda seen: [each.counters for each in seen.workers],
+        lambda seen: _traffic(seen.workers),
+        _traffic_numbers,
+    ),
+    Group(
+        lambda seen: [(each.worker, _says_drops(each)) for each in seen.everybody],
+        lambda seen: [(each.counters.kernel_drops, each.counters.drops) for each in seen.everybody],
+        lambda seen: _drops(seen.everybody),
+        _drop_numbers,
+    ),
+    Group(
+        lambda seen: [(each.worker, each.engines) for each in seen.workers],
+        lambda _: (),
+        lambda seen: _engines(seen.workers),
+    ),
+    Group(
+        _names,
+        lambda seen: [(of.counts, of.total) for of in _batch_sizes(seen)],
+        lambda seen: _batches(seen.workers),
+        _batch_numbers,
+    ),
+    Group(
+        lambda seen: [each.worker for each in seen.everybody],
+        lambda seen: [(each.delays.counts, each.delays.total) for each in seen.everybody],
+        lambda seen: _delays(seen.everybody),
+        lambda seen: [number for each in seen.everybody for number in _numbers(each.delays)],
+    ),
+    Group(
+        lambda seen: [(each.worker, each.holding is None) for each in seen.workers],
+        lambda seen: [each.holding for each in seen.workers],
+        lambda seen: _holding(seen.workers),
+        _holding_numbers,
+    ),
+    Group(
+        lambda seen: [
+            (each.worker, [(rule, [*counts]) for rule, counts in each.faults.items()]) for each in seen.workers
+        ],
+        lambda seen: [each.faults for each in seen.workers],
+        lambda seen: _faults(seen.workers),
+        lambda seen: [n for each in seen.workers for counts in each.faults.values() for n in counts.values()],
+    ),
+    Group(
+        _process_shape,
+        lambda seen: [each.process for each in seen.everybody],
+        lambda seen: _processes(seen.everybody),
+        _process_numbers,
+    ),
+    Group(
+        lambda seen: [(each.worker, each.state, each.starts) for each in seen.workers],
+        lambda _: (),
+        lambda seen: _presence(seen.workers),
+    ),
+)
+"""All metrics but those of the build."""

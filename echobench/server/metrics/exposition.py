@@ -10,6 +10,7 @@ differ has them put into the text that prometheus_client wrote before.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, cast
 
@@ -21,15 +22,15 @@ from prometheus_client.utils import floatToGoString
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from .collector import EchoCollector, Group
+from .collector import EchoCollector, Group, Seen
 from .sample import Fresh, at_once
 
 END: Final = b"# EOF\n"
 """What ends a text of OpenMetrics."""
 PATIENCE: Final = 1.0
 """Seconds for workers to answer."""
-MOST_TEXTS: Final = 64
-"""Texts that are kept: those of ten groups, in seven forms."""
+MOST_FORMS: Final = 6
+"""Forms whose texts are kept: a client may ask for any version, and each is a form of its own."""
 
 
 @attrs.frozen
@@ -51,8 +52,8 @@ class Exposition(Resource):
     def __init__(self, collector: EchoCollector, fresh: Fresh = at_once) -> None:
         super().__init__()
         self._collector, self._fresh = collector, fresh
-        self._written: dict[tuple[str, int], Written] = {}
-        """By the form and the number of a group."""
+        self._written: dict[str, list[Written]] = {}
+        """The groups, by the form that they are written in."""
 
     def render_GET(self, request: Any) -> int:
         """Answer as text of Prometheus, or as OpenMetrics if the client accepts that."""
@@ -73,49 +74,58 @@ class Exposition(Resource):
 
     def text(self, encode: Callable[[Any], bytes], form: str) -> bytes:
         """Write everything; ``form`` is the content type that ``encode`` writes."""
-        if len(self._written) > MOST_TEXTS:  # a client may ask for any version, and each is a form of its own
-            self._written.clear()
-        texts, end = [], b""
-        for number, group in enumerate(self._collector.groups()):
-            written = self._written.get((form, number))
-            if written is None or written.shape != group.shape:
-                written = self._written[form, number] = Written(group, encode)
-            elif written.made_of != group.made_of:
-                written.renew(group, encode)
-            end = written.end
-            texts.append(written.text)
-        return b"".join(texts) + end
+        seen = self._collector.look()
+        known = self._written.get(form)
+        if known is None:
+            if len(self._written) >= MOST_FORMS:
+                self._written.clear()
+            known = self._written[form] = [Written(group, encode) for group in self._collector.groups]
+        return b"".join([each.write(seen) for each in known]) + known[-1].end
 
 
 class Written:
-    """The text of a group, and what it was made of."""
+    """The text of a group in one form, and what it was made of."""
 
-    text: bytes
+    __slots__ = ("_encode", "_group", "_made_of", "_shape", "_template", "_text", "end")
+
     end: bytes
     """What ends the whole text in this form."""
 
     def __init__(self, group: Group, encode: Callable[[Any], bytes]) -> None:
-        self.shape, self.made_of = group.shape, group.made_of
-        self._write(group, encode)
-        numbers = _written(group)
-        self._template = template(self.text.decode(), numbers) if numbers else None
+        self._group, self._encode = group, encode
+        self._shape: Any = None
+        self._made_of: Any = None
+        self._text = b""
+        self._template: str | None = None
 
-    def renew(self, group: Group, encode: Callable[[Any], bytes]) -> None:
-        """Put other numbers in."""
-        self.made_of = group.made_of
-        if self._template is None:
-            self._write(group, encode)
-        else:
-            self.text = (self._template % _written(group)).encode()
+    def write(self, seen: Seen) -> bytes:
+        """Give the text: the last one if it says the same, or that with other numbers, or a new one."""
+        group = self._group
+        shape, made_of = group.shape(seen), group.made_of(seen)
+        if shape != self._shape:
+            self._shape, self._made_of = shape, made_of
+            self._anew(seen)
+            numbers = self._numbers(seen)
+            self._template = template(self._text.decode(), numbers) if numbers else None
+        elif made_of != self._made_of:
+            self._made_of = made_of
+            if self._template is None:
+                self._anew(seen)
+            else:
+                self._text = (self._template % self._numbers(seen)).encode()
+        return self._text
 
-    def _write(self, group: Group, encode: Callable[[Any], bytes]) -> None:
-        text = encode(Made(group.make()))
+    def _anew(self, seen: Seen) -> None:
+        text = self._encode(Made(self._group.make(seen)))
         self.end = END if text.endswith(END) else b""
-        self.text = text.removesuffix(END)
+        self._text = text.removesuffix(END)
+
+    def _numbers(self, seen: Seen) -> tuple[str, ...]:
+        return tuple([_shown(number) for number in self._group.numbers(seen)])
 
 
-def _written(group: Group) -> tuple[str, ...]:
-    return tuple(map(floatToGoString, group.numbers()))
+_shown: Final = functools.lru_cache(1024)(floatToGoString)
+"""Writes a number as prometheus_client does; most are those of the last time."""
 
 
 def template(text: str, numbers: tuple[str, ...]) -> str | None:

@@ -48,10 +48,11 @@ class Answer:
     where: str
     echoes: bool
     limited: bool = False
-    """Whether a limit refused the question, or a worker is being started: it works, and takes no more of these."""
+    """Whether a limit refused the question, or a worker is being started: to start the server again would not help."""
     seconds: float = 0.0
+    """How long the echo took; of several questions, the first one that was answered."""
     said: str = ""
-    """What a worker does."""
+    """What a worker does, or why an address may not echo."""
 
     def __str__(self) -> str:
         """Say it in a line."""
@@ -126,13 +127,29 @@ class Probe:
             where = f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
             asked = [self._ask(kind, host, address.port) for host in LOOPBACK.get(address.host, (address.host,))]
 
+        took: list[float] = []
+
+        def note(echoed: bool) -> bool:
+            if echoed:
+                took.append(clock.seconds() - began)
+            return echoed
+
         def judge(echoed: list[bool]) -> Any:
-            answer = Answer(kind, where, any(echoed), seconds=clock.seconds() - began)
+            answer = Answer(kind, where, any(echoed), seconds=min(took, default=0.0))
             if answer.echoes:
                 return answer
+            if self._starting():
+                said = f"has not echoed within {PATIENCE:g} s, while a worker is being started"
+                return attrs.evolve(answer, limited=True, said=said)
             return self._fresh(LATE).addCallback(lambda _: attrs.evolve(answer, limited=self._refused() > before))
 
-        return gatherResults(asked).addCallback(judge)
+        return gatherResults([each.addCallback(note) for each in asked]).addCallback(judge)
+
+    def _starting(self) -> bool:
+        """Return whether one of several workers is being started: what the kernel gives to it waits until it serves."""
+        samples = self._samples()
+        several = any(each.parent for each in samples)
+        return several and any(each.state is State.STARTING for each in workers(samples))
 
     def _refused(self) -> int:
         drops = total(self._samples()).drops

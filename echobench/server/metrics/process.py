@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
+from collections.abc import Callable
 from typing import Final
 
 from .sample import Process
@@ -14,6 +16,8 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
+KEPT: Final = 5.0
+"""Seconds for which the memory and the limit are taken to be as they were: to ask for them costs more than the rest."""
 STATM: Final = "/proc/self/statm"
 """Sizes of this process in pages (proc_pid_statm(5)); the second is what is resident. Only Linux has it."""
 
@@ -26,16 +30,31 @@ def look(*, time_only: bool = False) -> Process:
     """Ask for everything, or only for the time on a processor, which costs least."""
     if time_only:
         return Process(time.process_time(), _BEGAN)
-    return Process(
-        cpu_seconds=time.process_time(),
-        started=_BEGAN,
-        memory=_resident(),
-        most_descriptors=_most_descriptors(),
-    )
+    return Process(time.process_time(), _BEGAN, *_COSTLY())
+
+
+class Costly:
+    """Asks for the resident bytes and the most descriptors, at most every :data:`KEPT` seconds of a clock."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._due = -math.inf
+        self._known: tuple[int | None, int | None] = (None, None)
+
+    def __call__(self) -> tuple[int | None, int | None]:
+        """Give both; None is what the system does not tell."""
+        now = self._seconds()
+        if now >= self._due:
+            self._due = now + KEPT
+            self._known = _resident(), _most_descriptors()
+        return self._known
+
+
+_COSTLY: Final = Costly(time.monotonic)
 
 
 def _resident() -> int | None:
-    """Read it with bare calls: this is done at every scrape, in a process whose caches are cold."""
+    """Read it with bare calls: a process that is asked once a second has cold caches."""
     with contextlib.suppress(OSError, IndexError, ValueError):
         descriptor = os.open(STATM, os.O_RDONLY)
         try:

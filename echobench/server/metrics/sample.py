@@ -108,7 +108,7 @@ def over(sample: Sample) -> Sample:
     """Keep of a process that has ended what it did, and nothing of what it had."""
     return attrs.evolve(
         sample,
-        counters=attrs.evolve(sample.counters, open_connections=0),
+        counters=sample.counters.over(),
         process=Process(sample.process.cpu_seconds),
         delay=0.0,
         engines={},

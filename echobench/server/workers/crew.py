@@ -62,11 +62,12 @@ class Crew:
         self._stopped: Deferred[None] | None = None
         self._replacing = self._again = self._given_up = False
         self._waiting: list[Deferred[None]] = []
-        self._asked: list[tuple[Deferred[None], set[Worker]]] = []
+        self._asked: list[tuple[Deferred[None], set[Worker], int]] = []
+        self._questions = 0
         self._means = Seldom()
         self._watch = LoopingCall(self._look)
         self._watch.clock = clock
-        self._looked_at = 0.0
+        self._looked_at = self._excused_at = 0.0
 
     @property
     def workers(self) -> list[Worker]:
@@ -107,7 +108,7 @@ class Crew:
         if worker.silent:
             worker.silent = False
             log.info("worker {number} reports again", number=worker.number, event="worker_reports_again")
-        self._answered(worker)
+        self._answered(worker, worker.answers)
 
     def ended(self, worker: Worker) -> None:
         """Note that a process has ended, and start another one if it was to stay."""
@@ -115,7 +116,14 @@ class Crew:
         if worker.deadline is not None and worker.deadline.active():
             worker.deadline.cancel()
         self._gone(worker)
-        self._answered(worker)
+        self._leave(place, worker)
+        self._answered(worker, self._questions)  # whoever asked looks at the places now
+        if self._stopped is not None and not self.workers:
+            stopped, self._stopped = self._stopped, None
+            stopped.callback(None)
+
+    def _leave(self, place: Place, worker: Worker) -> None:
+        """Take a process that has ended out of its place, and fill that again if need be."""
         if worker is place.leaving:
             place.leaving = None
             left, place.left = place.left, None
@@ -139,22 +147,21 @@ class Crew:
             place.current = None
             if place.successor is None:
                 self._restart(place, worker)
-        if self._stopped is not None and not self.workers:
-            stopped, self._stopped = self._stopped, None
-            stopped.callback(None)
 
     def fresh(self, patience: float = ANSWER) -> Deferred[None]:
         """Ask all workers for a report; fires when they have reported, or after ``patience`` in seconds.
 
-        One that is silent is not asked: it would be waited for in vain, and what it is told is kept until it reads.
+        A report that was under way before does not count: it may lack what happened last. One that is silent is not
+        asked: it would be waited for in vain, and what it is told is kept until it reads.
         """
         asked = {worker for worker in self.workers if worker.ready_at is not None and not worker.silent}
         if not asked:
             return succeed(None)
+        self._questions += 1
         for worker in asked:
-            worker.order(REPORT)
+            worker.order(REPORT, self._questions)
         answered: Deferred[None] = Deferred()
-        self._asked.append((answered, asked))
+        self._asked.append((answered, asked, self._questions))
         late = self._clock.callLater(patience, self._no_longer, answered)
         return answered.addBoth(lambda _: late.cancel() if late.active() else None)
 
@@ -315,11 +322,11 @@ class Crew:
         If this comes late itself, the parent was stopped, and the reports may still be in the pipes.
         """
         now = self._clock.seconds()
-        late, self._looked_at = now - self._looked_at > 2 * LOOK, now
+        if now - self._looked_at > 2 * LOOK:
+            self._excused_at = now
+        self._looked_at = now
         for worker in self.workers:
-            if late:
-                worker.heard_at = now
-            silent = now - worker.heard_at
+            silent = now - max(worker.heard_at, self._excused_at)
             if worker.ready_at is None:
                 if silent >= STARTING:
                     worker.kill(f"killed, since it did not begin to serve within {STARTING:.0f} s")
@@ -333,9 +340,11 @@ class Crew:
                     number=worker.number, pid=worker.pid, silent=f"{silent:.0f}", event="worker_silent",
                 )  # fmt: skip
 
-    def _answered(self, worker: Worker) -> None:
-        for answered, asked in list(self._asked):
-            asked.discard(worker)
+    def _answered(self, worker: Worker, question: int) -> None:
+        """Note that a worker has answered the questions up to this one."""
+        for answered, asked, number in list(self._asked):
+            if number <= question:
+                asked.discard(worker)
             if not asked:
                 self._no_longer(answered)
 

@@ -45,6 +45,8 @@ class Worker(ProcessProtocol):
         """Whether it has been said that nothing is heard of it."""
         self.snapshot = Snapshot()
         """What it reported last."""
+        self.answers = 0
+        """The last question that it has answered with a report (see crew.py)."""
         self.told: dict[str, Any] | None = None
         """What else it told last, if it is observed (see metrics/telling.py)."""
         self.why: str | None = None
@@ -68,11 +70,11 @@ class Worker(ProcessProtocol):
         self.pid = transport.pid
         transport.write(encode(attrs.asdict(self._assignment, recurse=False)))
 
-    def order(self, what: str) -> None:
-        """Give it an order; one that has ended hears none."""
+    def order(self, what: str, number: int = 0) -> None:
+        """Give it an order, with a number for its answer; one that has ended hears none."""
         transport: Any = self.transport
         if transport is not None and transport.pid is not None:
-            transport.write(encode({"order": what}))
+            transport.write(encode({"order": what, "number": number}))
 
     def kill(self, why: str | None = None) -> None:
         """End it now."""
@@ -121,6 +123,7 @@ class Worker(ProcessProtocol):
         elif "report" in message:
             self.snapshot = unpacked(message["report"])
             self.told = message.get("sample", self.told)
+            self.answers = message.get("answers", self.answers)
             self._reported(self)
         elif "failed" in message:
             self.why = str(message["failed"])

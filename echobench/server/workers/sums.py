@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -90,10 +90,17 @@ class SumReporter:
 
 
 def totals(snapshot: Snapshot) -> str:
-    """Write the counters as ``name=value`` pairs."""
+    """Write the counters as ``name=value`` pairs; faults on purpose only if some were asked for."""
     drops = {reason.value: number for reason, number in snapshot.drops.items()}
     if snapshot.kernel_drops:
         drops["kernel"] = snapshot.kernel_drops
     names = ("open_connections", "connections", "reads", "stream_bytes", "datagrams", "datagram_bytes")
     shown = [f"{name}={getattr(snapshot, name)}" for name in names]
-    return " ".join([*shown, "drops=" + (",".join(f"{name}:{n}" for name, n in sorted(drops.items())) or "none")])
+    shown.append(f"drops={_numbers(drops)}")
+    if snapshot.faults:
+        shown.append(f"faults={_numbers(snapshot.faults)}")
+    return " ".join(shown)
+
+
+def _numbers(counts: Mapping[str, int]) -> str:
+    return ",".join(f"{name}:{number}" for name, number in sorted(counts.items()) if number) or "none"

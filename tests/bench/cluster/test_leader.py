@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import json
 import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from rigs.blast_results import VALIDATOR
 from rigs.helpers import needs_linux, wait_for
-from rigs.near_machines import NearMachines
+from rigs.near_machines import NearMachines, members
+from rigs.truth import Sink
 
 from echobench.bench.cluster import leader
 from echobench.bench.cluster.leader import Patience
@@ -65,17 +65,6 @@ def processes_of(near):
     return [relay._process._process.pid for relay in near.relays.values()]
 
 
-def members(group):
-    """Give the processes of a group that live."""
-    found = []
-    for each in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            fields = (each / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[2]) == group and fields[0] != "Z":
-                found.append(int(each.name))
-    return found
-
-
 def run(near, made, progress=None, **patience):
     """Run, and see that no process of any machine is there afterwards."""
     kept = progress or Kept()
@@ -86,7 +75,7 @@ def run(near, made, progress=None, **patience):
         near.took = time.monotonic() - began
         groups = processes_of(near)
         for group in groups:
-            assert not members(group), "it goes on"
+            wait_for(lambda group=group: not members(group))  # what has been killed may take a moment
         assert near.stopped
         assert kept.ended == 1
 
@@ -113,7 +102,8 @@ def test_three_machines_are_one_run(port):
     assert set(kept.machines) == {"a", "b", "c"}
     assert kept.moments
     assert tuple(kept.moments) == result.moments
-    assert "loopback" in {verdict.name for verdict in result.verdicts}
+    for judged in (result, *[each.result for each in result.machines]):
+        assert "loopback" in {verdict.name for verdict in judged.verdicts}
 
 
 def test_a_second_run_on_the_same_machines(port):
@@ -211,7 +201,7 @@ def test_an_agent_whose_leader_is_silent_ends_itself(port):
             wait_for(lambda: not members(group_of_b(near)), 30)
 
     near.tell = tell
-    run(near, plan(port, duration=LONG, warmup=0.2), silence=2.0)
+    run(near, plan(port, duration=20 * LONG, warmup=0.2), silence=2.0)
     assert gone == [[]]
 
 
@@ -240,3 +230,67 @@ def test_a_machine_that_hears_too_late_when_to_begin_is_named(port):
     assert "too late to begin with the others" in result.machines[1].missing
     assert result.machines[0].result is not None
     assert status(result) == 1
+
+
+class Elsewhere(NearMachines):
+    """Machines whose clocks are apart: each reads its own, and is told times of its own."""
+
+    def __init__(self, *names, ahead):
+        super().__init__(*names)
+        self.ahead = ahead
+
+    def clock(self, number):
+        day, monotonic = super().clock(number)
+        return day + self.ahead[number], monotonic + self.ahead[number]
+
+    def tell(self, number, line):
+        word, _, at = line.partition(" ")
+        super().tell(number, f"{word} {int(at) - self.ahead[number]}" if at else line)
+
+
+def test_machines_whose_clocks_are_apart_begin_together():
+    """An hour before and behind ours. None sends before its time, and it is one time for all."""
+    hour = 3_600_000_000_000
+    near = Elsewhere("a", "b", ahead=[hour, -hour])
+    with Sink() as sink:
+        result = run(near, plan(sink.port, transport="udp", model="flood", count=20, duration=5.0))
+        shift = time.time_ns() - time.perf_counter_ns()
+    begins = [int(line.split()[1]) for _, line in near.told if line.startswith("go ")]
+    errors = [each.clock.error for each in result.machines]
+    assert abs(begins[0] - begins[1]) <= sum(errors)
+    for each, ahead in zip(result.machines, near.ahead, strict=True):
+        assert abs(each.clock.ahead - ahead) <= each.clock.error + 1_000_000
+    assert len(sink.arrivals) == 20
+    assert min(sink.arrivals) - shift >= min(begins) - 1_000_000
+    assert not [each.missing for each in result.machines if each.missing]
+
+
+def test_all_hear_of_the_leader_while_it_asks_a_slow_one_for_its_clock(port):
+    """A round trip may take so long that twenty of them take longer than the lease."""
+    near = NearMachines("a", "b", "c")
+    asked = []
+    original = near.clock
+
+    def clock(number):
+        asked.append((number, sum(line == "beat" for _, line in near.told)))
+        return original(number)
+
+    near.clock = clock
+    run(near, plan(port, count=40), beat=0.0)
+    beats = [each for number, each in asked if number == 0]
+    assert len(beats) == 20
+    assert all(one < other for one, other in itertools.pairwise(beats)), "between two questions there is a word for all"
+
+
+def test_a_certificate_reaches_the_machines_and_is_in_no_result(launch, certified):
+    """The plan names a file of this machine, whose contents the leader sends."""
+    near = NearMachines("a", "b")
+    server = launch(
+        "--interface", "127.0.0.1", "--tls-port", "0", "--certificate", str(certified.certificate),
+        "--private-key", str(certified.key),
+    )  # fmt: skip
+    ca = str(certified.certificate)
+    result = run(near, plan(server.port("tls"), transport="tls", ca=ca, server_name="echo.example", count=40))
+    assert result.tally.answered == 40
+    assert "BEGIN CERTIFICATE" not in json.dumps(result.as_dict())
+    assert {each.result.plan.ca for each in result.machines} == {ca}

@@ -12,48 +12,22 @@ import time
 
 import pytest
 from rigs.blast_results import VALIDATOR
+from rigs.dask_machines import PORT, SCHEDULER, registered, scheduler, worker
 from rigs.helpers import wait_for
 from rigs.load_machines import LEADER, SERVER, address, needs_namespaces, network, serving
 
 pytest.importorskip("distributed", reason="the extra cluster is not installed")
 pytestmark = [pytest.mark.slow, needs_namespaces]
 
-PORT = 8786
 MACHINES = 2
-SCHEDULER = f"tcp://{LEADER}:{PORT}"
 ECHOBENCH = [sys.executable, "-m", "echobench"]
 LONG = ("--duration", "60")
 """Of a run that something ends before."""
 
 
-def dask(program, *options):
-    """Give the command that starts a scheduler or a worker, as `dask scheduler` and `dask worker` do."""
-    return [sys.executable, "-m", f"distributed.cli.dask_{program}", *options]
-
-
-def worker(made, number, *options, scheduler=SCHEDULER, **how):
-    """Start a worker, without the second process that would start it again, which costs a test a second."""
-    settings = ["--nthreads", "1", "--nworkers", "1", "--no-dashboard", "--no-nanny", "--memory-limit", "0"]
-    return made.start(address(number), *dask("worker", scheduler, *settings, *options), **how)
-
-
 def said(path, text):
     """Whether a process has written something."""
     return text in path.read_text()
-
-
-def scheduler(made, *options, begins="tcp"):
-    process, output = made.start(
-        LEADER, *dask("scheduler", "--host", f"{begins}://{LEADER}", "--port", str(PORT), "--no-dashboard", *options)
-    )
-    wait_for(lambda: said(output, "Scheduler at") or process.poll() is not None)
-    assert process.poll() is None, output.read_text()
-    return process, output
-
-
-def registered(*outputs):
-    for output in outputs:
-        wait_for(lambda output=output: said(output, "Registered to"))
 
 
 @pytest.fixture(scope="module")

@@ -5,70 +5,38 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from rigs.blast_results import VALIDATOR
 from rigs.helpers import wait_for
 from rigs.load_machines import LEADER, SERVER, address, needs_namespaces, network, serving
+from rigs.ssh_machines import needs_sshd, prepare, sshd
 
 pytest.importorskip("execnet", reason="the extra cluster is not installed")
-SSHD = shutil.which("sshd") or ("/usr/sbin/sshd" if Path("/usr/sbin/sshd").exists() else None)
 pytestmark = [
     pytest.mark.slow,
     needs_namespaces,
-    pytest.mark.skipif(SSHD is None or shutil.which("ssh") is None, reason="ssh and sshd are not installed"),
+    needs_sshd,
 ]
 
-PORT = 2222
 MACHINES = 2
 HOSTS = [address(number) for number in range(MACHINES)]
 QUICK = ("--duration", "0.5", "--warmup", "2", "--cooldown", "0.1", "--timeout", "5")
 LONG = ("--duration", "60", "--interval", "0.2")
 
 
-def keys(folder):
-    for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    (folder / "authorized").write_text((folder / "user.pub").read_text())
-
-
-def sshd(made, number):
-    """Start sshd on a machine, for the user that runs the tests and the key of the test alone."""
-    assert SSHD is not None
-    process, output = made.start(
-        address(number), SSHD, "-D", "-e", "-f", "/dev/null", "-p", str(PORT), "-h", str(made.folder / "host"),
-        "-o", f"AuthorizedKeysFile={made.folder / 'authorized'}", "-o", "StrictModes=no", "-o", "UsePAM=no",
-        "-o", "PidFile=none", "-o", f"ListenAddress={address(number)}", "-o", "PermitRootLogin=yes",
-    )  # fmt: skip
-    wait_for(lambda: "Server listening" in output.read_text() or process.poll() is not None)
-    assert process.poll() is None, output.read_text()
-    return process
-
-
 @pytest.fixture(scope="module")
 def ssh(tmp_path_factory):
     """Give machines with sshd, and an ssh in the PATH that knows key and port, as a user's own settings do."""
     folder = tmp_path_factory.mktemp("ssh")
-    Path("/run/sshd").mkdir(exist_ok=True)  # sshd wants it for those who have not logged in yet
-    keys(folder)
-    (folder / "config").write_text(
-        f"Port {PORT}\nIdentityFile {folder / 'user'}\nIdentitiesOnly yes\nUserKnownHostsFile {folder / 'known'}\n"
-        f"StrictHostKeyChecking accept-new\nLogLevel ERROR\n"
-    )
-    (folder / "bin").mkdir()
-    program = folder / "bin/ssh"
-    program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder / "config"} "$@"\n')
-    program.chmod(0o755)
+    environment = prepare(folder)
     with network(folder, MACHINES) as made:
         made.sshd = [sshd(made, number) for number in range(MACHINES)]
         made.port = serving(made)
-        made.environment = {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+        made.environment = environment
         yield made
 
 

@@ -61,6 +61,7 @@ def test_a_timetable_gives_a_slice_at_a_time_and_then_the_rest():
 
 def test_what_was_never_reached_is_not_sent():
     books, offer, _, _ = room(OpenUDP, model="open", rate=1000.0, count=2000)
+    offer.prepare()
     offer.begin()
     books.clock = BEGIN + 3 * SECOND
     offer.turn(books.clock)
@@ -75,6 +76,7 @@ def test_no_room_in_the_closed_loop(number):
     books, offer, clock, failures = room(ClosedUDP, window=2)
     (endpoint,) = offer._endpoints
     endpoint.transport.error = OSError(number, "no room")
+    offer.prepare()
     offer.begin()
     assert books.counts() == {"send_buffer_full": 1}
     endpoint.transport.error = None
@@ -88,6 +90,7 @@ def test_no_room_in_the_closed_loop(number):
 def test_no_room_in_the_open_loop():
     books, offer, _, _ = room(OpenUDP, model="open", rate=10.0, count=10, flows=2)
     offer._endpoints[1].transport.error = BlockingIOError(errno.EAGAIN, "no room")
+    offer.prepare()
     offer.begin()
     offer.turn(BEGIN + 2 * SECOND)
     offer.finish()
@@ -97,6 +100,7 @@ def test_no_room_in_the_open_loop():
 def test_no_room_in_a_flood():
     books, offer, _, _ = room(Flood, model="flood", count=100)
     offer._endpoints[0].transport.error = BlockingIOError(errno.EAGAIN, "no room")
+    offer.prepare()
     offer.begin()
     assert offer.turn(BEGIN) > BEGIN, "others have their turn"
     assert books.counts() == {"send_buffer_full": 1}
@@ -109,6 +113,7 @@ def test_no_room_in_a_flood():
 def test_what_cannot_be_sent_at_all_ends_the_run(error):
     books, offer, _, failures = room(ClosedUDP)
     offer._endpoints[0].transport.error = error
+    offer.prepare()
     offer.begin()
     assert len(failures) == 1
     assert "127.0.0.1" in str(failures[0]) or "--size" in str(failures[0])

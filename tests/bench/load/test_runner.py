@@ -110,6 +110,12 @@ def test_moments_are_those_of_all_processes(run):
         assert sum(moment.rate for moment in whole) / len(whole) == pytest.approx(rate, rel=0.3)
 
 
+def test_a_rehearsal_that_fails_costs_the_run_nothing(run):
+    """Somebody may take its port between when it was found free and when it is bound."""
+    result = run("stage-fright", plan(count=20))
+    assert (result.tally.answered, result.failures) == (20, ())
+
+
 def test_a_count_ends_a_run(run):
     assert run("well", plan(duration=20.0, count=9)).tally.answered == 9
 

@@ -11,8 +11,8 @@ import pytest
 import pytest_twisted
 from rigs import certificates
 from rigs.helpers import blocking, dial, exchange, needs_linux, port_of, until
+from rigs.tls_rig import wrap
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.tcp import Server
 
 from echobench import Caps, Counters, EchoFactory, EchoUDP, Reason
 from echobench.engines import Setting
@@ -20,9 +20,9 @@ from echobench.engines.destinations import answering, destination_of
 from echobench.engines.portable import datagram as datagrams
 from echobench.engines.portable.datagram import DatagramPort
 from echobench.engines.portable.engine import PortableDatagram, PortableStream
+from echobench.engines.portable.gathered import Gathered
 from echobench.engines.portable.stream import StreamPort
 from echobench.engines.portable.tls import EchoTLSFactory
-from echobench.engines.portable.transport import PromptTransport
 from echobench.seldom import Seldom
 from echobench.server.certificate import load_certificate
 from echobench.sockets import Spot, bind, close_all
@@ -195,9 +195,9 @@ def test_an_inherited_socket_may_not_broadcast(serve):
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST) == 0
 
 
-@pytest.fixture
-def adopt():
-    """Serve a factory on a port of ours."""
+@pytest.fixture(params=[False, pytest.param(True, marks=needs_linux)], ids=["by the reactor", "gathered"])
+def adopt(request):
+    """Serve a factory on a port of ours, whose connections are watched by the reactor or together."""
     from twisted.internet import reactor
 
     ports = []
@@ -205,7 +205,7 @@ def adopt():
     def start(factory):
         factory.noisy = False
         (sock,) = bind(Spot("tcp", "127.0.0.1", 0))
-        ports.append(StreamPort.adopt(sock, factory, Counters(), reactor))
+        ports.append(StreamPort.adopt(sock, factory, Counters(), reactor, gather=request.param))
         return ports[-1]
 
     yield start
@@ -234,30 +234,57 @@ def test_it_sends_at_once(transport):
     ours, peer = transport
     ours.write(b"at once")
     assert peer.recv(100) == b"at once", "with no turn of the reactor in between"
-    assert ours not in reactor_writers()
+    assert not waits(ours)
 
 
-def reactor_writers():
-    from twisted.internet import reactor
+def waits(transport):
+    """Whether something is watching for room to write."""
+    if isinstance(transport.reactor, Gathered):
+        return transport.reactor.writers() > 0
+    return transport in transport.reactor.getWriters()
 
-    return reactor.getWriters()
+
+@needs_linux
+def test_without_another_poller_the_reactor_watches(serve_tls, certified, monkeypatch):
+    def none_left():
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("echobench.engines.portable.gathered.select.epoll", none_left)
+    port = port_of(serve_tls(), "tls")
+
+    def client():
+        with wrap(dial(port), certified) as sock:
+            sock.sendall(b"x")
+            return sock.recv(1)
+
+    assert blocking(client) == b"x"
 
 
-def test_what_waits_goes_first(transport, monkeypatch):
+class Narrow:
+    """A socket that takes only so many bytes at each of the first calls."""
+
+    def __init__(self, sock, *room):
+        self.sock, self.room = sock, list(room)
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+    def send(self, data):
+        if self.room and not self.room[0]:
+            del self.room[0]
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return self.sock.send(data[: self.room.pop(0)] if self.room else data)
+
+
+def test_what_waits_goes_first(transport):
     ours, peer = transport
-    room = [3, 0]
-    real = Server.writeSomeData
-    monkeypatch.setattr(
-        PromptTransport,
-        "writeSomeData",
-        lambda self, data: real(self, data[: room.pop(0)]) if room else real(self, data),
-    )
+    ours.socket = Narrow(ours.socket, 3, 0)
     ours.write(b"abcdef")
     assert ours.unsent() >= 3
     ours.write(b"ghi")
     ours.doWrite()  # takes nothing: what waits is in dataBuffer now
     ours.write(b"jkl")
-    until(lambda: ours not in reactor_writers())
+    until(lambda: not waits(ours))
     assert blocking(peer.recv, 100) == b"abcdefghijkl"
 
 

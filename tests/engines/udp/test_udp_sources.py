@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import socket
 import struct
@@ -12,12 +13,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from echobench import Counters, Guard, Reason
+from echobench.histograms import Histogram
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the batched engine needs Linux")
 
 if sys.platform == "linux":
     from echobench.engines.udp import admission as admissions
-    from echobench.engines.udp.batch import Batch
+    from echobench.engines.udp import batch as batches
+    from echobench.engines.udp.batch import Batch, CountedBatch
+    from echobench.kernel import messages
 
 BROADCASTS = ["192.0.2.255", "198.51.100.63", "10.255.255.255"]
 
@@ -43,11 +47,11 @@ SIX = st.one_of(*IPV6.values(), FOUR.map("::ffff:{}".format)).map(str)
 PORTS = st.sampled_from([5000, 5000, 5000, 5353, 7007, 19, 0])
 
 
-def name(host, port):
+def name(host, port, order="="):
     """Write a source as the kernel does: struct sockaddr_in6 or struct sockaddr_in (kernel/messages.py)."""
     if ":" in host:
-        return struct.pack("=H2sI16sI4x", socket.AF_INET6, port.to_bytes(2, "big"), 0, packed(host), 0)
-    return struct.pack("=H2s4s24x", socket.AF_INET, port.to_bytes(2, "big"), packed(host))
+        return struct.pack(f"{order}H2sI16sI4x", socket.AF_INET6, port.to_bytes(2, "big"), 0, packed(host), 0)
+    return struct.pack(f"{order}H2s4s24x", socket.AF_INET, port.to_bytes(2, "big"), packed(host))
 
 
 def packed(host):
@@ -126,3 +130,32 @@ def test_plain_batches_are_not_looked_at(batch, monkeypatch):
         batch.messages.name_memory[32 * i : 32 * (i + 1)] = name(f"2001:db8::{i + 100:x}", 50_000 + i)
     monkeypatch.setattr(rules, "refuses_source", lambda *args: pytest.fail("a message was looked at"))
     assert batch._admission.passes(64)
+
+
+@pytest.mark.parametrize(("order", "mark"), [("little", "<"), ("big", ">")])
+def test_families_are_told_apart_on_machines_of_either_byte_order(monkeypatch, order, mark):
+    """The family is a number of two bytes, so its lower one is the first or the second."""
+    monkeypatch.setattr(sys, "byteorder", order)
+    spec = importlib.util.find_spec("echobench.kernel.messages")
+    there = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(there)
+    for module in (messages, batches, admissions):
+        monkeypatch.setattr(module, "FAMILY", there.FAMILY)
+    ipv4, ipv6, both = Counters(), Counters(), Counters()
+    here = CountedBatch(guard(), both, Histogram((1.0,)), [ipv4, ipv6])
+    for hosts, counters, refused in (
+        (["203.0.113.1", "203.0.113.2"], ipv4, 0),
+        (["::ffff:203.0.113.1"], ipv4, 0),
+        (["2001:db8::1", "2001:db8::2"], ipv6, 0),
+        (["2001:db8::1", "::ffff:203.0.113.1"], both, 0),
+        (["2001:db8::1", "ff02::1"], ipv6, 1),
+        (["203.0.113.1", "224.0.0.1"], ipv4, 1),
+    ):
+        for i, host in enumerate(hosts):
+            here.messages.name_memory[32 * i : 32 * (i + 1)] = name(host, 5000, mark)
+            if ":" in host:  # a flow label, which is where an address of IPv4 would be
+                here.messages.name_memory[32 * i + 4 : 32 * i + 8] = b"\1\2\3\4"
+            assert here.messages.source(i) == (host, 5000)
+        assert here._of_family(len(hosts)) is counters, hosts
+        assert here._admission.passes(len(hosts)) is not bool(refused), hosts
+        assert here._admission._by_source([(0, len(hosts))]) == [(i, i + 1) for i in range(len(hosts))]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from hostile.case import DATAGRAMS, STREAMS, Trial, case, linux, root
 from rigs.helpers import LIMIT, ServerProcess, ask, dial, exchange, read_exactly, wait_for
@@ -58,6 +59,23 @@ def still_serves(server: ServerProcess) -> None:
     assert exchange(server.port(), [b"all the same"]) == b"all the same"
     assert "Traceback" not in server.output
     assert server.stop() == -signal.SIGTERM
+
+
+def open_to(server: ServerProcess) -> int:
+    """Count the server's connections that are not closed on its side (proc_net_tcp.txt: 0A listens, 06 waits)."""
+    tables = [Path(f"/proc/{server.pid}/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+    rows = [row.split()[1:4] for table in tables for row in table]
+    port = f":{server.port():04X}"
+    return sum(local.endswith(port) and state not in ("0A", "06") for local, _, state in rows)
+
+
+def has_rings(server: ServerProcess) -> bool:
+    """Say whether the server has an io_uring open."""
+    found = []
+    for descriptor in Path(f"/proc/{server.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(descriptor))
+    return "anon_inode:[io_uring]" in found
 
 
 @case(
@@ -114,7 +132,7 @@ def silent_peers_after_io_uring_failed(trial: Trial) -> None:
         end = time.monotonic() + LIMIT
         while "readiness from now on" not in server.output and time.monotonic() < end:
             crowd(trial, server, 4)
-        time.sleep(0.5)  # until the crowd has left, and the rings are closed
+        wait_for(lambda: not open_to(server) and not has_rings(server))  # the crowd has left, the rings are closed
         with dial(server.port()) as silent:
             trial.tried()
             with contextlib.suppress(ConnectionResetError):

@@ -6,11 +6,16 @@ import pytest
 from rigs import certificates
 from rigs.helpers import blocking, both_families, dial, port_of, read_exactly
 from rigs.metered import get, url_of
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 
 from echobench.server.metrics import probe as probing
 from echobench.server.metrics.health import healthy, ready
-from echobench.server.metrics.probe import Answer
+from echobench.server.metrics.probe import Answer, Probe
+from echobench.server.metrics.sample import State
 
+from .test_collector import sample
 from .test_site import metered  # noqa: F401
 
 
@@ -100,3 +105,36 @@ def test_a_server_in_a_process_of_its_own(launch, tmp_path, host):
 )
 def test_what_passes(answer, expected):
     assert (healthy(answer), ready(answer)) == expected
+
+
+def test_the_time_is_that_of_the_first_echo(monkeypatch):
+    """A server on all addresses is asked twice, and a question to a worker that is stuck takes all the time."""
+    clock, asked, found = Clock(), [], []
+    monkeypatch.setattr(Probe, "_ask", lambda *_: asked.append(Deferred()) or asked[-1])
+    probe = Probe(lambda: [("tcp", IPv6Address("TCP", "::", 7))], lambda: [sample()], clock)
+    probe.ask().addCallback(found.extend)
+    clock.advance(0.002)
+    asked[1].callback(True)
+    clock.advance(0.9)
+    asked[0].callback(False)
+    assert [str(each) for each in found] == ["tcp [::]:7 echoes (2.0 ms)"]
+
+
+@pytest.mark.parametrize(
+    ("state", "said", "well"),
+    [
+        (State.STARTING, "has not echoed within 0.9 s, while a worker is being started", True),
+        (State.SERVES, "has not echoed within 0.9 s", False),
+    ],
+)
+def test_a_worker_that_is_being_started_is_no_reason_to_start_all_again(monkeypatch, state, said, well):
+    """A question that the kernel gives to it waits until it serves; the others serve."""
+    clock, found = Clock(), []
+    monkeypatch.setattr(Probe, "_ask", lambda *_: succeed(False))
+    samples = [sample("0"), sample("1", state=state), sample("parent", parent=True)]
+    probe = Probe(lambda: [("udp", IPv4Address("UDP", "127.0.0.1", 7))], lambda: samples, clock)
+    probe.ask().addCallback(found.extend)
+    assert [str(each) for each in found] == [
+        f"udp 127.0.0.1:7 {said}", "worker 0 reports", f"worker 1 {'is being started' if well else 'reports'}",
+    ]  # fmt: skip
+    assert (all(map(healthy, found)), all(map(ready, found))) == (well, False)

@@ -64,6 +64,43 @@ def test_five_minutes_are_kept():
     assert {point.datagrams for point in history.points} == {1}
 
 
+def test_samples_of_others_save_a_look_unless_a_page_is_open():
+    """A server that is asked for metrics once a second looks at itself once a second, and not twice."""
+    now, asked = [1.0], []
+    history = History(lambda: asked.append(now[0]) or [worker("0", int(100 * now[0]), 0)], lambda: now[0])
+    history.tick()
+    now[0] = 1.9
+    history.offer([worker("0", 190, 0)])
+    now[0] = 2.0
+    history.tick()
+    assert asked == [1.0]
+    now[0] = 3.0
+    history.tick()
+    assert asked == [1.0, 3.0]
+    assert [round(point.datagrams) for point in history.points] == [100, 100], "each for the time that it is of"
+    history.watchers.append(lambda point: None)
+    now[0] = 3.9
+    history.offer([worker("0", 9999, 0)])
+    now[0] = 4.0
+    history.tick()
+    assert asked == [1.0, 3.0, 4.0]
+    assert round(history.points[-1].datagrams) == 100
+
+
+def test_metrics_that_are_asked_for_soon_after_each_tick_save_looks_too():
+    now, asked = [1.0], []
+    history = History(lambda: asked.append(now[0]) or [worker("0", round(1000 * now[0]), 0)], lambda: now[0])
+    history.tick()
+    for second in range(1, 9):
+        now[0] = second + 0.001
+        history.offer([worker("0", round(1000 * now[0]), 0)])
+        now[0] = second + 1.0
+        history.tick()
+    assert asked == [1.0, 2.0], "two of them are too close to a look: the first has another one made, the second none"
+    assert {round(point.datagrams) for point in history.points} == {1000}
+    assert len(history.points) == 7
+
+
 def test_it_is_readable_without_javascript():
     history = History(lambda: [worker("<0>", 100, 0)], iter((1.0, 2.0)).__next__)
     assert "Nothing is served yet" in page(history)

@@ -14,6 +14,7 @@ from rigs.metered import get, number, url_of
 
 from echobench import Reason, Snapshot
 from echobench.engines import Holding
+from echobench.server.metrics.apart import streams
 from echobench.server.metrics.delay import Delays
 from echobench.server.metrics.probe import presence
 from echobench.server.metrics.sample import Process, State, joined, over
@@ -47,6 +48,15 @@ def test_the_processes_of_a_worker_add_up():
     assert found.holding == Holding(4, 3, 2, 1)
     assert joined([now, now]).holding == Holding(8, 6, 4, 2)
     assert found.faults == {"udp:drop=1%,seed=7": {"drop": 22}}
+
+
+def test_a_connection_over_tls_is_not_open_for_ever_when_its_worker_has_died():
+    of = {"tls connections": 3, "tls open_connections": 3}
+    past = Snapshot(connections=4, open_connections=4, apart=of).over()
+    now = Snapshot(connections=1, open_connections=1, apart={"tls connections": 1, "tls open_connections": 1})
+    found = streams(past + now)
+    assert (found["tcp"].open_connections, found["tls"].open_connections) == (0, 1)
+    assert (sum(found["tcp"].families.values()), sum(found["tls"].families.values())) == (1, 4)
 
 
 class One:

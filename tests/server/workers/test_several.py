@@ -324,6 +324,19 @@ def test_the_statistics_are_one_sum_and_a_line_each_on_demand(launch):
     assert re.findall(r"all 2 workers since the start: .* datagrams=(\d+)", server.output)[-1] == "128"
 
 
+def test_faults_on_purpose_are_in_the_list_of_workers(launch):
+    server = launch("--workers", "2", "--fault", "udp:duplicate=100%,seed=1")
+    with Flows(server.port(), 32) as flows:
+        flows.send(1)
+        wait_for(flows.all_came)
+    os.kill(server.pid, signal.SIGUSR2)
+    wait_for(lambda: "all 2 workers since the start:" in server.output)
+    parts = re.findall(r"worker \d since the start: .* faults=(?:duplicate:(\d+)|none)", server.output)
+    assert len(parts) == 2
+    assert sum(int(part or 0) for part in parts) == 32
+    assert re.search(r"all 2 workers since the start: .* faults=duplicate:32 skew=", server.output)
+
+
 def test_workers_are_pinned(launch):
     allowed = sorted(os.sched_getaffinity(0))
     server = launch("--workers", "2", "--worker-cpus", f"{allowed[-1]},{allowed[0]}")

@@ -10,7 +10,7 @@ SIZE = 65536  # the most bytes that one recv brings
 def serve(client: socket.socket) -> None:
     """Send back everything that one client sends."""
     with client:
-        while data := client.recv(SIZE):  # waits; b"" means that the client has sent its last byte
+        while data := client.recv(SIZE):  # waits; b"" is the end of what the client sends
             client.sendall(data)  # waits until the kernel has taken every byte
 
 

@@ -1,4 +1,4 @@
-"""A blocking echo server: it serves one client until that client leaves, then the next."""
+"""A blocking echo server: it serves one client until it leaves, then the next."""
 
 import socket
 import sys
@@ -9,7 +9,7 @@ SIZE = 65536  # the most bytes that one recv brings
 def serve(client: socket.socket) -> None:
     """Send back everything that one client sends."""
     with client:
-        while data := client.recv(SIZE):  # waits; b"" means that the client has sent its last byte
+        while data := client.recv(SIZE):  # waits; b"" is the end of what the client sends
             client.sendall(data)  # waits until the kernel has taken every byte
 
 

@@ -12,7 +12,7 @@ places = threading.BoundedSemaphore(MOST)
 def serve(client: socket.socket) -> None:
     """Send back everything that one client sends."""
     with client:
-        while data := client.recv(SIZE):  # waits; b"" means that the client has sent its last byte
+        while data := client.recv(SIZE):  # waits; b"" is the end of what the client sends
             client.sendall(data)  # waits until the kernel has taken every byte
 
 
@@ -28,7 +28,7 @@ def main(port: int) -> None:
     with socket.create_server(("127.0.0.1", port), backlog=1024) as listener:
         print("ready on port", listener.getsockname()[1], flush=True)
         while True:
-            places.acquire()  # waits for a place; who connects meanwhile waits in the kernel
+            places.acquire()  # waits for a place; new clients wait in the kernel
             client, _ = listener.accept()  # waits for a client
             threading.Thread(target=serve_one, args=[client], daemon=True).start()
 

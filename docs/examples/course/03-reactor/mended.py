@@ -45,7 +45,7 @@ class Connection:
                 self.waiting += data
                 self.ended = not data
             if self.waiting:
-                del self.waiting[: self.sock.send(self.waiting)]  # as much as the kernel takes now
+                del self.waiting[: self.sock.send(self.waiting)]  # what fits now
         except BlockingIOError:  # it takes nothing now
             pass
         except ConnectionError:
@@ -54,7 +54,7 @@ class Connection:
         self.watch()
 
     def watch(self) -> None:
-        """Say what to wait for: input until its end, and room to write while something is waiting."""
+        """Wait for input until its end, and to write if something waits."""
         events = (0 if self.ended else EVENT_READ) | (EVENT_WRITE if self.waiting else 0)
         if events:
             self.reactor.selector.modify(self.sock, events, self.ready)

@@ -1,4 +1,4 @@
-"""A reactor: one thread waits for all sockets at once, and calls what belongs to those that are ready."""
+"""A reactor: one thread waits for all sockets at once, and calls whose is ready."""
 
 import selectors
 import socket

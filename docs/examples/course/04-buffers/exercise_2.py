@@ -47,7 +47,7 @@ class Connection:
                 self.waiting += data
                 self.ended = not data
             if self.waiting:
-                del self.waiting[: self.sock.send(self.waiting)]  # as much as the kernel takes now
+                del self.waiting[: self.sock.send(self.waiting)]  # what fits now
         except BlockingIOError:  # it takes nothing now
             pass
         except ConnectionError:
@@ -56,9 +56,9 @@ class Connection:
         self.watch()
 
     def watch(self) -> None:
-        """Say what to wait for: input while there is room for it, and room to write while something is waiting."""
-        full = len(self.waiting) >= HIGH
-        events = (0 if self.ended or full else EVENT_READ) | (EVENT_WRITE if self.waiting else 0)
+        """Wait for input if there is room for it, and to write if something waits."""
+        enough = self.ended or len(self.waiting) >= HIGH
+        events = (0 if enough else EVENT_READ) | (EVENT_WRITE if self.waiting else 0)
         if events:
             self.reactor.selector.modify(self.sock, events, self.ready)
         else:

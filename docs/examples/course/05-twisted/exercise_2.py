@@ -17,7 +17,8 @@ class Echo(LineReceiver):
 
 
 def main(port: int) -> None:
-    listening = reactor.listenTCP(port, Factory.forProtocol(Echo), backlog=1024, interface="127.0.0.1")
+    factory = Factory.forProtocol(Echo)
+    listening = reactor.listenTCP(port, factory, backlog=1024, interface="127.0.0.1")
     print("ready on port", listening.getHost().port, flush=True)
     reactor.run()
 

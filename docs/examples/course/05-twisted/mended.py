@@ -8,12 +8,12 @@ from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
 
-@implementer(IHalfCloseableProtocol)  # else Twisted closes at the client's end of file, whatever is left to write
+@implementer(IHalfCloseableProtocol)  # else Twisted closes at the client's end of file
 class Echo(Protocol):
     """One connection: Twisted makes one for each client, and calls its methods."""
 
     def dataReceived(self, data: bytes) -> None:
-        self.transport.write(data)  # never waits: what the kernel does not take now, the transport keeps
+        self.transport.write(data)  # never waits: the transport keeps the rest
 
     def readConnectionLost(self) -> None:
         self.transport.loseConnection()  # closes when everything is written
@@ -23,7 +23,8 @@ class Echo(Protocol):
 
 
 def main(port: int) -> None:
-    listening = reactor.listenTCP(port, Factory.forProtocol(Echo), backlog=1024, interface="127.0.0.1")
+    factory = Factory.forProtocol(Echo)
+    listening = reactor.listenTCP(port, factory, backlog=1024, interface="127.0.0.1")
     print("ready on port", listening.getHost().port, flush=True)
     reactor.run()
 

@@ -10,11 +10,12 @@ class Echo(Protocol):
     """One connection: Twisted makes one for each client, and calls its methods."""
 
     def dataReceived(self, data: bytes) -> None:
-        self.transport.write(data)  # never waits: what the kernel does not take now, the transport keeps
+        self.transport.write(data)  # never waits: the transport keeps the rest
 
 
 def main(port: int) -> None:
-    listening = reactor.listenTCP(port, Factory.forProtocol(Echo), backlog=1024, interface="127.0.0.1")
+    factory = Factory.forProtocol(Echo)
+    listening = reactor.listenTCP(port, factory, backlog=1024, interface="127.0.0.1")
     print("ready on port", listening.getHost().port, flush=True)
     reactor.run()
 

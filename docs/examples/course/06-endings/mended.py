@@ -8,16 +8,16 @@ from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
 
-@implementer(IHalfCloseableProtocol)  # else Twisted closes at the client's end of file, whatever is left to write
+@implementer(IHalfCloseableProtocol)  # else Twisted closes at the client's end of file
 class Echo(Protocol):
     """One connection: Twisted makes one for each client, and calls its methods."""
 
     def connectionMade(self) -> None:
-        # The transport is the producer of what we write to it: when too much waits, it pauses itself.
+        # The transport is the producer of what we write: it pauses itself.
         self.transport.registerProducer(self.transport, True)
 
     def dataReceived(self, data: bytes) -> None:
-        self.transport.write(data)  # never waits: what the kernel does not take now, the transport keeps
+        self.transport.write(data)  # never waits: the transport keeps the rest
 
     def readConnectionLost(self) -> None:
         self.transport.unregisterProducer()  # there is nothing more to produce
@@ -28,7 +28,8 @@ class Echo(Protocol):
 
 
 def main(port: int) -> None:
-    listening = reactor.listenTCP(port, Factory.forProtocol(Echo), backlog=1024, interface="127.0.0.1")
+    factory = Factory.forProtocol(Echo)
+    listening = reactor.listenTCP(port, factory, backlog=1024, interface="127.0.0.1")
     print("ready on port", listening.getHost().port, flush=True)
     reactor.run()
 

@@ -7,15 +7,15 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
-SILENCE = 2.0  # seconds in which nothing moves before we end a connection; a real server has minutes
+SILENCE = 2.0  # seconds without a byte, after which we end a connection
 
 
-@implementer(IHalfCloseableProtocol)  # else Twisted closes at the client's end of file, whatever is left to write
+@implementer(IHalfCloseableProtocol)  # else Twisted closes at the client's end of file
 class Echo(Protocol):
     """One connection: Twisted makes one for each client, and calls its methods."""
 
     def connectionMade(self) -> None:
-        # The transport is the producer of what we write to it: when too much waits, it pauses itself.
+        # The transport is the producer of what we write: it pauses itself.
         self.transport.registerProducer(self.transport, True)
         self.clock = self.factory.clock
         self.timer = self.clock.callLater(SILENCE, self.transport.abortConnection)
@@ -27,7 +27,7 @@ class Echo(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.timer.cancel()
         self.timer = self.clock.callLater(SILENCE, self.transport.abortConnection)
-        self.transport.write(data)  # never waits: what the kernel does not take now, the transport keeps
+        self.transport.write(data)  # never waits: the transport keeps the rest
 
     def readConnectionLost(self) -> None:
         self.transport.unregisterProducer()  # there is nothing more to produce

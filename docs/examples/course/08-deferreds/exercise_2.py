@@ -27,7 +27,8 @@ class Talk(LineReceiver):
 
 async def start(port):
     factory = Factory.forProtocol(Talk)
-    listening = await TCP4ServerEndpoint(reactor, port, interface="127.0.0.1").listen(factory)
+    endpoint = TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
+    listening = await endpoint.listen(factory)
     print("ready on port", listening.getHost().port, flush=True)
 
 

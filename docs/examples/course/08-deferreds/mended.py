@@ -1,4 +1,4 @@
-"""An echo of lines in Twisted that stops in order: no new promises, then the old ones, then the end."""
+"""An echo of lines in Twisted that stops in order."""
 
 import sys
 
@@ -36,13 +36,18 @@ class Talk(LineReceiver):
 async def start(port):
     factory = Factory.forProtocol(Talk)
     factory.open, factory.promises = set(), set()
-    listening = await TCP4ServerEndpoint(reactor, port, interface="127.0.0.1").listen(factory)
-    reactor.addSystemEventTrigger("before", "shutdown", lambda: ensureDeferred(stop(listening, factory)))
+    endpoint = TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
+    listening = await endpoint.listen(factory)
+    reactor.addSystemEventTrigger(
+        "before",
+        "shutdown",
+        lambda: ensureDeferred(stop(listening, factory)),
+    )
     print("ready on port", listening.getHost().port, flush=True)
 
 
 async def stop(listening, factory):
-    """Stop in order. The reactor waits for it, because it is a trigger "before" its shutdown."""
+    """Stop in order; the reactor waits for it, as a trigger "before" its shutdown."""
     await listening.stopListening()  # no new promises
     await within(5, factory.promises)  # the old ones
     ends = [talk.ended for talk in factory.open]
@@ -53,7 +58,11 @@ async def stop(listening, factory):
 
 def within(seconds, deferreds):
     """Wait for all of them, and not for ever."""
-    return DeferredList([*deferreds]).addTimeout(seconds, reactor, onTimeoutCancel=lambda *_: print("not all ended"))
+
+    def late(*_):
+        print("not all ended")
+
+    return DeferredList([*deferreds]).addTimeout(seconds, reactor, onTimeoutCancel=late)
 
 
 if __name__ == "__main__":

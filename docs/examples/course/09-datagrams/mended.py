@@ -1,4 +1,4 @@
-"""An echo server over UDP that takes datagrams whole, and answers from the address that was asked (Linux)."""
+"""An echo server over UDP: whole datagrams, from the address that was asked (Linux)."""
 
 import socket
 import struct
@@ -10,7 +10,7 @@ PKTINFO = struct.Struct("=i4s4s")  # interface, our address, the header's destin
 
 
 def serve(sock: socket.socket) -> None:
-    sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)  # tell us with each datagram to which address it came
+    sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)  # say to which address each came
     while True:
         data, notes, _, peer = sock.recvmsg(SIZE, socket.CMSG_SPACE(PKTINFO.size))
         asked = PKTINFO.unpack(notes[0][2])[2]

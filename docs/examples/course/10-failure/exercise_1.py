@@ -14,7 +14,7 @@ class Server:
         self.poll = selectors.DefaultSelector()
         self.listener = socket.create_server(("127.0.0.1", port), backlog=1024)
         self.poll.register(self.listener, selectors.EVENT_READ, self.accept)
-        self.spare = os.open(os.devnull, os.O_RDONLY)  # the descriptor with which we say no
+        self.spare = os.open(os.devnull, os.O_RDONLY)  # with it we say no
         self.refused = 0
 
     def accept(self, listener: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""An echo server that is allowed 32 descriptors, and has an answer for when they run out: try again later."""
+"""An echo server with 32 descriptors; when they run out, it tries again later."""
 
 import resource
 import selectors

@@ -8,7 +8,7 @@ SECONDS, RATE = 10, 500  # questions per second, whatever the server does
 
 
 def measure(ask, clock, sleep):
-    """Ask at moments that are fixed beforehand; give how long after each the answer came, in seconds."""
+    """Ask at fixed moments; give how long after each the answer came, in seconds."""
     times, start = [], clock()
     for number in range(SECONDS * RATE):
         due = start + number / RATE
@@ -33,7 +33,8 @@ def main(port):
             sock.recv(64, socket.MSG_WAITALL)
 
         times = measure(ask, time.monotonic, time.sleep)
-    said = ", ".join(f"p{100 * part:g} {1e3 * percentile(times, part):.2f} ms" for part in (0.5, 0.99, 0.999))
+    parts = {part: 1e3 * percentile(times, part) for part in (0.5, 0.99, 0.999)}
+    said = ", ".join(f"p{100 * part:g} {each:.2f} ms" for part, each in parts.items())
     print(f"{len(times):,} answers: {said}, slowest {1e3 * max(times):.1f} ms")
 
 

@@ -1,4 +1,4 @@
-"""An echo server that stands still for 50 ms in each second, as one does that collects its garbage."""
+"""An echo server that stands still for 50 ms in each second."""
 
 import selectors
 import socket

@@ -14,8 +14,10 @@ class Iovec(ctypes.Structure):
 
 class Head(ctypes.Structure):  # struct msghdr, in recvmsg(2)
     _fields_ = [
-        ("name", ctypes.c_void_p), ("namelen", ctypes.c_uint), ("iov", ctypes.c_void_p), ("iovlen", ctypes.c_size_t),
-        ("control", ctypes.c_void_p), ("controllen", ctypes.c_size_t), ("flags", ctypes.c_int),
+        ("name", ctypes.c_void_p), ("namelen", ctypes.c_uint),
+        ("iov", ctypes.c_void_p), ("iovlen", ctypes.c_size_t),
+        ("control", ctypes.c_void_p), ("controllen", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
     ]  # fmt: skip
 
 
@@ -39,7 +41,8 @@ def serve(sock: socket.socket) -> None:
             iovecs[n].len = messages[n].len  # answer as many bytes as came
         sent = 0
         while sent < many:
-            done = libc.sendmmsg(fd, ctypes.byref(messages, sent * ctypes.sizeof(Message)), many - sent, 0)
+            rest = ctypes.byref(messages, sent * ctypes.sizeof(Message))
+            done = libc.sendmmsg(fd, rest, many - sent, 0)
             sent += max(done, 1)  # one that cannot be sent is left out
         for n in range(many):
             iovecs[n].len, messages[n].head.namelen = SIZE, 16

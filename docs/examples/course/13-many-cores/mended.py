@@ -1,4 +1,4 @@
-"""An echo server of two processes that serves ten connections, and closes the others (Linux)."""
+"""Two processes that serve ten connections, and close the others (Linux)."""
 
 import contextlib
 import multiprocessing
@@ -15,7 +15,7 @@ class Places:
     """The connections that there may be."""
 
     def __init__(self) -> None:
-        self.taken = multiprocessing.Value("i", 0)  # in memory that all workers share, with a lock
+        self.taken = multiprocessing.Value("i", 0)  # shared by all workers, with a lock
 
     def take(self) -> bool:
         with self.taken.get_lock():
@@ -50,7 +50,7 @@ def start(listener: socket.socket, places: Places) -> int:
 
 
 def listening(port: int) -> socket.socket:
-    """Give one of several sockets at a port: the kernel spreads new connections over them."""
+    """Give one of several sockets at a port; the kernel chooses among them."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind(("127.0.0.1", port))

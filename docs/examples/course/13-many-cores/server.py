@@ -1,4 +1,4 @@
-"""An echo server of two processes that is to serve ten connections, and closes the others (Linux)."""
+"""Two processes that are to serve ten connections, and close the others (Linux)."""
 
 import contextlib
 import os
@@ -49,7 +49,7 @@ def start(listener: socket.socket, places: Places) -> int:
 
 
 def listening(port: int) -> socket.socket:
-    """Give one of several sockets at a port: the kernel spreads new connections over them."""
+    """Give one of several sockets at a port; the kernel chooses among them."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind(("127.0.0.1", port))

@@ -52,7 +52,7 @@ def start(listener: socket.socket, places: Places, index: int) -> int:
 
 
 def listening(port: int) -> socket.socket:
-    """Give one of several sockets at a port: the kernel spreads new connections over them."""
+    """Give one of several sockets at a port; the kernel chooses among them."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""What the key-value service promises, each promise with its check: ``python clauses.py PORT``."""
+"""What the key-value service promises, with checks: ``python clauses.py PORT``."""
 
 import sys
 import time
@@ -8,8 +8,8 @@ from echobench.bench.verify.report import show
 from echobench.bench.verify.streams import expect_end, half_close, receive, send
 
 PAGE = "docs/course/build-your-own.md"
-KEPT = 32 << 20  # bytes of questions, more than all buffers of the kernels on the way hold
-STALL = 2.0  # seconds without a byte taken, after which the server is believed to read no more
+KEPT = 32 << 20  # bytes of questions, more than all buffers of the kernels hold
+STALL = 2.0  # seconds without a byte taken, after which it reads no more, we say
 
 
 def say(peer, sock, line, answer):

@@ -1,4 +1,4 @@
-"""Echo over TCP as a service: sockets, limits, counters and an orderly stop are there already."""
+"""Echo over TCP as a service, with limits, counters and an orderly stop."""
 
 import sys
 

@@ -17,7 +17,9 @@ class Talk(LineReceiver):
 
 
 async def main(reactor, port):
-    service = EchoService(int(port), ["127.0.0.1"], udp=False, protocol=Talk, reactor=reactor)
+    service = EchoService(
+        int(port), ["127.0.0.1"], udp=False, protocol=Talk, reactor=reactor
+    )  # fmt: skip
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     print("ready", service.where(), flush=True)

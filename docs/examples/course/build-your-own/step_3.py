@@ -1,4 +1,4 @@
-"""The store: what all connections share belongs to the factory, what is one connection's to its protocol."""
+"""The store: what all connections share belongs to the factory."""
 
 import sys
 
@@ -40,7 +40,9 @@ class Store(Factory):
 
 
 async def main(reactor, port):
-    service = EchoService(int(port), ["127.0.0.1"], udp=False, protocol=Store(), reactor=reactor)
+    service = EchoService(
+        int(port), ["127.0.0.1"], udp=False, protocol=Store(), reactor=reactor
+    )  # fmt: skip
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     print("ready", service.where(), flush=True)

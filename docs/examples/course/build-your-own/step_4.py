@@ -1,4 +1,4 @@
-"""Bounds: on a line, on the store, on what waits for a peer that does not read, on peers."""
+"""Bounds: on a line, on the store, on what waits for a peer, on peers."""
 
 import sys
 
@@ -18,7 +18,7 @@ class Talk(LineReceiver):
     MAX_LENGTH = 1000  # bytes in a line
 
     def connectionMade(self):
-        self.transport.registerProducer(self.transport, True)  # a peer that does not read is not read from
+        self.transport.registerProducer(self.transport, True)  # so that it pauses itself
 
     def lineReceived(self, line):
         self.sendLine(self.factory.answer(line))

@@ -1,4 +1,4 @@
-"""Questions over UDP too, behind the guard; an answer is never longer than its question."""
+"""Questions over UDP too; an answer is never longer than its question."""
 
 import sys
 
@@ -18,7 +18,7 @@ class Talk(LineReceiver):
     MAX_LENGTH = 1000  # bytes in a line
 
     def connectionMade(self):
-        self.transport.registerProducer(self.transport, True)  # a peer that does not read is not read from
+        self.transport.registerProducer(self.transport, True)  # so that it pauses itself
 
     def lineReceived(self, line):
         self.sendLine(self.factory.answer(line))
@@ -29,7 +29,7 @@ class Talk(LineReceiver):
 
 
 class Ask(DatagramProtocol):
-    """One socket: a datagram that asks for a key is answered if its sender left room for the answer."""
+    """One socket: it answers a question that has left room for the answer."""
 
     noisy = False
 
@@ -39,7 +39,7 @@ class Ask(DatagramProtocol):
     def datagramReceived(self, datagram, addr):
         question = datagram.rstrip(b"\0")  # the room is filled with zeros
         answer = self.store.answer(question) if question.startswith(b"GET ") else b"ERROR"
-        if len(answer) <= len(datagram):  # else a forged source would make us an amplifier
+        if len(answer) <= len(datagram):  # else we would be an amplifier
             self.transport.write(answer, addr)
 
 
@@ -70,8 +70,9 @@ class Store(Factory):
 async def main(reactor, port):
     store = Store()
     service = EchoService(
-        int(port), ["127.0.0.1"], protocol=store, datagram_protocol=lambda: Ask(store), reactor=reactor,
-        max_connections=1000, max_connections_per_source=200, idle_timeout=60, udp_rate=1000,
+        int(port), ["127.0.0.1"], protocol=store, reactor=reactor,
+        datagram_protocol=lambda: Ask(store), udp_rate=1000,
+        max_connections=1000, max_connections_per_source=200, idle_timeout=60,
     )  # fmt: skip
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)

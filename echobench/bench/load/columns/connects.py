@@ -26,7 +26,7 @@ from ..account import Account
 from ..failures import connect_failure, ours
 from ..sources import bind_failure, binding
 from ..streams import Layout, Stream
-from ..window import SECOND, Window
+from ..window import SECOND, Window, wait_for
 from .sockets import CONNECTING, bind, open_streams
 from .tcp import PATIENCE
 
@@ -93,8 +93,7 @@ class Connects:
         first, layout = self.share.first_flow, Layout(self.plan.sizes())
         self._streams = [Stream(account, first + flow, layout) for flow in range(self.share.flows)]
         self._free = list(range(self.share.flows))
-        if (early := begin - time.perf_counter_ns()) > 0:
-            time.sleep(early / SECOND)
+        wait_for(begin)
         self._offer()
         for stream in self._streams:
             stream.lost("unanswered")

@@ -5,12 +5,14 @@ The tables are those of echobench/kernel/.
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from .... import kernel
 from ...run.plan import Plan, Share
 from ...run.tally import Tally
 from .. import Tick
+from ..rehearsal import to_itself
 
 LARGEST: Final = 1 << 12
 """Bytes of the largest message that is handled as a row: gathering larger ones costs more than columns save."""
@@ -32,8 +34,10 @@ class ColumnsLoad:
         self._engine: Any
         if share.plan.transport == "udp":
             from .udp_models import ClosedUdp, FloodUdp, OpenUdp
+            from .udp_shuttles import ClosedTrains, in_shuttles
 
-            model = {"closed": ClosedUdp, "open": OpenUdp, "flood": FloodUdp}[share.plan.model]
+            closed = ClosedTrains if in_shuttles(share.plan) else ClosedUdp
+            model = {"closed": closed, "open": OpenUdp, "flood": FloodUdp}[share.plan.model]
             self._engine = model(share, address, tick)
         elif share.plan.model == "connect":
             from .connects import Connects
@@ -41,12 +45,26 @@ class ColumnsLoad:
             self._engine = Connects(share, address, tick)
         else:
             from .tcp_rows import TcpRows
+            from .tcp_shuttles import TcpShuttles, in_shuttles
             from .tcp_streams import TcpStreams
 
-            self._engine = (TcpRows if in_rows(share.plan) else TcpStreams)(share, address, tick)
+            plan = share.plan
+            kind = TcpRows if in_rows(plan) else TcpShuttles if in_shuttles(plan) else TcpStreams
+            self._engine = kind(share, address, tick)
         self.tally: Tally = self._engine.tally
         self.open, self.run = self._engine.open, self._engine.run
         self.stop, self.close = self._engine.stop, self._engine.close
+        self._share, self._address = share, address
+
+    def rehearse(self) -> Tally:
+        """Have an engine of the same class send some messages to itself. Raises LoadError, PlanError and OSError."""
+        engine = type(self._engine)(*to_itself(self._share, self._address[0]), lambda now, tally: None)
+        try:
+            engine.open()
+            engine.run(time.perf_counter_ns())
+        finally:
+            engine.close()
+        return engine.tally  # type: ignore[no-any-return]
 
     @staticmethod
     def unavailable(share: Share) -> str | None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import select
 import socket
 import struct
-import time
 from typing import Final
 
 from ...run.plan import Share
 from ...run.tally import Tally
 from .. import Tick
 from ..account import Account
-from ..window import SECOND, Window
+from ..window import Window, wait_for
 from .sockets import open_streams
 
 PATIENCE: Final = 0.01  # seconds to wait at most when nothing comes
@@ -60,9 +59,8 @@ class TcpColumns:
         self.window = Window(self.plan, begin)
         self.account = Account(self.plan, self.tally, self.window, self._tick)
         self.listen()
-        if (early := begin - time.perf_counter_ns()) > 0:
-            time.sleep(early / SECOND)
         self.start()
+        wait_for(begin)
         self.offer()
         self.finish()
         self.account.finish()

@@ -40,10 +40,7 @@ class TcpStreams(TcpColumns):
         first, sizes = self.share.first_flow, self.plan.sizes()
         layout = Layout(sizes)
         self._streams = [Stream(self.account, first + flow, layout) for flow in range(len(self.sockets))]
-        self._connections = {
-            sock.fileno(): (flow, sock.recv_into, stream.arrived)
-            for flow, (sock, stream) in enumerate(zip(self.sockets, self._streams, strict=True))
-        }
+        self._connections = {sock.fileno(): (flow, sock.recv_into) for flow, sock in enumerate(self.sockets)}
         """By descriptor, each connection that has not ended."""
         self._left = self.share.count if self.share.count is not None else 1 << 62
         self._owed: list[tuple[int, int]] = []
@@ -53,11 +50,14 @@ class TcpStreams(TcpColumns):
         self._next = 0
         self._most = max(1, min(MOST_UNDER_WAY, MOST_BYTES // int(sizes.max())))
         self._closed = self.plan.model == "closed"
+        self._schedule = None if self._closed else Schedule(self.share, self.window.begin)
+        if self._schedule is not None:
+            self._schedule.next_due()  # draws the first times, which would make the first message late
 
     def offer(self) -> None:
         """Offer load."""
         clock = time.perf_counter_ns
-        schedule = None if self._closed else Schedule(self.share, self.window.begin)
+        schedule = self._schedule
         if schedule is None:
             self._owed = [(flow, self.plan.window) for flow in range(len(self._streams))]
             if not self.over(clock()):
@@ -124,25 +124,26 @@ class TcpStreams(TcpColumns):
                     continue
             if fd not in connections:
                 continue
-            flow, recv_into, arrived = connections[fd]
+            flow, recv_into = connections[fd]
             try:
                 length = recv_into(room)
             except BlockingIOError:
                 continue
             except OSError:
                 length = 0
-            if not length:
-                self.end(flow)
-                continue
             brought += 1
-            whole = arrived(room[:length], clock())
-            if whole is None:
-                self.end(flow)
-            elif whole and self._closed:
-                self._owed.append((flow, whole))
-            elif whole and flow in self._waiting:
-                self._send_waiting(flow)
+            self._arrived(flow, length, clock())
         return brought
+
+    def _arrived(self, flow: int, length: int, now: int) -> None:
+        """Check the bytes that were read from a connection; 0 if it has ended."""
+        whole = self._streams[flow].arrived(self._room[:length], now) if length else None
+        if whole is None:
+            self.end(flow)
+        elif whole and self._closed:
+            self._owed.append((flow, whole))
+        elif whole and flow in self._waiting:
+            self._send_waiting(flow)
 
     def _pay(self) -> None:
         """Send what the closed model owes: one message for each answer."""

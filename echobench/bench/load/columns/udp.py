@@ -10,7 +10,7 @@ import time
 from ....queues import receive_drops
 from ..account import Account
 from ..flows import Flows
-from ..window import SECOND, Window
+from ..window import Window, wait_for
 from .udp_sender import FEW, UdpSender
 from .udp_tables import Part, Questions, Turn
 from .udp_trains import Trains
@@ -30,13 +30,16 @@ class UdpColumns(UdpSender):
         self.questions = Trains(self.flows, self.stamped) if self.plan.gso else Questions(self.flows)
         self.answers = self.questions if isinstance(self.questions, Trains) else Turn(self.flows, self.stamped)
         self.read = self.answers.arrivals.read if self.answers.arrivals else time.perf_counter_ns
-        if (early := begin - time.perf_counter_ns()) > 0:
-            time.sleep(early / SECOND)
+        self.prepare()
+        wait_for(begin)
         self.offer()
         self.flows.finish()
         if self.plan.model != "flood":  # which reads no answers
             self.tally.our_receive_buffer = sum(receive_drops(sock) for sock in self.sockets)
         self.account.finish()
+
+    def prepare(self) -> None:
+        """Make what else a model needs, before the run begins."""
 
     def offer(self) -> None:
         """Offer load until the run is over."""
@@ -127,11 +130,15 @@ class UdpColumns(UdpSender):
                 if replaced:
                     again.append((flow, number))
         if not over:
-            now = time.perf_counter_ns()
-            for flow, number in again:
-                if sends := self.take_owed(flow, number, now):
-                    self.ask(flow, sends, None)
+            self.replace(again)
         return handled
+
+    def replace(self, answered: list[tuple[int, int]]) -> None:
+        """Send as many datagrams as were answered: a flow and a number each."""
+        now = time.perf_counter_ns()
+        for flow, number in answered:
+            if sends := self.take_owed(flow, number, now):
+                self.ask(flow, sends, None)
 
     def _take_trains(self, trains: Trains, flow: int, came: int) -> tuple[int, bool]:
         """Check and count a flow's trains.
@@ -139,14 +146,14 @@ class UdpColumns(UdpSender):
         Returns how many datagrams came, and whether as many may be sent again: if not, what may be is owed already.
         """
         now = self.read()
-        handled = 0
-        if back := trains.returned(flow, came):
-            for record, (_, sent, piece) in enumerate(back):
-                at = trains.arrivals.one(record) if trains.arrivals else None
-                self.account.all_returned(piece.number, piece.length, sent, sent, now, came=at)
-                handled += piece.number
-        elif handled := trains.check(flow, 0, came):
-            due = trains.intended() if self.plan.model == "open" else None
+        if handled := trains.check(flow, 0, came):
+            closed = self.plan.model != "open"
+            if closed and (together := trains.together(flow)) is not None:
+                for record, (number, sent) in enumerate(together):
+                    at = trains.arrivals.one(record) if trains.arrivals else None
+                    self.account.all_returned(number, number * trains.size, sent, sent, now, came=at)
+                return handled, True
+            due = None if closed else trains.intended()
             times = trains.came(trains.arrivals.column(0, came)) if trains.arrivals else None
             self.account.all_answered(due, trains.sent(), now, trains.size, times)
         else:

@@ -33,21 +33,24 @@ class ClosedUdp(UdpColumns):
         self.owe(slice(None), self.plan.window)
         clock = time.perf_counter_ns
         over = False
+        poll, receive, worked, window = self.epoll.poll, self.receive, self.account.worked, self.window
+        now = clock()
         while True:
-            now = clock()
-            if not over and self.over(now):
-                over = True
-            if over and (now >= self.window.give_up or not self.flows.waiting()):
+            if not over and (self.stopped or not self.left or now >= window.last):
+                over = self.over(now)
+            if over and (now >= window.give_up or not self.flows.waiting()):
                 return
             if not over and self.owing:
                 self._pay(now)
             # What is still owed belongs to flows that pause.
-            events = self.epoll.poll(PAUSED if self.owing and not over else PATIENCE)
+            events = poll(PAUSED if self.owing and not over else PATIENCE)
             began = clock()
-            for flow in self.given_up(began):
-                self.owe(flow, 1)
-            handled = self.receive(events, over) if events else 0
-            self.account.worked(handled, began, clock())
+            if began >= self._next_look:
+                for flow in self.given_up(began):
+                    self.owe(flow, 1)
+            handled = receive(events, over) if events else 0
+            now = clock()
+            worked(handled, began, now)
 
     def _pay(self, now: int) -> None:
         """Send what is owed to flows besides the replacements of answers."""
@@ -60,9 +63,14 @@ class ClosedUdp(UdpColumns):
 class OpenUdp(UdpColumns):
     """Sends each datagram when it is due, whatever has happened to the others."""
 
+    def prepare(self) -> None:
+        """Draw the first times, which would make the first datagram late."""
+        self._schedule = Schedule(self.share, self.window.begin)
+        self._schedule.next_due()
+
     def offer(self) -> None:
         """Send on schedule."""
-        schedule = Schedule(self.share, self.window.begin)
+        schedule = self._schedule
         clock = time.perf_counter_ns
         flow = 0
         over = False

@@ -7,11 +7,12 @@ import errno
 import select
 import socket
 import time
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from ....kernel.control import SOL_UDP, UDP_GRO
+from ....kernel.messages import Headers
 from ...run.plan import Share
 from ...run.tally import Tally
 from .. import LoadError, Tick, stamps
@@ -21,13 +22,22 @@ from ..flows import NEXT, Flows
 from ..schedule import Times
 from ..window import Window
 from .sockets import open_datagram
-from .udp_tables import Questions, Turn
+from .udp_tables import Questions
 from .udp_trains import Trains
 
 PAUSE: Final = 10_000_000  # nanoseconds that a flow pauses after a refusal
 NO_ROOM: Final = 1_000_000  # nanoseconds that it pauses when the send buffer is full
 FEW: Final = 4  # datagrams; for fewer, columns cost more than they save
 ROUTE: Final = (errno.EMSGSIZE, errno.EINVAL, errno.EIO)
+
+
+class Sent(Protocol):
+    """Records that are sent."""
+
+    outgoing: Headers
+
+    def sequences(self, flow: int, first: int, number: int) -> list[int]:
+        """Return the sequence numbers of a flow's datagrams in some records."""
 
 
 class UdpSender:
@@ -125,7 +135,7 @@ class UdpSender:
                 else:
                     self.refused(flow, error)
 
-    def send(self, turn: Turn | Trains, flow: int, first: int, number: int, taken: int | None = None) -> None:
+    def send(self, turn: Sent, flow: int, first: int, number: int, taken: int | None = None) -> None:
         """Hand records to the kernel, and count those that it does not take.
 
         ``taken`` is the result of a first call that was made already.

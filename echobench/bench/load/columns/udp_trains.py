@@ -2,20 +2,19 @@
 
 They leave with UDP_SEGMENT and come back with UDP_GRO.
 
-A flow's datagrams lie one after the other, in the places that flows.py has for them, and a train is sent from there.
-The answer has to be the same bytes, from where the last train ended: one comparison for some fifty datagrams. Then they
-get new heads and are sent again.
+What is sent is put together in one piece of memory, which every train of every flow uses: the kernel has copied it when
+the call returns, and the memory stays in the processor's cache. What comes back is compared with a second piece of
+memory in which the same train is put together again, from the heads that flows.py keeps of each datagram: one
+comparison for some fifty datagrams, however the kernel has joined them on their way.
 
-Mostly a train comes back as it left (:meth:`Trains.returned`); then all its datagrams are one event, of one length and
-one time. If the kernel has joined them differently, :meth:`Trains.check` still finds them by their places.
+A flow's places are a ring. A train that crosses its end is still one train: were it sent as two, its halves would come
+back apart, be replaced apart, and trains would get shorter and shorter.
 """
 
 from __future__ import annotations
 
-import mmap
 import struct
 import time
-from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -23,9 +22,10 @@ import numpy as np
 
 from ....kernel.control import HEAD, SOL_UDP, UDP_GRO, UDP_SEGMENT, split
 from ....kernel.messages import CONTROL, SKEW, Headers
-from ....kernel.tables import Table, constant
+from ....kernel.tables import Table
+from ...run.plan import HEADER
 from ..flows import ANSWERED, AWAITED, GIVEN_UP, NAME, NEXT, OUT, Flows
-from ..payload import STEP, U64, pattern, sequence
+from ..payload import STEP, U64, as_one, pattern, sequence
 from ..stamps import STAMPED
 from .arrivals import Arrivals
 
@@ -34,19 +34,18 @@ ROOM: Final = 1 << 16  # bytes; UDP's length field has 16 bits
 LONGEST: Final = 65507  # bytes in a train
 SEGMENTS: Final = 64  # datagrams in a train; newer kernels take 128 (linux/udp.h, UDP_MAX_SEGMENTS)
 
-_SEGMENT: Final = HEAD.size + 8  # CMSG_SPACE of a u16
+SEGMENT: Final = HEAD.size + 8  # CMSG_SPACE of a u16
 STRETCHES: Final = 4096  # remembered; a window that is sent again and again needs two for each flow
 
 
-class Piece(NamedTuple):
-    """Consecutive places from which a train is sent, and the values of its header."""
+def longest(size: int) -> int:
+    """Return how many datagrams of a size fit into a train."""
+    return max(1, min(SEGMENTS, LONGEST // size))
 
-    number: int
-    address: int
-    length: int
-    controllen: int
-    data: memoryview
-    state: Any
+
+def cut(size: int) -> bytes:
+    """Make the control message that has the kernel cut a train into datagrams of a size."""
+    return HEAD.pack(HEAD.size + 2, SOL_UDP, UDP_SEGMENT) + struct.pack("=Hxxxxxx", size)
 
 
 class Stretch(NamedTuple):
@@ -59,18 +58,8 @@ class Stretch(NamedTuple):
     end: int
     names: Any
     times: Any
+    heads: Any
     state: Any
-    pieces: list[Piece]
-
-
-class Train(NamedTuple):
-    """A train that was sent, in the closed model."""
-
-    begin: int
-    """The sequence number of its first datagram."""
-    sent: int
-    """When it was sent; all its heads have this time."""
-    piece: Piece
 
 
 class Trains:
@@ -82,64 +71,37 @@ class Trains:
         self.flows, self.size, self.count = flows, flows.size(0), RECORDS
         # An element of a memoryview is read in a fraction of the time that numpy takes for one of its own.
         self._awaited, self._next = memoryview(flows.table[AWAITED]), memoryview(flows.table[NEXT])
-        number = flows.count * flows.places
-        self._memory = mmap.mmap(-1, number * self.size)
-        self._places = Table(self.size, number, self._memory)
-        whole = np.asarray(self._places.bytes)
-        whole.reshape(number, -1)[:] = np.frombuffer(pattern(self.size), np.uint8)
-        flows.heads = np.ndarray((number, 2), np.uint64, whole, 0, (self.size, 8))  # where they are sent from
+        heads: Any = flows.heads.reshape(-1)
+        self._heads = memoryview(heads)
+        self._names: list[int] = flows.table[NAME].tolist()
+        self._fits = longest(self.size)
+        self.most = min(self._fits * RECORDS // 2, flows.places)
+        self._sending, self._sent_heads = self._memory(self.most)
+        self._expected, self._expected_heads = self._memory(max(1, ROOM // self.size))
         # A bytearray, because its startswith() compares a part without a copy; a mapping has no such method.
         self._came = bytearray(RECORDS * (ROOM + SKEW))
+        self.begins = self._came.startswith
         self._records = Table(ROOM + SKEW, RECORDS, self._came)
         self.incoming, self.outgoing = Headers(RECORDS, None, self._records), Headers(RECORDS, None, None)
         self.arrivals = Arrivals(self.incoming) if stamped else None
         self._cut_at = STAMPED if stamped else 0  # where the control data say how a train is cut
-        self.outgoing.controllen[:] = constant("Q", 0, RECORDS)
-        segment = HEAD.pack(HEAD.size + 2, SOL_UDP, UDP_SEGMENT) + struct.pack("=Hxxxxxx", self.size)
+        cutting = cut(self.size)
         for i in range(RECORDS):
-            self.outgoing.control_memory[CONTROL * i : CONTROL * i + len(segment)] = segment
+            self.outgoing.control_memory[CONTROL * i : CONTROL * i + len(cutting)] = cutting
         self._joined = HEAD.pack(HEAD.size + 4, SOL_UDP, UDP_GRO) + struct.pack("=i", self.size)
-        self._fits = max(1, min(SEGMENTS, LONGEST // self.size))
-        self.most = min(self._fits * RECORDS // 2, flows.places)
         with np.errstate(over="ignore"):
             self._steps = np.arange(self.most, dtype=np.uint64) * np.uint64(STEP)
-        self._answered: list[tuple[int, int]] = []
+        self._laid = self._laid_records = 0
+        self._answered: list[Stretch] = []
         self._numbers: list[int] = []
         self._stretches: dict[tuple[int, int], Stretch] = {}
-        # Trains under way and lost ones, oldest first; a flow never has more of them than places.
-        self._left: list[deque[Train]] = [deque(maxlen=flows.places) for _ in range(flows.count)]
 
-    def returned(self, flow: int, number: int) -> list[Train]:
-        """Accept the trains of the first records if they came back unchanged.
-
-        ``number`` is the count of records. Returns [] if they are different.
-        """
-        flows, left, length, came = self.flows, self._left[flow], self.incoming.length, self._came
-        awaited = self._awaited[flow]
-        while left and left[0].begin < awaited:
-            left.popleft()
-        if len(left) < number:
-            return []
-        back = []
-        for record in range(number):
-            begin, _, piece = train = left[record]
-            if (
-                begin != awaited
-                or length[record] != piece.length
-                or not self._cut_as_ours(record, piece.length)
-                or not came.startswith(piece.data, record * (ROOM + SKEW))
-            ):
-                return []
-            awaited += piece.number
-            back.append(train)
-        if flows.gaps and any((train.piece.state != OUT).any() for train in back):
-            return []
-        for train in back:
-            left.popleft()
-            train.piece.state.fill(ANSWERED)
-        flows.under_way -= awaited - back[0].begin
-        self._awaited[flow] = awaited
-        return back
+    def _memory(self, number: int) -> tuple[Table, Any]:
+        """Make memory for so many datagrams, one after the other; return it, and their heads as a column."""
+        made = Table(self.size, number)
+        rows = np.asarray(made.bytes).reshape(number, -1)
+        rows[:] = np.frombuffer(pattern(self.size), np.uint8)
+        return made, as_one(rows[:, :HEADER])
 
     def check(self, flow: int, first: int, end: int) -> int:
         """Accept a flow's records if they are its next answers, and right.
@@ -148,42 +110,59 @@ class Trains:
 
         0 means that something differs, and nothing was accepted.
         """
-        flows, size, came, sent = self.flows, self.size, self._came, self._places.bytes
+        flows, size, came, expected = self.flows, self.size, self._came, self._expected.bytes
         awaited = self._awaited[flow]
         most = self._next[flow] - awaited
-        runs: list[tuple[int, int]] = []
+        answered: list[Stretch] = []
         numbers: list[int] = []
         total = 0
         for record in range(first, end):
             length = self.incoming.length[record]
             number = length // size
-            if not number or number * size != length or not self._cut_as_ours(record, length):
+            if not 0 < number <= most - total or number * size != length or not self._cut_as_ours(record, length):
                 return 0
-            at = record * (ROOM + SKEW)
-            for begin, upto in self._runs(flow, awaited + total, number):
-                if not came.startswith(sent[begin * size : upto * size], at):
-                    return 0
-                at += (upto - begin) * size
-                runs.append((begin, upto))
+            made = 0
+            for stretch in self._run(flow, awaited + total, number):
+                upto = made + stretch.end - stretch.first
+                self._expected_heads[made:upto] = stretch.heads
+                made = upto
+                answered.append(stretch)
+            if not came.startswith(expected[:length], record * (ROOM + SKEW)):
+                return 0
             numbers.append(number)
             total += number
-        if total > most or (flows.gaps and any((flows.state[begin:upto] != OUT).any() for begin, upto in runs)):
+        if flows.gaps and any((stretch.state != OUT).any() for stretch in answered):
             return 0
-        for begin, upto in runs:
-            flows.state[begin:upto] = ANSWERED
+        for stretch in answered:
+            stretch.state.fill(ANSWERED)
         flows.under_way -= total
         self._awaited[flow] = awaited + total
-        self._answered, self._numbers = runs, numbers
+        self._answered, self._numbers = answered, numbers
         return total
+
+    def together(self, flow: int) -> list[tuple[int, int]] | None:
+        """Return how many datagrams each train held, and when it was sent; after :meth:`check`.
+
+        Returns None if a train holds datagrams that were not sent together.
+        """
+        flows, heads = self.flows, self._heads
+        base, mask, at = flow * flows.places, flows.mask, self._awaited[flow] - sum(self._numbers)
+        found = []
+        for number in self._numbers:
+            sent = heads[2 * (base + (at & mask)) + 1]
+            at += number
+            if heads[2 * (base + (at - 1 & mask)) + 1] != sent:  # their times do not fall
+                return None
+            found.append((number, sent))
+        return found
 
     def sent(self) -> Any:
         """Return when the answered datagrams were sent; after :meth:`check`."""
-        times = [self.flows.heads[a:b, 1] for a, b in self._answered]
-        return np.concatenate(times).view(np.int64)
+        return np.concatenate([stretch.times for stretch in self._answered]).view(np.int64)
 
     def intended(self) -> Any:
         """Return when the answered datagrams were due; after :meth:`check`."""
-        return np.concatenate([self.flows.intended[a:b] for a, b in self._answered])
+        return np.concatenate([self.flows.intended[stretch.first : stretch.end] for stretch in self._answered])
 
     def came(self, trains: Any) -> Any:
         """Return when the kernel had each answered datagram, of when it had each train; after :meth:`check`."""
@@ -195,36 +174,45 @@ class Trains:
         ``intended`` is a column of times, or None if they are due when they are sent. Return how many trains they
         are, and the time in their heads.
         """
-        flows, outgoing = self.flows, self.outgoing
+        flows = self.flows
         begin = self._next[flow]
         self._next[flow] = begin + number
-        name = np.uint64(int(flows.table[NAME, flow]) + begin * STEP & U64)
-        stretches = [self._stretch(*run) for run in self._runs(flow, begin, number)]
+        name = np.uint64(self._names[flow] + begin * STEP & U64)
+        stretches = self._run(flow, begin, number)
         made = 0
-        for first, end, names, _, state, _ in stretches:
+        for first, end, names, _, _, state in stretches:
             if flows.gaps:
                 for place in first + np.flatnonzero(state & (OUT | GIVEN_UP)):
                     flows.forget(int(place))
             n = end - first
-            np.add(self._steps[made : made + n], name, out=names)
+            np.add(self._steps[made : made + n], name, names)
             state.fill(OUT)
             if intended is not None:
                 flows.intended[first:end] = intended[made : made + n]
             made += n
         flows.under_way += number
+        if number != self._laid:
+            self._lay(number)
+        made = 0
         now = time.perf_counter_ns()
+        for first, end, _, times, heads, _ in stretches:
+            times.fill(now)
+            self._sent_heads[made : made + end - first] = heads
+            made += end - first
+        return self._laid_records, now
+
+    def _lay(self, number: int) -> None:
+        """Have the headers send so many datagrams as few trains, all of one length but the last."""
+        outgoing, size = self.outgoing, self.size
+        fits = -(-number // -(-number // self._fits))
         records = 0
-        for stretch in stretches:
-            stretch.times.fill(now)
-            for piece in stretch.pieces:
-                outgoing.base[records] = piece.address
-                outgoing.size[records] = piece.length
-                outgoing.controllen[records] = piece.controllen
-                records += 1
-                if flows.window:  # only the closed model looks for them
-                    self._left[flow].append(Train(begin, now, piece))
-                    begin += piece.number
-        return records, now
+        for at in range(0, number, fits):
+            n = min(fits, number - at)
+            outgoing.base[records] = self._sending.address_at(at)
+            outgoing.size[records] = n * size
+            outgoing.controllen[records] = SEGMENT if n > 1 else 0
+            records += 1
+        self._laid, self._laid_records = number, records
 
     def fill_unheeded(self, flow: int, begin: int, number: int, now: int) -> int:
         """Make datagrams whose answers are not read; return how many trains they are."""
@@ -242,12 +230,9 @@ class Trains:
     def sequences(self, flow: int, first: int, number: int) -> list[int]:
         """Return the sequence numbers of a flow's datagrams in trains that were made."""
         flows = self.flows
-        found: list[int] = []
-        for record in range(first, first + number):
-            place = (self.outgoing.base[record] - self._places.address) // self.size
-            names = flows.heads[place : place + self.outgoing.size[record] // self.size, 0].tolist()
-            found += [sequence(flows.first + flow, name) for name in names]
-        return found
+        begin, end = self.datagrams(first), self.datagrams(first + number)
+        names = self._sent_heads[begin:end].copy().view(np.uint64)[::2].tolist()
+        return [sequence(flows.first + flow, name) for name in names]
 
     def each(self, record: int) -> Iterator[bytes]:
         """Yield the datagrams of a received train."""
@@ -256,24 +241,6 @@ class Trains:
         segment = self._segment(record) or max(1, length)
         for begin in range(0, max(1, length), segment):
             yield bytes(self._came[at + begin : at + min(begin + segment, length)])
-
-    def _stretch(self, first: int, end: int) -> Stretch:
-        """Return consecutive places as few trains, all of one length but the last."""
-        if (known := self._stretches.get((first, end))) is not None:
-            return known
-        flows, size = self.flows, self.size
-        pieces = []
-        fits = -(-(end - first) // -(-(end - first) // self._fits))
-        for at in range(first, end, fits):
-            n = min(fits, end - at)
-            data, state = self._places.bytes[at * size : (at + n) * size], flows.state[at : at + n]
-            pieces.append(Piece(n, self._places.address_at(at), n * size, _SEGMENT if n > 1 else 0, data, state))
-        if len(self._stretches) == STRETCHES:
-            self._stretches.clear()
-        names, times = flows.heads[first:end].T
-        made = Stretch(first, end, names, times, flows.state[first:end], pieces)
-        self._stretches[first, end] = made
-        return made
 
     def _cut_as_ours(self, record: int, length: int) -> bool:
         at = CONTROL * record + self._cut_at
@@ -287,14 +254,23 @@ class Trains:
                 return int.from_bytes(value[:4], "little")
         return 0
 
-    def _runs(self, flow: int, begin: int, number: int) -> list[tuple[int, int]]:
-        """Return the places of consecutive datagrams as runs.
-
-        There is one run, or two where the ring wraps around.
-        """
+    def _run(self, flow: int, begin: int, number: int) -> list[Stretch]:
+        """Return the places of consecutive datagrams: in one stretch, or in two where the ring wraps around."""
         flows = self.flows
-        base, at = flow * flows.places, begin & flows.mask
-        if at + number <= flows.places:
-            return [(base + at, base + at + number)]
-        rest = at + number - flows.places
-        return [(base + at, base + flows.places), (base, base + rest)]
+        first = flow * flows.places + (begin & flows.mask)
+        rest = (begin & flows.mask) + number - flows.places
+        if rest <= 0:
+            return [self._stretch(first, first + number)]
+        base = flow * flows.places
+        return [self._stretch(first, base + flows.places), self._stretch(base, base + rest)]
+
+    def _stretch(self, first: int, end: int) -> Stretch:
+        if (known := self._stretches.get((first, end))) is not None:
+            return known
+        flows = self.flows
+        if len(self._stretches) == STRETCHES:
+            self._stretches.clear()
+        names, times = flows.heads[first:end].T
+        made = Stretch(first, end, names, times, flows.whole_heads[first:end], flows.state[first:end])
+        self._stretches[first, end] = made
+        return made

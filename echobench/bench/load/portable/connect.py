@@ -76,11 +76,14 @@ class Connect(Offer):
         if not probe.up:
             self.fail(self._dialer.failure(self.share.first_flow, why))
 
-    def begin(self) -> None:
-        """Begin a cycle for each flow."""
+    def prepare(self) -> None:
+        """Make a stream for each flow."""
         layout, first = Layout(self.plan.sizes()), self.share.first_flow
         self._streams = [Stream(self.account, first + index, layout) for index in range(self.share.flows)]
         self._next_look = 0
+
+    def begin(self) -> None:
+        """Begin a cycle for each flow."""
         for index in range(self.share.flows):
             self._start(index)
 

@@ -15,6 +15,7 @@ from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from ....engines.portable.prompt_tls import PromptTLSTransport
 from ....reactors import Reactor
 from ...run.plan import Plan
 from .. import LoadError
@@ -111,6 +112,7 @@ class Dialer:
         if self._creator is not None:
             connection.reactor = self._reactor
             factory = TLSMemoryBIOFactory(self._creator, True, factory)
+            factory.protocol = PromptTLSTransport
         bound = binding(self._plan, flow)
         connection.connector = self._reactor.connectTCP(
             *self._address, factory, timeout=TIMEOUT, bindAddress=bound if bound != ("", 0) else None

@@ -27,10 +27,12 @@ from ...run.tally import Tally
 from .. import LoadError, Tick
 from ..account import Account
 from ..failures import named
+from ..rehearsal import to_itself
 from ..window import SECOND, Window
 from .connect import Connect
 from .flood import Flood
 from .offer import MILLISECOND, Offer
+from .rehearsing import rehearse
 from .tcp import ClosedTCP, OpenTCP
 from .udp import ClosedUDP, OpenUDP
 
@@ -88,11 +90,21 @@ class PortableLoad:
         if self._failure is not None:
             raise self._failure
 
+    def rehearse(self) -> Tally:
+        """Have an offer of the same class send some messages to itself. Raises LoadError, PlanError and OSError."""
+        share, address = to_itself(self._share, self._address[0])
+        globalLogPublisher.removeObserver(self._faults)  # a fault of the rehearsal does not end the run
+        try:
+            return rehearse(ROOMS[share.plan.model, share.plan.transport == "udp"], share, address, self._reactor)
+        finally:
+            globalLogPublisher.addObserver(self._faults)
+
     def run(self, begin: int) -> None:
         """Offer load until all is over and counted. Raises LoadError."""
         assert self._offer is not None, "open() comes first"
         self._window = Window(self._share.plan, begin)
         self._account = self._offer.account = Account(self._share.plan, self.tally, self._window, self._tick)
+        self._offer.prepare()
         self._begun = self._awake = False
         self._cpu = time.process_time()
         self._reactor.callWhenRunning(self._turn)

@@ -21,7 +21,7 @@ class Flood(UDPOffer):
 
     _next = 0
 
-    def begin(self) -> None:
+    def prepare(self) -> None:
         """Start each flow's sequence numbers."""
         self._sizes = self.plan.sizes().tolist()
         self._sequence = [0] * self.share.flows

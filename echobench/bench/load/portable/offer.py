@@ -23,7 +23,7 @@ PAUSE: Final = 0.01  # seconds that a refused flow pauses
 class Offer:
     """A model of load.
 
-    The engine calls ``open``, ``begin``, ``turn`` repeatedly, ``finish`` and ``close``.
+    The engine calls ``open``, ``prepare``, ``begin``, ``turn`` repeatedly, ``finish`` and ``close``.
     """
 
     account: Account
@@ -55,8 +55,11 @@ class Offer:
     def open(self) -> None:
         """Begin to open the sockets. Raises LoadError."""
 
+    def prepare(self) -> None:
+        """Make what the run needs, a while before it begins; ``account`` is set by now."""
+
     def begin(self) -> None:
-        """Start to offer load; ``account`` is set by now."""
+        """Start to offer load."""
 
     def turn(self, now: int) -> int:
         """Do what is due, and return the latest time of the next call.
@@ -96,10 +99,11 @@ class Scheduled(Offer):
 
     _timetable: Timetable | None = None
 
-    def begin(self) -> None:
-        """Make the timetable."""
-        super().begin()
+    def prepare(self) -> None:
+        """Make the timetable, and draw its first times."""
+        super().prepare()
         self._timetable = Timetable(self)
+        self._timetable.next()
 
     @property
     def ahead(self) -> bool:

@@ -75,14 +75,17 @@ class TCPLoad(Offer):
         """Whether all connections are up, or were."""
         return self._opener.done
 
-    def begin(self) -> None:
+    def prepare(self) -> None:
         """Make a stream for each connection."""
-        self._begun = True
-        if not self._alive:
-            self.fail(LoadError(f"{named(self.plan, self.address)} closes its connections at once: see its log"))
         layout = Layout(self.plan.sizes())
         for link in self._links:
             link.stream = Stream(self.account, self.share.first_flow + link.index, layout)
+
+    def begin(self) -> None:
+        """Fail the run if no connection is left."""
+        self._begun = True
+        if not self._alive:
+            self.fail(LoadError(f"{named(self.plan, self.address)} closes its connections at once: see its log"))
 
     def is_up(self, link: Link) -> None:
         """Count a connection."""

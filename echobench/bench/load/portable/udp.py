@@ -14,7 +14,7 @@ class UDPLoad(UDPOffer):
     _flows: Flows | None = None
     _next_look = 0
 
-    def begin(self) -> None:
+    def prepare(self) -> None:
         """Make the table of datagrams under way."""
         self._flows = Flows(self.plan, self.account, self.share.first_flow, self.share.flows)
 
@@ -77,11 +77,14 @@ class UDPLoad(UDPOffer):
 class ClosedUDP(UDPLoad):
     """Each flow keeps ``window`` messages under way."""
 
-    def begin(self) -> None:
-        """Fill the windows."""
-        super().begin()
+    def prepare(self) -> None:
+        """Make the windows."""
+        super().prepare()
         self._under_way = [0] * self.share.flows
         self._pausing = [False] * self.share.flows
+
+    def begin(self) -> None:
+        """Fill the windows."""
         for flow in range(self.share.flows):
             self._fill(flow)
 

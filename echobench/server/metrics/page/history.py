@@ -14,6 +14,8 @@ from ..sample import Sample, skew, total, total_batches, workers
 
 LENGTH: Final = 300
 """Seconds that are kept."""
+SHORTEST: Final = 0.5
+"""Seconds that a point is of, at least: the rates of a moment say nothing."""
 KERNEL: Final = "kernel"
 MOST_KEPT: Final = 4
 """Samples in a look, above which points are made at once: to keep the samples would take too much memory."""
@@ -61,10 +63,25 @@ class History:
         """The samples of the last point."""
         self._samples, self._seconds = samples, seconds
         self._when = 0.0
+        self._offered: tuple[float, Sequence[Sample]] | None = None
+        self._soon = False
+        """Whether the last offer came soon after a tick, and was not taken."""
+
+    def offer(self, samples: Sequence[Sample]) -> None:
+        """Take samples that somebody else has asked for just now: while no page is open, the next tick uses them."""
+        self._offered = self._seconds(), samples
 
     def tick(self) -> None:
         """Take a point, unless this is the first look."""
-        now, samples = self._seconds(), self._samples()
+        offered, self._offered = self._offered, None
+        if self.watchers:
+            offered = None
+        soon = offered is not None and offered[0] - self._when < SHORTEST
+        if soon and self._soon:  # this comes each second: from the next tick on, a second lies between two offers
+            self._soon = False
+            return
+        self._soon = soon
+        now, samples = (self._seconds(), self._samples()) if soon or offered is None else offered
         before, self.latest = self.latest, samples
         since, self._when = now - self._when, now
         if not before or since <= 0:
