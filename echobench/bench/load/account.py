@@ -151,37 +151,40 @@ class Account:
             if not self._closed:
                 self._intended.many(now - intended, number)
 
-    def all_came_back(self, trains: list[tuple[int, int, int]], number: int, length: int) -> None:
-        """Count trains of the closed model, each of ``number`` messages and ``length`` bytes, all whole and right.
+    def alike(self, number: int) -> list[int]:
+        """Say that in this run ``number`` messages each come back together, in :meth:`returned`.
 
-        Of each train: when it was sent, when the kernel had it, and when it was read.
+        Returns the list to which the time of each such window is added.
+        """
+        self._sent.weight = self._reading.weight = number
+        return self._sent.alike
+
+    def returned(self, windows: int, length: int) -> None:
+        """Count windows of messages that were all whole and right: of ``length`` bytes, sent within the window.
+
+        Their times are added already.
+        """
+        self.tally.answered += windows * self._sent.weight
+        self.tally.answered_bytes += windows * length
+        if len(self._sent.alike) >= ROOM:
+            self._sent.flush()
+            self._reading.flush()
+
+    def trains_returned(self, trains: list[tuple[int, int, int]], length: int) -> None:
+        """Count trains of ``length`` bytes, all whole and right, after :meth:`alike`.
+
+        Of each: when it was sent, when the kernel had it, and when it was read.
         """
         first, end = self.window.first, self.window.end
-        times, reading = self._sent.often, self._reading.often
+        times, reading = self._sent.alike, self._reading.alike
         counted = 0
         for sent, came, now in trains:
             if first <= sent < end:
                 counted += 1
                 until = came if sent <= came <= now else max(sent, min(came, now))
-                reading.append((now - until, number))
-                times.append((until - sent, number))
-        self.tally.answered += counted * number
-        self.tally.answered_bytes += counted * length
-        if len(times) >= ROOM:
-            self._sent.flush()
-            self._reading.flush()
-
-    @property
-    def times(self) -> list[tuple[int, int]]:
-        """Times of the closed model, each with how many messages had it; tell :meth:`returned` of those you add."""
-        return self._sent.often
-
-    def returned(self, times: int, number: int, length: int) -> None:
-        """Count what was added to :attr:`times`: each is of ``number`` messages, ``length`` bytes in all."""
-        self.tally.answered += times * number
-        self.tally.answered_bytes += times * length
-        if len(self._sent.often) >= ROOM:
-            self._sent.flush()
+                reading.append(now - until)
+                times.append(until - sent)
+        self.returned(counted, length)
 
     def _counting(self, intended: Times, now: int) -> Any:
         """Return an index of the messages that count: mostly all of them, or none.

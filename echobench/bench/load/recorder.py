@@ -22,8 +22,11 @@ class Recorder:
         self.histogram = histogram
         self._values: Array = np.zeros(ROOM, np.int64)
         self._at = 0
-        self.often: list[tuple[int, int]] = []
+        self._often: list[tuple[int, int]] = []
         """Values that came more than once, each with how often."""
+        self.alike: list[int] = []
+        """Values that came ``weight`` times each. Add to them, and flush before there are many more than ``ROOM``."""
+        self.weight = 1
 
     def record(self, values: npt.NDArray[np.int64]) -> None:
         """Add values."""
@@ -45,15 +48,18 @@ class Recorder:
 
     def many(self, value: int, number: int) -> None:
         """Add one value ``number`` times."""
-        self.often.append((value, number))
-        if len(self.often) >= ROOM:
+        self._often.append((value, number))
+        if len(self._often) == ROOM:
             self.flush()
 
     def flush(self) -> None:
         """Move what was collected into the histogram."""
         self.histogram.record(self._values[: self._at])
         self._at = 0
-        if self.often:
-            values, numbers = np.array(self.often, np.int64).T
+        if self._often:
+            values, numbers = np.array(self._often, np.int64).T
             self.histogram.record(values, numbers)
-            self.often.clear()
+            self._often.clear()
+        if self.alike:
+            self.histogram.record(np.array(self.alike, np.int64), self.weight)
+            self.alike.clear()

@@ -35,8 +35,8 @@ class Server:
 
     kind = socket.SOCK_STREAM
 
-    def __init__(self, fault=None):
-        self.fault = fault or (lambda number, data: [data])
+    def __init__(self, fault=None, whole=frozenset()):
+        self.fault, self.whole = fault or (lambda number, data: [data]), whole
         self.failed = []
         self.socket = socket.socket(type=self.kind)
         self.socket.bind(("127.0.0.1", 0))
@@ -66,7 +66,10 @@ class Server:
 
 
 class Trains(Server):
-    """Answers a train with a train; the fault gives the trains with which the one of a number is answered."""
+    """Answers a train with a train; the fault gives the trains with which the one of a number is answered.
+
+    Answers to those of the numbers ``whole`` are one datagram each.
+    """
 
     kind = socket.SOCK_DGRAM
 
@@ -81,7 +84,9 @@ class Trains(Server):
             heads = [data[at : at + 8] for at in range(0, len(data), SIZE)]
             self.sequences += [sequence(0, int.from_bytes(head, "little")) for head in heads]
             for answer in self.fault(len(self.lengths), data):
-                cut = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", SIZE))] if len(answer) > SIZE else []
+                cut = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("=H", SIZE))]
+                if len(answer) <= SIZE or len(self.lengths) in self.whole:
+                    cut = []
                 self.socket.sendmsg([answer], cut, 0, peer)
 
     def end(self):
@@ -162,6 +167,20 @@ def test_a_train_is_lost(blast):
     assert counted(ran.tally)["unanswered"] >= WINDOW
     assert ran.tally.intended == 600
     assert sorted(server.sequences) == list(range(600))
+
+
+@pytest.mark.parametrize("window", [WINDOW, 70])
+def test_a_train_comes_back_as_one_datagram(blast, window):
+    """All bytes are right, but it is not what was sent: one datagram is too long, and the others are missing."""
+    trains_or_skip()
+    with Trains(whole={10}) as server:
+        ran = blast(
+            server.port, transport="udp", gso=True, size=str(SIZE), window=window, count=600, timeout=0.3,
+            duration=40.0,
+        )  # fmt: skip
+    counts = counted(ran.tally)
+    assert counts["corrupted"] == 1
+    assert counts["unanswered"] >= server.lengths[9] // SIZE - 1
 
 
 def test_the_last_trains_are_cut_to_the_count(blast):

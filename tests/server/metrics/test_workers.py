@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 
 import attrs
 import pytest
-from rigs.crews import go_on, restarted, stop, talks, workers
+from prometheus_client.parser import text_string_to_metric_families
+from rigs.crews import Flows, go_on, restarted, stop, talks, workers
 from rigs.helpers import needs_linux, wait_for
 from rigs.metered import get, number, url_of
 
@@ -164,3 +166,55 @@ def test_each_worker_and_one_that_stands_still_and_dies(launch):
         assert of(text, "echobench_worker_up", 1) == 1
         assert of(text, "echobench_worker_starts_total", 1) == 2
         assert of(text, "echobench_echoed_bytes_total", 1, transport="tcp") >= echoed
+
+
+def counters(text):
+    """Give the value of each series that may only grow."""
+    kinds = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
+    return {
+        (each.name, *sorted(each.labels.items())): each.value
+        for family in text_string_to_metric_families(text)
+        for each in family.samples
+        if each.name.endswith(kinds.get(family.type, ("?",)))
+    }
+
+
+@needs_linux
+@pytest.mark.slow
+def test_no_counter_falls_while_workers_die_and_are_replaced(launch):
+    """Whoever asks meanwhile, as fast as it can, sees each process once."""
+    fault = ("--fault", "udp:duplicate=100%,seed=1")
+    server = launch("--interface", "127.0.0.1", "--workers", "2", "--metrics", "0", *fault)
+    url, over, fallen, latest = url_of(server), threading.Event(), [], {}
+
+    def ask():
+        before = counters(get(url + "metrics")[1])
+        while not over.is_set():
+            now = counters(get(url + "metrics")[1])
+            fallen.extend((name, was, now.get(name)) for name, was in before.items() if now.get(name, -1) < was)
+            before = now
+            latest.update(now)
+
+    def all_counted():
+        wait_for(lambda: sum(value for (name, *_), value in [*latest.items()] if "faults" in name) == len(flows.sent))
+
+    asking = threading.Thread(target=ask)
+    with Flows(server.port("udp"), 16) as flows:
+        asking.start()
+        try:
+            for turn in range(4):
+                flows.send(5)
+                wait_for(flows.all_came)
+                all_counted()
+                pids = workers(server)
+                if turn % 2:
+                    server.process.send_signal(signal.SIGHUP)
+                    wait_for(lambda: server.output.count("all workers have been replaced") == turn // 2 + 1)
+                else:
+                    os.kill(pids[turn // 2], signal.SIGKILL)
+                    restarted(server, turn // 2, pids[turn // 2])
+                all_counted()
+        finally:
+            over.set()
+            asking.join()
+        assert fallen == []

@@ -80,6 +80,7 @@ class TcpShuttles(TcpStreams):
             Shuttle(flow, stream, sock.recv_into, sock.send)
             for flow, (sock, stream) in enumerate(zip(self.sockets, self._streams, strict=True))
         ]
+        self._times = self.account.alike(self._number)
         self._under_way: dict[int, Shuttle] = {}
         """By descriptor, the shuttles whose window is under way."""
         self._again: list[Shuttle] = []
@@ -97,7 +98,7 @@ class TcpShuttles(TcpStreams):
         """Read connections that have bytes, check these, and note what they make room for."""
         under_way, again, length, whole = self._under_way, self._again, self._length, self._room[: self._length]
         room, clock = self._room, time.perf_counter_ns
-        first, end, number, times = self.window.first, self.window.end, self._number, self.account.times
+        first, end, times = self.window.first, self.window.end, self._times
         back = 0
         others: list[tuple[int, int]] = []
         for event in events:
@@ -115,13 +116,13 @@ class TcpShuttles(TcpStreams):
             if came == length and shuttle.same(whole, shuttle.at):
                 sent = shuttle.sent
                 if first <= sent < end:
-                    times.append((now - sent, number))
+                    times.append(now - sent)
                     back += 1
                 again.append(shuttle)
             else:
                 self._leave(event[0])
                 self._arrived(shuttle.flow, came, now)
-        self.account.returned(back, number, length)
+        self.account.returned(back, length)
         handled = len(events) - len(others)
         return handled + super()._receive(others) if others else handled
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ....kernel.control import HEAD, SOL_UDP, UDP_GRO
+from ....kernel.control import HEAD, SOL_UDP, TIMESPEC, UDP_GRO, space
 from ....kernel.messages import CONTROL, Headers
 from ....kernel.tables import Table
 from ...run.plan import HEADER, Plan
@@ -68,6 +68,8 @@ class Shuttles:
         """The control message of a train that was cut as ours."""
         self.control = struct.Struct(f"={len(MARK)}sqq{len(joined)}s")
         """A stamp, as what it begins with and two numbers, and that message."""
+        self.controllen = space(TIMESPEC.size) + space(4)
+        """How long both are together: the kernel leaves the memory behind as it was."""
         self._counting = np.arange(number)
 
     def load(self, flow: int) -> Shuttle:
@@ -107,6 +109,7 @@ class ClosedTrains(ClosedUdp):
     def offer(self) -> None:
         """Offer load until the run is over."""
         self._shuttles = Shuttles(self.flows, self.plan.window)
+        self.account.alike(self.plan.window)
         self._under_way: dict[int, Shuttle] = {}
         """By descriptor, the flows whose window is under way as one train."""
         super().offer()
@@ -152,8 +155,13 @@ class ClosedTrains(ClosedUdp):
         trains, flow_of, under_way, shuttles = self.questions, self.flow_of, self._under_way, self._shuttles
         assert isinstance(trains, Trains)
         receive, most, same = trains.incoming.receive_nameless, trains.count, trains.begins
-        lengths, controls = trains.incoming.length, trains.incoming.control_memory
-        control, length, joined = shuttles.control.unpack_from, shuttles.length, shuttles.joined
+        lengths, controllens, controls = (
+            trains.incoming.length,
+            trains.incoming.controllen,
+            trains.incoming.control_memory,
+        )
+        control, controllen, joined = shuttles.control.unpack_from, shuttles.controllen, shuttles.joined
+        length = shuttles.length
         clock, wall_clock = time.perf_counter_ns, time.time_ns
         returned: list[tuple[int, int, int]] = []
         again: list[Shuttle] = []
@@ -173,7 +181,14 @@ class ClosedTrains(ClosedUdp):
                 if clock() - now >= NEAR:
                     now, wall = both(clock)
                 mark, seconds, nanoseconds, cut = control(controls)
-                if came == 1 and lengths[0] == length and mark == MARK and cut == joined and same(shuttle.data):
+                if (
+                    came == 1
+                    and lengths[0] == length
+                    and controllens[0] == controllen
+                    and mark == MARK
+                    and cut == joined
+                    and same(shuttle.data)
+                ):
                     returned.append((shuttle.sent, seconds * SECOND + nanoseconds + now - wall, now))
                     again.append(shuttle)
                     continue
@@ -184,7 +199,7 @@ class ClosedTrains(ClosedUdp):
             if replaced:
                 others.append((flow, number))
         if again:
-            self.account.all_came_back(returned, shuttles.number, length)
+            self.account.trains_returned(returned, length)
             handled += len(again) * shuttles.number
             if over or len(again) * shuttles.number > self.left:
                 self._stop(again)

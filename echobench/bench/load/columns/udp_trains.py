@@ -243,8 +243,11 @@ class Trains:
             yield bytes(self._came[at + begin : at + min(begin + segment, length)])
 
     def _cut_as_ours(self, record: int, length: int) -> bool:
+        if length == self.size:
+            return True
         at = CONTROL * record + self._cut_at
-        return length == self.size or self.incoming.control_memory[at : at + len(self._joined)] == self._joined
+        there = self.incoming.control_memory[at : at + len(self._joined)] == self._joined
+        return there and self.incoming.controllen[record] >= self._cut_at + len(self._joined)  # not of an earlier train
 
     def _segment(self, record: int) -> int:
         """Return the size of a train's datagrams; 0 if it is a single one."""

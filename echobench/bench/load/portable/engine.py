@@ -153,7 +153,7 @@ class PortableLoad:
 
         Returns None if the run is over.
         """
-        now = time.perf_counter_ns()
+        turn = now = time.perf_counter_ns()
         offer, window = self._offer, self._window
         assert offer is not None
         if self._stopping:
@@ -173,7 +173,8 @@ class PortableLoad:
         if now >= window.give_up or (now >= window.last and offer.idle) or self._failure is not None:
             return None
         edges = (window.begin, window.first, window.end, window.last, window.give_up)
-        due = min(due, *(edge for edge in edges if edge > now))
+        # An edge that has passed during this turn was not seen by it, and is the next one's.
+        due = min(due, *(edge for edge in edges if edge > turn))
         return max(0.0, due - now - COARSE) / SECOND
 
     def _end(self) -> None:
