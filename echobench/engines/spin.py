@@ -50,10 +50,13 @@ class Spin:
     """
 
     def __init__(self, limit: float, nanoseconds: Callable[[], int] = time.perf_counter_ns) -> None:
-        self._limit = int(limit * 1000)
+        self.limit = int(limit * 1000)
+        """In nanoseconds."""
         self._now = nanoseconds
-        self._window = 0
-        self._idle_since = 0
+        self.window = 0
+        """How long to look, in nanoseconds; while it is 0, :meth:`wait` does not look."""
+        self.idle_since = 0
+        """When work ran out, by perf_counter_ns; 0 while there is some. Whoever does not call :meth:`wait` sets it."""
         self._misses = 0
         self._skip = 0
 
@@ -62,34 +65,34 @@ class Spin:
 
         Call it first when the reactor wakes the engine.
         """
-        if not self._idle_since:
+        if not self.idle_since:
             return
-        waited, self._idle_since = self._now() - self._idle_since, 0
-        if waited <= self._limit:
-            self._window = min(self._limit, max(FIRST, 2 * self._window))
+        waited, self.idle_since = self._now() - self.idle_since, 0
+        if waited <= self.limit:
+            self.window = min(self.limit, max(FIRST, 2 * self.window))
         else:
-            self._window = self._window // 2 if self._window > FIRST else 0
+            self.window = self.window // 2 if self.window > FIRST else 0
 
     def wait(self, look: Callable[[], Found]) -> Found | None:
         """Call ``look`` until it returns something true, or time is up.
 
         Call it when work runs out.
         """
-        if not self._limit:
+        if not self.limit:
             return None
         now = self._now
-        self._idle_since = began = now()
-        if not self._window:
+        self.idle_since = began = now()
+        if not self.window:
             return None
         if self._skip:
             self._skip -= 1
             return None
-        end = began + self._window
+        end = began + self.window
         while now() < end:
             if found := look():
-                self._idle_since = self._misses = 0
-                if 2 * (now() - began) > self._window:  # it was almost too short
-                    self._window = min(self._limit, 2 * self._window)
+                self.idle_since = self._misses = 0
+                if 2 * (now() - began) > self.window:  # it was almost too short
+                    self.window = min(self.limit, 2 * self.window)
                 return found
         # After each miss in a row, skip twice as many looks: a peer that shares our processor never answers while we
         # look, but always soon after.

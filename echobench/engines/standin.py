@@ -86,14 +86,16 @@ class StandIn:
             self._due = now + int(due * SECOND) - WAIT
             self._end = min(self._end, self._due)
 
-    def wait(self, descriptor: int) -> bool:
+    def wait(self, descriptor: int, now: int | None = None) -> bool:
         """Wait until something is ready; return True if only this descriptor is.
 
-        Call it when work runs out.
+        Call it when work runs out. ``now`` is the time, if that is known.
         """
         if self._poll is None:
             return False
-        now = self._idle_since = self._now()
+        if now is None:
+            now = self._now()
+        self._idle_since = now
         reactor, due = self._reactor, self._due
         # Calls made in this turn: timeout() has emptied the list before. A signal's handler may have stopped it.
         if now >= self._end or reactor._newTimedCalls or reactor._justStopped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import signal
 import socket
@@ -18,6 +19,8 @@ from echobench.engines import standin
 from echobench.engines.spin import PATIENT
 from echobench.engines.standin import LONG, STAY, WAIT, StandIn, runs_by_itself
 from echobench.engines.tcp import engine as stream_engine
+from echobench.engines.tcp.polled import FEW_CONNECTIONS
+from echobench.histograms import BatchSizes
 
 if sys.platform == "linux":
     from echobench.engines.udp import engine as udp_batched
@@ -284,6 +287,82 @@ def test_a_conversation_over_tcp_is_one_turn(serve, engine):
         counted = turns(engine_of(service))
         blocking(talk, sock, 200)
         assert 1 <= len(counted) <= 2
+
+
+def calls_of_the_mover(service):
+    """Count from now on how often the engine has its mover serve."""
+    engine, counted = engine_of(service), []
+    real = engine._serve
+    engine._serve = lambda *how: (counted.append(1), real(*how))[1]
+    return counted
+
+
+@pytest.mark.usefixtures("for_long")
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_conversation_over_tcp_is_one_call_of_the_mover(serve, engine, connections):
+    """It waits in there: to return to the engine after each message takes as long as the echo."""
+    service = serve(engine=engine, spin="off")
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(dial(port_of(service))) for _ in range(connections)]
+        for sock in socks:
+            blocking(talk, sock, 5)
+        counted = calls_of_the_mover(service)
+        blocking(lambda: [talk(sock, 1) for _ in range(100) for sock in socks])
+        assert 1 <= len(counted) <= 3
+
+
+@pytest.mark.usefixtures("for_long")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_where_batches_are_counted_a_call_of_the_mover_is_one(serve, engine):
+    """It does not wait in there, or the batch would be everything that came meanwhile."""
+    service = serve(engine=engine, spin="off")
+    pytest_twisted.blockon(service.stopService())
+    sizes = service.batch_sizes = BatchSizes()
+    service.startService()
+    assert engine_of(service).sleep is None
+    with dial(port_of(service)) as sock:
+        blocking(talk, sock, 100)
+    assert sizes.stream.total == 100
+
+
+@pytest.mark.usefixtures("for_long")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_more_than_a_few_are_not_waited_for_within_a_call(serve, engine):
+    """Between two calls the engine lets them go over to the ring, and those stay there when there are fewer."""
+    service = serve(engine=engine, spin="off")
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(dial(port_of(service))) for _ in range(FEW_CONNECTIONS + 1)]
+        for sock in socks:
+            blocking(talk, sock, 1)
+        serving, waited = engine_of(service), []
+        sleep = serving.sleep
+        serving.sleep = lambda at: (waited.append(1), sleep(at))[1]
+        blocking(talk, socks[0], 20)
+        assert waited == []
+        socks.pop().close()
+        until(lambda: service.snapshot().open_connections == FEW_CONNECTIONS)
+        blocking(talk, socks[0], 20)
+        assert bool(waited) == (engine == "readiness")
+
+
+@pytest.mark.usefixtures("for_long")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_who_comes_while_one_connection_is_waited_for_is_let_in(serve, engine):
+    """The guess that the one connection woke us is wrong then."""
+    service = serve(engine=engine, spin="off")
+
+    def both(sock):
+        talk(sock, 20)
+        with dial(port_of(service)) as other:
+            talk(other, 3)
+            talk(sock, 3)
+        talk(sock, 3)
+
+    with dial(port_of(service)) as sock:
+        blocking(both, sock)
+    until(lambda: service.snapshot().open_connections == 0)
+    assert service.snapshot().connections == 2
 
 
 @pytest.mark.usefixtures("for_long")

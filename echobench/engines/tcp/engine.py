@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
 from typing import Any, Final, Protocol, cast, final
 
@@ -93,6 +94,8 @@ class StreamEngine:
         """Whether there is anything to watch."""
         self.working = False
         """Whether this is inside :meth:`doRead`."""
+        self.sleep: Callable[[int], bool] | None = None
+        """See :attr:`Host.sleep`."""
         self._setting = setting
         self._stand_in = StandIn(setting.reactor)
         self._nothing_left = False
@@ -111,6 +114,8 @@ class StreamEngine:
         setting = self._setting
         if not self.running:
             self._fd = self.mover.start()
+            if self._setting.batch_sizes is None:  # else each call of serve is counted as one batch
+                self.sleep = partial(self._stand_in.wait, self._fd)
             self.running = True
             setting.reactor.addReader(self)
         port = Port(

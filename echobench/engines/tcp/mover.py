@@ -44,6 +44,9 @@ class Host(Protocol):
     """The engine's name, which a mover changes when it goes on in another engine's way."""
     working: bool
     """Whether the engine is inside its turn, at whose end :meth:`Mover.flush` is called."""
+    sleep: Callable[[int], bool] | None
+    """Waits in the reactor's place, from a time of perf_counter_ns on (:meth:`.StandIn.wait`): returns True if there is
+    work for this engine, and for nobody else. None if a mover has to return for that."""
 
     @property
     def connections(self) -> Connections:

@@ -35,6 +35,8 @@ log = Logger()
 
 EVENTS: Final = 64  # taken from the kernel at once; some hundred microseconds of work
 CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
+SHORT: Final = 512 - 33  # bytes read at once while messages are short: with it, Python has the object without malloc(3)
+FEW_CONNECTIONS: Final = 16  # so many at most are waited for within a call of serve
 SPLICED: Final = 6 << 10  # bytes in a read, lately, from which on it is cheaper not to touch them
 
 
@@ -42,7 +44,8 @@ class Polled:
     """Reads what is ready and writes it back, connection by connection.
 
     Another mover that has this one may look for more than the poller knows of: then ``look`` is its way to ask what is
-    ready, and ``elsewhere`` the very list that it returns when that is something for itself.
+    ready, and ``elsewhere`` the very list that it returns when that is something for itself. ``receiving`` are the
+    descriptors that it has itself, and ``few`` the connections at most that it leaves to this one for good.
     """
 
     def __init__(
@@ -51,6 +54,9 @@ class Polled:
         engine: Host,
         look: Callable[[], Events] | None = None,
         elsewhere: Events | None = None,
+        *,
+        receiving: Collection[int] = (),
+        few: int = FEW_CONNECTIONS,
     ) -> None:
         self.watched: set[int] = set()
         """Connections that the poller watches."""
@@ -70,6 +76,7 @@ class Polled:
         self._scarcity = Seldom()
         self._poller: Poller
         self._pipe = Pipe()
+        self._receiving, self._few = receiving, few
         self._came = False
         """Whether a connection has come since the last time that work ran out."""
         self._calls: dict[int, Callable[[], None]] = {}
@@ -107,6 +114,10 @@ class Polled:
         If it was a port, nothing can be read, and :meth:`serve` asks after all.
         """
         self.spin.woken()
+        return self._ready()
+
+    def _ready(self) -> Events:
+        """Assume that a single connection is ready; of others, ask."""
         connections = self._engine.connections
         if len(self.watched) == 1 == len(connections.open) and not connections.odd:
             return [(next(iter(self.watched)), READ)]
@@ -119,10 +130,13 @@ class Polled:
 
         That is fair, whatever each of them has sent.
         """
-        look, wait, now, second_look = self.look, self.spin.wait, perf_counter_ns, self._second_look
+        look, now, second_look, spin = self.look, perf_counter_ns, self._second_look, self.spin
         connections, calls, elsewhere = self._engine.connections, self._calls, self._elsewhere
+        sleep = self._engine.sleep if self._engine.working else None
+        receiving, few, open_ = self._receiving, self._few, connections.open
         odd, timeouts, read, write = connections.odd, connections.timeouts, os.read, os.write
         reads = echoed = 0
+        most = SHORT if self.mean_read <= SHORT // 2 else CHUNK
         pipe = self._pipe if self.mean_read >= SPLICED and not self._pipe.useless else None
         fd, in_doubt = -1, True
         ended: set[int] = set()
@@ -150,7 +164,7 @@ class Polled:
                                 connections.hold(fd, moved[1])
                             continue
                     try:
-                        data = read(fd, CHUNK)
+                        data = read(fd, most)
                     except BlockingIOError:
                         second_look.misses = 0  # the guess was wrong: ask
                         continue
@@ -164,6 +178,8 @@ class Polled:
                         ended.add(fd)
                         continue
                     size = len(data)
+                    if size == most:  # there may be more
+                        most = CHUNK
                     reads += 1
                     echoed += size
                     try:
@@ -183,16 +199,35 @@ class Polled:
                     timeouts.moved([fd for fd, _ in found])
                 if len(found) > 1 or found[0][0] not in calls:
                     self.latest = found
-                if now() > end:
+                at = now()
+                if at > end:
                     found = None
                     break
+                if sleep is not None and not receiving and 0 < len(open_) <= few and echoed <= SPLICED * reads:
+                    # Wait here: to return to the engine, and to be called again, takes as long as an echo.
+                    alone, found = len(found) == 1 and reads > before, None
+                    if not alone:  # others may have come meanwhile; or the guess was wrong, and it was a port
+                        found = look()
+                    if not found and spin.window and not self._came:
+                        found = spin.wait(look)
+                    if not found:
+                        self._came = False
+                        spin.idle_since = at
+                        if not sleep(at):
+                            break
+                        woken = now()
+                        end += woken - at  # it is for work
+                        if spin.window or woken - at <= spin.limit:
+                            spin.woken()
+                        found = self._ready()
+                    continue
                 found = second_look(look, len(found) == 1)
                 if not found and self._came:
                     # Connections come and go. To look for the next one costs as much as serving it, and its peer waits
                     # for a handshake, not for us.
                     self._came = False
                     break
-                found = found or wait(look)
+                found = found or spin.wait(look)
         except Exception:
             if in_doubt and fd in connections.open:  # nobody knows how much of what was read from it was sent
                 connections.abort(fd)

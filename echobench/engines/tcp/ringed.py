@@ -47,13 +47,15 @@ class Ringed:
     def __init__(self, setting: Setting, engine: Host) -> None:
         self._completed: Events = [(-1, READ)]
         """What :meth:`look` returns when there are completions: known by being this very list."""
-        self.polled = Polled(setting, engine, self.look, self._completed)
-        self.first: Callable[[], Events] = self.polled.first
         self._known: set[int] = set()
         """Connections of the poller that have been busy before."""
         self._engine = engine
-        self._rings = Rings(engine, setting.clock, ended=self._receive_ended, forget=self.polled.forget)
+        self._rings = Rings(engine, setting.clock, ended=self._receive_ended, forget=self.forget)
         self._receiving, self._dying = self._rings.receiving, self._rings.dying
+        self.polled = Polled(
+            setting, engine, self.look, self._completed, receiving=self._receiving, few=FEW_CONNECTIONS
+        )
+        self.first: Callable[[], Events] = self.polled.first
         self._lending = Lending(self._rings, setting.clock)
         watched, go_on = self.polled.watched, self._receive_on
         self._batches = Batches(engine, setting.counters, self._rings, self._lending, watched=watched, go_on=go_on)
