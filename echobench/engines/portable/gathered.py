@@ -137,7 +137,7 @@ class Gathered:
                     reading = False
                     why = transport.doWrite()
         except BaseException as error:  # noqa: BLE001 (as Twisted's reactor does: it ends this connection, and no other)
-            log.failure("a connection has failed", event="connection_failed")
+            _log_failure()
             why = error
         if why:
             self._end(transport, Failure(why), reading)
@@ -152,7 +152,7 @@ class Gathered:
             self.removeWriter(transport)
             transport.connectionLost(reason)
         except BaseException:  # noqa: BLE001
-            log.failure("the end of a connection has failed", event="connection_failed")
+            _log_failure()
 
     def _watch(self, transport: Any, mask: int) -> None:
         """Watch for one thing more. Raises OSError (epoll_ctl(2))."""
@@ -192,3 +192,7 @@ class Gathered:
             self._reactor.removeReader(self)
             self._poller.close()
             self._poller = None
+
+
+def _log_failure() -> None:
+    log.failure("an error ended a connection", event="connection_ended_by_error")
