@@ -190,11 +190,10 @@ class Counters:
         ``kernel_drops`` are those of the sockets that are open.
         """
         numbers = {name: getattr(self, name) for name in _NUMBERS}
-        drops = dict(self.drops)
+        drops: dict[Reason, int] = dict(self.drops)
         apart = {f"tcp {family} connections": number for family, number in self.accepted.items()}
         for name, part in self.parts.items():
-            for reason, number in part.drops.items():
-                drops[reason] = drops.get(reason, 0) + number
+            drops = _merged(drops, part.drops, 1)
             for field in _NUMBERS:
                 number = getattr(part, field)
                 if number:

@@ -18,7 +18,6 @@ from .. import IEngine, Setting
 from ..outsiders import Outsiders
 from ..watching import watches_descriptors
 from .datagram import MAX_DATAGRAM, DatagramPort
-from .gathered import can_gather
 from .own_datagram import protocol_for
 from .own_stream import factory_for
 from .stream import StreamPort, can_adopt
@@ -55,7 +54,7 @@ class PortableStream:
         ``options`` are twisted.internet.ssl.CertificateOptions.
         """
         factory = EchoTLSFactory(options, self.factory, self._setting.clock, self._setting.counters)
-        return self._listen(sock, factory, gather=self._plain_echo and can_gather())
+        return self._listen(sock, factory, gather=self._plain_echo)
 
     def listen_endpoint(self, endpoint: IStreamServerEndpoint) -> Deferred[IListeningPort]:
         """Serve whatever the endpoint listens on."""

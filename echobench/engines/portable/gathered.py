@@ -12,7 +12,6 @@ our own protocol, which logs nothing there.
 from __future__ import annotations
 
 import contextlib
-import select
 from typing import Any, Final
 
 from twisted.internet.error import ConnectionDone
@@ -24,18 +23,12 @@ from zope.interface import implementer
 
 from ...reactors import Reactor
 from ..forks import FORKS
+from ..pollers import READ, WRITE, Poller, poller
 from ..standin import StandIn
 
-READ: Final = getattr(select, "EPOLLIN", 1)
-WRITE: Final = getattr(select, "EPOLLOUT", 4)
-GONE: Final = getattr(select, "EPOLLHUP", 16) | getattr(select, "EPOLLERR", 8)
+GONE: Final = 0x018  # EPOLLERR and EPOLLHUP, sys/epoll.h; kqueue shows both as something to read
 IN_A_TURN: Final = 256  # connections
 log = Logger()
-
-
-def can_gather() -> bool:
-    """Whether this system has epoll. kqueue would need a watch for each direction; there the reactor does it."""
-    return hasattr(select, "epoll")
 
 
 @implementer(IReadDescriptor)
@@ -44,7 +37,7 @@ class Gathered:
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
-        self._poller: Any = select.epoll()
+        self._poller: Poller | None = poller()
         self._watched: dict[int, Any] = {}
         """The transports by their descriptors."""
         self._masks: dict[int, int] = {}
@@ -117,6 +110,7 @@ class Gathered:
             self._masks.clear()
 
     def _serve_ready(self) -> None:
+        assert self._poller is not None, "a reactor watches no closed descriptor"
         for fd, events in self._poller.poll(0, IN_A_TURN):
             transport = self._watched.get(fd)
             if transport is not None:  # else one before it in this turn has ended it
@@ -172,9 +166,10 @@ class Gathered:
         fd = transport.fileno()
         if fd == -1:  # it is closed already
             fd = next((each for each, known in self._watched.items() if known is transport), -1)
+        if self._poller is None:
+            (self._reactor.removeReader if mask == READ else self._reactor.removeWriter)(transport)
+            return
         if self._watched.get(fd) is not transport:
-            if self._poller is None:
-                (self._reactor.removeReader if mask == READ else self._reactor.removeWriter)(transport)
             return
         left = self._masks[fd] & ~mask
         with contextlib.suppress(OSError):  # a descriptor that somebody else has closed

@@ -1,8 +1,9 @@
 """OpenSSL's four calls for application data, without what lies between.
 
-pyOpenSSL's methods allocate and copy for each call, and look for errors that only a handshake can have: three quarters
-of what an echo of 64 bytes costs in TLS. Here are the same functions of the same library on the same connection, with
-buffers that all connections share. Whatever is not plain success goes to pyOpenSSL, which knows what it means.
+pyOpenSSL's methods allocate and copy for each call, and look for errors that only a handshake can have. With short
+messages that costs more than OpenSSL's own work. Here are the same functions of the same library on the same
+connection, with buffers that all connections share. Whatever is not plain success goes to pyOpenSSL, which knows what
+it means.
 
 Handshakes, the goodbye, and everything else stay pyOpenSSL's. Its names with an underscore are private: without them,
 or without the functions in cryptography's bindings, :func:`bulk_calls` returns None.
@@ -18,8 +19,6 @@ from .records import LARGEST
 
 ROOM: Final = 8 * LARGEST
 """Bytes of each shared buffer: more than one read of a transport (64 KiB) and a record begun before it can hold."""
-
-
 PRIVATE: Final = ("_ssl", "_into_ssl", "_from_ssl", "_raise_ssl_error")
 """pyOpenSSL's private attributes of a connection that are used here."""
 
@@ -27,8 +26,9 @@ _FUNCTIONS: Final = ("BIO_write", "BIO_read", "SSL_read", "SSL_write", "ERR_clea
 _lib: Any = Binding.lib
 _ffi: Any = Binding.ffi
 _put, _take, _read, _write, _clear_errors = (cast(Any, getattr(_lib, each, None)) for each in _FUNCTIONS)
-_plain = _ffi.new("char[]", ROOM)
-_sealed = _ffi.new("char[]", ROOM)
+_allocate = _ffi.new_allocator(should_clear_after_alloc=False)  # a server without TLS never touches this memory
+_plain = _allocate("char[]", ROOM)
+_sealed = _allocate("char[]", ROOM)
 _plain_view = _ffi.buffer(_plain)
 _sealed_view = _ffi.buffer(_sealed)
 

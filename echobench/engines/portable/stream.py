@@ -80,7 +80,7 @@ class StreamPort(tcp.Port):
             port.stopListening()
             raise
         if gather:
-            with contextlib.suppress(OSError):  # no descriptor is left, or a seccomp filter: then the reactor does it
+            with contextlib.suppress(OSError):  # no poller, no descriptor, a seccomp filter: the reactor does it
                 port._gathered = Gathered(reactor)
         return port
 

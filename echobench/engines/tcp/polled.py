@@ -25,11 +25,11 @@ from ...seldom import Seldom
 from ...sockets import borrowed
 from .. import Setting
 from ..forks import FORKS
+from ..pollers import ENDED, READ, WRITE, Poller, poller, try_poller
 from ..spin import SecondLook, Spin
 from ..watching import watches_descriptors
 from .mover import Events, Host, Lanes
 from .pipes import Pipe
-from .pollers import ENDED, READ, WRITE, Poller, poller, try_poller
 
 log = Logger()
 

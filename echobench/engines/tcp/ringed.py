@@ -27,11 +27,11 @@ from typing import Final
 from ... import kernel
 from ...reactors import Reactor
 from .. import Setting
+from ..pollers import READ
 from .batches import Batches
 from .lending import Lending
 from .mover import Events, Host, Lanes
 from .polled import Polled
-from .pollers import READ
 from .ring_trial import try_ring
 from .rings import Rings
 

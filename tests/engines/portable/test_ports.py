@@ -249,7 +249,7 @@ def test_without_another_poller_the_reactor_watches(serve_tls, certified, monkey
     def none_left():
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr("echobench.engines.portable.gathered.select.epoll", none_left)
+    monkeypatch.setattr("echobench.engines.portable.gathered.poller", none_left)
     port = port_of(serve_tls(), "tls")
 
     def client():

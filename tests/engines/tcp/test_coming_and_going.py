@@ -13,7 +13,7 @@ from rigs.helpers import blocking, dial, port_of, read_exactly, until
 from rigs.rings import needs_completion
 from rigs.tcp_rig import engine_of, in_the_ring, polled_of
 
-from echobench.engines.tcp.pollers import READ
+from echobench.engines.pollers import READ
 from echobench.engines.tcp.ringed import FEW_CONNECTIONS
 
 

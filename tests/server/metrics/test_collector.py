@@ -15,9 +15,10 @@ from rigs.metered import number, numbers
 from echobench import Reason, Snapshot
 from echobench.engines import Holding
 from echobench.histograms import BatchSizes, Histogram
-from echobench.server.metrics.collector import OF_CONNECTIONS, EchoCollector
+from echobench.server.metrics.collector import EchoCollector
 from echobench.server.metrics.delay import BOUNDS
 from echobench.server.metrics.exposition import MOST_FORMS, Exposition, template
+from echobench.server.metrics.families import OF_CONNECTIONS
 from echobench.server.metrics.sample import Process, Sample, State, skew, total, total_batches, total_delays
 
 COUNTED = [field.name for field in attrs.fields(Snapshot) if field.name not in ("drops", "faults", "apart")]

@@ -14,8 +14,8 @@ from rigs.helpers import needs_linux
 from zope.interface import implementer
 
 from echobench.engines import STREAM, EngineError, Setting, choose
+from echobench.engines.pollers import ENDED, READ, WRITE, KqueuePoller, poller
 from echobench.engines.tcp.completion import ENGINE as COMPLETION
-from echobench.engines.tcp.pollers import ENDED, READ, WRITE, KqueuePoller, poller
 from echobench.engines.tcp.readiness import ENGINE as READINESS
 
 FILTER_READ, FILTER_WRITE, ADD, DELETE = -1, -2, 1, 2  # sys/event.h
