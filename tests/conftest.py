@@ -25,7 +25,9 @@ from echobench import EchoService, clocks
 from echobench.engines import DATAGRAM, STREAM, EngineError, Setting, choose
 from echobench.engines.tcp import pipes
 
-pytest_plugins = ["rigs.blasting", "rigs.own_protocols", "rigs.rings", "rigs.tcp_rig", "rigs.tls_rig", "rigs.udp_rig"]
+pytest_plugins = [
+    "rigs.blasting", "rigs.own_protocols", "rigs.peers", "rigs.rings", "rigs.tcp_rig", "rigs.tls_rig", "rigs.udp_rig",
+]  # fmt: skip
 
 # Real sockets take as long as they take, and each example cleans up after itself.
 settings.register_profile(

@@ -21,6 +21,7 @@ import threading
 from collections.abc import Iterator
 
 import run
+from results_page.endings import disturbance
 from results_page.loads import Load
 from results_page.ratios import Run, usable, work
 from results_page.subjects import ROOT, TWISTD, MeasureError, Subject, build, free_port
@@ -117,13 +118,7 @@ def main() -> int:
     for load in loads:
         for server in SERVERS:
             print(row(runs[load.name], load, server))
-    every = [each for some in runs.values() for each in some]
-    failed = [each["failed"] for each in every if "failed" in each]
-    steal, others = (max((each.get(name, 0.0) for each in every), default=0.0) for name in ("steal", "others"))
-    print(f"\nThe host took up to {steal:.1%} of the two CPUs' time during a run, other processes up to {others:.1%}.")
-    for sentence in failed:
-        print(f"Failed: {sentence}")
-    return 1 if failed else 0
+    return disturbance(each for some in runs.values() for each in some)
 
 
 if __name__ == "__main__":

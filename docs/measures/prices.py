@@ -26,6 +26,7 @@ import run
 from prices_page.chapters import CHAPTERS, COURSE, Chapter, Measurement
 from prices_page.tables import page
 from results_page import machine
+from results_page.endings import page_of
 from results_page.ratios import Run, usable, work
 from results_page.subjects import ROOT, MeasureError, build, serving
 
@@ -139,15 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure or read, then store, write and print."""
     chosen = options(arguments)
     results = chosen.results or chosen.stored or RESULTS
-    try:
-        stored = json.loads(chosen.stored.read_text()) if chosen.stored else measure(chosen, results)
-        text = page(stored)
-    except (MeasureError, OSError, ValueError, KeyError) as error:
-        print(f"prices.py: {error}", file=sys.stderr)
-        return 1
-    results.with_suffix(".md").write_text(text)
-    print(text)
-    return 0
+    return page_of("prices.py", chosen.stored, lambda: measure(chosen, results), page, results)
 
 
 if __name__ == "__main__":

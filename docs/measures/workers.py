@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from results_page import machine
+from results_page.endings import page_of
 from results_page.subjects import ROOT, MeasureError, build
 from workers_page.kills import kills
 from workers_page.rates import rates
@@ -113,15 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure or read, then store, write and print."""
     chosen = options(arguments)
     results = chosen.results or chosen.stored or RESULTS
-    try:
-        stored = json.loads(chosen.stored.read_text()) if chosen.stored else measure(chosen, results)
-        text = page(stored)
-    except (MeasureError, OSError, ValueError, KeyError) as error:
-        print(f"workers.py: {error}", file=sys.stderr)
-        return 1
-    results.with_suffix(".md").write_text(text)
-    print(text)
-    return 0
+    return page_of("workers.py", chosen.stored, lambda: measure(chosen, results), page, results)
 
 
 if __name__ == "__main__":
