@@ -224,7 +224,8 @@ class Guard:
         self.last_bytes = _table(ends.__contains__)
         """By the last byte of a source's address: whether it may be unspecified (:: too) or broadcast."""
         self.passed: set[bytes] = set()
-        """Names of sources that passed (``struct sockaddr_in`` or its kin), for whoever keeps some here."""
+        """Names of sources that passed (``struct sockaddr_in`` or its kin), one or a few in a row, for whoever keeps
+        some here."""
 
 
 def _table(look: Callable[[int], bool]) -> bytes:

@@ -72,6 +72,7 @@ class Headers:
         self._first = self._at[0]
         self._receive, self._send = system_call("recvmmsg"), system_call("sendmmsg")
         self._received = 0
+        self._parts = [slice(0, HEADER * n) for n in range(count + 1)]  # to make one takes as long as to use it
         for i in range(count):
             self.name[i] = names.address_at(i) if names else 0
             self.base[i] = payload.address_at(i) if payload else 0
@@ -105,9 +106,12 @@ class Headers:
         The records before ``first`` keep what the last calls received, maybe from other sockets. Raises OSError, which
         may be the error of a datagram that was sent before (recvmmsg(2), BUGS). Then no message is lost.
         """
-        if self._written and self._received > first:  # the kernel has written into these headers: restore them
-            begin, end = HEADER * first, HEADER * self._received
-            self.table.bytes[begin:end] = self._new[self._received][begin:]
+        written = self._received
+        if written > first and self._written:  # the kernel has written into these headers: restore them
+            if first:
+                self.memory[HEADER * first : HEADER * written] = self._new[written][HEADER * first :]
+            else:
+                self.memory[self._parts[written]] = self._new[written]
             self._received = first
         received = self._receive(descriptor, self._at[first], most, MSG_DONTWAIT, None)
         if received > 0:

@@ -18,7 +18,8 @@ from ...guard import FIRST_BYTES, LOOK, Guard, RateLimit, source_of
 from ...kernel.messages import FAMILY, NAME, Messages
 from .sending import Run, Sending
 
-PASSED_REMEMBERED: Final = 1024  # names; a forger can only make us look again
+FEW: Final = 3  # messages; of a batch of so many, the names are remembered as a whole
+PASSED_REMEMBERED: Final = 1024  # batches' names; a forger can only make us look again
 _INET6: Final = int(socket.AF_INET6)
 
 
@@ -37,16 +38,16 @@ class Admission:
 
         Mostly a few bytes of each source show that; where they do not, the guard is asked.
         """
-        if number > 1:
+        if number > FEW:
             return self._look(number)
-        name, passed = self._messages.name_memory[:NAME], self._guard.passed
-        if name in passed:
+        names, passed = self._messages.name_memory[: NAME * number], self._guard.passed
+        if names in passed:
             return True
-        if not self._look(1):
+        if not self._look(number):
             return False
         if len(passed) >= PASSED_REMEMBERED:
             passed.clear()
-        passed.add(name)
+        passed.add(names)
         return True
 
     def _look(self, number: int) -> bool:

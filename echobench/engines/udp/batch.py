@@ -20,7 +20,7 @@ from ...histograms import Histogram
 from ...kernel.messages import CONTROL, FAMILY, FLAGS, HEADER, MSG_CTRUNC, NAME, Messages
 from ...kernel.tables import constant
 from ..sendroom import SendRoom
-from .admission import Admission
+from .admission import FEW, Admission
 from .joining import WORTH_JOINING, Joining
 from .sending import Run, Sending, Unfinished
 from .turning import TurnedBatch, Turning
@@ -57,6 +57,19 @@ class Learnt:
 
 NOTHING: Final = Learnt()
 
+Known = tuple[bytes, bytes, int, int]
+"""The headers and the control data of a batch that can be sent back as it is, and how many datagrams and bytes it has.
+
+A large train is often a batch by itself, and so is a datagram of a conversation. Then all that a batch costs is the
+cost of one message, and it is worth it to look at no more than this and at where the messages came from."""
+
+_UNKNOWN: Final[Known] = (b"", b"", 0, 0)
+_NONE_KNOWN: Final = (_UNKNOWN,) * (FEW + 1)
+# Where the records of so many messages are. To make a slice takes as long as to use it.
+_HEADERS: Final = tuple(slice(0, HEADER * number) for number in range(FEW + 1))
+_CONTROLS: Final = tuple(slice(0, CONTROL * number) for number in range(FEW + 1))
+_NAMES: Final = tuple(slice(0, NAME * number) for number in range(FEW + 1))
+
 
 class Batch:
     """Receives messages from a socket, and answers those that may be answered.
@@ -79,8 +92,11 @@ class Batch:
         self._admission = Admission(self.messages, self.sending, guard, counters)
         self._turning = Turning(self.messages)
         self._learnt = NOTHING
+        self._known = list(_NONE_KNOWN)
+        """By the number of messages, the last such batch that looked as :attr:`_learnt` says."""
         incoming = self.messages.incoming
         self._header_memory, self._control_memory = incoming.memory, incoming.control_memory
+        self._name_memory, self._outgoing = self.messages.name_memory, self.messages.outgoing
 
     def receive(self, descriptor: int) -> int:
         """Receive the waiting messages, and return how many there were.
@@ -96,7 +112,28 @@ class Batch:
         writable: it sends until the buffer is full again, or raises StopIteration when all is sent. Closing it gives
         up the rest.
         """
-        messages, learnt, guard = self.messages, self._learnt, self._guard
+        if number <= FEW:
+            guard = self._guard
+            headers, controls, datagrams, size = self._known[number]
+            if (
+                self._header_memory[_HEADERS[number]] == headers
+                and self._control_memory[_CONTROLS[number]] == controls
+                and self._name_memory[_NAMES[number]] in guard.passed
+                and guard.rate is None
+                and not (self.sending.refused or (room is not None and room.careful))
+            ):
+                sent = self._outgoing.send(sock.fileno(), 0, number)
+                if sent != number:
+                    return self._finish(sock, max(0, sent), number, room)
+                counters = self.counters
+                counters.datagrams += datagrams
+                counters.datagram_bytes += size
+                return None
+        return self._examine(sock, number, room)
+
+    def _examine(self, sock: socket.socket, number: int, room: SendRoom | None) -> Unfinished | None:
+        """Answer as :meth:`answer` does, whatever the messages are."""
+        learnt, guard = self._learnt, self._guard
         headers = self._header_memory[: HEADER * number]
         controls = self._control_memory[: CONTROL * number]
         if not (learnt.headers.startswith(headers) and learnt.turned.controls.startswith(controls)):
@@ -118,32 +155,37 @@ class Batch:
         if learnt.joins and number >= WORTH_JOINING and self._joining is not None:
             sent = self._joining.send(sock, number)
         if sent < number:
-            sent += max(0, messages.outgoing.send(sock.fileno(), sent, number - sent))
+            sent += max(0, self._outgoing.send(sock.fileno(), sent, number - sent))
         if sent < number:
-            self.sending.count(0, sent)
-            return _begin(self.sending.send(sock, [(sent, number)], room))
+            return self._finish(sock, sent, number, room)
         if learnt.alike:
-            self.counters.datagrams += number * learnt.datagrams
-            self.counters.datagram_bytes += number * learnt.size
+            datagrams, size = number * learnt.datagrams, number * learnt.size
         elif number == learnt.messages:
-            self.counters.datagrams += learnt.datagrams
-            self.counters.datagram_bytes += learnt.size
-        elif turned.trains:  # the first messages of a longer batch; so is the next case
-            self.sending.count(0, number)
-        else:
-            self.counters.datagrams += number
-            self.counters.datagram_bytes += sum(self.sending.lengths[:number])
+            datagrams, size = learnt.datagrams, learnt.size
+        else:  # the first messages of a longer batch
+            datagrams = sum(map(self.sending.datagrams, range(number))) if turned.trains else number
+            size = sum(self.sending.lengths[:number])
+        self.counters.datagrams += datagrams
+        self.counters.datagram_bytes += size
+        if number <= FEW and learnt.headers and turned.controls:
+            self._known[number] = headers, controls, datagrams, size
         return None
+
+    def _finish(self, sock: socket.socket, sent: int, number: int, room: SendRoom | None) -> Unfinished | None:
+        """Send the rest of a batch of which the first messages are sent."""
+        self.sending.count(0, sent)
+        return _begin(self.sending.send(sock, [(sent, number)], room))
 
     def forget(self) -> None:
         """Forget what kind of address any destination is. An unfinished batch goes on as it began."""
-        self._learnt = NOTHING
+        self._learnt, self._known = NOTHING, list(_NONE_KNOWN)
         self._turning.forget()
 
     def _learn(self, number: int, headers: bytes, controls: bytes) -> None:
         """Make the outgoing headers for a batch, and remember what it looked like."""
         turned, incoming, outgoing = self._learnt.turned, self.messages.incoming, self.messages.outgoing
-        self._learnt = NOTHING  # until all is done, since an exception may leave the tables half filled
+        # Until all is done, since an exception may leave the tables half filled.
+        self._learnt, self._known = NOTHING, list(_NONE_KNOWN)
         lengths: list[int] = incoming.length[:number].tolist()
         sizes: list[int] = incoming.controllen[:number].tolist()
         outgoing.size[:number] = incoming.length[:number]
@@ -191,7 +233,7 @@ class Batch:
         if guard.rate is not None:
             wanted, runs = runs, self._admission.ration(guard.rate, runs, turned.trains)
             if turned.trains and runs is not wanted:  # a train may have been cut, and no longer be as received
-                self._learnt = attrs.evolve(self._learnt, headers=b"")
+                self._learnt, self._known = attrs.evolve(self._learnt, headers=b""), list(_NONE_KNOWN)
         return None if runs is whole and not (turned.trains and self.sending.refused) else runs
 
 

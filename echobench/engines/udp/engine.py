@@ -76,7 +76,8 @@ class BatchedPort(DatagramPort):
         if self._one_by_one or self._early:
             super().doRead()
             return
-        engine, sock, second_look = self._engine, self.socket, self._second_look
+        engine, sock = self._engine, self.socket
+        second_look = self._second_look.__call__  # a method is called sooner than an object
         now, descriptor = time.perf_counter_ns, sock.fileno()
         batch = engine.lend()
         engine.stand_in.woken()
