@@ -38,6 +38,7 @@ CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a
 SHORT: Final = 512 - 33  # bytes read at once while messages are short: with it, Python has the object without malloc(3)
 FEW_CONNECTIONS: Final = 16  # so many at most are waited for within a call of serve
 SPLICED: Final = 6 << 10  # bytes in a read, lately, from which on it is cheaper not to touch them
+LONG: Final = 24 << 10  # bytes in a read, lately, which take longer to echo than a process takes to be woken
 
 
 class Polled:
@@ -138,6 +139,7 @@ class Polled:
         reads = echoed = 0
         most = SHORT if self.mean_read <= SHORT // 2 else CHUNK
         pipe = self._pipe if self.mean_read >= SPLICED and not self._pipe.useless else None
+        awake = self.mean_read < LONG
         fd, in_doubt = -1, True
         ended: set[int] = set()
         try:
@@ -208,7 +210,7 @@ class Polled:
                     alone, found = len(found) == 1 and reads > before, None
                     if not alone:  # others may have come meanwhile; or the guess was wrong, and it was a port
                         found = look()
-                    if not found and spin.window and not self._came:
+                    if not found and spin.window and awake and not self._came:
                         found = spin.wait(look)
                     if not found:
                         self._came = False
@@ -227,7 +229,7 @@ class Polled:
                     # for a handshake, not for us.
                     self._came = False
                     break
-                found = found or spin.wait(look)
+                found = found or (spin.wait(look) if awake else None)
         except Exception:
             if in_doubt and fd in connections.open:  # nobody knows how much of what was read from it was sent
                 connections.abort(fd)

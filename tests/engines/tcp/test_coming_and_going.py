@@ -1,4 +1,4 @@
-"""Connections that come and go: the engine does not busy-wait for the next one."""
+"""When the engine does not busy-wait: for the next of connections that come and go, and for long messages."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rigs.rings import needs_completion
 from rigs.tcp_rig import engine_of, in_the_ring, polled_of
 
 from echobench.engines.pollers import READ
+from echobench.engines.tcp.polled import LONG
 from echobench.engines.tcp.ringed import FEW_CONNECTIONS
 
 
@@ -27,8 +28,9 @@ def turn(serve, monkeypatch):
     monkeypatch.setattr(polled, "look", list)
     ours, theirs = socket.socketpair()
 
-    def take(new):
+    def take(new, mean_read=0.0):
         waited.clear()
+        polled.mean_read = mean_read
         if new:
             ours.setblocking(False)
             connections.admit(ours.detach(), None)
@@ -44,6 +46,11 @@ def turn(serve, monkeypatch):
 
 def test_after_a_connection_has_come_it_goes_back_to_the_reactor_and_once_only(turn):
     assert [turn(new=True), turn(new=False), turn(new=False)] == [False, True, True]
+
+
+def test_for_long_messages_it_does_not_stay_awake(turn):
+    turn(new=True)
+    assert [turn(new=False, mean_read=size) for size in (LONG - 1, LONG, 1)] == [True, False, True]
 
 
 def test_connections_that_come_and_go_are_served(serve):
