@@ -60,16 +60,18 @@ class PromptTLSTransport(TLSMemoryBIOProtocol):
         for piece in pieces:
             if not self._aborted:
                 self.wrappedProtocol.dataReceived(piece)
-        if over and not self._lostTLSConnection:
-            if failure is None:
-                self._shutdownTLS()
-            self._tlsShutdownFinished(failure)
-            self.look_for_the_end()
+        if over:
+            self._over(failure)
+        else:
+            self.served(records)
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
         """End, and let go of the connection, which refers to us."""
         super().connectionLost(reason)
         self._bulk = None
+
+    def served(self, records: int) -> None:
+        """Note that a read brought the ends of so many records."""
 
     def look_for_the_end(self) -> None:
         """Do what is to be done if the peer has ended; called when it may have."""
@@ -86,3 +88,11 @@ class PromptTLSTransport(TLSMemoryBIOProtocol):
             sent = bulk.rest() if len(sent) == ROOM else b""
         if done < len(data):  # OpenSSL waits for the peer's part of a new handshake, or cannot go on
             super().write(data[done:])
+
+    def _over(self, failure: Failure | None) -> None:
+        """End after the peer's goodbye, or a failure."""
+        if not self._lostTLSConnection:
+            if failure is None:
+                self._shutdownTLS()
+            self._tlsShutdownFinished(failure)
+            self.look_for_the_end()

@@ -53,3 +53,7 @@ class Records:
             count += 1
         self._missing, self._head = 0, data[at:]
         return count
+
+    def lose_track(self) -> None:
+        """Know from now on that records may end anywhere: bytes have come that were not shown here."""
+        self._odd = True

@@ -18,11 +18,11 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from ...counters import Counters
 from .alpn import answer_alpn
+from .direct_tls import DirectTLSTransport
 from .handshakes import FailedHandshakes
-from .prompt_tls import PromptTLSTransport
 
 
-class EchoTLSTransport(PromptTLSTransport):
+class EchoTLSTransport(DirectTLSTransport):
     """A TLS transport that encrypts each write as it comes, and reports the peer's close_notify as its end of file."""
 
     factory: EchoTLSFactory
