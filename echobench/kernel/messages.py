@@ -26,6 +26,7 @@ MSG_CTRUNC: Final = 0x08  # linux/socket.h: the control data were larger than th
 #   u32 length, 4 unused
 HEADER: Final = 64
 FLAGS: Final = 48
+LENGTH: Final = 56
 # struct iovec (linux/uio.h, 16 bytes): u64 base | u64 length
 IOVEC: Final = 16
 # struct sockaddr_in6 (linux/in6.h, 28 bytes): u16 family | u16 port | u32 flow label | u8 address[16] | u32 scope
@@ -65,7 +66,7 @@ class Headers:
         self.controllen = self.table.column("Q", 40)
         self.flags = self.table.column("I", FLAGS)
         # The kernel writes a u32; read with the four unused bytes after it, which stay 0, it fits an iovec's length.
-        self.length = self.table.column("Q", 56)
+        self.length = self.table.column("Q", LENGTH)
         self.base = self.iovecs.column("Q", 0)
         self.size = self.iovecs.column("Q", 8)
         self._at = [ctypes.c_void_p(self.table.address_at(i)) for i in range(count)]

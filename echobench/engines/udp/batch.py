@@ -17,7 +17,7 @@ import attrs
 from ...counters import Counters
 from ...guard import Guard
 from ...histograms import Histogram
-from ...kernel.messages import CONTROL, FAMILY, FLAGS, HEADER, MSG_CTRUNC, NAME, Messages
+from ...kernel.messages import CONTROL, FAMILY, FLAGS, HEADER, LENGTH, MSG_CTRUNC, NAME, Messages
 from ...kernel.tables import constant
 from ..sendroom import SendRoom
 from .admission import FEW, Admission
@@ -116,12 +116,16 @@ class Batch:
             guard = self._guard
             headers, controls, datagrams, size = self._known[number]
             if (
-                self._header_memory[_HEADERS[number]] == headers
-                and self._control_memory[_CONTROLS[number]] == controls
+                self._control_memory[_CONTROLS[number]] == controls
                 and self._name_memory[_NAMES[number]] in guard.passed
                 and guard.rate is None
                 and not (self.sending.refused or (room is not None and room.careful))
             ):
+                seen = self._header_memory[_HEADERS[number]]
+                if seen != headers:
+                    if number > 1 or seen[:LENGTH] != headers[:LENGTH]:
+                        return self._examine(sock, number, room)
+                    datagrams, size = self._resize(seen, controls)
                 sent = self._outgoing.send(sock.fileno(), 0, number)
                 if sent != number:
                     return self._finish(sock, max(0, sent), number, room)
@@ -217,7 +221,22 @@ class Batch:
             datagrams=sum(map(self.sending.datagrams, range(totals))) if turned.trains else totals,
             size=sum(lengths[:totals]),
         )
-        longest = max(lengths)
+        self._limit(max(lengths))
+
+    def _resize(self, headers: bytes, controls: bytes) -> tuple[int, int]:
+        """Learn that a message by itself is like the last one but for its length; return its datagrams and bytes."""
+        length: int = self.messages.incoming.length[0]
+        if self._learnt.headers:
+            self._learnt = attrs.evolve(self._learnt, headers=b"")
+        self._outgoing.size[0] = length
+        self.sending.lengths = [length]
+        datagrams = self.sending.datagrams(0)
+        self._known = [_UNKNOWN, (headers, controls, datagrams, length), *_NONE_KNOWN[2:]]
+        self._limit(length)
+        return datagrams, length
+
+    def _limit(self, longest: int) -> None:
+        """Choose how many messages to receive at once, by the length of the longest one."""
         fits = longest * self._count <= CACHED_PAYLOAD
         self.most = self._count if fits else max(FEWEST_MESSAGES, CACHED_PAYLOAD // longest)
 

@@ -129,3 +129,78 @@ def test_what_is_known_and_finds_no_room_is_sent_later(rig, monkeypatch, outcome
     assert here.counters.datagrams == 6
     assert here.counters.datagram_bytes == 30
     assert not here.counters.drops
+
+
+def test_one_message_after_the_other_is_learnt_once_whatever_its_length(rig, monkeypatch):
+    here = rig()
+    client = here.client()
+    client.send(b"learnt")
+    here.serve()
+    assert client.recv(10) == b"learnt"
+    monkeypatch.setattr(Batch, "_learn", lambda *args: pytest.fail("it is learnt again"))
+    sizes = (7, 0, 6, 40_000, 6, 6, 0)
+    for size in sizes:
+        client.send(pattern(size))
+        assert here.serve() == 1
+        assert client.recv(1 << 17) == pattern(size)
+        assert here.batch.most == (6 if size == 40_000 else 64), "the cache still has what has been received"
+    assert here.counters.datagrams == 1 + len(sizes)
+    assert here.counters.datagram_bytes == 6 + sum(sizes)
+
+
+@pytest.mark.parametrize("number", [2, 10])
+def test_a_message_of_another_length_leaves_larger_batches_as_they_were(rig, number):
+    """Ten show that more like them will come, whatever their number; two do not."""
+    here = rig()
+    client = here.client()
+    for size in (5, 7):
+        for count in (number, 1, number):
+            for _ in range(count):
+                client.send(pattern(5))
+            here.serve()
+            assert received(client, count) == [pattern(5)] * count
+        client.send(pattern(size))
+        here.serve()
+        assert client.recv(10) == pattern(size)
+    for _ in range(number):
+        client.send(pattern(5))
+    here.serve()
+    assert received(client, number) == [pattern(5)] * number
+    assert here.counters.datagram_bytes == 5 * (5 * number + 3) + 7
+
+
+@needs_trains
+@given(
+    sends=st.lists(
+        st.lists(
+            st.tuples(st.integers(0, 2), st.sampled_from([50, 250, 600, 625]), st.sampled_from([100, 100, 150])),
+            min_size=1,
+            max_size=2,
+        ),
+        min_size=2,
+        max_size=20,
+    ),
+    room=st.lists(st.booleans(), min_size=20, max_size=20),
+)
+def test_lengths_that_change_from_batch_to_batch(rig, sends, room):
+    """With trains and single datagrams, alone and in pairs, and a buffer that is full now and then."""
+    here = rig()
+    clients = [here.client() for _ in range(3)]
+    for batch, free in zip(sends, room, strict=False):
+        before = here.counters.datagrams, here.counters.datagram_bytes
+        expected = [[] for _ in clients]
+        for who, size, segment in batch:
+            if size > segment:
+                send_train(clients[who], pattern(size), segment)
+            else:
+                clients[who].send(pattern(size))
+            expected[who] += [pattern(size)[at : at + segment] for at in range(0, size, segment)]
+        with pytest.MonkeyPatch.context() as patch:
+            if not free:
+                Script(patch, -errno.EAGAIN, -errno.EAGAIN)
+            assert here.serve() == len(batch)
+        for client, datagrams in zip(clients, expected, strict=True):
+            assert received(client, len(datagrams)) == datagrams
+        assert here.counters.datagrams - before[0] == sum(map(len, expected))
+        assert here.counters.datagram_bytes - before[1] == sum(size for _, size, _ in batch)
+    here.close()
