@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import mmap
 import socket
 import sys
+from collections.abc import Callable
 from typing import Final
 
 from .calls import MSG_DONTWAIT, failure, system_call
@@ -93,11 +95,16 @@ class Headers:
         :meth:`receive` restores them before it uses them again.
 
         If neither names nor control data are received, there is ``nothing`` to restore, because the kernel then reads
-        no part of a header that it has written.
+        no part of a header that it has written. If control data fill their room, it has written what was there before;
+        the caller then has :meth:`restore` do it where they did not.
         """
         self._written = not nothing
         new = memoryview(bytes(self.memory))
         self._new = [new[: HEADER * n] for n in range(self.count + 1)]
+
+    def restore(self, first: int, end: int) -> None:
+        """Restore the headers of some records."""
+        self.memory[HEADER * first : HEADER * end] = self._new[end][HEADER * first :]
 
     def receive(self, descriptor: int, most: int, first: int = 0) -> int:
         """Receive up to ``most`` waiting messages, from record ``first`` on.
@@ -122,22 +129,22 @@ class Headers:
             return 0
         raise failure("recvmmsg")
 
-    def receive_nameless(self, descriptor: int, most: int) -> int:
-        """Receive as :meth:`receive` does, from record 0 on, with headers that ask for control data and no names.
+    def receiver(self, descriptor: int, most: int) -> Callable[[], int]:
+        """Return a call that receives up to ``most`` messages from record 0 on, into the headers as they are.
 
-        Of such a header the kernel reads only one field that it has written.
+        It returns what recvmmsg(2) does. :meth:`renew` makes the headers fit, and does so again unless each message so
+        far was one, whose control data were as long as those of the first.
         """
-        if self._received == 1:
-            self.controllen[0] = CONTROL
-        elif self._received:
-            self.controllen[: self._received] = constant("Q", CONTROL, self._received)
-        self._received = received = self._receive(descriptor, self._first, most, MSG_DONTWAIT, None)
-        if received > 0:
-            return received
-        self._received = 0
-        if received == 0 or ctypes.get_errno() == errno.EAGAIN:
-            return 0
-        raise failure("recvmmsg")
+        return functools.partial(self._receive, descriptor, self._first, most, MSG_DONTWAIT, None)
+
+    def renew(self, number: int) -> None:
+        """Restore the first headers, and have :meth:`receive` do so again."""
+        self.restore(0, number)
+        self._received = max(self._received, number)
+
+    def sender(self, descriptor: int, first: int, number: int) -> Callable[[], int]:
+        """Return :meth:`send` with these arguments, as a call that costs less."""
+        return functools.partial(self._send, descriptor, self._at[first], number, MSG_DONTWAIT)
 
     def alike(self, namelen: int, controllen: int, length: int) -> bytes:
         """Return the headers' bytes for a batch of equal messages.

@@ -39,6 +39,10 @@ class Account:
         self._late = Recorder(tally.lateness)
         self._reading = Recorder(tally.reading)
         self._batches = Recorder(tally.batches)
+        self._held_columns = tuple(np.zeros((3, ROOM), np.int64))
+        """When messages were sent, when the kernel had their answers, and when these were read: yet to be counted."""
+        self._holds, self._held_kind = 0, (0, False)
+        """How many, and their size and whether the kernel said when it had them."""
         self._cpu: float | None = None
         self._cpu_since = 0
         self._noted = 0.0
@@ -119,6 +123,9 @@ class Account:
         ``intended`` is None in the closed model, in which a message is due when it is sent. ``came`` has the times at
         which the kernel had them, if it says so; they were read at ``now``.
         """
+        if intended is None and len(sent) <= ROOM:
+            self._hold(sent, now, size, came)
+            return
         # No answer comes before its message was due, so inside the window the earliest message decides.
         these = self._counting(sent if intended is None else intended, now)
         left = sent[these]
@@ -131,6 +138,35 @@ class Account:
         self._sent.record(until - left)
         if intended is not None:
             self._intended.record(until - intended[these])
+
+    def _hold(self, sent: Times, now: int, size: int, came: Times | None) -> None:
+        """Keep what :meth:`all_answered` counts in the closed model: to count many batches at once costs less."""
+        first, end = self._holds, self._holds + len(sent)
+        kind = size, came is not None
+        if end > ROOM or kind != self._held_kind:
+            self._settle()
+            first, end, self._held_kind = 0, len(sent), kind
+        sent_at, came_at, read_at = self._held_columns
+        sent_at[first:end], read_at[first:end] = sent, now
+        if came is not None:
+            came_at[first:end] = came
+        self._holds = end
+
+    def _settle(self) -> None:
+        """Count what is held."""
+        sent, came, read = (column[: self._holds] for column in self._held_columns)
+        self._holds = 0
+        size, stamped = self._held_kind
+        counting = (sent >= self.window.first) & (sent < self.window.end)
+        if not counting.all():
+            sent, came, read = sent[counting], came[counting], read[counting]
+        self.tally.answered += len(sent)
+        self.tally.answered_bytes += len(sent) * size
+        if stamped:
+            until = np.maximum(np.minimum(came, read), sent)
+            self._reading.record(read - until)
+            read = until
+        self._sent.record(read - sent)
 
     def all_returned(
         self, number: int, length: int, intended: int, sent: int, now: int, *, came: int | None = None
@@ -151,13 +187,13 @@ class Account:
             if not self._closed:
                 self._intended.many(now - intended, number)
 
-    def alike(self, number: int) -> list[int]:
+    def alike(self, number: int) -> tuple[list[int], list[int]]:
         """Say that in this run ``number`` messages each come back together, in :meth:`returned`.
 
-        Returns the list to which the time of each such window is added.
+        Returns the lists to which the time of each such window is added, and how long it then waited to be read.
         """
         self._sent.weight = self._reading.weight = number
-        return self._sent.alike
+        return self._sent.alike, self._reading.alike
 
     def returned(self, windows: int, length: int) -> None:
         """Count windows of messages that were all whole and right: of ``length`` bytes, sent within the window.
@@ -170,21 +206,21 @@ class Account:
             self._sent.flush()
             self._reading.flush()
 
-    def trains_returned(self, trains: list[tuple[int, int, int]], length: int) -> None:
-        """Count trains of ``length`` bytes, all whole and right, after :meth:`alike`.
+    def shuttled(self, turns: list[int], busy: int, sent: int, back: int, length: int) -> None:
+        """Count turns in which windows came back, ``back`` in all as in :meth:`returned`, and ``sent`` went.
 
-        Of each: when it was sent, when the kernel had it, and when it was read.
+        ``turns`` has how many messages each turn handled; together they took ``busy`` nanoseconds.
         """
-        first, end = self.window.first, self.window.end
-        times, reading = self._sent.alike, self._reading.alike
-        counted = 0
-        for sent, came, now in trains:
-            if first <= sent < end:
-                counted += 1
-                until = came if sent <= came <= now else max(sent, min(came, now))
-                reading.append(now - until)
-                times.append(until - sent)
-        self.returned(counted, length)
+        self.tally.intended += sent * self._sent.weight
+        self.tally.sent += sent * self._sent.weight
+        self._batches.record(np.array(turns, np.int64))
+        self.tally.busy += busy / SECOND
+        self.returned(back, length)
+
+    def change(self, now: int) -> int:
+        """Return when :meth:`worked` has to be called again: the window begins or ends, or a tick is due."""
+        edges = (self.window.first, self.window.end, self.window.last)
+        return min([self._next_tick, *(edge for edge in edges if edge > now)])
 
     def _counting(self, intended: Times, now: int) -> Any:
         """Return an index of the messages that count: mostly all of them, or none.
@@ -243,13 +279,14 @@ class Account:
         self._noted = self.tally.busy
 
     def finish(self) -> None:
-        """Close the window if it is still open, and bring the histograms up to date."""
+        """Close the window if it is still open, and bring the tally up to date."""
         if self._cpu is not None:
             self._close_window(self.now())
         self.flush()
 
     def flush(self) -> None:
-        """Bring the histograms up to date."""
+        """Bring the tally and its histograms up to date."""
+        self._settle()
         for each in (self._intended, self._sent, self._late, self._reading, self._batches):
             each.flush()
 

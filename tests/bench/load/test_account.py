@@ -44,6 +44,35 @@ def test_in_the_closed_model_a_message_is_due_when_it_is_sent():
     assert (books.tally.from_send.total, books.tally.from_intended.total, books.tally.lateness.total) == (4, 0, 0)
 
 
+def test_columns_of_several_kinds_are_counted_each_as_its_own():
+    """They are held until there are many, or the tally is asked for."""
+    books = Books(warmup=0.0, duration=1.0)
+    sent = np.array([BEGIN - 1, BEGIN, BEGIN + 10])
+    for number in range(9000):
+        books.account.all_answered(None, sent, BEGIN + 100, 64 if number % 3 else 7, sent + 50 if number % 2 else None)
+    books.account.finish()
+    assert (books.tally.answered, books.tally.answered_bytes) == (18_000, 2 * (6000 * 64 + 3000 * 7))
+    assert (books.tally.reading.total, books.tally.reading.sum) == (9000, 4500 * (50 + 40))
+    assert (books.tally.from_send.total, books.tally.from_send.sum) == (18_000, 4500 * (2 * 50 + 100 + 90))
+
+
+def test_turns_of_windows_are_counted_together():
+    books = Books(warmup=1.0, duration=2.0)
+    times, reading = books.account.alike(12)
+    edges = [books.account.change(BEGIN + int(at * SECOND)) - BEGIN for at in (0.0, 1.0, 2.5)]
+    assert edges == [SECOND, SECOND, SECOND], "a tick is due"
+    books.account.worked(0, BEGIN, BEGIN + SECOND + 1)
+    assert books.account.change(BEGIN + SECOND + 1) == BEGIN + 2 * SECOND
+    times += [5, 7, 9]
+    reading += [1, 1, 1]
+    books.account.shuttled([24, 12], 500, 2, 3, 768)
+    books.account.finish()
+    tally = books.tally
+    assert (tally.sent, tally.intended, tally.answered, tally.answered_bytes) == (24, 24, 36, 3 * 768)
+    assert (tally.from_send.total, tally.from_send.sum, tally.reading.sum) == (36, 12 * 21, 36)
+    assert (tally.batches.total, tally.batches.sum) == (2, 36)
+
+
 times = st.lists(st.tuples(st.integers(-SECOND, 3 * SECOND), st.integers(0, SECOND)), max_size=50)
 
 

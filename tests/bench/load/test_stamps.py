@@ -103,6 +103,24 @@ def test_without_a_stamp_nothing_is_known(ends):
 
 
 @needs_linux
+def test_the_room_for_a_stamp_is_restored_where_none_came(ends):
+    from echobench.bench.load.columns.udp_tables import Turn
+
+    near, far = ends
+    books = Books(transport="udp", size="64", window=8)
+    answers = Turn(Flows(books.plan, books.account, 0, 1), True)
+    far.send(b"x")
+    assert answers.incoming.receive(near.fileno(), 8) == 1
+    ask_and_wait(near, far)
+    answers.incoming.restore(0, 1)
+    for _ in range(3):  # a stamp fills the room, which is then the same again
+        far.send(b"x")
+        assert answers.incoming.receive(near.fileno(), 8) == 1
+        answers.arrivals.read()
+        assert answers.arrivals.one(0) is not None
+
+
+@needs_linux
 @pytest.mark.parametrize("model", [{}, {"model": "open", "rate": 2000.0}])
 def test_each_answer_over_udp_has_one(blast, model):
     with truth.UDP() as server:

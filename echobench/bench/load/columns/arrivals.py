@@ -13,12 +13,16 @@ from ..stamps import MARK, SECOND, both
 
 
 class Arrivals:
-    """The stamps in the control data of ``headers``, where each comes first."""
+    """The stamps in the control data of ``headers``, where each comes first.
 
-    def __init__(self, headers: Headers) -> None:
+    ``apart`` is how many bytes lie between the control data of two messages.
+    """
+
+    def __init__(self, headers: Headers, apart: int = CONTROL) -> None:
         where = (headers.count, np.int64, headers.control_memory)
-        self._seconds = np.ndarray(*where, HEAD.size, CONTROL)
-        self._nanoseconds = np.ndarray(*where, HEAD.size + TIMESPEC.size // 2, CONTROL)
+        self._apart = apart
+        self._seconds = np.ndarray(*where, HEAD.size, apart)
+        self._nanoseconds = np.ndarray(*where, HEAD.size + TIMESPEC.size // 2, apart)
         self._used, self._control = headers.controllen, headers.control_memory
         self._shift = 0
 
@@ -34,7 +38,7 @@ class Arrivals:
 
     def one(self, record: int) -> int | None:
         """Return when the kernel had the message of a record; None if it has no stamp; after :meth:`read`."""
-        at = CONTROL * record
+        at = self._apart * record
         if self._used[record] < len(MARK) or self._control[at : at + HEAD.size] != MARK:
             return None
         seconds, nanoseconds = TIMESPEC.unpack_from(self._control, at + HEAD.size)

@@ -18,14 +18,14 @@ from ....kernel import ring as k
 from ....kernel.buffers import SPACING
 from ....kernel.tables import Table
 from ...run.plan import HEADER
-from ..payload import STEP, as_one, identity, pattern
+from ..payload import STEP, as_one, identity, pattern, signed
 from .tcp import PATIENCE
 from .tcp_rings import SENDS, TcpRings
 
 SMALL: Final = 4  # completions; for fewer, columns cost more than they save
-PLAIN: Final = np.uint64((1 << 48) - 1 & ~(k.CQE_F_SOCK_NONEMPTY << 32))
+PLAIN: Final = np.int64((1 << 48) - 1 & ~(k.CQE_F_SOCK_NONEMPTY << 32))
 """The bits of a completion's second eight bytes that must match: not the buffer, nor whether more data waits."""
-BUFFER_SHIFT: Final = np.uint64(48)
+BUFFER_SHIFT: Final = np.int64(48)
 NOTHING: Final = -1
 _STEP: Final = np.uint64(STEP)
 
@@ -58,7 +58,8 @@ class TcpRows(TcpRings):
         self._came = np.asarray(self.buffers.whole).reshape(-1, SPACING)[:, :size].view(f"V{size}")[:, 0]
         # struct io_uring_cqe: user_data, and then u32 result, u16 flags and u16 buffer as one number.
         self._who = np.asarray(self.rx.who)
-        self._how = np.asarray(self.rx.cqes.column("Q", 8))
+        self._how = np.asarray(self.rx.cqes.column("Q", 8)).view(np.int64)
+        self._first = np.int64(signed(self.buffers.first << 48))
         self._whole = struct.pack("=Q", size | (k.CQE_F_BUFFER | k.CQE_F_MORE) << 32) * SENDS
         self._all_sent = struct.pack("=i", size) * SENDS
         tx = self.tx
@@ -76,16 +77,19 @@ class TcpRows(TcpRings):
         clock = time.perf_counter_ns
         if not (over := self.over(clock())):
             self._again(np.arange(len(self.sockets)), self._heads.copy())
+        wait, found, batch, worked, window = self.wait, self.found, self._batch, self.account.worked, self.window
+        now = clock()
         while True:
-            now = clock()
-            over = over or self.over(now)
-            if over and (not self._under_way or now >= self.window.give_up):
+            if not over and (self.stopped or not self._left or not self.alive or now >= window.last):
+                over = self.over(now)
+            if over and (not self._under_way or now >= window.give_up):
                 return
-            self.wait(PATIENCE)
+            wait(PATIENCE)
             began = clock()
-            n = min(self.found(), SENDS)
-            handled = self._batch(n, over) if n else 0
-            self.account.worked(handled, began, clock())
+            n = min(found(), SENDS)
+            handled = batch(n, over) if n else 0
+            now = clock()
+            worked(handled, began, now)
 
     def finish(self) -> None:
         """Count messages that are still under way."""
@@ -170,8 +174,7 @@ class TcpRows(TcpRings):
             # If none is in part and all are under way, so are these: cheaper than to look at each.
             and ((not self._in_part and self._under_way == len(self._had)) or not self._had[who].any())
             and len(set(who.tolist())) == len(who)
-            and self._came[(how >> BUFFER_SHIFT).view(np.int64) - self.buffers.first].tobytes()
-            == self._asked[who].tobytes()
+            and self._came[(how - self._first) >> BUFFER_SHIFT].tobytes() == self._asked[who].tobytes()
         )
 
     def _again(self, who: Any, heads: Any) -> None:

@@ -80,7 +80,7 @@ class TcpShuttles(TcpStreams):
             Shuttle(flow, stream, sock.recv_into, sock.send)
             for flow, (sock, stream) in enumerate(zip(self.sockets, self._streams, strict=True))
         ]
-        self._times = self.account.alike(self._number)
+        self._times, _ = self.account.alike(self._number)
         self._under_way: dict[int, Shuttle] = {}
         """By descriptor, the shuttles whose window is under way."""
         self._again: list[Shuttle] = []

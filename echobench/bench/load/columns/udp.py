@@ -205,4 +205,6 @@ class UdpColumns(UdpSender):
             for data in self.answers.each(record):
                 handled += 1
                 gone += self.flows.arrived(flow, data, now, came)
+        if isinstance(self.answers, Turn):
+            self.answers.incoming.restore(first, end)
         return handled, gone

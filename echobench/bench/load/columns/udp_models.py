@@ -24,6 +24,9 @@ SPIN: Final = 150_000  # nanoseconds before a datagram is due from which on the 
 BATCH: Final = 64  # datagrams in one call of the open model
 FLOOD: Final = 128  # datagrams in one call of the flood model
 
+Events = list[tuple[int, int]]
+"""What epoll says: a descriptor and a mask each."""
+
 
 class ClosedUdp(UdpColumns):
     """Keeps a window of datagrams under way on each flow."""
@@ -33,7 +36,7 @@ class ClosedUdp(UdpColumns):
         self.owe(slice(None), self.plan.window)
         clock = time.perf_counter_ns
         over = False
-        poll, receive, worked, window = self.epoll.poll, self.receive, self.account.worked, self.window
+        poll, receive, worked, window = self.wait, self.receive, self.account.worked, self.window
         now = clock()
         while True:
             if not over and (self.stopped or not self.left or now >= window.last):
@@ -51,6 +54,10 @@ class ClosedUdp(UdpColumns):
             handled = receive(events, over) if events else 0
             now = clock()
             worked(handled, began, now)
+
+    def wait(self, seconds: float) -> Events:
+        """Wait for answers."""
+        return self.epoll.poll(seconds)
 
     def _pay(self, now: int) -> None:
         """Send what is owed to flows besides the replacements of answers."""

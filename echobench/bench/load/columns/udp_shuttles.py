@@ -8,13 +8,17 @@ different: a train is cut, joined, lost, late, wrong or doubled. From then on th
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import struct
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ....kernel.calls import failure
 from ....kernel.control import HEAD, SOL_UDP, TIMESPEC, UDP_GRO, space
 from ....kernel.messages import CONTROL, Headers
 from ....kernel.tables import Table
@@ -23,30 +27,32 @@ from ..flows import ANSWERED, AWAITED, GIVEN_UP, NEXT, OUT, Flows
 from ..payload import STEP, U64, identity, pattern, sequence
 from ..schedule import Times
 from ..stamps import MARK, NEAR, SECOND, both
-from .udp_models import ClosedUdp
+from .udp_models import PATIENCE, ClosedUdp, Events
 from .udp_trains import SEGMENT, Trains, cut, longest
 
 
 class Shuttle:
     """A flow's window as one train: its memory, and what is under way."""
 
-    __slots__ = ("begin", "data", "flow", "history", "names", "sent", "times")
+    __slots__ = ("begin", "data", "flow", "history", "names", "send", "sent", "times")
 
-    def __init__(self, flow: int, data: memoryview, heads: Any, history: int) -> None:
+    def __init__(self, flow: int, data: memoryview, heads: Any, history: int, send: Callable[[], int]) -> None:
         self.flow = flow
         self.data = data
+        self.send = send
+        """Hands the memory to the kernel, and returns 1 if it took it."""
         self.names, self.times = heads.T
         """The identity and the time of each datagram, in the memory."""
         self.begin = self.sent = 0
         """The sequence number of the first datagram, and when all were sent."""
-        self.history: deque[tuple[int, int]] = deque(maxlen=history)
-        """The same of as many trains as flows.py would still have places for, the one under way included."""
+        self.history: deque[int] = deque(maxlen=history)
+        """When as many trains were sent as flows.py would still have places for, the one under way included."""
 
 
 class Shuttles:
     """The memory of all flows' shuttles, and the headers with which they are sent."""
 
-    def __init__(self, flows: Flows, number: int) -> None:
+    def __init__(self, flows: Flows, number: int, descriptors: Sequence[int]) -> None:
         self.flows, self.number, size = flows, number, flows.size(0)
         self.length = number * size
         memory = Table(self.length, flows.count)
@@ -61,7 +67,10 @@ class Shuttles:
             self.outgoing.control_memory[CONTROL * flow : CONTROL * flow + len(cutting)] = cutting
         parts = [memory.bytes[i * self.length : (i + 1) * self.length] for i in range(flows.count)]
         history = -(-flows.places // number) + 1
-        self.all = [Shuttle(flow, parts[flow], self._heads[flow], history) for flow in range(flows.count)]
+        self.all = [
+            Shuttle(flow, parts[flow], self._heads[flow], history, self.outgoing.sender(descriptors[flow], flow, 1))
+            for flow in range(flows.count)
+        ]
         self.step = np.full(number, number * STEP & U64, np.uint64)  # adding a column is faster than adding a number
         joined = HEAD.pack(HEAD.size + 4, SOL_UDP, UDP_GRO) + struct.pack("=i", size)
         self.joined = joined
@@ -84,7 +93,9 @@ class Shuttles:
     def write_down(self, shuttle: Shuttle, state: int) -> None:
         """Have flows.py know all that the flow sent; the last train gets the ``state``."""
         flows, number = self.flows, self.number
-        for begin, sent in shuttle.history:
+        first = shuttle.begin - (len(shuttle.history) - 1) * number
+        for nth, sent in enumerate(shuttle.history):  # the last one last: it may have the place of the first
+            begin = first + nth * number
             places = shuttle.flow * flows.places + ((begin + self._counting) & flows.mask)
             flows.heads[places, 0] = [identity(flows.first + shuttle.flow, begin + i) for i in range(number)]
             flows.heads[places, 1] = sent
@@ -108,10 +119,12 @@ class ClosedTrains(ClosedUdp):
 
     def offer(self) -> None:
         """Offer load until the run is over."""
-        self._shuttles = Shuttles(self.flows, self.plan.window)
-        self.account.alike(self.plan.window)
+        self._shuttles = Shuttles(self.flows, self.plan.window, self.fds)
+        self._times, self._reading = self.account.alike(self.plan.window)
         self._under_way: dict[int, Shuttle] = {}
         """By descriptor, the flows whose window is under way as one train."""
+        incoming, most = self.answers.incoming, self.answers.count
+        self._receivers = {fd: incoming.receiver(fd, most) for fd in self.fds}
         super().offer()
         for fd in list(self._under_way):
             self._leave(fd)
@@ -124,7 +137,7 @@ class ClosedTrains(ClosedUdp):
         self.left -= number
         self.flows.under_way += number
         shuttle = self._under_way[self.fds[flow]] = self._shuttles.load(flow)
-        self._go([shuttle])
+        self.account.all_sent(number, self._go(shuttle))
 
     def _expects(self, flow: int) -> bool:
         """Whether an answer may still come to a datagram of a flow that has nothing under way."""
@@ -150,82 +163,111 @@ class ClosedTrains(ClosedUdp):
         """Have a flow go the way of all others from now on."""
         self._shuttles.write_down(self._under_way.pop(fd), state)
 
-    def receive(self, events: list[tuple[int, int]], over: bool) -> int:
-        """Receive trains and check them; then send as many again. Returns how many datagrams came."""
-        trains, flow_of, under_way, shuttles = self.questions, self.flow_of, self._under_way, self._shuttles
+    def wait(self, seconds: float) -> Events:
+        """Wait for answers, and handle trains that come back as they left; return the events of other answers."""
+        events = self.epoll.poll(seconds)
+        return self._shuttle(events) if events and self._under_way else events
+
+    def _shuttle(  # noqa: PLR0912, PLR0915 (one loop: see below)
+        self, events: Events
+    ) -> Events:
+        """Go on as long as only whole trains come back; return the events of what else there is to receive.
+
+        All is within this loop, and counted after it, because with one flow it runs once for each train: the processor
+        has then slept, and runs code all the slower the more of it there is.
+        """
+        account, window, shuttles, under_way = self.account, self.window, self._shuttles, self._under_way
+        trains, receivers, go, poll, number = self.answers, self._receivers, self._go, self.epoll.poll, shuttles.number
         assert isinstance(trains, Trains)
-        receive, most, same = trains.incoming.receive_nameless, trains.count, trains.begins
-        lengths, controllens, controls = (
-            trains.incoming.length,
-            trains.incoming.controllen,
-            trains.incoming.control_memory,
-        )
-        control, controllen, joined = shuttles.control.unpack_from, shuttles.controllen, shuttles.joined
-        length = shuttles.length
-        clock, wall_clock = time.perf_counter_ns, time.time_ns
-        returned: list[tuple[int, int, int]] = []
+        incoming, same, control = trains.incoming, trains.begins, shuttles.control.unpack_from
+        lengths, controllens, controls = incoming.length, incoming.controllen, incoming.control_memory
+        length, controllen, joined = shuttles.length, shuttles.controllen, shuttles.joined
+        clock, wall_clock, times, reading = time.perf_counter_ns, time.time_ns, self._times.append, self._reading.append
+        until = first = end = busy = asked = back = 0
+        turns: list[int] = []
+        others: Events = []
         again: list[Shuttle] = []
-        others: list[tuple[int, int]] = []
-        handled = 0
-        for fd, _ in events:
-            try:
-                came = receive(fd, most)
-            except OSError as error:
-                self.refused(flow_of[fd], error)
-                continue
-            if not came:
-                continue
-            shuttle = under_way.get(fd)
-            if shuttle is not None:
+        incoming.renew(trains.count)
+        while events:
+            began = clock()
+            if began >= until:
+                account.shuttled(turns, busy, asked, back, length)
+                turns, busy, asked, back = [], 0, 0, 0
+                account.worked(0, began, began)
+                if began >= self._next_look:
+                    for flow in self.given_up(began):
+                        self.owe(flow, 1)
+                until, first, end = min(account.change(began), self._next_look), window.first, window.end
+            handled = 0
+            for event in events:
+                fd = event[0]
+                shuttle = under_way.get(fd)
+                if shuttle is None:
+                    others.append(event)
+                    continue
+                came = receivers[fd]()
                 now, wall = clock(), wall_clock()
                 if clock() - now >= NEAR:
                     now, wall = both(clock)
-                mark, seconds, nanoseconds, cut = control(controls)
-                if (
-                    came == 1
-                    and lengths[0] == length
-                    and controllens[0] == controllen
-                    and mark == MARK
-                    and cut == joined
-                    and same(shuttle.data)
-                ):
-                    returned.append((shuttle.sent, seconds * SECOND + nanoseconds + now - wall, now))
-                    again.append(shuttle)
-                    continue
-                self._leave(fd)
-            flow = flow_of[fd]
-            number, replaced = self._take_trains(trains, flow, came)
-            handled += number
-            if replaced:
-                others.append((flow, number))
-        if again:
-            self.account.trains_returned(returned, length)
-            handled += len(again) * shuttles.number
-            if over or len(again) * shuttles.number > self.left:
+                if came == 1 and lengths[0] == length and controllens[0] == controllen:
+                    mark, seconds, nanoseconds, cut = control(controls)
+                    if mark == MARK and cut == joined and same(shuttle.data):
+                        again.append(shuttle)
+                        sent = shuttle.sent
+                        if first <= sent < end:
+                            stamp = seconds * SECOND + nanoseconds + now - wall
+                            if not sent <= stamp <= now:
+                                stamp = max(sent, min(stamp, now))
+                            times(stamp - sent)
+                            reading(now - stamp)
+                            back += 1
+                        continue
+                handled += self._other(trains, fd, came)
+            handled += number * len(again)
+            if self.stopped or began >= window.last or number * len(again) > self.left:
                 self._stop(again)
             else:
-                self.left -= len(again) * shuttles.number
-                self._go(again)
-        if others and not over:
-            self.replace(others)
-        return handled
+                self.left -= number * len(again)
+                for shuttle in again:
+                    if first <= go(shuttle) < end:
+                        asked += 1
+            again.clear()
+            now = clock()
+            if first <= now < end and handled:
+                turns.append(handled)
+                busy += now - began
+            if others or self.owing or not under_way:
+                break
+            events = poll(PATIENCE)
+        account.shuttled(turns, busy, asked, back, length)
+        return others
 
-    def _go(self, ready: list[Shuttle]) -> None:
-        """Send the next train of some flows."""
-        shuttles, fds, clock, add = self._shuttles, self.fds, time.perf_counter_ns, np.add
-        send, step, number, sent = shuttles.outgoing.send, shuttles.step, shuttles.number, self.account.all_sent
-        for shuttle in ready:
-            flow = shuttle.flow
-            names = shuttle.names
-            add(names, step, names)
-            shuttle.begin = begin = shuttle.begin + number
-            shuttle.sent = now = clock()  # as late as possible
-            shuttle.times.fill(now)
-            shuttle.history.append((begin, now))
-            if send(fds[flow], flow, 1) != 1:
-                self._leave(fds[flow])
-                self.send(shuttles, flow, flow, 1, -1)
-            sent(number, now)
+    def _other(self, trains: Trains, fd: int, came: int) -> int:
+        """Handle what came instead of a whole train; return how many datagrams."""
+        flow = self.flow_of[fd]
+        if came <= 0:
+            if came < 0 and ctypes.get_errno() != errno.EAGAIN:
+                self.refused(flow, failure("recvmmsg"))
+            return 0
+        self._leave(fd)
+        number, replaced = self._take_trains(trains, flow, came)
+        if replaced:
+            self.owe(flow, number)
+        trains.incoming.renew(trains.count)
+        return number
+
+    def _go(self, shuttle: Shuttle) -> int:
+        """Send a flow's next train; return when."""
+        shuttles, names = self._shuttles, shuttle.names
+        np.add(names, shuttles.step, names)
+        shuttle.begin += shuttles.number
+        shuttle.sent = now = time.perf_counter_ns()  # as late as possible
+        shuttle.times.fill(now)
+        shuttle.history.append(now)
+        if shuttle.send() != 1:
+            self._leave(self.fds[shuttle.flow])
+            self.send(shuttles, shuttle.flow, shuttle.flow, 1, -1)
+        return now
 
     def _stop(self, answered: list[Shuttle]) -> None:
         """Let the other way send what may still be sent, if anything."""

@@ -20,12 +20,13 @@ from ....kernel.messages import HEADER as HEADER_BYTES
 from ....kernel.messages import Headers
 from ....kernel.tables import Table, constant
 from ...run.plan import HEADER
-from ..flows import ANSWERED, AWAITED, GIVEN_UP, NAME, NEXT, OUT, PLACE, Flows
+from ..flows import ANSWERED, AWAITED, GIVEN_UP, NAME, NEXT, OUT, Flows
 from ..payload import STEP, U64, as_one, pattern, sequence, signed
 from ..stamps import STAMPED
 from .arrivals import Arrivals
 
 RECORDS: Final = 512  # datagrams in a turn
+LAPS: Final = 1 << 16  # places up to which those of each flow are written out
 MEMORY: Final = 4 << 20  # bytes for large datagrams, of which there are fewer in a turn
 
 Part = tuple[int, int, int]
@@ -47,9 +48,14 @@ class Turn:
         # The kernel cuts longer answers, and sets MSG_TRUNC in the header's flags.
         self._room = largest
         self.count = min(RECORDS, MEMORY // largest)
-        self._table: Any = None
+        # An element of a memoryview is read in a fraction of the time that numpy takes for one of its own.
+        self._awaited, self._next = memoryview(flows.table[AWAITED]), memoryview(flows.table[NEXT])
+        # Each flow's places twice, one after the other, so that the end of its ring is nowhere within a part.
+        number = flows.places if flows.places * flows.count <= LAPS else 0
+        self._laps = [self._lap(flow, 0, 2 * number) for flow in range(flows.count if number else 0)]
         self._came: Any = None
-        self._places: Any = None
+        self._answered: Any = None
+        self._parts: list[Part] = []
         self.heads: Any = None
         """The heads, as sent, of the answers that :meth:`check` accepted."""
         self._payload = Table(self._room, self.count)
@@ -61,7 +67,7 @@ class Turn:
         self._expected = np.tile(np.frombuffer(pattern(largest), np.uint8), self.count)
         self._expected_heads = as_one(self._expected.reshape(self.count, -1)[:, :HEADER])
         self.incoming, self.outgoing = self._headers(stamped), self._headers()
-        self.arrivals = Arrivals(self.incoming) if stamped else None
+        self.arrivals = Arrivals(self.incoming, STAMPED) if stamped else None
         self._alike = self.incoming.alike(self.incoming.namelen[0], STAMPED if stamped else 0, self.size)
         self._length = np.asarray(self.incoming.length).view(np.int64)
 
@@ -69,11 +75,11 @@ class Turn:
         headers = Headers(self.count)
         for i in range(self.count):
             headers.base[i] = self._payload.address_at(i)
+            headers.control[i] = headers.controls.address + STAMPED * i
         headers.size[:] = constant("Q", self._room, self.count)
-        if not control:
-            headers.controllen[:] = constant("Q", 0, self.count)
-        # Without names and control data, the kernel leaves the headers as they are.
-        headers.remember(nothing=not control)
+        # With room for the stamp and nothing else, the kernel leaves the room's size as it was.
+        headers.controllen[:] = constant("Q", STAMPED if control else 0, self.count)
+        headers.remember(nothing=True)
         return headers
 
     def check(self, parts: list[Part]) -> bool:
@@ -81,7 +87,7 @@ class Turn:
 
         Returns whether that is so.
 
-        ``parts`` lie one after the other.
+        ``parts`` lie one after the other, and are of different flows.
         """
         if not self.equal:
             return False
@@ -89,27 +95,38 @@ class Turn:
         a, b = HEADER_BYTES * first, HEADER_BYTES * end
         if self.incoming.memory[a:b] != self._alike[a:b]:
             return False
-        per_part = np.array([b - a for _, a, b in parts])
-        flows = self.flows
-        which = np.array([flow for flow, _, _ in parts])
-        columns = flows.table.take(which, axis=1)
+        flows, awaited, following = self.flows, self._awaited, self._next
         # Places keep answered datagrams, which would match a duplicate: no flow may get more answers than it awaits.
-        if (columns[NEXT] - columns[AWAITED] < per_part).any():
+        for flow, begin, upto in parts:
+            if following[flow] - awaited[flow] < upto - begin or upto - begin > flows.places:
+                return False
+        places = self._places(parts, awaited)
+        self._came = flows.whole_heads[places]
+        if not self._same(first, end) or (flows.gaps and (flows.state[places] != OUT).any()):
             return False
-        columns[: NEXT + 1] -= np.cumsum(per_part) - per_part
-        table = columns.repeat(per_part, axis=1)
-        table[: NEXT + 1] += self._counting[: table.shape[1]]
-        places = (table[: NEXT + 1] & flows.mask) + table[PLACE]
-        self._came = flows.whole_heads[places[AWAITED]]
         self.heads = self._came.view(np.uint64).reshape(-1, 2)
-        if not self._same(first, end) or (flows.gaps and (flows.state[places[AWAITED]] != OUT).any()):
-            return False
-        flows.state[places[AWAITED]] = ANSWERED
-        flows.under_way -= len(self.heads)
-        flows.table[AWAITED, which] += per_part
-        self._table, self._places = table, places
-        self._which, self._per_part = which, per_part
+        flows.state[places] = ANSWERED
+        flows.under_way -= end - first
+        for flow, begin, upto in parts:
+            awaited[flow] += upto - begin
+        self._answered, self._parts = places, parts
         return True
+
+    def _places(self, parts: list[Part], numbers: memoryview) -> Any:
+        """Return the places of each part's datagrams, which begin with the flow's number in ``numbers``."""
+        mask, laps = self.flows.mask, self._laps
+        if laps:
+            pieces = []
+            for flow, begin, upto in parts:
+                at = numbers[flow] & mask
+                pieces.append(laps[flow][at : at + upto - begin])
+        else:
+            pieces = [self._lap(flow, numbers[flow], upto - begin) for flow, begin, upto in parts]
+        return np.concatenate(pieces)
+
+    def _lap(self, flow: int, first: int, number: int) -> Any:
+        """Return the places of a flow's datagrams from number ``first`` on."""
+        return (np.arange(first, first + number) & self.flows.mask) + flow * self.flows.places
 
     def _same(self, first: int, end: int) -> bool:
         """Compare the received bytes with the expected ones."""
@@ -124,28 +141,36 @@ class Turn:
 
     def intended(self) -> Any:
         """Return when the answered datagrams were due; after :meth:`check`."""
-        return self.flows.intended[self._places[AWAITED]]
+        return self.flows.intended[self._answered]
 
-    def owed(self) -> tuple[Any, Any]:
+    def owed(self) -> tuple[list[int], list[int]]:
         """Return the flows, and how many answers of each were accepted.
 
         Call it after :meth:`check`.
         """
-        return self._which, self._per_part
+        return [flow for flow, _, _ in self._parts], [upto - begin for _, begin, upto in self._parts]
 
     def again(self, first: int, end: int) -> int:
         """Turn the answers into the next questions, and return the time they carry.
 
         Call it after :meth:`check`.
         """
-        flows, table, places = self.flows, self._table, self._places[NEXT]
-        flows.table[NEXT, self._which] += self._per_part
+        flows, awaited, following, parts, heads = self.flows, self._awaited, self._next, self._parts, self.heads
+        places = self._places(parts, following)
         if flows.gaps:
             self._make_room(places)
-        heads = self.heads
-        heads[:, 0] = (table[NEXT] * _STEP + table[NAME]).view(np.uint64)
+        # How far each question is from what it replaces: the window, on all flows that have lost nothing.
+        names, ahead = heads[:, 0], -1
+        for flow, begin, upto in parts:
+            here = following[flow] - awaited[flow] + upto - begin
+            following[flow] += upto - begin
+            if ahead == -1:
+                ahead = here
+                names += np.uint64(here * STEP & U64)
+            elif here != ahead:
+                names[begin - first : upto - first] += np.uint64((here - ahead) * STEP & U64)
         flows.state[places] = OUT
-        flows.under_way += len(places)
+        flows.under_way += end - first
         now = time.perf_counter_ns()  # as late as possible: they are sent next
         heads[:, 1] = now
         flows.whole_heads[places] = self._came
@@ -180,6 +205,13 @@ class Questions(Turn):
         self._rows[:] = np.frombuffer(pattern(self._room), np.uint8)
         self.most = self.count
         self._made = np.zeros((self.count, 2), np.uint64)
+        with np.errstate(over="ignore"):
+            self._steps = np.arange(self.count, dtype=np.uint64) * np.uint64(STEP)
+        self._names: list[int] = flows.table[NAME].tolist()
+        # Heads that are aligned are written where they are sent from.
+        aligned = self._rows.view(np.uint64)[:, :2] if not self._room % 8 else self._made
+        self._own_names, self._own_times = aligned.T
+        self._in_place = aligned is not self._made
 
     def fill(self, flow: int, number: int, intended: Any) -> tuple[int, int]:
         """Make ``number`` (up to ``most``) datagrams of one flow.
@@ -207,11 +239,10 @@ class Questions(Turn):
 
     def fill_unheeded(self, flow: int, begin: int, number: int, now: int) -> int:
         """Make datagrams whose answers are not read; return how many records they take."""
-        name = np.int64(signed((int(self.flows.table[NAME, flow]) + begin * STEP) & U64))
-        heads = self._made[:number]
-        heads[:, 0] = (self._counting[:number] * _STEP + name).view(np.uint64)
-        heads[:, 1] = now
-        self._heads[:number] = as_one(heads)
+        np.add(self._steps[:number], np.uint64(self._names[flow] + begin * STEP & U64), self._own_names[:number])
+        self._own_times[:number] = now
+        if not self._in_place:
+            self._heads[:number] = as_one(self._made[:number])
         return number
 
     def datagrams(self, records: int) -> int:
