@@ -1,9 +1,12 @@
 """Tells who was the limit, and whether a ratio may stand as a headline.
 
 Work per CPU second is not one number for a server. While messages wait for it, it takes many at a time, and falls
-asleep seldom. With time left it takes few at a time, and goes to sleep and wakes for them. So where the generator is
-the limit, the work of a server depends on what the generator offers, and two servers' ratio may be more than twice what
-it is at saturation. Such a ratio is true of that load alone: it is shown as that, and nothing is ranked by it.
+asleep seldom. With time left it takes few at a time, and goes to sleep and wakes for them. So where the generator has
+no time left, the work of a server depends on what the generator offers, and two servers' ratio may be more than twice
+what it is at saturation. A full CPU of the server's is no proof against that: one that waits awake, or that takes
+together what has come meanwhile, fills its CPU with less than it could do. The ideal does both, and beside a generator
+at its limit its echo cost a fifth more than at saturation. Such a ratio is true of that load alone: it is shown as
+that, and nothing is ranked by it.
 """
 
 from __future__ import annotations
@@ -41,15 +44,29 @@ def shares(runs: Sequence[Run], cpus: int) -> list[tuple[float, str]]:
 
 
 def generator_bound(runs: Sequence[Run], cpus: int, plan: Plan) -> bool:
-    """Tell whether the generator was the limit in half of the runs.
+    """Tell whether the generator, and not the server, was the limit in half of the runs.
 
-    Runs in which the server had no time left either do not count. Under loads that measure times a full CPU is no sign
-    of that, because a server may wait awake.
+    Runs in which the server's CPU was full too do not count. Under loads that measure times a full CPU is no sign of
+    that, because a server may wait awake.
     """
-    bound = [run for run in runs if run.result and any(v.name == "generator-bound" for v in run.result.verdicts)]
+    bound = _without_time(runs)
     if not measures_times(plan):
         bound = [run for run in bound if all(part < FULL for part, _ in shares([run], cpus))]
-    return bool(bound) and 2 * len(bound) >= len(runs)
+    return _half(bound, runs)
+
+
+def generator_full(runs: Sequence[Run]) -> bool:
+    """Tell whether the generator had no time left in half of the runs, whatever the server had."""
+    return _half(_without_time(runs), runs)
+
+
+def _without_time(runs: Sequence[Run]) -> list[Run]:
+    """Give the runs in which the generator had no time left."""
+    return [run for run in runs if run.result and any(v.name == "generator-bound" for v in run.result.verdicts)]
+
+
+def _half(some: Sequence[Run], runs: Sequence[Run]) -> bool:
+    return bool(some) and 2 * len(some) >= len(runs)
 
 
 def caveat(sides: dict[str, Sequence[Run]], basis: Basis | None, cpus: int, plan: Plan) -> tuple[str | None, bool]:
@@ -67,8 +84,15 @@ def caveat(sides: dict[str, Sequence[Run]], basis: Basis | None, cpus: int, plan
         return None, True
     parts = {name: confidence.median([part for part, _ in shares(runs, cpus)]) for name, runs in sides.items()}
     asleep = [name for name, part in parts.items() if part is not None and part < ASLEEP]
-    if not bound and not asleep:
+    full = " and ".join(name for name, runs in sides.items() if generator_full(runs))
+    if not full and not asleep:
         return None, True
     used = " and ".join(f"{name} used {part:.0%} of its CPU" for name, part in parts.items() if part is not None)
-    why = "the generator was the limit, and" if bound else "neither server nor generator was the limit, and"
+    why = (
+        f"with {full} the generator had no time left, and"
+        if full
+        else "neither server nor generator was the limit, and"
+    )
+    if bound:
+        why = "the generator was the limit, and"
     return f"{AT_THIS_LOAD}: {why} {used}", True
