@@ -204,6 +204,23 @@ def keep_urgent(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
+def defer_accept(sock: socket.socket, seconds: int) -> None:
+    """Have a listening TCP socket hand over a connection only when its first byte or its end has come.
+
+    One whose peer stays silent is handed over after so many seconds, which Linux rounds up to 1, 3, 7, 15 and so on:
+    the times of its retransmissions (tcp(7), TCP_DEFER_ACCEPT). Raises BindError.
+    """
+    if sock.family == getattr(socket, "AF_UNIX", None):  # which has no handshake
+        return
+    option = getattr(socket, "TCP_DEFER_ACCEPT", None)
+    if option is None:
+        raise BindError("this system cannot defer connections (TCP_DEFER_ACCEPT is Linux's): leave defer_accept out")
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
+    except OSError as error:
+        raise BindError(f"connections cannot be deferred: {error.strerror}") from error
+
+
 @contextlib.contextmanager
 def borrowed(fd: int) -> Iterator[socket.socket]:
     """Lend a socket object for the bare descriptor of a stream socket.

@@ -36,7 +36,7 @@ from ..guard import Caps, Guard, RateLimit
 from ..histograms import BatchSizes
 from ..marks import Mark
 from ..reactors import Reactor, global_reactor
-from ..sockets import BindError, close_all
+from ..sockets import BindError, close_all, defer_accept
 from ..values import shown
 from .binding import bind_everything, check_room
 from .succession import Succession
@@ -105,6 +105,8 @@ class EchoService(Service):
     """Bytes that each UDP socket may queue; None is 4 MiB, or what the system gives."""
     backlog: int = _option(BACKLOG, _COUNT)
     """Connections that may wait to be accepted."""
+    defer_accept: int | None = _option(None, _COUNT)
+    """Seconds for which the kernel may keep a connection until its first byte has come (Linux); None is not at all."""
     protocol: Any = _option()
     """Serves streams in place of Echo: a Protocol class, a function that makes a protocol, or a Factory.
 
@@ -390,6 +392,8 @@ class EchoService(Service):
             self._succession.keep_from_children(kind, sock)
         while self._sockets:
             kind, sock = self._sockets[0]
+            if self.defer_accept is not None and kind != "udp":
+                defer_accept(sock, self.defer_accept)
             port = secure.listen_tls(sock, self.tls_options) if kind == "tls" else made[kind].listen(sock)
             self._ports.append((kind, port))
             del self._sockets[0]

@@ -29,7 +29,7 @@ PLACING: Final = (
 )  # fmt: skip
 SERVING: Final = (
     "max_connections", "max_connections_per_source", "idle_timeout", "close_timeout", "udp_rate",
-    "allow_low_source_ports", "engine", "udp_engine", "spin",
+    "allow_low_source_ports", "defer_accept", "engine", "udp_engine", "spin",
 )  # fmt: skip
 
 

@@ -100,6 +100,12 @@ class Options(usage.Options):
         ),
         _parameter("receive-buffer", None, "Bytes (256K, 8M) that a UDP socket may queue. [default: 4M or less]", size),
         _parameter("backlog", BACKLOG, "Connections that may wait to be accepted.", COUNT),
+        _parameter(
+            "defer-accept",
+            None,
+            "Accept a connection when its first byte has come, or after this many seconds (Linux).",
+            COUNT,
+        ),
         _parameter("engine", "auto", f"How TCP is served: {', '.join(STREAM_NAMES)}.", one_of(STREAM_NAMES)),
         _parameter("udp-engine", "auto", f"How UDP is served: {', '.join(DATAGRAM_NAMES)}.", one_of(DATAGRAM_NAMES)),
         _parameter(
@@ -266,6 +272,7 @@ def makeService(options: Mapping[str, Any]) -> IService:
             "close_timeout": options.get("close-timeout", CLOSE_TIMEOUT),
             "udp_rate": options.get("udp-rate"),
             "allow_low_source_ports": bool(options.get("allow-low-source-ports")),
+            "defer_accept": options.get("defer-accept"),
             "engine": options.get("engine", "auto"),
             "udp_engine": options.get("udp-engine", "auto"),
             "spin": options.get("spin", "auto"),

@@ -25,8 +25,8 @@ CONSTRUCTORS = {
     "EchoService": "port=7, interfaces=(), *, tcp=True, udp=True, tls_port=None, tls_options=None, inherited=(), "
     "inherited_tls=(), endpoints=(), max_connections=None, max_connections_per_source=None, idle_timeout=None, "
     "close_timeout=10.0, udp_rate=None, allow_low_source_ports=False, receive_buffer=None, backlog=4096, "
-    "protocol=None, datagram_protocol=None, engine='auto', udp_engine='auto', spin='auto', faults=(), "
-    "reactor=None",
+    "defer_accept=None, protocol=None, datagram_protocol=None, engine='auto', udp_engine='auto', spin='auto', "
+    "faults=(), reactor=None",
     "EchoUDP": "*, guard=..., counters=...",
     "EchoWorkers": "number, port=7, interfaces=(), *, certificate=None, private_key=None, cpus=None, steer='hash', "
     "timeout=None, reactor=None, arguments",

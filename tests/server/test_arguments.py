@@ -16,7 +16,7 @@ from echobench import Caps, EchobenchError, EchoService, Guard, RateLimit
 
 NUMBERS = [-1, -0.5, 1 << 31, 1 << 64, 10**400, 1.5, math.nan, math.inf, -math.inf, "7", "", b"7", True, [7], object()]
 WHOLE = {"port": (0, 65535), "tls_port": (0, 65535)} | dict.fromkeys(
-    ("max_connections", "max_connections_per_source", "receive_buffer", "backlog"), (1, (1 << 31) - 1)
+    ("max_connections", "max_connections_per_source", "receive_buffer", "backlog", "defer_accept"), (1, (1 << 31) - 1)
 )
 REAL = {"idle_timeout": 31622400.0, "close_timeout": 31622400.0, "udp_rate": 1e9, "spin": 1000.0}
 

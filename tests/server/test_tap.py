@@ -42,13 +42,15 @@ def test_every_option_arrives():
     echo = service(
         "--port", "7007", "--interface", "127.0.0.1", "--interface", "[::1]", "--no-udp", "--max-connections", "10",
         "--max-connections-per-source", "2", "--idle-timeout", "60", "--close-timeout", "0.5", "--udp-rate", "0.5",
-        "--allow-low-source-ports", "--receive-buffer", "8M", "--backlog", "5", "--engine", "portable", "--udp-engine",
-        "portable", "--spin", "12.5", "--fault", "udp:drop=1%,seed=7", "--fault", "delay=20ms,seed=8",
+        "--allow-low-source-ports", "--receive-buffer", "8M", "--backlog", "5", "--defer-accept", "3",
+        "--engine", "portable", "--udp-engine", "portable", "--spin", "12.5", "--fault", "udp:drop=1%,seed=7",
+        "--fault", "delay=20ms,seed=8",
     )  # fmt: skip
     assert (echo.port, echo.interfaces, echo.tcp, echo.udp) == (7007, ["127.0.0.1", "::1"], True, False)
     assert (echo.max_connections, echo.max_connections_per_source) == (10, 2)
     assert (echo.idle_timeout, echo.close_timeout, echo.udp_rate) == (60.0, 0.5, 0.5)
     assert (echo.allow_low_source_ports, echo.receive_buffer, echo.backlog) == (True, 8 << 20, 5)
+    assert echo.defer_accept == 3
     assert (echo.engine, echo.udp_engine, echo.spin) == ("portable", "portable", 12.5)
     assert echo.fault_rules() == echo.faults == ["udp:drop=1%,seed=7", "delay=20ms,seed=8"]
     assert (service("--spin", "off").spin, service("--spin", "auto").spin) == ("off", "auto")
@@ -122,7 +124,7 @@ NO_NUMBERS = [
 ]  # fmt: skip
 NUMBERS = [
     "port", "tls-port", "max-connections", "max-connections-per-source", "idle-timeout", "close-timeout", "udp-rate",
-    "receive-buffer", "backlog", "spin", "stats-interval", "workers", "worker-timeout",
+    "receive-buffer", "backlog", "defer-accept", "spin", "stats-interval", "workers", "worker-timeout",
 ]  # fmt: skip
 
 NAMES = [
@@ -148,7 +150,9 @@ def test_values_that_make_no_sense(option, text):
     assert f"--{option}: " in refused(f"--{option}={text}")
 
 
-@pytest.mark.parametrize("option", ["max-connections", "max-connections-per-source", "receive-buffer", "backlog"])
+@pytest.mark.parametrize(
+    "option", ["max-connections", "max-connections-per-source", "receive-buffer", "backlog", "defer-accept"]
+)
 def test_numbers_that_c_cannot_hold(option):
     for text in ("0", "2147483648", "4294967303"):
         assert f"--{option}: '{text}' is not a " in refused(f"--{option}={text}")
