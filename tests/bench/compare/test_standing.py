@@ -13,6 +13,7 @@ from rigs.pages import said, tree
 
 from echobench.bench.compare import profiles
 from echobench.bench.compare.analysis.judge import judge
+from echobench.bench.compare.analysis.standing import ASLEEP_HERE
 from echobench.bench.compare.analysis.words import AT_THIS_LOAD
 from echobench.bench.compare.page import bars_of, compare_page
 from echobench.bench.compare.picture import compare_picture
@@ -171,6 +172,18 @@ def test_one_is_judged_by_its_times():
     assert "99% of a CPU, part of which may be busy-waiting" in ideal.why
     assert [each.subject for each in best_first(judge(comparison))] == ["ideal", "mine"]
     assert "inverse of the median round-trip time" in compare_page(comparison, judge(comparison))
+
+
+@pytest.mark.parametrize(("part", "headline"), [(0.99, True), (0.55, True), (0.30, False)])
+def test_an_ideal_that_slept_between_messages_is_no_yardstick_of_times(part, headline):
+    """By the driver in C, C took three times as long as the ideal, and by blast, which asks again later, 0.9 times."""
+    each = {"ideal": (8_100, part, times(91_000)), "c": (9_000, 0.24, times(81_500))}
+    row = rows(under("one", compared(**each)))["c"]
+    assert (row.basis, row.headline) == ("time", headline)
+    assert row.caveat == (None if headline else ASLEEP_HERE)
+    assert (" at this load" in percent(row)) == (not headline)
+    steady = {"ideal": (5_000, 0.10, open_times(60_000)), "c": (5_000, 0.10, open_times(50_000))}
+    assert rows(under("steady", compared(**steady)))["c"].headline, "the load does not depend on the generator"
 
 
 def open_times(nanoseconds):

@@ -16,11 +16,15 @@ from typing import Final
 
 from ...run.plan import Plan
 from . import confidence
-from .comparison import Run, Usage
+from .comparison import IDEAL, Run, Usage
 from .figures import Basis, measures_times
 from .words import AT_THIS_LOAD, OF_THE_GENERATOR
 
 FULL: Final = 0.90  # part of a CPU: a thread that uses more has no time left, and so has a server that fills its CPUs
+ASLEEP_HERE: Final = (
+    "at this load: the ideal stays awake for the next message if that comes within some 50 microseconds of the last, and here it "
+    "slept; beside a generator that asks again sooner it answers in less time"
+)
 ASLEEP: Final = 0.50  # with less, a server slept for most of the time, and waking up is much of its work
 
 
@@ -80,9 +84,13 @@ def caveat(sides: dict[str, Sequence[Run]], basis: Basis | None, cpus: int, plan
         return f"it has no ratio: with {who} the generator was the limit, so the rate is its own", False
     if basis == "time" and bound:
         return f"with {who} the generator was the limit: {OF_THE_GENERATOR}", True
+    parts = {name: confidence.median([part for part, _ in shares(runs, cpus)]) for name, runs in sides.items()}
+    if basis == "time":
+        used_by_ideal = parts.get(IDEAL)
+        slept = plan.model == "closed" and used_by_ideal is not None and used_by_ideal < ASLEEP
+        return (ASLEEP_HERE if slept else None), True
     if basis != "cpu":
         return None, True
-    parts = {name: confidence.median([part for part, _ in shares(runs, cpus)]) for name, runs in sides.items()}
     asleep = [name for name, part in parts.items() if part is not None and part < ASLEEP]
     full = " and ".join(name for name, runs in sides.items() if generator_full(runs))
     if not full and not asleep:
