@@ -22,8 +22,8 @@ from .words import AT_THIS_LOAD, OF_THE_GENERATOR
 
 FULL: Final = 0.90  # part of a CPU: a thread that uses more has no time left, and so has a server that fills its CPUs
 ASLEEP_HERE: Final = (
-    "at this load: the ideal stays awake for the next message if that comes within some 50 microseconds of the last, and here it "
-    "slept; beside a generator that asks again sooner it answers in less time"
+    "at this load: the ideal stays awake for the next message if that comes within some 50 microseconds of the last, "
+    "and here it slept; beside a generator that asks again sooner it answers in less time"
 )
 ASLEEP: Final = 0.50  # with less, a server slept for most of the time, and waking up is much of its work
 
