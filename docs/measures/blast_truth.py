@@ -171,17 +171,19 @@ def schedule(rates: tuple[float, ...]) -> None:
         receiver.stdin.close()
         arrivals = np.array(json.loads(receiver.stdout.read()))
         receiver.wait()
-        # Nobody but the plan knows when the first was due: so lateness is from the line through the earliest arrivals.
+        # Nobody but the plan knows when the first was due: so lateness is from the line through the earliest arrivals,
+        # on both sides. How late the earliest itself was, blast alone can say.
         late = arrivals - np.arange(len(arrivals)) * (1e9 / rate) if len(arrivals) == count else None
         if late is None:
             print(f"{rate:9,.0f}/s: {count - len(arrivals)} of {count} did not arrive: no figure")
             continue
         late = (late - late.min()) / 1e3
         saw = [float(np.percentile(late, depth)) for depth in (50, 99)]
-        said = [tally.lateness.percentile(depth) / 1e3 for depth in (50, 99)]
+        least = tally.lateness.least / 1e3
+        said = [tally.lateness.percentile(depth) / 1e3 - least for depth in (50, 99)]
         line = (
             f"{rate:9,.0f}/s: the sink saw p50 {saw[0]:7.1f}, p99 {saw[1]:7.1f} us; "
-            f"blast says p50 {said[0]:7.1f}, p99 {said[1]:7.1f} us"
+            f"blast says p50 {said[0]:7.1f}, p99 {said[1]:7.1f} us, beyond its earliest, which was {least:.1f} us late"
         )
         if any(abs(ours - theirs) > 0.1 * theirs + LATENESS for ours, theirs in zip(said, saw, strict=True)):
             line += f" (apart by more than 10 % + {LATENESS:g} us)"
