@@ -13,7 +13,7 @@ import time
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from OpenSSL import SSL
 from rigs import certificates
 from rigs.helpers import LIMIT, blocking, dial, pattern, port_of, read_to_end, until
@@ -268,16 +268,31 @@ class Conversation(RuleBasedStateMachine):
         self.said, self.heard, self.waiting = 0, bytearray(), b""
         self.written, write = bytearray(), self.protocol.write
         self.protocol.write = lambda data: (self.written.extend(data), write(data))
-        for _ in range(1000):
-            try:
-                self.client.do_handshake()
-                break
-            except ssl.SSLWantReadError:
+        self.go_on(lambda: self.shaken() and self.protocol._handshakeDone)
+
+    def shaken(self):
+        try:
+            self.client.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def go_on(self, enough, *, sends=True, hears=True):
+        """Let bytes go, both ways unless told otherwise, until that is enough."""
+        end = time.monotonic() + LIMIT
+        while not enough():
+            assert time.monotonic() < end, "it never came to be"
+            if sends:
                 self.send(1 << 20)
-                self.serve()
+            self.serve()
+            if hears:
                 self.hear(1 << 20)
-        self.send(1 << 20)
-        self.serve()
+            if not enough():
+                select.select([self.sock, *self.reactor.readers], self.reactor.writers, [], 0.01)
+
+    def echoed(self):
+        """Whether the server has read all that the client said."""
+        return self.protocol.wrappedProtocol.factory.counters.stream_bytes == self.said
 
     def send(self, most):
         """Give the network some of what the client has for it."""
@@ -307,11 +322,10 @@ class Conversation(RuleBasedStateMachine):
     def speak_one_by_one(self, sizes, heard):
         for size in sizes:
             self.say(size)
-            for _ in range(20):
-                self.send(1 << 20)
-                self.serve()
-                if heard:
-                    self.hear(1 << 20)
+            if heard:
+                self.go_on(lambda: self.echoed() and len(self.heard) == len(self.written))
+            else:  # a server that waits for room does not read
+                self.go_on(lambda: self.echoed() or self.transport not in self.reactor.readers, hears=False)
 
     @rule(sizes=st.lists(st.integers(1, 40_000), min_size=1, max_size=20))
     def speak(self, sizes):
@@ -333,7 +347,6 @@ class Conversation(RuleBasedStateMachine):
         """Have the server say something by itself."""
         self.protocol.wrappedProtocol.transport.write(self.random.randbytes(size))
 
-    @precondition(lambda self: self.protocol._direct is not None)
     @rule()
     def be_interrupted(self):
         """Nothing that Twisted does of itself may find the memory gone."""
@@ -345,16 +358,7 @@ class Conversation(RuleBasedStateMachine):
         if not hasattr(self, "client"):
             return
         try:
-            end = time.monotonic() + LIMIT
-            while time.monotonic() < end:
-                echoed = self.protocol.wrappedProtocol.factory.counters.stream_bytes
-                if echoed == self.said and len(self.heard) == len(self.written):
-                    break
-                self.send(1 << 20)
-                self.serve()
-                self.hear(1 << 20)
-                select.select([self.sock, *self.reactor.readers], self.reactor.writers, [], 0.01)
-            assert echoed == self.said
+            self.go_on(lambda: self.echoed() and len(self.heard) == len(self.written))
             assert self.heard == self.written
         finally:
             self.transport.connectionLost(Failure(CONNECTION_DONE))
@@ -383,8 +387,7 @@ def conversation(certified):
 def test_messages_that_come_together_are_read_in_memory(conversation):
     for _ in range(LOOK + 2):
         conversation.say(50)
-    conversation.send(1 << 20)
-    conversation.serve()
+    conversation.go_on(conversation.echoed)
     assert conversation.protocol._direct is None
     conversation.speak_one_by_one(sizes=[100] * ALONE, heard=True)
     assert conversation.protocol._direct is None, "next time it takes more of them"
@@ -411,8 +414,7 @@ def test_what_waits_for_room_is_not_overtaken(conversation):
 def test_an_interruption_in_the_middle_of_a_record(conversation):
     conversation.say(5000)
     conversation.send(2500)
-    conversation.serve()
-    assert not conversation.protocol._between
+    conversation.go_on(lambda: not conversation.protocol._between, sends=False)
     conversation.be_interrupted()
 
 
