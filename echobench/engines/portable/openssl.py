@@ -6,7 +6,7 @@ connection, with buffers that all connections share. Whatever is not plain succe
 it means.
 
 There are two ways. What came can be put into memory, and what is to be sent taken from there (*memory BIOs*), as
-Twisted does. Or OpenSSL reads and writes the socket itself (:meth:`BulkCalls.attach`), which saves four copies.
+Twisted does. Or OpenSSL reads and writes the socket itself (:meth:`BulkCalls.attach`), which saves the copies.
 
 Handshakes, the goodbye, and everything else stay pyOpenSSL's. Its names with an underscore are private: without them,
 or without the functions in cryptography's bindings, :func:`bulk_calls` returns None.

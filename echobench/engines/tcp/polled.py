@@ -38,7 +38,7 @@ CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a
 SHORT: Final = 512 - 33  # bytes read at once while messages are short: with it, Python has the object without malloc(3)
 FEW_CONNECTIONS: Final = 16  # so many at most are waited for within a call of serve
 SPLICED: Final = 6 << 10  # bytes in a read, lately, from which on it is cheaper not to touch them
-LONG: Final = 24 << 10  # bytes in a read, lately, which take longer to echo than a process takes to be woken
+LONG: Final = 24 << 10  # bytes in a read, lately, from which on to stay awake costs work and brings no more messages
 
 
 class Polled:

@@ -13,8 +13,7 @@ from rigs.pages import said, tree
 
 from echobench.bench.compare import profiles
 from echobench.bench.compare.analysis.judge import judge
-from echobench.bench.compare.analysis.standing import ASLEEP_HERE
-from echobench.bench.compare.analysis.words import AT_THIS_LOAD
+from echobench.bench.compare.analysis.words import ASLEEP_HERE, AT_THIS_LOAD
 from echobench.bench.compare.page import bars_of, compare_page
 from echobench.bench.compare.picture import compare_picture
 from echobench.bench.compare.rows import best_first, percent

@@ -106,35 +106,22 @@ def some(sock):
     return b""
 
 
-def test_a_peer_that_is_gone_without_a_goodbye(serve_tls, certified, connections):
+@pytest.mark.parametrize(("reset", "reason"), [(False, ConnectionDone), (True, ConnectionLost)])
+def test_a_peer_that_is_gone_without_a_goodbye(serve_tls, certified, connections, reset, reason):
     service = serve_tls()
 
     def client():
         sock = wrap(dial(port_of(service, "tls")), certified)
         one_by_one(sock)
         had = connections[0]._direct is not None
+        if reset:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.close()
         return had
 
     assert blocking(client)
     ended(service, connections[0])
-    assert connections[0].reasons == [ConnectionDone]
-
-
-def test_a_peer_that_resets(serve_tls, certified, connections):
-    service = serve_tls()
-
-    def client():
-        sock = wrap(dial(port_of(service, "tls")), certified)
-        one_by_one(sock)
-        had = connections[0]._direct is not None
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        sock.close()
-        return had
-
-    assert blocking(client)
-    ended(service, connections[0])
-    assert connections[0].reasons == [ConnectionLost]
+    assert connections[0].reasons == [reason]
 
 
 def test_what_is_no_tls_ends_the_connection(serve_tls, certified, connections):

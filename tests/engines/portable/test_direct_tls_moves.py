@@ -245,3 +245,21 @@ def test_an_interruption_in_the_middle_of_a_record(conversation):
     conversation.send(2500)
     conversation.go_on(lambda: not conversation.protocol._between, sends=False)
     conversation.be_interrupted()
+
+
+def test_a_goodbye_for_which_the_socket_has_no_room_is_kept(certified):
+    Conversation.pair = certified
+    made = Conversation()
+    made.begin(version=ssl.TLSVersion.TLSv1_3, seed=1)
+    made.speak_one_by_one(sizes=[100] * (ALONE + 1), heard=True)
+    sock = made.transport.socket
+    for size in (1 << 16, 1):  # a socket that is not said to be writable takes a byte still
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock.send(bytes(size))
+                select.select([], [sock], [], 0.1)  # until the peer's buffers are full too
+    assert made.protocol._direct is not None
+    made.protocol._shutdownTLS()
+    assert made.transport._tempDataLen > 0
+    made.transport.connectionLost(Failure(CONNECTION_DONE))
+    made.sock.close()

@@ -18,13 +18,9 @@ from ...run.plan import Plan
 from . import confidence
 from .comparison import IDEAL, Run, Usage
 from .figures import Basis, measures_times
-from .words import AT_THIS_LOAD, OF_THE_GENERATOR
+from .words import ASLEEP_HERE, AT_THIS_LOAD, OF_THE_GENERATOR
 
 FULL: Final = 0.90  # part of a CPU: a thread that uses more has no time left, and so has a server that fills its CPUs
-ASLEEP_HERE: Final = (
-    "at this load: the ideal stays awake for the next message if that comes within some 50 microseconds of the last, "
-    "and here it slept; beside a generator that asks again sooner it answers in less time"
-)
 ASLEEP: Final = 0.50  # with less, a server slept for most of the time, and waking up is much of its work
 
 
@@ -96,11 +92,8 @@ def caveat(sides: dict[str, Sequence[Run]], basis: Basis | None, cpus: int, plan
     if not full and not asleep:
         return None, True
     used = " and ".join(f"{name} used {part:.0%} of its CPU" for name, part in parts.items() if part is not None)
-    why = (
-        f"with {full} the generator had no time left, and"
-        if full
-        else "neither server nor generator was the limit, and"
-    )
     if bound:
-        why = "the generator was the limit, and"
-    return f"{AT_THIS_LOAD}: {why} {used}", True
+        why = "the generator was the limit"
+    else:
+        why = f"with {full} the generator had no time left" if full else "neither server nor generator was the limit"
+    return f"{AT_THIS_LOAD}: {why}, and {used}", True
