@@ -19,7 +19,7 @@ from __future__ import annotations
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import perf_counter_ns
 from types import FrameType
 from typing import Any, Final
@@ -104,11 +104,39 @@ class StandIn:
         try:
             return self._poll(timeout, 2) == [(descriptor, EPOLLIN)]
         except BaseException:  # noqa: BLE001 (a signal's handler raised it; the reactor's main loop also logs such a thing and goes on)
-            if self._faults.due():
-                log.failure(
-                    "a signal's handler failed, or the wait itself{more}", more=self._faults.more, event="wait_failed"
-                )
+            self._failed()
             return False
+
+    def wake_ups(self, descriptor: int) -> Iterator[int]:
+        """Wait again and again, and yield the time whenever only this descriptor is ready.
+
+        Ends when :meth:`wait` would return False. It is for one who does next to nothing between two waits: the
+        reactor's attributes are looked up once.
+        """
+        poll, now, reactor = self._poll, self._now, self._reactor
+        if poll is None:
+            return
+        only, made, end = [(descriptor, EPOLLIN)], reactor._newTimedCalls, self._end
+        due = None if self._short else self._due
+        timeout = WAIT / SECOND if self._short else -1.0
+        self._idle_since = at = now()
+        while at < end and not made and not reactor._justStopped:
+            if due is not None:
+                timeout = (due - at) / SECOND
+            try:
+                if poll(timeout, 2) != only:
+                    return
+            except BaseException:  # noqa: BLE001 (as in wait)
+                self._failed()
+                return
+            self._idle_since = at = now()
+            yield at
+
+    def _failed(self) -> None:
+        if self._faults.due():
+            log.failure(
+                "a signal's handler failed, or the wait itself{more}", more=self._faults.more, event="wait_failed"
+            )
 
 
 def runs_by_itself() -> bool:

@@ -296,6 +296,84 @@ def test_a_stop_by_a_signal_handler_while_it_waits_is_seen(running):
     assert not running.wait()
 
 
+def test_it_wakes_again_and_again_while_it_is_for_us(running):
+    running.woken(0)
+    times = running.stand_in.wake_ups(running.ours.fileno())
+    for _ in range(3):
+        running.mine.send(b"x")
+        running.now += 1000
+        assert next(times) == running.now
+        running.ours.recv(1)
+    assert [how for how, _ in running.waits] == [-1.0] * 3
+
+
+def ends(times, message):
+    """Whether it ends although there is something for us."""
+    message.send(b"x")
+    return next(times, None) is None
+
+
+@pytest.mark.parametrize("why", ["another", "a call", "a stop", "time"])
+def test_it_wakes_no_more_when_the_reactor_has_to_do(running, why):
+    _, mine = running.watched()
+    running.woken(0)
+    running.mine.send(b"x")
+    times = running.stand_in.wake_ups(running.ours.fileno())
+    assert next(times) == running.now
+    if why == "another":
+        mine.send(b"x")
+    elif why == "a call":
+        running.reactor.callLater(1, lambda: None)
+    elif why == "a stop":
+        running.reactor._justStopped = True
+    else:
+        running.now += LONG
+        assert next(times) == running.now  # it was woken before it saw the time
+    assert ends(times, running.mine)
+
+
+def test_it_wakes_in_time_for_delayed_calls(running):
+    def poll(*how):
+        running.waits.append(how)
+        running.now += 10**8
+        return [(running.ours.fileno(), 1)]
+
+    running.stand_in._poll = poll
+    running.reactor.callLater(0.5, lambda: None)
+    running.stand_in.woken()
+    times = running.stand_in.wake_ups(running.ours.fileno())
+    next(times)
+    next(times)
+    assert [how for how, _ in running.waits] == pytest.approx([0.5 - WAIT / 1e9, 0.4 - WAIT / 1e9])
+
+
+def test_under_who_iterates_it_waits_briefly(place):
+    place.mine.send(b"x")
+    place.woken(0)
+    times = place.stand_in.wake_ups(place.ours.fileno())
+    assert next(times) == place.now
+    assert [how for how, _ in place.waits] == [WAIT / 1e9]
+    place.now += STAY
+    next(times, None)
+    assert next(times, None) is None
+
+
+def test_it_does_not_wake_before_it_was_woken_nor_by_a_strange_reactor(place):
+    assert list(place.stand_in.wake_ups(place.ours.fileno())) == []
+    assert list(StandIn(object()).wake_ups(0)) == []
+
+
+def test_a_signal_handler_that_raises_ends_the_wake_ups(running, logged_errors):
+    def interrupted(*_):
+        raise RuntimeError("a handler's")
+
+    running.woken(0)
+    running.stand_in._poll = interrupted
+    assert list(running.stand_in.wake_ups(running.ours.fileno())) == []
+    assert [event["log_failure"].type for event in logged_errors] == [RuntimeError]
+    logged_errors.clear()
+
+
 def test_it_tells_who_runs_the_reactor(place):
     """A program that calls iterate() is told from reactor.run()."""
     from twisted.internet import reactor

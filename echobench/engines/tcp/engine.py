@@ -15,7 +15,7 @@ after a pause. If turns go on failing, the engine gives way to another one.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import perf_counter_ns
 from typing import Any, Final, Protocol, cast, final
@@ -96,6 +96,8 @@ class StreamEngine:
         """Whether this is inside :meth:`doRead`."""
         self.sleep: Callable[[int], bool] | None = None
         """See :attr:`Host.sleep`."""
+        self.wake_ups: Callable[[], Iterator[int]] = partial(iter, ())
+        """See :attr:`Host.wake_ups`."""
         self._setting = setting
         self._stand_in = StandIn(setting.reactor)
         self._nothing_left = False
@@ -116,6 +118,7 @@ class StreamEngine:
             self._fd = self.mover.start()
             if self._setting.batch_sizes is None:  # else each call of serve is counted as one batch
                 self.sleep = partial(self._stand_in.wait, self._fd)
+                self.wake_ups = partial(self._stand_in.wake_ups, self._fd)
             self.running = True
             setting.reactor.addReader(self)
         port = Port(

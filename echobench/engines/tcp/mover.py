@@ -8,7 +8,7 @@ and reads and writes; ``ringed`` has a ``polled``, and an io_uring beside it for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -47,6 +47,9 @@ class Host(Protocol):
     sleep: Callable[[int], bool] | None
     """Waits in the reactor's place, from a time of perf_counter_ns on (:meth:`.StandIn.wait`): returns True if there is
     work for this engine, and for nobody else. None if a mover has to return for that."""
+    wake_ups: Callable[[], Iterator[int]]
+    """Waits so again and again, and yields the times at which there was (:meth:`.StandIn.wake_ups`); if there is
+    ``sleep``."""
 
     @property
     def connections(self) -> Connections:

@@ -29,6 +29,7 @@ from ..pollers import ENDED, READ, WRITE, Poller, poller, try_poller
 from ..spin import SecondLook, Spin
 from ..watching import watches_descriptors
 from .mover import Events, Host, Lanes
+from .one_by_one import one_by_one
 from .pipes import Pipe
 
 log = Logger()
@@ -133,7 +134,7 @@ class Polled:
         """
         look, now, second_look, spin = self.look, perf_counter_ns, self._second_look, self.spin
         connections, calls, elsewhere = self._engine.connections, self._calls, self._elsewhere
-        sleep = self._engine.sleep if self._engine.working else None
+        sleep, wake_ups = self._engine.sleep if self._engine.working else None, self._engine.wake_ups
         receiving, few, open_ = self._receiving, self._few, connections.open
         odd, timeouts, read, write = connections.odd, connections.timeouts, os.read, os.write
         reads = echoed = 0
@@ -214,6 +215,18 @@ class Polled:
                         found = spin.wait(look)
                     if not found:
                         self._came = False
+                        if alone and len(open_) == 1 and not spin.window and not odd and not timeouts.watches_idle:
+                            (fd,) = open_
+                            times = one_by_one(
+                                fd, most, wake_ups(), spin.limit, connections=connections, counters=self._counters
+                            )
+                            if times is None:
+                                break
+                            spin.idle_since, woken = times
+                            spin.woken()
+                            end += woken - at  # it is for work
+                            found = self._ready()
+                            continue
                         spin.idle_since = at
                         if not sleep(at):
                             break
