@@ -1,4 +1,4 @@
-"""What one echo costs where messages come alone: one connection, asked at random times, our server beside C.
+"""What one echo costs where messages come alone: one connection, asked at random times, our server beside C and a loop.
 
     python docs/measures/few.py
     python docs/measures/few.py --rates 100,1000 --rounds 7 --before ../echobench-before
@@ -6,8 +6,9 @@
 
 peers/driver sends messages of 64 bytes on one connection at random times (Poisson), whether answers come or not. In
 each round each server is started afresh on one CPU, in random order; the driver has another CPU. The cost is the
-server's own processor time for each echo, less is better. Ratios to C are formed within each round. The host should
-have nothing else to do. Linux, two CPUs, a C compiler and make.
+server's own processor time for each echo, less is better. Ratios to C are formed within each round. The loop is
+peers/bare.py: what every server in Python pays. The host should have nothing else to do. Linux, two CPUs, a C compiler
+and make.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def main() -> int:
     before = chosen.before.resolve() if chosen.before else None
     loads = [Load(rate, f"{rate} msg/s", ("tcp", "-r", rate), "c-epoll") for rate in chosen.rates.split(",")]
     runs: dict[str, list[Run]] = {load.name: [] for load in loads}
-    wanted = {"ours", "ours-before"} if before else {"ours"}
+    wanted = {"ours", "bare", *(["ours-before"] if before else [])}
     turns = random.Random(chosen.seed)
     try:
         cpus = run.pick_cpus(None, None)

@@ -45,5 +45,5 @@ def test_every_run_is_stored(tmp_path):
     done = subprocess.run([*command, "--json", str(stored)], capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stdout + done.stderr
     (runs,) = json.loads(stored.read_text()).values()
-    assert {run["server"] for run in runs} == {"c-epoll", "c-epoll-again", "ours"}
+    assert {run["server"] for run in runs} == {"c-epoll", "c-epoll-again", "ours", "bare"}
     assert "| 500 msg/s | ours |" in done.stdout

@@ -115,6 +115,14 @@ def test_the_driver_and_the_servers_over_tls(peers, subjects, pem, options):
         assert said["echoes"] > 0
 
 
+@pytest.mark.parametrize(("mode", "options"), [("tcp", ["-c", 20]), ("tcp", ["-s", 100_003]), ("connect", ["-c", 5])])
+def test_the_driver_and_the_bare_loop(peers, subjects, mode, options):
+    with running(subjects, sys.executable, peers / "bare.py", "{port}") as (pid, port):
+        status, said = drive(peers, mode, port, *options, "-t", 20, "-p", pid)
+    assert status == 0, said
+    assert said["echoes"] > 0
+
+
 def test_the_tls_server_answers_what_came_before_the_goodbye(peers, subjects, pem):
     """All of it, though nothing was read before; then it says goodbye, too."""
     with (
