@@ -20,8 +20,8 @@ from ..faults import Faults
 from .columns import BATCH, PLAIN, completions, plain_prefix, to_sends
 from .lending import Lending
 from .mover import Host
-from .polled import end
 from .rings import Rings
+from .watched import end
 
 log = Logger()
 

@@ -9,32 +9,23 @@ watched once stays watched. It works with any reactor that can watch a descripto
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import socket
 from collections.abc import Callable, Collection
 from functools import partial
 from time import perf_counter_ns
-from typing import Final
-
-from twisted.logger import Logger
+from typing import Final, cast
 
 from ...reactors import Reactor
-from ...seldom import Seldom
-from ...sockets import borrowed
 from .. import Setting
-from ..forks import FORKS
-from ..pollers import ENDED, READ, WRITE, Poller, poller, try_poller
+from ..pollers import ENDED, READ, WRITE, try_poller
 from ..spin import SecondLook, Spin
 from ..watching import watches_descriptors
+from .few import Few
 from .mover import Events, Host, Lanes
-from .one_by_one import one_by_one
 from .pipes import Pipe
+from .watched import EVENTS, Watched, end
 
-log = Logger()
-
-EVENTS: Final = 64  # taken from the kernel at once; some hundred microseconds of work
 CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
 SHORT: Final = 512 - 33  # bytes read at once while messages are short: with it, Python has the object without malloc(3)
 FEW_CONNECTIONS: Final = 16  # so many at most are waited for within a call of serve
@@ -60,7 +51,8 @@ class Polled:
         receiving: Collection[int] = (),
         few: int = FEW_CONNECTIONS,
     ) -> None:
-        self.watched: set[int] = set()
+        self.watching = Watched(engine)
+        self.watched = self.watching.connections
         """Connections that the poller watches."""
         self.latest: Events = []
         """What was ready last."""
@@ -75,14 +67,12 @@ class Polled:
         self._engine = engine
         self._counters = setting.counters
         self._second_look = SecondLook()
-        self._scarcity = Seldom()
-        self._poller: Poller
         self._pipe = Pipe()
+        self._short_loops: Few
+        """There are some from :meth:`start` on."""
         self._receiving, self._few = receiving, few
         self._came = False
         """Whether a connection has come since the last time that work ran out."""
-        self._calls: dict[int, Callable[[], None]] = {}
-        """What to call for descriptors that are no connections."""
 
     @staticmethod
     def unavailable(reactor: Reactor) -> str | None:
@@ -95,18 +85,17 @@ class Polled:
 
     def start(self) -> int:
         """Make the poller."""
-        self._poller = poller()
-        self.poll = partial(self._poller.poll, 0, EVENTS)
+        poller = self.watching.open()
+        self._short_loops = Few(self._engine.connections, self._counters)
+        self.poll = partial(poller.poll, 0, EVENTS)
         if not self._looks_elsewhere:
             self.look = self.poll
-        return self._poller.fileno()
+        return poller.fileno()
 
     def finish(self) -> None:
         """Close the poller."""
-        self._poller.close()
+        self.watching.finish()
         self._pipe.close()
-        self.watched.clear()
-        self._calls.clear()  # the numbers may be connections of ours when the engine serves again
 
     def first(self) -> Events:
         """Ask what is ready; a single connection is assumed to be ready.
@@ -125,17 +114,62 @@ class Polled:
             return [(next(iter(self.watched)), READ)]
         return self.look()
 
-    def serve(  # noqa: PLR0912, PLR0915 (one loop: to call a method for each batch would take longer than its parts)
-        self, found: Events | None, end: int
-    ) -> Events | None:
+    def serve(self, found: Events | None, end: int) -> Events | None:
         """Echo once for each connection that is ready, and look again.
 
         That is fair, whatever each of them has sent.
         """
+        if found and self._engine.sleep is not None and self._engine.working and self._are_few():
+            found, end = self._serve_few(found, end, self._engine.sleep)
+        return self._serve_all(found, end) if found else found
+
+    def _are_few(self) -> bool:
+        """Whether the short loops do: the connections are few, and stay, and their messages are short."""
+        connections = self._engine.connections
+        few = 0 < len(connections.open) <= self._few and not self._receiving and not connections.odd
+        return few and not self._came and self.mean_read < SPLICED
+
+    def _serve_few(self, found: Events, end: int, sleep: Callable[[int], bool]) -> tuple[Events | None, int]:
+        """Serve by the short loops, and wait in between.
+
+        To return to the engine, and to be called again, takes as long as an echo.
+
+        Returns what is left for :meth:`_serve_all`, and until when.
+        """
+        connections, short, spin = self._engine.connections, self._short_loops, self.spin
+        look, wait, others = self.look, self.spin.wait, self.watching.calls
+        most = SHORT if self.mean_read <= SHORT // 2 else SPLICED
+        short.mean_read, left = self.mean_read, cast("Events | None", found)
+        while left:
+            left, at = short.in_turn(left, most, end, look=look, wait=wait, others=others)
+            if left is not None or at > end or not connections.open:
+                break
+            if len(connections.open) == 1 and not spin.window and not connections.timeouts.watches_idle:
+                (fd,) = connections.open
+                times = short.one_by_one(fd, most, self._engine.wake_ups(), spin.limit)
+                if times is None:
+                    break
+                spin.idle_since, woken = times
+                spin.woken()
+                left = self._ready() if times[0] else look()
+            else:
+                spin.idle_since = at
+                if not sleep(at):
+                    break
+                woken = perf_counter_ns()
+                if spin.window or woken - at <= spin.limit:
+                    spin.woken()
+                left = self._ready()
+            end += woken - at  # it is for work
+        self.mean_read = short.mean_read
+        return left, end
+
+    def _serve_all(  # noqa: PLR0912, PLR0915 (one loop: to call a method for each batch would take longer than its parts)
+        self, found: Events | None, end: int
+    ) -> Events | None:
+        """Serve whatever each connection may need."""
         look, now, second_look, spin = self.look, perf_counter_ns, self._second_look, self.spin
-        connections, calls, elsewhere = self._engine.connections, self._calls, self._elsewhere
-        sleep, wake_ups = self._engine.sleep if self._engine.working else None, self._engine.wake_ups
-        receiving, few, open_ = self._receiving, self._few, connections.open
+        connections, calls, elsewhere = self._engine.connections, self.watching.calls, self._elsewhere
         odd, timeouts, read, write = connections.odd, connections.timeouts, os.read, os.write
         reads = echoed = 0
         most = SHORT if self.mean_read <= SHORT // 2 else CHUNK
@@ -206,36 +240,6 @@ class Polled:
                 if at > end:
                     found = None
                     break
-                if sleep is not None and not receiving and 0 < len(open_) <= few and echoed <= SPLICED * reads:
-                    # Wait here: to return to the engine, and to be called again, takes as long as an echo.
-                    alone, found = len(found) == 1 and reads > before, None
-                    if not alone:  # others may have come meanwhile; or the guess was wrong, and it was a port
-                        found = look()
-                    if not found and spin.window and awake and not self._came:
-                        found = spin.wait(look)
-                    if not found:
-                        self._came = False
-                        if alone and len(open_) == 1 and not spin.window and not odd and not timeouts.watches_idle:
-                            (fd,) = open_
-                            times = one_by_one(
-                                fd, most, wake_ups(), spin.limit, connections=connections, counters=self._counters
-                            )
-                            if times is None:
-                                break
-                            spin.idle_since, woken = times
-                            spin.woken()
-                            end += woken - at  # it is for work
-                            found = self._ready()
-                            continue
-                        spin.idle_since = at
-                        if not sleep(at):
-                            break
-                        woken = now()
-                        end += woken - at  # it is for work
-                        if spin.window or woken - at <= spin.limit:
-                            spin.woken()
-                        found = self._ready()
-                    continue
                 found = second_look(look, len(found) == 1)
                 if not found and self._came:
                     # Connections come and go. To look for the next one costs as much as serving it, and its peer waits
@@ -260,68 +264,46 @@ class Polled:
 
     def call_when_readable(self, fd: int, call: Callable[[], None]) -> None:
         """Watch a descriptor that is no connection as the connections are watched."""
-        self._poller.register(fd, READ)
-        self._calls[fd] = call
+        self.watching.call_when_readable(fd, call)
 
     def forget(self, fd: int) -> None:
         """Watch it no more."""
-        del self._calls[fd]
-        self._unregister(fd)
+        self.watching.forget(fd)
 
     def begin(self, fd: int) -> None:
         """Watch a new connection for something to read."""
         self._came = True
-        self._watch(fd, READ)
+        self.watching.watch(fd, READ)
 
     def begin_all(self, fds: list[int]) -> None:
         """Watch new connections for something to read."""
         self._came = True
-        register, add = self._poller.register, self.watched.add
-        for fd in fds:
-            try:
-                register(fd, READ)
-            except OSError as error:
-                self._not_watched(fd, error)
-            else:
-                add(fd)
+        self.watching.watch_all(fds)
 
     def read(self, fd: int) -> None:
         """Watch for something to read."""
-        self._watch(fd, READ)
+        self.watching.watch(fd, READ)
 
     def write(self, fd: int) -> None:
         """Watch for room to write, and for the peer's end of file.
 
         The end of file may lie behind bytes that are not read yet.
         """
-        self._watch(fd, WRITE | ENDED)
+        self.watching.watch(fd, WRITE | ENDED)
 
     def unwatch(self, fd: int) -> None:
-        """Watch a connection no more.
-
-        For one that is being closed that would happen by itself, unless a process that was forked in between still
-        holds the socket: then the poller would go on reporting it, under a number that is no longer ours.
-        """
-        if fd in self.watched:
-            self.watched.remove(fd)
-            self._unregister(fd)
+        """Watch a connection no more."""
+        self.watching.unwatch(fd)
 
     def close(self, fd: int) -> None:
         """Close a connection."""
-        self.unwatch(fd)
+        self.watching.unwatch(fd)
         end(fd)
         self._engine.descriptor_closed()
 
     def close_all(self, fds: Collection[int]) -> None:
         """Close connections that are watched."""
-        self.watched.difference_update(fds)
-        unregister, close = self._poller.unregister, end if FORKS.number else os.close
-        for fd in fds:
-            try:
-                unregister(fd)
-            except OSError as error:
-                self._stays_watched(error)
-            close(fd)
+        self.watching.close_all(fds)
         self._engine.descriptor_closed()
 
     def forked(self) -> None:
@@ -344,50 +326,13 @@ class Polled:
         """Show which connections are watched."""
         return Lanes(self.watched)
 
-    def _unregister(self, fd: int) -> None:
-        try:
-            self._poller.unregister(fd)
-        except OSError as error:
-            self._stays_watched(error)
-
-    def _stays_watched(self, error: OSError) -> None:
-        """Say that a descriptor may be reported in vain, until it is closed."""
-        if self._scarcity.due():
-            log.warn(
-                "a descriptor stays watched: {error}{more}",
-                error=error,
-                more=self._scarcity.more,
-                event="unwatch_failed",
-            )
-
-    def _watch(self, fd: int, mask: int) -> None:
-        try:
-            if fd in self.watched:
-                self._poller.modify(fd, mask)
-            else:
-                self._poller.register(fd, mask)
-                self.watched.add(fd)
-        except OSError as error:
-            self._not_watched(fd, error)
-
-    def _not_watched(self, fd: int, error: OSError) -> None:
-        """Reset a connection that cannot be watched: ENOSPC, ENOMEM (epoll_ctl(2))."""
-        if self._scarcity.due():
-            log.warn(
-                "a connection could not be watched: {error}{more}",
-                error=error,
-                more=self._scarcity.more,
-                event="watch_failed",
-            )
-        self._engine.connections.abort(fd)
-
     def _is_to_be_read(self, fd: int, mask: int) -> bool:
         """Handle a descriptor that is no ordinary connection.
 
         Returns True if it is one after all, and is to be read.
         """
         connections = self._engine.connections
-        if (call := self._calls.get(fd)) is not None:
+        if (call := self.watching.calls.get(fd)) is not None:
             call()
             return False
         if fd not in connections.open:
@@ -396,7 +341,7 @@ class Polled:
         if odd is not None and odd.unsent:
             if mask & ENDED:
                 connections.end_of_file(fd)
-                self._watch(fd, WRITE)  # once is enough: it would be reported without end
+                self.watching.watch(fd, WRITE)  # once is enough: it would be reported without end
                 if fd not in connections.open:
                     return False
             if mask != ENDED:
@@ -418,15 +363,3 @@ class Polled:
             connections.moved(fd)
         else:
             connections.close(fd)
-
-
-def end(fd: int) -> None:
-    """Close a connection's descriptor, and end the connection even if a forked child has a copy.
-
-    Usually the child has given it back (see forks.py). But a fork in another thread may have come between accept and
-    our books, or the child may not have got so far. Without a fork nobody pays for the call.
-    """
-    if FORKS.number:
-        with borrowed(fd) as sock, contextlib.suppress(OSError):  # it was reset
-            sock.shutdown(socket.SHUT_RDWR)
-    os.close(fd)

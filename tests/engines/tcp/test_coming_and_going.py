@@ -35,7 +35,7 @@ def turn(serve, monkeypatch):
             ours.setblocking(False)
             connections.admit(ours.detach(), None)
         theirs.send(b"x")
-        (fd,) = polled.watched - {polled._poller.fileno()}
+        (fd,) = polled.watched - {polled.watching.poller.fileno()}
         polled.serve([(fd, READ)], time.perf_counter_ns() + 10**10)
         assert theirs.recv(10) == b"x"
         return bool(waited)
@@ -99,7 +99,7 @@ def test_the_ends_that_come_at_once_make_room_for_who_comes_next(serve):
     with contextlib.ExitStack() as stack:
         old = [stack.enter_context(dial(port_of(service))) for _ in range(2)]
         until(lambda: service.snapshot().open_connections == 2)
-        found = [(fd, READ) for fd in (*polled.watched, *polled._calls)]
+        found = [(fd, READ) for fd in (*polled.watched, *polled.watching.calls)]
         for sock in old:
             sock.shutdown(socket.SHUT_WR)
         stack.enter_context(dial(port_of(service)))
@@ -158,7 +158,7 @@ def test_one_of_several_that_cannot_be_watched_is_the_only_one_closed(serve, mon
         def __getattr__(self, name):
             return getattr(self.real, name)
 
-    monkeypatch.setattr(polled, "_poller", Poller(polled._poller))
+    monkeypatch.setattr(polled.watching, "poller", Poller(polled.watching.poller))
     connections.admit_all(fds)
     assert connections.open == {fds[0], fds[2]} == polled.watched
     assert service.snapshot().open_connections == 2

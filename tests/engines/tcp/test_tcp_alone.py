@@ -13,7 +13,7 @@ from rigs.tcp_rig import engine_of, polled_of
 
 from echobench.engines import spin
 from echobench.engines.tcp import engine as stream_engine
-from echobench.engines.tcp import one_by_one, polled
+from echobench.engines.tcp import few, polled
 
 pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays"), needs_linux]
 
@@ -49,7 +49,7 @@ def reads(monkeypatch):
             return data
 
     monkeypatch.setattr(polled, "os", Os)
-    monkeypatch.setattr(one_by_one, "os", Os)
+    monkeypatch.setattr(few, "os", Os)
     return noted
 
 

@@ -84,7 +84,7 @@ def test_an_engine_that_has_ended_can_serve_again(serve, fast):
     until(lambda: service.snapshot().open_connections == 0)
     pytest_twisted.blockon(service._ports[0][1].stopListening())
     assert not engine.running
-    assert polled_of(service)._calls == {}
+    assert polled_of(service).watching.calls == {}
     with contextlib.ExitStack() as stack:
         for _ in range(3):  # so that the numbers are others
             stack.enter_context(socket.socket())
@@ -252,7 +252,7 @@ def test_a_connection_that_cannot_be_watched_is_the_only_one_closed(serve, fast,
     monkeypatch.setattr(ringed, "FEW_CONNECTIONS", 16)  # a new connection is watched by the poller
     service = serve(engine=fast)
     inside = connect(service, 1)
-    poller = polled_of(service)._poller = Refusing(polled_of(service)._poller)
+    poller = polled_of(service).watching.poller = Refusing(polled_of(service).watching.poller)
     poller.refuse = 1
 
     def refused():
@@ -274,7 +274,7 @@ def test_one_that_cannot_be_held_is_the_only_one_closed(serve, fast, connect):
     service = serve(engine=fast)
     socks = connect(service, 2)
     in_the_ring(service, socks)
-    poller = polled_of(service)._poller = Refusing(polled_of(service)._poller)
+    poller = polled_of(service).watching.poller = Refusing(polled_of(service).watching.poller)
     poller.refuse = 1
 
     def client():
@@ -302,8 +302,8 @@ def test_that_connections_cannot_be_watched_is_logged_once_a_minute():
 
     host = Host()
     each = polled.Polled(Setting(Clock()), host)
-    each._poller = Refusing(None)
-    each._poller.refuse = 1000
+    each.watching.poller = Refusing(None)
+    each.watching.poller.refuse = 1000
     with capturedLogs() as logs:
         for fd in range(5):
             each.begin(fd)

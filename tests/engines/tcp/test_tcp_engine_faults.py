@@ -13,7 +13,7 @@ from rigs.tcp_rig import by_ring_alone, engine_of, in_the_ring, polled_of, small
 from twisted.logger import capturedLogs
 
 from echobench.engines import faults
-from echobench.engines.tcp import polled
+from echobench.engines.tcp import few, polled
 
 pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_states"), needs_linux]
 
@@ -145,7 +145,8 @@ def failing_reads(monkeypatch, times):
                 raise MemoryError
             return real(fd, size)
 
-    monkeypatch.setattr(polled, "os", Os)
+    for loops in (polled, few):
+        monkeypatch.setattr(loops, "os", Os)
     return left
 
 
@@ -174,7 +175,8 @@ def test_bytes_in_doubt_reset_their_connection_and_no_other(serve, connect, monk
             return real(fd, data)
 
     real = polled.os.write
-    monkeypatch.setattr(polled, "os", Os)
+    for loops in (polled, few):
+        monkeypatch.setattr(loops, "os", Os)
     socks[0].sendall(b"in doubt")
     with pytest.raises(ConnectionResetError):
         blocking(socks[0].recv, 1)
@@ -223,7 +225,8 @@ def test_a_descriptor_that_cannot_be_unwatched_ends_nothing(serve, connect, monk
         def __getattr__(self, name):
             return getattr(self.real, name)
 
-    monkeypatch.setattr(polled_of(service), "_poller", Poller(polled_of(service)._poller))
+    watching = polled_of(service).watching
+    monkeypatch.setattr(watching, "poller", Poller(watching.poller))
     with dial(port_of(service)) as sock:
         assert sock.fileno() >= 0
     until(lambda: service.snapshot().open_connections == 2)

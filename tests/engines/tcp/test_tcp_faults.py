@@ -234,7 +234,7 @@ def test_the_ring_ends_a_connection_of_which_the_poller_speaks_too(serve, connec
     fd = min(engine.connections.open)
     engine.connections.hold(fd, b"it does not take this")
     # As if it were reset before its receive could be cancelled, and both told at once: the ring first.
-    mover, calls = engine.mover, polled_of(service)._calls
+    mover, calls = engine.mover, polled_of(service).watching.calls
     complete = calls[mover._rings.rx.fd]
 
     def reset_first():

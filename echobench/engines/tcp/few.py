@@ -1,0 +1,155 @@
+"""The short loops: for a few connections whose messages are short and ordinary.
+
+:meth:`.Polled.serve` can do everything that a connection may need, and each message pays for the questions that it
+asks. With many connections at a time that is little, with few it is an eighth of an echo. So these loops read, write,
+and count, and whatever is not an ordinary message ends them, and is for the loop for all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from time import perf_counter_ns
+
+from ...counters import Counters
+from ..pollers import READ
+from .connections import Connections
+from .mover import Events
+
+
+class Few:
+    """The short loops of one mover."""
+
+    def __init__(self, connections: Connections, counters: Counters) -> None:
+        self.mean_read = 0.0
+        """Bytes in a read, in the last call that read anything."""
+        self._connections, self._counters = connections, counters
+
+    def in_turn(  # noqa: PLR0912, PLR0915 (a call for each message would take longer than what it calls)
+        self,
+        found: Events,
+        most: int,
+        end: int,
+        *,
+        look: Callable[[], Events],
+        wait: Callable[[Callable[[], Events]], Events | None],
+        others: Collection[int],
+    ) -> tuple[Events | None, int]:
+        """Echo once for each connection that is ready, and look again, until ``end``, a time of perf_counter_ns.
+
+        ``look`` asks what is ready; ``wait`` looks for some microseconds. ``others`` are descriptors that are no
+        connections. A message of ``most`` bytes or more is not ordinary.
+
+        Returns what is left for the loop for all, and the time; None if there was no more work, or no more time, and
+        an empty list if a descriptor that was thought to be ready was not.
+        """
+        connections, timeouts = self._connections, self._connections.timeouts
+        read, write, now = os.read, os.write, perf_counter_ns
+        plain, reads, echoed = READ, 0, 0
+        fd = -1
+        try:
+            while True:
+                each = iter(found)
+                for fd, mask in each:
+                    if mask != plain or fd in others:
+                        break
+                    try:
+                        data = read(fd, most)
+                    except BlockingIOError:  # it was a wrong guess: ask
+                        return [*each] or look(), now()
+                    except (OSError, MemoryError):  # a reset, for example: the next read tells it again
+                        break
+                    size = len(data)
+                    if not size:  # which the next read tells again, too
+                        break
+                    reads += 1
+                    echoed += size
+                    try:
+                        sent = write(fd, data)
+                    except BlockingIOError:
+                        sent = 0
+                    except OSError:  # it was reset
+                        connections.close(fd)
+                        continue
+                    if sent != size:
+                        connections.hold(fd, data[sent:])
+                        break
+                    if size == most:  # there may be more
+                        break
+                else:
+                    fd = -1
+                    if timeouts.watches_idle:
+                        timeouts.moved([fd for fd, _ in found])
+                    at = now()
+                    more = None
+                    if at <= end:
+                        # One comes alone, most of the time.
+                        more = (look() if len(found) > 1 else None) or wait(look)
+                    if not more:
+                        return None, at
+                    found = more
+                    continue
+                return [(fd, mask), *each], now()
+        except Exception:
+            if fd in connections.open:  # nobody knows how much of what was read from it was sent
+                connections.abort(fd)
+            raise
+        finally:
+            self._count(reads, echoed)
+
+    def one_by_one(self, fd: int, most: int, wake_ups: Iterator[int], soon: int) -> tuple[int, int] | None:
+        """Echo for the only connection, once for each wake-up, while its messages come far apart.
+
+        Between two of them the processor sleeps or does something else, and its caches forget our code and data. Then a
+        line of Python costs several times what it costs in a busy loop, so there is as little as can be.
+
+        Times are of perf_counter_ns. A wake-up within ``soon`` nanoseconds of the last one ends it too: then it pays to
+        look instead of to wait.
+
+        Returns when there was no work before the last wake-up and when that was, for :class:`.Spin` to learn from; the
+        first is 0 if there is nothing to learn. Returns None if the reactor is to have its turn.
+        """
+        connections = self._connections
+        read, write = os.read, os.write
+        reads = echoed = last = 0
+        try:
+            for woken in wake_ups:
+                if woken - last <= soon:
+                    return last, woken
+                last = woken
+                try:
+                    data = read(fd, most)
+                except (OSError, MemoryError):  # it was for another one; or is met again by the next read
+                    break
+                size = len(data)
+                if not size:  # which is met again, too
+                    break
+                reads += 1
+                echoed += size
+                try:
+                    sent = write(fd, data)
+                except BlockingIOError:
+                    sent = 0
+                except OSError:  # it was reset
+                    connections.close(fd)
+                    break
+                if sent != size:
+                    connections.hold(fd, data[sent:])
+                    break
+                if size == most:  # there may be more
+                    break
+            else:
+                return None
+            return 0, last
+        except Exception:
+            if fd in connections.open:  # nobody knows how much of what was read from it was sent
+                connections.abort(fd)
+            raise
+        finally:
+            self._count(reads, echoed)
+
+    def _count(self, reads: int, echoed: int) -> None:
+        self._counters.reads += reads
+        self._counters.stream_bytes += echoed
+        if reads:
+            self.mean_read = echoed / reads
