@@ -127,6 +127,7 @@ def test_there_are_no_circles_between_rooms():
 BENCH = (
     {"bench/__init__", "bench/statuses", "bench/option", "bench/shells"},
     {"bench/markdown", "bench/words", "bench/places", "bench/printing", "bench/run"},
+    {"bench/run/verdicts"},
     {"bench/command", "bench/files", "bench/load", "bench/drawing", "bench/compare/analysis"},
     {
         "bench/load/columns",

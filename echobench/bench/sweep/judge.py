@@ -8,7 +8,7 @@ from ..run.histogram import Histogram
 from ..run.processors import TAKEN
 from ..run.result import Result
 from ..run.tally import Tally, servers_loss
-from ..run.verdicts import BUSY, CPU
+from ..run.verdicts.generator import BUSY, CPU
 from ..words import beyond
 from .limits import Limit
 from .search import Outcome

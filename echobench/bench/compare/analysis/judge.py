@@ -20,7 +20,7 @@ from ...run.histogram import Histogram
 from ...run.plan import Plan
 from ...run.result import Result
 from ...run.tally import lost
-from ...run.verdicts import KEPT
+from ...run.verdicts.generator import KEPT
 from . import confidence
 from .comparison import IDEAL, Comparison, Run, Usage
 from .cost import cost, ticks_per_second
