@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from .guard import Caps, Guard, RateLimit
     from .protocol import Echo, EchoFactory, EchoUDP
     from .reactors import install_best_reactor
+    from .server.processes.several import EchoWorkers
     from .server.service import EchoService
-    from .server.several import EchoWorkers
     from .sockets import BindError
 
 __version__ = "0.1.0"
@@ -49,7 +49,7 @@ _HOMES = {
     "EchoFactory": "protocol",
     "EchoService": "server.service",
     "EchoUDP": "protocol",
-    "EchoWorkers": "server.several",
+    "EchoWorkers": "server.processes.several",
     "EchobenchError": "errors",
     "EngineError": "engines",
     "Guard": "guard",

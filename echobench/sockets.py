@@ -371,7 +371,7 @@ def _sentence(spot: Spot, error: OSError) -> str:
     """Say what failed and what to do about it.
 
     Programs that embed the service have other options, or none: so the sentences speak of what there is to change. The
-    gist is in the first 80 characters (see server/failure.py).
+    gist is in the first 80 characters (see server/plugin/failure.py).
     """
     if isinstance(error, socket.gaierror):
         no_interface = f"{spot}: the interface after the % is none of this machine's; 'ip address' lists them"

@@ -110,7 +110,7 @@ def test_importing_the_package_brings_no_reactor_and_no_twisted(tmp_path):
 
 def test_nothing_that_the_plugin_imports_brings_a_reactor(tmp_path):
     code = (
-        "import sys, echobench.server.tap, echobench.server.certificate, echobench.engines.portable, "
+        "import sys, echobench.server.plugin.tap, echobench.server.certificate, echobench.engines.portable, "
         "echobench.engines.portable.engine; "
         "print('twisted.internet.reactor' in sys.modules)"
     )
@@ -121,7 +121,8 @@ def test_nothing_that_the_plugin_imports_brings_a_reactor(tmp_path):
 def test_the_plugins_reactor_is_monotonic(tmp_path, before):
     """Whoever installed it: the process is ours alone."""
     code = (
-        f"import time; {before}from echobench.server.tap import Options; Options().parseOptions(['--port', '0']); "
+        f"import time; {before}from echobench.server.plugin.tap import Options; "
+        "Options().parseOptions(['--port', '0']); "
         "from twisted.internet import reactor; print(abs(reactor.seconds() - time.monotonic()) < 60)"
     )
     assert run([sys.executable, "-c", code], tmp_path).stdout.endswith("True\n")

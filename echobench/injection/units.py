@@ -1,7 +1,7 @@
 """Reads and writes the quantities of a fault: times, sizes, rates and chances.
 
 Times are whole nanoseconds and chances are decimal numbers, so what is written is exactly what was read. Digits are
-those of ASCII, as in ``server/parsing.py``.
+those of ASCII, as in ``server/plugin/parsing.py``.
 """
 
 from __future__ import annotations

@@ -21,14 +21,12 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults, inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from .. import values
 from ..clocks import steady
 from ..counters import Counters, Snapshot
 from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
-from ..engines import DATAGRAM, STREAM, EngineError, Holding, IEngine, Setting, choose, load
-from ..engines.portable.engine import PortableDatagram, PortableStream
+from ..engines import DATAGRAM, STREAM, Holding, IEngine, Setting, load
 from ..engines.portable.own_datagram import check_datagram_protocol
 from ..engines.portable.own_stream import check_protocol
 from ..engines.spin import microseconds
@@ -36,9 +34,11 @@ from ..guard import Caps, Guard, RateLimit
 from ..histograms import BatchSizes
 from ..marks import Mark
 from ..reactors import Reactor, global_reactor
-from ..sockets import BindError, close_all, defer_accept
+from ..sockets import close_all, defer_accept
 from ..values import shown
 from .binding import bind_everything, check_room
+from .endpoints import Endpoints
+from .made import Wanted, make_engines, only_portable
 from .succession import Succession
 from .where import announce, in_one_line, warn_of_faults
 
@@ -140,7 +140,6 @@ class EchoService(Service):
     """Sockets that are bound, and not yet given to an engine."""
     _engines: dict[str, IEngine] = _state(dict)
     _ports: list[tuple[str, IListeningPort]] = _state(list)
-    _pending: list[Deferred[Any]] = _state(list)
     _rules: tuple[Any, ...] = _state(tuple)
     """The rules of ``faults``, with their seeds."""
     _injection: Any = _state(lambda: None)
@@ -151,8 +150,11 @@ class EchoService(Service):
         default=attrs.Factory(lambda self: Succession(self._engines, self._ports), takes_self=True),
     )
     _mark: Mark | None = _state(lambda: None)
-    _run: object = _state(lambda: None)
-    """Distinguishes one start from the next."""
+    _listening: Endpoints = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(lambda self: Endpoints(self._ports, lambda: bool(self.running)), takes_self=True),
+    )
 
     def __attrs_post_init__(self) -> None:
         """Refuse contradictions before anything is bound.
@@ -165,10 +167,10 @@ class EchoService(Service):
             raise TypeError(f"tls_options is a twisted.internet.ssl.CertificateOptions, not {shown(self.tls_options)}")
         if self.protocol is not None:
             check_protocol(self.protocol)
-            _only_portable("protocol", "engine", self.engine)
+            only_portable("protocol", "engine", self.engine)
         if self.datagram_protocol is not None:
             check_datagram_protocol(self.datagram_protocol)
-            _only_portable("datagram_protocol", "udp_engine", self.udp_engine)
+            only_portable("datagram_protocol", "udp_engine", self.udp_engine)
         microseconds(self.spin)
         if self.faults:
             self._rules = self._read_faults()
@@ -191,7 +193,7 @@ class EchoService(Service):
         if self.running:
             return
         self._bind()
-        self._run = object()
+        self._listening.begin()
         try:
             self._serve()
             check_room()
@@ -327,8 +329,8 @@ class EchoService(Service):
 
         if self.protocol is not None or self.datagram_protocol is not None:
             raise ValueError("faults are for echo: leave them out, or protocol and datagram_protocol")
-        _only_portable("faults", "engine", self.engine)
-        _only_portable("faults", "udp_engine", self.udp_engine)
+        only_portable("faults", "engine", self.engine)
+        only_portable("faults", "udp_engine", self.udp_engine)
         return seeded(read_rules(self.faults), secrets.randbelow)
 
     def _bind(self) -> None:
@@ -362,94 +364,49 @@ class EchoService(Service):
             batch_sizes=self.batch_sizes,
         )
         self._succession.begin(setting)
-        kinds = {kind for kind, _ in self._sockets}
         stream, datagram = self.protocol, self.datagram_protocol
         if self._rules:
             from ..engines.portable.faulty import protocols
 
             self._injection = self._make_injection()
             stream, datagram = protocols(self._injection, setting)
-        made: dict[str, IEngine] = {}
-        if "tcp" in kinds:
-            made["tcp"] = choose(STREAM, self.engine, setting) if stream is None else PortableStream(setting, stream)
-        if "udp" in kinds:
-            made["udp"] = (
-                choose(DATAGRAM, self.udp_engine, setting) if datagram is None else PortableDatagram(setting, datagram)
-            )
-        if "tls" in kinds or self.endpoints:
-            tcp: Any = made.get("tcp")
-            portable = tcp if isinstance(tcp, PortableStream) else PortableStream(setting, stream)
-            secure = portable
-            if self.batch_sizes is not None:  # its counters are its own, so that TLS is known apart from TCP
-                secure = PortableStream(attrs.evolve(setting, counters=setting.part("tls")), stream)
-            if "tls" in kinds:
-                made["tls"] = secure
-            if self.endpoints:
-                made["endpoint"] = portable
+        wanted = Wanted(
+            stream_engine=self.engine,
+            datagram_engine=self.udp_engine,
+            stream_protocol=stream,
+            datagram_protocol=datagram,
+            endpoints=bool(self.endpoints),
+        )
+        made = make_engines(setting, {kind for kind, _ in self._sockets}, wanted)
         self._engines.clear()
-        self._engines.update(made)
+        self._engines.update(made.engines)
         for kind, sock in self._sockets:
             self._succession.keep_from_children(kind, sock)
         while self._sockets:
             kind, sock = self._sockets[0]
             if self.defer_accept is not None and kind != "udp":
                 defer_accept(sock, self.defer_accept)
-            port = secure.listen_tls(sock, self.tls_options) if kind == "tls" else made[kind].listen(sock)
+            if kind == "tls" and made.secure is not None:
+                port = made.secure.listen_tls(sock, self.tls_options)
+            else:
+                port = made.engines[kind].listen(sock)
             self._ports.append((kind, port))
             del self._sockets[0]
-        for endpoint in self.endpoints:
-            self._listen_on(portable, endpoint)
-
-    def _listen_on(self, engine: PortableStream, endpoint: IStreamServerEndpoint) -> None:
-        """Serve an endpoint, which may take time; if it fails at once, the start fails."""
-        run = self._run
-        failures: list[Failure] = []
-        pending = engine.listen_endpoint(endpoint)
-
-        def listening(port: IListeningPort) -> None:
-            if self._run is run:
-                self._ports.append(("endpoint", port))
-            else:  # it comes too late
-                port.stopListening()
-
-        def failed(failure: Failure) -> None:
-            failures.append(failure)
-            if self.running and self._run is run:
-                log.critical(
-                    "endpoint {endpoint}: {why}",
-                    endpoint=endpoint,
-                    why=failure.getErrorMessage(),
-                    event="endpoint_failed",
-                )
-
-        self._pending.append(pending)
-        pending.addCallbacks(listening, failed)
-        pending.addCallback(lambda _: self._pending.remove(pending) if pending in self._pending else None)
-        if failures:
-            raise BindError(f"endpoint {endpoint}: {failures[0].getErrorMessage()}") from failures[0].value
+        if made.portable is not None:
+            for endpoint in self.endpoints:
+                self._listening.listen(made.portable, endpoint)
 
     def _give_up(self) -> list[IListeningPort]:
         """Close what is not served yet, and return the served ports to be stopped.
 
         Endpoints that are still being bound are cancelled.
         """
-        self._run = None
         close_all(sock for _, sock in self._sockets)
         self._sockets = []
-        pending, self._pending = self._pending, []
-        for each in pending:
-            each.cancel()
+        self._listening.give_up()
         ports = [port for _, port in self._ports]
         self._ports.clear()
         return ports
-
-
-def _only_portable(argument: str, option: str, engine: str) -> None:
-    """Refuse an own protocol on an engine that can only echo."""
-    if engine not in ("auto", PortableStream.name):
-        raise EngineError(
-            f"{option}={engine!r} can only echo: with {argument} given, leave {option} out or say {option}='portable'"
-        )
 
 
 def _abort(engines: Iterable[IEngine]) -> None:

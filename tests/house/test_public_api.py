@@ -70,7 +70,7 @@ def test_how_it_is_made(name):
 def test_the_defaults_are_one():
     from echobench import EchoFactory, EchoService
     from echobench.engines import Setting
-    from echobench.server.tap import Options
+    from echobench.server.plugin.tap import Options
 
     options = Options()
     of = {kind: {field.name: field.default for field in attrs.fields(kind)} for kind in (EchoService, Setting)}
@@ -118,7 +118,7 @@ def test_every_error_with_a_sentence_for_the_user_is_one_of_ours():
 
 def test_what_callers_relied_on_holds():
     from echobench.bench.sweep.limits import LimitError
-    from echobench.server.systemd import InheritedError
+    from echobench.server.plugin.systemd import InheritedError
 
     assert issubclass(LimitError, ValueError)
     assert issubclass(InheritedError, ValueError)

@@ -38,7 +38,7 @@ SERVER = ("echobench", "--port", "0", "--interface", "127.0.0.1")
 @pytest.mark.parametrize(
     "module",
     [
-        "twisted.internet.epollreactor" if sys.platform == "linux" else "echobench.server.program",
+        "twisted.internet.epollreactor" if sys.platform == "linux" else "echobench.server.plugin.program",
         "echobench.server.service",
         "echobench.engines.portable.engine",
     ],
@@ -68,7 +68,7 @@ def test_sigint_means_to_others_what_it_meant(tmp_path, wrong):
     """A program that only reads the options has its KeyboardInterrupt when the reactor starts, or at once."""
     code = (
         "import signal\n"
-        "from echobench.server.tap import Options\n"
+        "from echobench.server.plugin.tap import Options\n"
         "try: Options().parseOptions(['--port', 'x' if WRONG else '0'])\n"
         "except SystemExit: pass\n"
         "else:\n"
@@ -85,6 +85,6 @@ def test_sigint_means_to_others_what_it_meant(tmp_path, wrong):
 def test_a_signal_that_is_ignored_stays_so(tmp_path):
     """As nohup and a shell's background have it."""
     ignored = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-    code = ignored + "from echobench.server.early import plain_interrupts; plain_interrupts()\n"
+    code = ignored + "from echobench.server.plugin.early import plain_interrupts; plain_interrupts()\n"
     code += "assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=LIMIT)

@@ -10,8 +10,8 @@ from rigs.helpers import ask, blocking, exchange, needs_linux, port_of, until
 from twisted.logger import capturedLogs
 
 from echobench import EchoService
-from echobench.server.program import Program
-from echobench.server.status import ExitStatus
+from echobench.server.plugin.program import Program
+from echobench.server.plugin.status import ExitStatus
 
 SENTENCE = "the listening socket TCP port {port} on 127.0.0.1 accepts no more connections: it was shut down, perhaps by"
 

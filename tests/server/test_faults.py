@@ -79,7 +79,7 @@ def test_without_faults_nothing_is_said(serve):
 
 def test_without_faults_none_of_the_code_is_there(tmp_path):
     code = (
-        "import sys; from twisted.python import usage; from echobench.server.tap import Options, makeService;"
+        "import sys; from twisted.python import usage; from echobench.server.plugin.tap import Options, makeService;"
         "o = Options(); o.parseOptions(['--port', '0', *sys.argv[1:]]); s = makeService(o);"
         "s.privilegedStartService();"
         "print(sorted(m for m in sys.modules if 'injection' in m.split('.') or 'faulty' in m.split('.')) != [])"

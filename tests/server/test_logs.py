@@ -17,7 +17,7 @@ from twisted.logger import Logger, globalLogPublisher
 from twisted.python.failure import Failure
 
 import echobench
-from echobench.server.logs import line
+from echobench.server.plugin.logs import line
 
 PACKAGE = Path(echobench.__file__).parent
 LEVELS = {"debug", "info", "warn", "error", "failure", "critical"}
@@ -125,7 +125,7 @@ def test_a_daemon_writes_to_its_file_and_begins_a_new_one(tmp_path):
 
 
 @pytestmark_posix
-@pytest.mark.parametrize("other", ["--syslog", "--logger=echobench.server.logs.json_observer"])
+@pytest.mark.parametrize("other", ["--syslog", "--logger=echobench.server.plugin.logs.json_observer"])
 def test_two_ways_to_log(tmp_path, other):
     command = [*ServerProcess.TWISTD, "-n", "--pidfile=", other, "echobench", "--port", "0", "--log-format", "json"]
     done = run(command, tmp_path)

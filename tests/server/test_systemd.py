@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from echobench.server.systemd import Inherited, inherited_sockets, notify, watchdog_interval
+from echobench.server.plugin.systemd import Inherited, inherited_sockets, notify, watchdog_interval
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither systemd nor Unix sockets")
 
@@ -131,7 +131,7 @@ def test_no_descriptor_left_to_notify_with(tmp_path, monkeypatch):
     def none_left(*args):
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("echobench.server.systemd.socket.socket", none_left)
+    monkeypatch.setattr("echobench.server.plugin.systemd.socket.socket", none_left)
     assert not notify("STOPPING=1", {"NOTIFY_SOCKET": str(tmp_path / "n")})
 
 

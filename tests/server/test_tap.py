@@ -11,11 +11,11 @@ from rigs import certificates
 
 from echobench import EchobenchError
 from echobench.engines import STREAM
-from echobench.server.failure import StartupFailure
-from echobench.server.parsing import size
-from echobench.server.program import Program
+from echobench.server.plugin.failure import StartupFailure
+from echobench.server.plugin.parsing import size
+from echobench.server.plugin.program import Program
+from echobench.server.plugin.tap import Options, makeService
 from echobench.server.service import EchoService
-from echobench.server.tap import Options, makeService
 
 
 def parse(*arguments):
@@ -296,6 +296,6 @@ def test_where_metrics_cannot_go(text):
 
 
 def test_metrics_without_the_extra(monkeypatch):
-    monkeypatch.setattr("echobench.server.tap.find_spec", lambda name: None)
+    monkeypatch.setattr("echobench.server.plugin.tap.find_spec", lambda name: None)
     with pytest.raises(StartupFailure, match=r"--metrics needs the extra: pip install 'echobench\[metrics\]'"):
         parse("--metrics", "9101")

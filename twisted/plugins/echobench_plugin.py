@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 echobench = ServiceMaker(
     "echobench",
-    "echobench.server.tap",
+    "echobench.server.plugin.tap",
     "An echo server (RFC 862) for TCP and UDP, IPv6 and IPv4, as fast as this machine lets it be.",
     "echobench",
 )

@@ -33,7 +33,7 @@ from echobench.bench.verify.command import verify
 from echobench.counters import Reason
 from echobench.engines.tcp.states import GONE, TRANSITIONS, State
 from echobench.injection.kinds import KINDS as FAULTS
-from echobench.server.tap import Options
+from echobench.server.plugin.tap import Options
 
 __all__ = [
     "CLAUSES", "COMMANDS", "FAULTS", "GONE", "PACKAGE", "PROFILES", "SCHEMAS", "SECTIONS", "TRANSITIONS",

@@ -15,7 +15,7 @@ from rigs.tls_rig import wrap
 
 from echobench.server.certificate import load_certificate
 from echobench.server.metrics import site
-from echobench.server.observing import observe
+from echobench.server.plugin.observing import observe
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from rigs.helpers import ask, blocking, dial, exchange, needs_linux, port_of, un
 from twisted.internet.defer import Deferred
 
 from echobench import BindError, EchoWorkers, Snapshot
-from echobench.server.several import WorkersFailedError
+from echobench.server.processes.several import WorkersFailedError
 from echobench.server.workers.cpus import cores
 
 

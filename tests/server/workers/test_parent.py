@@ -17,7 +17,7 @@ pytestmark = [needs_linux, pytest.mark.slow]
 
 RESTARTS = """
 import os, signal, sys
-from echobench.server import parent
+from echobench.server.processes import parent
 from echobench.server.workers import deaths
 
 deaths.QUICK, deaths.FIRST = 0.0, 0.0

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from echobench.server.failure import StartupFailure
-from echobench.server.parent import Parent
-from echobench.server.parent_program import ParentProgram
-from echobench.server.tap import Options, makeService
+from echobench.server.plugin.failure import StartupFailure
+from echobench.server.plugin.parent_program import ParentProgram
+from echobench.server.plugin.tap import Options, makeService
+from echobench.server.processes.parent import Parent
 from echobench.server.workers.cpus import cores
 
 

@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred, fail, succeed
 
-from ..defaults import PORT
-from ..errors import EchobenchError
-from ..reactors import Reactor
-from ..values import LONGEST, check_real, check_whole, shown
-from .certificate import certificate_options, read_files
+from ...defaults import PORT
+from ...errors import EchobenchError
+from ...reactors import Reactor
+from ...values import LONGEST, check_real, check_whole, shown
+from ..certificate import certificate_options, read_files
+from ..service import EchoService
+from ..workers.cpus import MOST_WORKERS, cores
 from .parent import Parent
-from .service import EchoService
-from .workers.cpus import MOST_WORKERS, cores
 
 HERE_ALONE: Final = ("endpoints", "protocol", "datagram_protocol", "faults", "tls_options")
 """Arguments of EchoService that are objects of this process, or that mean one process."""

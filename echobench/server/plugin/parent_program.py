@@ -13,12 +13,12 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from .parent import Parent
+from ..processes.parent import Parent
+from ..stats import line
+from ..workers.privilege import keep_low_ports
+from ..workers.sums import SumReporter
 from .program import Program
-from .stats import line
 from .systemd import notify
-from .workers.privilege import keep_low_ports
-from .workers.sums import SumReporter
 
 log = Logger()
 

@@ -19,23 +19,23 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from ..clocks import steady
-from ..counters import Snapshot
-from ..queues import receive_drops
-from ..reactors import Reactor, global_reactor
-from ..sockets import BindError, close_all, no_descriptor
-from .binding import bind_everything, check_room
-from .certificate import CertificateError, Files, certificate_options, read_files
-from .where import address_of, announce, in_one_line, warn_of_faults
+from ...clocks import steady
+from ...counters import Snapshot
+from ...queues import receive_drops
+from ...reactors import Reactor, global_reactor
+from ...sockets import BindError, close_all, no_descriptor
+from ..binding import bind_everything, check_room
+from ..certificate import CertificateError, Files, certificate_options, read_files
+from ..where import address_of, announce, in_one_line, warn_of_faults
+from ..workers.cpus import pins
+from ..workers.crew import ANSWER, Crew
+from ..workers.messages import Assignment
+from ..workers.place import Place
+from ..workers.process import Worker, descriptor_map, environment
+from ..workers.shared import Rows, Shares
+from ..workers.steering import SteeringError, advice, attach
+from ..workers.twins import Bound, each_once, multiply, platform_of
 from .worker import command
-from .workers.cpus import pins
-from .workers.crew import ANSWER, Crew
-from .workers.messages import Assignment
-from .workers.place import Place
-from .workers.process import Worker, descriptor_map, environment
-from .workers.shared import Rows, Shares
-from .workers.steering import SteeringError, advice, attach
-from .workers.twins import Bound, each_once, multiply, platform_of
 
 log = Logger()
 

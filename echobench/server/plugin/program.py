@@ -18,19 +18,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
-from ..clocks import steady
-from ..counters import Snapshot
-from ..errors import EchobenchError
-from ..reactors import Reactor
-from ..sockets import NO_DESCRIPTOR, no_descriptor
+from ...clocks import steady
+from ...counters import Snapshot
+from ...errors import EchobenchError
+from ...reactors import Reactor
+from ...sockets import NO_DESCRIPTOR, no_descriptor
+from ..mainloop import MainLoopWatch
+from ..stats import Reporter
 from .failure import StartupFailure
-from .mainloop import MainLoopWatch
-from .stats import Reporter
 from .status import ExitStatus
 from .systemd import notify, watchdog_interval
 
 if TYPE_CHECKING:
-    from .service import EchoService
+    from ..service import EchoService
 
 log = Logger()
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.python import usage
 
-from ..clocks import make_monotonic
-from ..defaults import BACKLOG, CLOSE_TIMEOUT, PORT
-from ..engines import DATAGRAM, STREAM
-from ..errors import EchobenchError
-from ..reactors import install_best_reactor
-from ..sockets import is_address
-from ..values import INT_MAX, LONGEST, shown
+from ...clocks import make_monotonic
+from ...defaults import BACKLOG, CLOSE_TIMEOUT, PORT
+from ...engines import DATAGRAM, STREAM
+from ...errors import EchobenchError
+from ...reactors import install_best_reactor
+from ...sockets import is_address
+from ...values import INT_MAX, LONGEST, shown
 from .early import plain_interrupts, restore_interrupts, restore_when_the_reactor_starts
 from .failure import StartupFailure
 from .logs import FORMATS, write_json
@@ -28,7 +28,7 @@ from .systemd import Inherited, inherited_sockets
 if TYPE_CHECKING:
     from twisted.application.service import IService
 
-    from .certificate import Files
+    from ..certificate import Files
 
 
 class OptionError(EchobenchError):
@@ -172,7 +172,7 @@ class Options(usage.Options):
 
     def opt_fault(self, rule: str) -> None:
         """Misbehave on purpose, for tests of clients; repeatable: of several rules the first that fits is followed."""
-        from ..injection.rules import FaultError, read_rules
+        from ...injection.rules import FaultError, read_rules
 
         try:
             read_rules([*self["fault"], rule])
@@ -245,8 +245,8 @@ def makeService(options: Mapping[str, Any]) -> IService:
 
     Raises StartupFailure for what the user can put right.
     """
+    from ..service import EchoService
     from .program import Program  # slow to import (see parseOptions)
-    from .service import EchoService
 
     try:
         inherited = inherited_sockets()
@@ -282,7 +282,7 @@ def makeService(options: Mapping[str, Any]) -> IService:
         if number == 1:
             echo = EchoService(**placing, **serving, tls_options=tls_options, faults=options.get("fault") or ())
             return Program(echo, options.get("stats-interval"), options.get("metrics"))
-        from .parent import Parent
+        from ..processes.parent import Parent
         from .parent_program import ParentProgram
 
         faults = _with_seeds(options.get("fault") or ())
@@ -305,7 +305,7 @@ def _with_seeds(rules: Sequence[str]) -> list[str]:
     """Give rules of faults on purpose seeds here, so that all workers have the same."""
     if not rules:
         return []
-    from ..injection.rules import read_rules, seeded
+    from ...injection.rules import read_rules, seeded
 
     return list(map(str, seeded(read_rules(rules), secrets.randbelow)))
 
@@ -324,7 +324,7 @@ def _certificate_files(options: Mapping[str, Any], inherited: Inherited) -> File
         return None
     if options.get("tls-port") is None and not inherited.tls:
         raise OptionError("--certificate has no port to serve: give a --tls-port")
-    from .certificate import read_files
+    from ..certificate import read_files
 
     return read_files(certificate, options.get("private-key"))
 
@@ -333,6 +333,6 @@ def _tls_options(files: Files | None) -> Any:
     """Make what TLS is served with. Raises EchobenchError if the certificate cannot be used."""
     if files is None:
         return None
-    from .certificate import certificate_options
+    from ..certificate import certificate_options
 
     return certificate_options(files)

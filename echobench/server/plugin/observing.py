@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .metering import MetricsService
-from .metrics.delay import Delays
-from .observed import Observed
-from .parent import Parent
-from .service import EchoService
-from .workers.samples import Samples
+from ..metering import MetricsService
+from ..metrics.delay import Delays
+from ..observed import Observed
+from ..processes.parent import Parent
+from ..service import EchoService
+from ..workers.samples import Samples
 
 
 def observe(echo: EchoService, host: str, port: int) -> MetricsService:

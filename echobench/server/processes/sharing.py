@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..guard import Caps, RateLimit
-from .service import EchoService
-from .workers.shared import SharedCaps, SharedMemory, Shares
+from ...guard import Caps, RateLimit
+from ..service import EchoService
+from ..workers.shared import SharedCaps, SharedMemory, Shares
 
 
 class WorkerService(EchoService):
@@ -33,7 +33,7 @@ class WorkerService(EchoService):
         )
 
     def _make_injection(self) -> Any:
-        from ..injection.flow import Injection
+        from ...injection.flow import Injection
 
         return Injection(self._rules, self.counters, worker=self.number)
 

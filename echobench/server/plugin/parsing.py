@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ..engines.spin import LONGEST
-from ..sockets import is_address
-from ..values import INT_MAX, shown
-from .workers.cpus import MOST_WORKERS, cores
+from ...engines.spin import LONGEST
+from ...sockets import is_address
+from ...values import INT_MAX, shown
+from ..workers.cpus import MOST_WORKERS, cores
 
 Parser = Callable[[str], Any]
 

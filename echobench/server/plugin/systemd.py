@@ -13,9 +13,9 @@ from itertools import chain, repeat
 
 import attrs
 
-from ..errors import EchobenchError
-from ..sockets import close_all
-from ..values import shown
+from ...errors import EchobenchError
+from ...sockets import close_all
+from ...values import shown
 
 FIRST = 3
 """SD_LISTEN_FDS_START, systemd/sd-daemon.h."""

@@ -19,11 +19,11 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import ILogObserver, Logger, LogLevel, eventAsText, globalLogBeginner
 from zope.interface import implementer
 
-from ..clocks import make_monotonic, steady
-from ..errors import EchobenchError
-from ..sockets import NO_DESCRIPTOR, no_descriptor
-from .workers.lifetime import end_with
-from .workers.messages import ABORT, DRAIN, REPORT, RETIRE, Assignment, Lines, Reports, packed
+from ...clocks import make_monotonic, steady
+from ...errors import EchobenchError
+from ...sockets import NO_DESCRIPTOR, no_descriptor
+from ..workers.lifetime import end_with
+from ..workers.messages import ABORT, DRAIN, REPORT, RETIRE, Assignment, Lines, Reports, packed
 
 log = Logger()
 
@@ -80,7 +80,7 @@ class Serving:
         both = list(zip(assignment.kinds, sockets, strict=True))
         tls_options = None
         if assignment.certificate is not None:
-            from .certificate import Files, certificate_options
+            from ..certificate import Files, certificate_options
 
             tls_options = certificate_options(Files(**assignment.certificate))
         self._echo = worker_service(
@@ -96,7 +96,7 @@ class Serving:
         )
         self._observed: Any = None
         if assignment.observed:
-            from .observed import Observed
+            from ..observed import Observed
 
             self._observed = Observed(self._echo)
         self._orders: Orders
@@ -107,7 +107,7 @@ class Serving:
         """Serve until the end. Raises EchobenchError or OSError if it cannot, or can no longer."""
         from twisted.internet.task import LoopingCall
 
-        from .mainloop import MainLoopWatch
+        from ..mainloop import MainLoopWatch
 
         self._echo.startService()
         self._echo.when_failed().addCallback(self._fail)
@@ -144,7 +144,7 @@ class Serving:
         if self._observed is None:
             self._report(**more)
             return
-        from .metrics.telling import tell
+        from ..metrics.telling import tell
 
         sample = self._observed.sample()
         self._reports.send(report=packed(sample.counters), sample=tell(sample), **more)
@@ -264,5 +264,5 @@ def _read_assignment() -> tuple[Assignment, bytes]:
 
 def command(number: int) -> list[str]:
     """Return the command that starts a worker, with the code that this process has; ps(1) shows its number."""
-    code = f"'echobench worker {number}'; import sys; sys.path[:] = {sys.path!r}; import echobench.server.worker as it"
-    return [sys.executable, "-c", f"{code}; it.main()"]
+    code = f"'echobench worker {number}'; import sys; sys.path[:] = {sys.path!r}; import {__name__} as it; it.main()"
+    return [sys.executable, "-c", code]

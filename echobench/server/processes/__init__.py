@@ -1,0 +1,1 @@
+"""The parent and its workers: a server of several processes."""
