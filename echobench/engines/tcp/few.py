@@ -22,7 +22,7 @@ class Few:
 
     def __init__(self, connections: Connections, counters: Counters) -> None:
         self.mean_read = 0.0
-        """Bytes in a read, in the last call that read anything."""
+        """Bytes in a read, in the last call; 0 if it read nothing."""
         self._connections, self._counters = connections, counters
 
     def in_turn(  # noqa: PLR0912, PLR0915 (a call for each message would take longer than what it calls)
@@ -49,7 +49,9 @@ class Few:
         fd = -1
         try:
             while True:
-                each = iter(found)
+                each, alone = iter(found), len(found) == 1
+                if timeouts.watches_idle and not alone:  # one alone may be a wrong guess
+                    timeouts.moved([fd for fd, _ in found])
                 for fd, mask in each:
                     if mask != plain or fd in others:
                         break
@@ -78,13 +80,13 @@ class Few:
                         break
                 else:
                     fd = -1
-                    if timeouts.watches_idle:
+                    if timeouts.watches_idle and alone:
                         timeouts.moved([fd for fd, _ in found])
                     at = now()
                     more = None
                     if at <= end:
-                        # One comes alone, most of the time.
-                        more = (look() if len(found) > 1 else None) or wait(look)
+                        # If one came alone, so will the next, most of the time.
+                        more = (None if alone else look()) or wait(look)
                     if not more:
                         return None, at
                     found = more
@@ -151,5 +153,4 @@ class Few:
     def _count(self, reads: int, echoed: int) -> None:
         self._counters.reads += reads
         self._counters.stream_bytes += echoed
-        if reads:
-            self.mean_read = echoed / reads
+        self.mean_read = echoed / reads if reads else 0.0

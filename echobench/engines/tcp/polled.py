@@ -14,7 +14,7 @@ import select
 from collections.abc import Callable, Collection
 from functools import partial
 from time import perf_counter_ns
-from typing import Final, cast
+from typing import Final
 
 from ...reactors import Reactor
 from .. import Setting
@@ -118,51 +118,69 @@ class Polled:
         """Echo once for each connection that is ready, and look again.
 
         That is fair, whatever each of them has sent.
+
+        If they are few, wait here as well: to return to the engine, and to be called again, takes as long as an echo.
         """
-        if found and self._engine.sleep is not None and self._engine.working and self._are_few():
-            found, end = self._serve_few(found, end, self._engine.sleep)
-        return self._serve_all(found, end) if found else found
-
-    def _are_few(self) -> bool:
-        """Whether the short loops do: the connections are few, and stay, and their messages are short."""
-        connections = self._engine.connections
-        few = 0 < len(connections.open) <= self._few and not self._receiving and not connections.odd
-        return few and not self._came and self.mean_read < SPLICED
-
-    def _serve_few(self, found: Events, end: int, sleep: Callable[[int], bool]) -> tuple[Events | None, int]:
-        """Serve by the short loops, and wait in between.
-
-        To return to the engine, and to be called again, takes as long as an echo.
-
-        Returns what is left for :meth:`_serve_all`, and until when.
-        """
-        connections, short, spin = self._engine.connections, self._short_loops, self.spin
-        look, wait, others = self.look, self.spin.wait, self.watching.calls
-        most = SHORT if self.mean_read <= SHORT // 2 else SPLICED
-        short.mean_read, left = self.mean_read, cast("Events | None", found)
-        while left:
-            left, at = short.in_turn(left, most, end, look=look, wait=wait, others=others)
-            if left is not None or at > end or not connections.open:
+        sleep, spin, at = self._engine.sleep if self._engine.working else None, self.spin, 0
+        while found:
+            if sleep is not None and self._are_ordinary():
+                found, at = self._serve_few(found, end)
+            if found:
+                found, at = self._serve_all(found, end), perf_counter_ns()
+            if found or sleep is None or at > end or not self._are_few():
                 break
-            if len(connections.open) == 1 and not spin.window and not connections.timeouts.watches_idle:
-                (fd,) = connections.open
-                times = short.one_by_one(fd, most, self._engine.wake_ups(), spin.limit)
+            if self._is_alone() and not spin.window:
+                times = self._serve_alone()
                 if times is None:
-                    break
+                    return None
                 spin.idle_since, woken = times
                 spin.woken()
-                left = self._ready() if times[0] else look()
+                found = self._ready() if times[0] else self.look()
             else:
                 spin.idle_since = at
                 if not sleep(at):
-                    break
+                    return None
                 woken = perf_counter_ns()
                 if spin.window or woken - at <= spin.limit:
                     spin.woken()
-                left = self._ready()
+                found = self._ready()
             end += woken - at  # it is for work
-        self.mean_read = short.mean_read
-        return left, end
+        return found
+
+    def _are_few(self) -> bool:
+        """Whether there are few connections, and the poller has them all."""
+        return 0 < len(self._engine.connections.open) <= self._few and not self._receiving
+
+    def _are_ordinary(self) -> bool:
+        """Whether the short loops do: the connections are few, and stay, and their messages are short."""
+        short = self.mean_read < SPLICED and not self._came
+        return short and self._are_few() and not self._engine.connections.odd
+
+    def _is_alone(self) -> bool:
+        """Whether there is one connection, of which nothing special is known, and nobody counts how long it is idle."""
+        connections = self._engine.connections
+        one = len(self.watched) == 1 == len(connections.open)
+        return one and self.mean_read < SPLICED and not connections.odd and not connections.timeouts.watches_idle
+
+    def _most(self) -> int:
+        """Return how many bytes of a message are ordinary, for the short loops."""
+        return SHORT if self.mean_read <= SHORT // 2 else SPLICED
+
+    def _serve_few(self, found: Events, end: int) -> tuple[Events | None, int]:
+        """Serve by the first of the short loops; return what is left for the loop for all, and the time."""
+        loops = self._short_loops
+        left = loops.in_turn(
+            found, self._most(), end, look=self.look, wait=self.spin.wait, others=self.watching.calls
+        )  # fmt: skip
+        self.mean_read = loops.mean_read or self.mean_read
+        return left
+
+    def _serve_alone(self) -> tuple[int, int] | None:
+        """Serve by the second of them; see :meth:`.Few.one_by_one`."""
+        loops, (fd,) = self._short_loops, self.watched
+        times = loops.one_by_one(fd, self._most(), self._engine.wake_ups(), self.spin.limit)
+        self.mean_read = loops.mean_read or self.mean_read
+        return times
 
     def _serve_all(  # noqa: PLR0912, PLR0915 (one loop: to call a method for each batch would take longer than its parts)
         self, found: Events | None, end: int

@@ -213,12 +213,16 @@ def test_a_failing_look_is_nobodys_fault(three):
 
 
 def test_time_outs_are_told_who_has_moved(three):
-    a, b, _ = three.fds
+    a, b, c = three.fds
     three.books.watches_idle = True
-    for _, theirs in three.pairs:
+    for _, theirs in three.pairs[:2]:
         theirs.send(b"x")
-    assert three.turns([(a, READ), (b, READ)]) is None
-    assert three.books.told == [[a, b]]
+    three.pairs[2][1].shutdown(socket.SHUT_WR)
+    assert three.turns([(a, READ)], [(b, READ), (c, READ)]) == [(c, READ)]
+    assert three.books.told == [[a], [b, c]], "whoever was found, and whatever became of them"
+    three.books.told.clear()
+    assert three.turns([(a, READ)]) == []
+    assert three.books.told == [], "it was a wrong guess"
 
 
 @given(st.data())
