@@ -1,7 +1,7 @@
 """The short loops: for a few connections whose messages are short and ordinary.
 
-:meth:`.Polled.serve` can do everything that a connection may need, and each message pays for the questions that it
-asks. With many connections at a time that is little, with few it is an eighth of an echo. So these loops read, write,
+The loop for all in :class:`.Polled` can do everything that a connection may need, and each message pays for the
+questions that it asks. With many connections at a time that is little, with few it is more. So these loops read, write,
 and count, and whatever is not an ordinary message ends them, and is for the loop for all.
 """
 
@@ -58,6 +58,7 @@ class Few:
                     try:
                         data = read(fd, most)
                     except BlockingIOError:  # it was a wrong guess: ask
+                        fd = -1  # noqa: PLW2901 (nobody is in doubt while we look)
                         return [*each] or look(), now()
                     except (OSError, MemoryError):  # a reset, for example: the next read tells it again
                         break
@@ -73,11 +74,12 @@ class Few:
                     except OSError:  # it was reset
                         connections.close(fd)
                         continue
-                    if sent != size:
-                        connections.hold(fd, data[sent:])
-                        break
-                    if size == most:  # there may be more
-                        break
+                    if sent != size or size == most:
+                        if timeouts.watches_idle:
+                            timeouts.moved((fd,))
+                        if sent != size:
+                            connections.hold(fd, data[sent:])
+                        break  # it has no room, or there may be more
                 else:
                     fd = -1
                     if timeouts.watches_idle and alone:
@@ -114,6 +116,7 @@ class Few:
         connections = self._connections
         read, write = os.read, os.write
         reads = echoed = last = 0
+        in_doubt = False
         try:
             for woken in wake_ups:
                 if woken - last <= soon:
@@ -128,6 +131,7 @@ class Few:
                     break
                 reads += 1
                 echoed += size
+                in_doubt = True
                 try:
                     sent = write(fd, data)
                 except BlockingIOError:
@@ -138,13 +142,14 @@ class Few:
                 if sent != size:
                     connections.hold(fd, data[sent:])
                     break
+                in_doubt = False
                 if size == most:  # there may be more
                     break
             else:
                 return None
             return 0, last
         except Exception:
-            if fd in connections.open:  # nobody knows how much of what was read from it was sent
+            if in_doubt and fd in connections.open:  # nobody knows how much of what was read from it was sent
                 connections.abort(fd)
             raise
         finally:

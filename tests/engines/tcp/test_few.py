@@ -48,7 +48,7 @@ class Books:
         self.aborted.append(fd)
 
     def moved(self, fds):
-        self.told.append(fds)
+        self.told.append([*fds])
 
 
 class Some:
@@ -199,9 +199,12 @@ def test_one_whose_bytes_are_in_doubt_is_ended_and_what_was_served_is_counted(th
     assert three.counters.reads == 1
 
 
-def test_a_failing_look_is_nobodys_fault(three):
+@pytest.mark.parametrize("message", [b"x", b""])
+def test_a_failing_look_is_nobodys_fault(three, message):
+    """Neither after an echo nor after a wrong guess."""
     a = three.fds[0]
-    three.theirs.send(b"x")
+    if message:
+        three.theirs.send(message)
 
     def fails():
         raise OSError
@@ -209,7 +212,21 @@ def test_a_failing_look_is_nobodys_fault(three):
     with pytest.raises(OSError):  # noqa: PT011 (this very one)
         three.loops.in_turn([(a, READ)], MOST, END, look=fails, wait=lambda look: look(), others=())
     assert three.books.aborted == []
-    assert three.counters.reads == 1
+    assert three.counters.reads == len(message)
+
+
+def test_a_failing_wait_is_not_that_of_the_only_one(alone):
+    """A signal's handler may raise between two messages."""
+
+    def times():
+        alone.theirs.send(b"x")
+        yield MS
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        alone.run(times())
+    assert alone.books.aborted == []
+    assert alone.theirs.recv(10) == b"x"
 
 
 def test_time_outs_are_told_who_has_moved(three):
@@ -223,6 +240,13 @@ def test_time_outs_are_told_who_has_moved(three):
     three.books.told.clear()
     assert three.turns([(a, READ)]) == []
     assert three.books.told == [], "it was a wrong guess"
+    three.theirs.send(b"x" * MOST)
+    assert three.turns([(a, READ)]) == [(a, READ)]
+    assert three.books.told == [[a]], "though there may be more"
+    fill(a)
+    three.theirs.send(b"x")
+    assert three.turns([(a, READ)]) == [(a, READ)]
+    assert three.books.told == [[a]] * 2, "though it has no room"
 
 
 @given(st.data())
