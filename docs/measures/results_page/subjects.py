@@ -93,7 +93,7 @@ def find(temporary: Path, before: Path | None = None) -> tuple[dict[str, Subject
             all_of_them,
             tls=(here, "stock_twisted.py", "{port}", "--tls", pem, pem),
         ),
-        Subject("bare", "Python, bare loop", (here, "bare.py", "{port}"), "peers/bare.py {port}", ("tcp",)),
+        Subject("bare", "bare Python", (here, "bare.py", "{port}"), "peers/bare.py {port}", ("tcp",)),
         Subject("asyncio", "asyncio", aio, "peers/aio.py {port}", all_of_them, tls=(*aio, "--tls", pem, pem)),
     ]
     absent = {}
