@@ -25,6 +25,7 @@ PATIENT: Final = 8  # second looks in vain, after which only every eighth is mad
 FIRST: Final = 5_000  # nanoseconds: the shortest time to look, with which growing begins
 MOST_SKIPPED: Final = 1024
 LONGEST: Final = 1000.0  # microseconds
+SLICE: Final = 500_000  # nanoseconds of one turn of an engine; then whatever else runs on the reactor has its turn
 
 
 def microseconds(asked: str | float) -> float:

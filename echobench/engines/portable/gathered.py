@@ -25,11 +25,11 @@ from zope.interface import implementer
 from ...reactors import Reactor
 from ..forks import FORKS
 from ..pollers import READ, WRITE, Poller, poller
+from ..spin import SLICE
 from ..standin import StandIn
 
 GONE: Final = 0x018  # EPOLLERR and EPOLLHUP, sys/epoll.h; kqueue shows both as something to read
 IN_A_TURN: Final = 256  # connections
-SLICE: Final = 500_000  # nanoseconds of work; then whatever else runs on the reactor has its turn
 log = Logger()
 
 

@@ -18,7 +18,7 @@ import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from time import perf_counter_ns
-from typing import Any, Final, Protocol, cast, final
+from typing import Any, Protocol, cast, final
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -36,14 +36,13 @@ from ...sockets import BindError
 from .. import Holding, IEngine, Setting
 from ..faults import Faults
 from ..forks import FORKS
+from ..spin import SLICE
 from ..standin import StandIn
 from .connections import Connections
 from .listener import Port
 from .mover import Events, Host, Mover
 
 log = Logger()
-
-SLICE: Final = 500_000  # nanoseconds of one turn; then whatever else runs on the reactor has its turn
 
 
 Serve = Callable[[Events | None, int], Events | None]
