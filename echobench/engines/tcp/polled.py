@@ -109,10 +109,12 @@ class Polled:
 
     def _ready(self) -> Events:
         """Assume that a single connection is ready; of others, ask."""
+        return [(next(iter(self.watched)), READ)] if self._is_single() else self.look()
+
+    def _is_single(self) -> bool:
+        """Whether there is one connection, and nothing special is known of it."""
         connections = self._engine.connections
-        if len(self.watched) == 1 == len(connections.open) and not connections.odd:
-            return [(next(iter(self.watched)), READ)]
-        return self.look()
+        return len(self.watched) == 1 == len(connections.open) and not connections.odd
 
     def serve(self, found: Events | None, end: int) -> Events | None:
         """Echo once for each connection that is ready, and look again.
@@ -129,7 +131,7 @@ class Polled:
                 found, at = self._serve_all(found, end), perf_counter_ns()
             if found or sleep is None or at > end or not self._are_few():
                 break
-            if self._is_alone() and not spin.window:
+            if not spin.window and self._may_be_alone():
                 times = self._serve_alone()
                 if times is None:
                     return None
@@ -156,11 +158,9 @@ class Polled:
         short = self.mean_read < SPLICED and not self._came
         return short and self._are_few() and not self._engine.connections.odd
 
-    def _is_alone(self) -> bool:
-        """Whether there is one connection, of which nothing special is known, and nobody counts how long it is idle."""
-        connections = self._engine.connections
-        one = len(self.watched) == 1 == len(connections.open)
-        return one and self.mean_read < SPLICED and not connections.odd and not connections.timeouts.watches_idle
+    def _may_be_alone(self) -> bool:
+        """Whether the short loop for a single one does: its messages are short, and no time-out is to be told."""
+        return self._is_single() and self.mean_read < SPLICED and not self._engine.connections.timeouts.watches_idle
 
     def _most(self) -> int:
         """Return how many bytes of a message are ordinary, for the short loops."""
