@@ -7,8 +7,10 @@ Together they cost more than the system call.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 SOCK_NONBLOCK: Final = 0o4000  # bits/socket_type.h
@@ -33,6 +35,21 @@ def accepter(fd: int) -> Callable[[], int]:
         return new
 
     return accept
+
+
+def one_accepter(fd: int) -> Callable[[], int]:
+    """Make a function without a line of Python, which takes one connection from a listening socket.
+
+    The socket is non-blocking. The function returns the connection's descriptor; -1 if there is an error, of which
+    :func:`nobody_waits` knows whether it is one.
+    """
+    accept4 = ctypes.PyDLL(None, use_errno=True)["accept4"]
+    return partial(accept4, fd, None, None, FLAGS)
+
+
+def nobody_waits() -> bool:
+    """Whether the last function of :func:`one_accepter` that returned -1 found no connection that waits."""
+    return ctypes.get_errno() == errno.EAGAIN
 
 
 def accepter_of_many(fd: int) -> Callable[[int], tuple[list[int], int]]:

@@ -21,7 +21,7 @@ from .columns import BATCH, PLAIN, completions, plain_prefix, to_sends
 from .lending import Lending
 from .mover import Host
 from .rings import Rings
-from .watched import end
+from .watched import end_connection
 
 log = Logger()
 
@@ -91,7 +91,7 @@ class Batches:
         connections = self._engine.connections
         if fd in self._dying:
             self._dying.remove(fd)
-            end(fd)
+            end_connection(fd)
             self._engine.descriptor_closed()
         elif fd not in connections.open:
             return

@@ -88,6 +88,18 @@ class Connections:
                 self.abort(fd)
             raise
 
+    def unlimited(self) -> bool:
+        """Whether a connection comes and goes as it likes: there are no caps, and no time-out for idle ones."""
+        return self._caps.take_all(0) and not self.timeouts.watches_idle
+
+    def passed(self, came: int, gone: int) -> None:
+        """Count plain connections that the mover has taken in by itself, and closed by itself.
+
+        That is for who is :meth:`unlimited`.
+        """
+        self._caps.take_all(came - gone)
+        self._counters.open_connections += came - gone
+
     def _admit_each(self, fds: list[int]) -> None:
         failed = None
         for fd in fds:

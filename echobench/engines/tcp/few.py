@@ -13,6 +13,7 @@ from time import perf_counter_ns
 
 from ...counters import Counters
 from ..pollers import READ
+from ..spin import SLICE, Spin
 from .connections import Connections
 from .mover import Events
 
@@ -32,26 +33,28 @@ class Few:
         end: int,
         *,
         look: Callable[[], Events],
-        wait: Callable[[Callable[[], Events]], Events | None],
+        spin: Spin,
+        wake_ups: Iterator[int],
         others: Collection[int],
+        single: bool,
     ) -> tuple[Events | None, int]:
-        """Echo once for each connection that is ready, and look again, until ``end``, a time of perf_counter_ns.
+        """Echo once for each connection that is ready, look again, and wait if there is nothing.
 
-        ``look`` asks what is ready; ``wait`` looks for some microseconds. ``others`` are descriptors that are no
-        connections. A message of ``most`` bytes or more is not ordinary.
+        ``look`` asks what is ready; ``spin`` looks for some microseconds, and ``wake_ups`` waits in the reactor's
+        place. The first slice of time lasts until ``end``, a time of perf_counter_ns. ``others`` are descriptors that
+        are no connections. A message of ``most`` bytes or more is not ordinary. ``single`` says that there is only one
+        connection, for which :meth:`one_by_one` waits better.
 
-        Returns what is left for the loop for all, and the time; None if there was no more work, or no more time, and
-        an empty list if a descriptor that was thought to be ready was not.
+        Returns what is left for the loop for all, and the time; None if there is no work, and an empty list if a
+        descriptor that was thought to be ready was not.
         """
         connections, timeouts = self._connections, self._connections.timeouts
-        read, write, now = os.read, os.write, perf_counter_ns
-        plain, reads, echoed = READ, 0, 0
+        read, write, now, wait = os.read, os.write, perf_counter_ns, spin.wait
+        plain, watches_idle, reads, echoed = READ, timeouts.watches_idle, 0, 0
         fd = -1
         try:
             while True:
-                each, alone = iter(found), len(found) == 1
-                if timeouts.watches_idle and not alone:  # one alone may be a wrong guess
-                    timeouts.moved([fd for fd, _ in found])
+                each = iter(found)
                 for fd, mask in each:
                     if mask != plain or fd in others:
                         break
@@ -74,24 +77,29 @@ class Few:
                     except OSError:  # it was reset
                         connections.close(fd)
                         continue
-                    if sent != size or size == most:
-                        if timeouts.watches_idle:
-                            timeouts.moved((fd,))
-                        if sent != size:
-                            connections.hold(fd, data[sent:])
-                        break  # it has no room, or there may be more
+                    if watches_idle:
+                        timeouts.moved((fd,))
+                    if sent != size:
+                        connections.hold(fd, data[sent:])
+                        break
+                    if size == most:  # there may be more
+                        break
                 else:
                     fd = -1
-                    if timeouts.watches_idle and alone:
-                        timeouts.moved([fd for fd, _ in found])
                     at = now()
-                    more = None
                     if at <= end:
                         # If one came alone, so will the next, most of the time.
-                        more = (None if alone else look()) or wait(look)
-                    if not more:
+                        more = (look() if len(found) > 1 else None) or wait(look)
+                        if more:
+                            found = more
+                            continue
+                    if single and not spin.window:
                         return None, at
-                    found = more
+                    woken = next(wake_ups, None)
+                    if woken is None:
+                        return None, at
+                    spin.woken()
+                    end, found = woken + SLICE, look()
                     continue
                 return [(fd, mask), *each], now()
         except Exception:

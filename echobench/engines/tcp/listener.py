@@ -24,7 +24,7 @@ log = Logger()
 
 accepter: Callable[[int], Callable[[], int]] | None
 try:
-    from ...kernel.accept import accepter, accepter_of_many
+    from ...kernel.accept import accepter, accepter_of_many, nobody_waits, one_accepter
 except ImportError:  # a Python without ctypes
     accepter = None
 
@@ -62,9 +62,10 @@ class Port:
         self.fd = sock.fileno()
         self._bare = not addresses and accepter is not None and kernel.missing() is None
         accept: Callable[[], Any] = self._with_address
+        self._accept_one: Callable[[], int] | None = None
         if self._bare and accepter is not None:
             accept = accepter(self.fd)
-            self._accept_many = accepter_of_many(self.fd)
+            self._accept_many, self._accept_one = accepter_of_many(self.fd), one_accepter(self.fd)
         self._acceptor = Acceptor[Any](accept, sock, counters, clock, partial(watch, self), lost=self._lose)
         self._clock, self._counters, self._family = clock, counters, family_of(sock)
         self._serve, self._serve_all = serve, serve_all
@@ -146,6 +147,25 @@ class Port:
             self._acceptor.serve(self._take)
         if self._family is not None:
             self._counters.accepted[self._family] += self._counters.connections - before
+
+    @staticmethod
+    def nobody_waits() -> bool:
+        """Whether :attr:`accept_one` has just failed because no connection waits."""
+        return nobody_waits()
+
+    def count(self, number: int) -> None:
+        """Count so many connections that were taken by :attr:`accept_one`."""
+        self._counters.connections += number
+        if self._family is not None:
+            self._counters.accepted[self._family] += number
+
+    @property
+    def accept_one(self) -> Callable[[], int] | None:
+        """How to take one connection with one call: :func:`.one_accepter`, and :meth:`nobody_waits` if it fails.
+
+        None if a connection needs more than to be watched from then on.
+        """
+        return None if self._early or self._serve_all is None else self._accept_one
 
     def _serve_early(self, serve: Callable[[Callable[[Any], None]], None]) -> None:
         """Take connections of which some may have waited for long."""

@@ -17,6 +17,7 @@ from ...reactors import Reactor
 
 if TYPE_CHECKING:
     from .connections import Connections
+    from .listener import Port
 
 Events = list[tuple[int, int]]
 """What is ready: pairs of a descriptor and a mask of pollers.py. An empty list is nothing."""
@@ -40,6 +41,8 @@ class Lanes:
 class Host(Protocol):
     """The engine, as its mover sees it."""
 
+    ports: dict[int, Port]
+    """By descriptor, what listens."""
     name: str
     """The engine's name, which a mover changes when it goes on in another engine's way."""
     working: bool

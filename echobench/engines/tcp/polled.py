@@ -22,9 +22,11 @@ from ..pollers import ENDED, READ, WRITE, try_poller
 from ..spin import SecondLook, Spin
 from ..watching import watches_descriptors
 from .few import Few
+from .listener import Port
 from .mover import Events, Host, Lanes
+from .passing import Passing
 from .pipes import Pipe
-from .watched import EVENTS, Watched, end
+from .watched import EVENTS, Watched, end_connection
 
 CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
 SHORT: Final = 512 - 33  # bytes read at once while messages are short: with it, Python has the object without malloc(3)
@@ -38,7 +40,8 @@ class Polled:
 
     Another mover that has this one may look for more than the poller knows of: then ``look`` is its way to ask what is
     ready, and ``elsewhere`` the very list that it returns when that is something for itself. ``receiving`` are the
-    descriptors that it has itself, and ``few`` the connections at most that it leaves to this one for good.
+    descriptors that it has itself, ``few`` the connections at most that it leaves to this one for good, and
+    ``newcomers`` is where it wants to find those that have come.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Polled:
         *,
         receiving: Collection[int] = (),
         few: int = FEW_CONNECTIONS,
+        newcomers: set[int] | None = None,
     ) -> None:
         self.watching = Watched(engine)
         self.watched = self.watching.connections
@@ -70,9 +74,11 @@ class Polled:
         self._pipe = Pipe()
         self._short_loops: Few
         """There are some from :meth:`start` on."""
+        self._newcomers = set() if newcomers is None else newcomers
+        self._passing = Passing(engine, setting.counters, self.watching, self._newcomers)
         self._receiving, self._few = receiving, few
-        self._came = False
-        """Whether a connection has come since the last time that work ran out."""
+        self._came = self._passes = False
+        """Whether a connection has come since the last time that work ran out; whether connections come and go."""
 
     @staticmethod
     def unavailable(reactor: Reactor) -> str | None:
@@ -125,7 +131,12 @@ class Polled:
         """
         sleep, spin, at = self._engine.sleep if self._engine.working else None, self.spin, 0
         while found:
-            if sleep is not None and self._are_ordinary():
+            if self._passes and (ports := self._passing.ports() if self._may_pass() else []):
+                found, at = self._serve_passing(found, ports, end), perf_counter_ns()
+                if found is None:
+                    spin.idle_since = at
+                    return None
+            elif sleep is not None and self._are_ordinary():
                 found, at = self._serve_few(found, end)
             if found:
                 found, at = self._serve_all(found, end), perf_counter_ns()
@@ -153,6 +164,10 @@ class Polled:
         """Whether there are few connections, and the poller has them all."""
         return 0 < len(self._engine.connections.open) <= self._few and not self._receiving
 
+    def _may_pass(self) -> bool:
+        """Whether the short loop for those who come and go does: the poller has all, and messages are short."""
+        return self._engine.working and not self._receiving and self.mean_read < SPLICED
+
     def _are_ordinary(self) -> bool:
         """Whether the short loops do: the connections are few, and stay, and their messages are short."""
         short = self.mean_read < SPLICED and not self._came
@@ -166,12 +181,28 @@ class Polled:
         """Return how many bytes of a message are ordinary, for the short loops."""
         return SHORT if self.mean_read <= SHORT // 2 else SPLICED
 
+    def _serve_passing(self, found: Events, ports: list[Port], end: int) -> Events | None:
+        """Serve by the loop of :class:`.Passing`."""
+        passing = self._passing
+        try:
+            return passing.serve(found, ports, self._most(), end)
+        finally:
+            self.mean_read = passing.mean_read or self.mean_read
+            self._came, self._passes = False, passing.goes_on
+
     def _serve_few(self, found: Events, end: int) -> tuple[Events | None, int]:
         """Serve by the first of the short loops; return what is left for the loop for all, and the time."""
         loops = self._short_loops
         left = loops.in_turn(
-            found, self._most(), end, look=self.look, wait=self.spin.wait, others=self.watching.calls
-        )  # fmt: skip
+            found,
+            self._most(),
+            end,
+            look=self.poll,
+            spin=self.spin,
+            wake_ups=self._engine.wake_ups(),
+            others=self.watching.calls,
+            single=self._is_single(),
+        )
         self.mean_read = loops.mean_read or self.mean_read
         return left
 
@@ -290,12 +321,14 @@ class Polled:
 
     def begin(self, fd: int) -> None:
         """Watch a new connection for something to read."""
-        self._came = True
+        self._came = self._passes = True
+        self._newcomers.add(fd)
         self.watching.watch(fd, READ)
 
     def begin_all(self, fds: list[int]) -> None:
         """Watch new connections for something to read."""
-        self._came = True
+        self._came = self._passes = True
+        self._newcomers.update(fds)
         self.watching.watch_all(fds)
 
     def read(self, fd: int) -> None:
@@ -316,7 +349,7 @@ class Polled:
     def close(self, fd: int) -> None:
         """Close a connection."""
         self.watching.unwatch(fd)
-        end(fd)
+        end_connection(fd)
         self._engine.descriptor_closed()
 
     def close_all(self, fds: Collection[int]) -> None:

@@ -49,13 +49,19 @@ class Ringed:
         """What :meth:`look` returns when there are completions: known by being this very list."""
         self._known: set[int] = set()
         """Connections of the poller that have been busy before."""
-        self._begun: set[int] = set()
+        self._newcomers: set[int] = set()
         """Those that have come since some went over: what was ready before may have their numbers."""
         self._engine = engine
         self._rings = Rings(engine, setting.clock, ended=self._receive_ended, forget=self.forget)
         self._receiving, self._dying = self._rings.receiving, self._rings.dying
         self.polled = Polled(
-            setting, engine, self.look, self._completed, receiving=self._receiving, few=FEW_CONNECTIONS
+            setting,
+            engine,
+            self.look,
+            self._completed,
+            receiving=self._receiving,
+            few=FEW_CONNECTIONS,
+            newcomers=self._newcomers,
         )
         self.first: Callable[[], Events] = self.polled.first
         self._lending = Lending(self._rings, setting.clock)
@@ -182,14 +188,10 @@ class Ringed:
         Most connections that come and go never have to move to the ring.
         """
         self.polled.begin(fd)
-        self._known.discard(fd)
-        self._begun.add(fd)
 
     def begin_all(self, fds: list[int]) -> None:
         """Begin on the poller's lane."""
         self.polled.begin_all(fds)
-        self._known.difference_update(fds)
-        self._begun.update(fds)
 
     def read(self, fd: int) -> None:
         """Read again, by the poller if it watches the connection, else by the ring."""
@@ -245,12 +247,12 @@ class Ringed:
         """
         watched, odd, known = self.polled.watched, self._engine.connections.odd, self._known
         left = max(GO_OVER, len(events) // 4)
-        begun, self._begun = self._begun, set()
+        known -= self._newcomers
+        events = [event for event in events if event[0] not in self._newcomers]
+        self._newcomers.clear()
         if not self._rings.buffers.registered:
             return
         for fd, _ in events:
-            if fd in begun:
-                continue
             if fd not in known:
                 known.add(fd)
             elif fd in watched and fd not in odd:

@@ -68,7 +68,7 @@ class Watched:
                 self.poller.register(fd, mask)
                 self.connections.add(fd)
         except OSError as error:
-            self._not_watched(fd, error)
+            self.not_watched(fd, error)
 
     def watch_all(self, fds: list[int]) -> None:
         """Watch new connections for something to read; reset those for which that cannot be."""
@@ -77,7 +77,7 @@ class Watched:
             try:
                 register(fd, READ)
             except OSError as error:
-                self._not_watched(fd, error)
+                self.not_watched(fd, error)
             else:
                 add(fd)
 
@@ -94,21 +94,15 @@ class Watched:
     def close_all(self, fds: Collection[int]) -> None:
         """Close connections that are watched."""
         self.connections.difference_update(fds)
-        unregister, close = self.poller.unregister, end if FORKS.number else os.close
+        unregister, close = self.poller.unregister, end_connection if FORKS.number else os.close
         for fd in fds:
             try:
                 unregister(fd)
             except OSError as error:
-                self._stays_watched(error)
+                self.stays_watched(error)
             close(fd)
 
-    def _unregister(self, fd: int) -> None:
-        try:
-            self.poller.unregister(fd)
-        except OSError as error:
-            self._stays_watched(error)
-
-    def _stays_watched(self, error: OSError) -> None:
+    def stays_watched(self, error: OSError) -> None:
         """Say that a descriptor may be reported in vain, until it is closed."""
         if self._scarcity.due():
             log.warn(
@@ -118,7 +112,8 @@ class Watched:
                 event="unwatch_failed",
             )
 
-    def _not_watched(self, fd: int, error: OSError) -> None:
+    def not_watched(self, fd: int, error: OSError) -> None:
+        """Say that a connection could not be watched, and reset it."""
         if self._scarcity.due():
             log.warn(
                 "a connection could not be watched: {error}{more}",
@@ -128,8 +123,14 @@ class Watched:
             )
         self._engine.connections.abort(fd)
 
+    def _unregister(self, fd: int) -> None:
+        try:
+            self.poller.unregister(fd)
+        except OSError as error:
+            self.stays_watched(error)
 
-def end(fd: int) -> None:
+
+def end_connection(fd: int) -> None:
     """Close a connection's descriptor, and end the connection even if a forked child has a copy.
 
     Usually the child has given it back (see forks.py). But a fork in another thread may have come between accept and

@@ -9,11 +9,15 @@ import socket
 import time
 
 import pytest
+import pytest_twisted
 from rigs.helpers import blocking, dial, port_of, read_exactly, until
 from rigs.rings import needs_completion
 from rigs.tcp_rig import engine_of, in_the_ring, polled_of
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
 
 from echobench.engines.pollers import READ
+from echobench.engines.tcp.passing import Passing
 from echobench.engines.tcp.polled import LONG
 from echobench.engines.tcp.ringed import FEW_CONNECTIONS
 
@@ -53,19 +57,75 @@ def test_for_long_messages_it_does_not_stay_awake(turn):
     assert [turn(new=False, mean_read=size) for size in (LONG - 1, LONG, 1)] == [True, False, True]
 
 
-def test_connections_that_come_and_go_are_served(serve):
-    service = serve(engine="readiness")
+@pytest.fixture(params=["readiness", pytest.param("completion", marks=needs_completion)])
+def passing(request, serve, monkeypatch):
+    """Give a function that serves, and returns the service and how often the loop for those who pass was begun."""
+    begun, real = [], Passing.serve
 
-    def cycles():
-        for _ in range(30):
-            with dial(port_of(service)) as sock:
-                sock.sendall(b"x")
-                assert read_exactly(sock, 1) == b"x"
-                sock.shutdown(socket.SHUT_WR)
-                assert sock.recv(1) == b""
+    def begin(*args):
+        begun.append(None)
+        return real(*args)
+
+    monkeypatch.setattr(Passing, "serve", begin)
+    return lambda **options: (serve(engine=request.param, **options), begun)
+
+
+def cycles(port, number):
+    """Connect, ask, and close so often."""
+    for _ in range(number):
+        with dial(port) as sock:
+            sock.sendall(b"x")
+            assert read_exactly(sock, 1) == b"x"
+            sock.shutdown(socket.SHUT_WR)
+            assert sock.recv(1) == b""
+    return True
+
+
+@pytest.mark.parametrize("options", [{}, {"max_connections": 9}, {"idle_timeout": 60.0}])
+def test_connections_that_come_and_go_are_served_and_counted(passing, options):
+    service, begun = passing(**options)
+    assert blocking(cycles, port_of(service), 30)
+    until(lambda: service.snapshot().open_connections == 0)
+    counted = service.snapshot()
+    assert (counted.connections, counted.stream_bytes) == (30, 30)
+    assert bool(begun) == (not options)
+
+
+def test_the_reactor_has_its_turns_while_connections_come_and_go(passing):
+    service, begun = passing()
+    port, called = port_of(service), []
+
+    def again():
+        called.append(len(begun))
+        if len(called) < 10:
+            reactor.callLater(0.001, again)
+
+    def until_all_are_called():
+        while len(called) < 10:
+            cycles(port, 1)
         return True
 
-    assert blocking(cycles)
+    again()
+    assert blocking(until_all_are_called)
+    assert called[-1], "the loop was in use meanwhile"
+
+
+def test_a_service_can_be_stopped_while_connections_come_and_go(passing):
+    service, begun = passing()
+    port, stopped = port_of(service), []
+
+    def until_refused():
+        with contextlib.suppress(OSError, AssertionError, EOFError):  # it is refused, or ended by the stop
+            while True:
+                cycles(port, 1)
+        return True
+
+    refused = deferToThread(until_refused)
+    until(lambda: begun)
+    service.stopService().addCallback(stopped.append)
+    assert pytest_twisted.blockon(refused)
+    until(lambda: stopped)
+    assert service.snapshot().open_connections == 0
 
 
 @needs_completion

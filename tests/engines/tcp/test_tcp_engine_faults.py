@@ -13,7 +13,7 @@ from rigs.tcp_rig import by_ring_alone, engine_of, in_the_ring, polled_of, small
 from twisted.logger import capturedLogs
 
 from echobench.engines import faults
-from echobench.engines.tcp import few, polled
+from echobench.engines.tcp import few, passing, polled
 
 pytestmark = [pytest.mark.usefixtures("no_ring_nor_poller_stays", "watched_states"), needs_linux]
 
@@ -145,7 +145,7 @@ def failing_reads(monkeypatch, times):
                 raise MemoryError
             return real(fd, size)
 
-    for loops in (polled, few):
+    for loops in (polled, few, passing):
         monkeypatch.setattr(loops, "os", Os)
     return left
 
@@ -175,7 +175,7 @@ def test_bytes_in_doubt_reset_their_connection_and_no_other(serve, connect, monk
             return real(fd, data)
 
     real = polled.os.write
-    for loops in (polled, few):
+    for loops in (polled, few, passing):
         monkeypatch.setattr(loops, "os", Os)
     socks[0].sendall(b"in doubt")
     with pytest.raises(ConnectionResetError):
