@@ -7,6 +7,10 @@ again for some microseconds first.
 Looking without a bound would occupy a core and save nothing. So the time to look grows while messages come
 soon enough for it to help, and shrinks to nothing while they do not. KVM decides in the same way whether to
 poll before it halts a virtual processor (Documentation/virt/kvm/halt-polling.rst in Linux).
+
+How soon a message comes may depend on whether we look. A client that waits for each answer asks again when it has it,
+and to be woken is half of what it waits for: asleep we see messages too far apart to look for, awake we would find each
+of them. So now and then, while they come at some such distance, the engine tries.
 """
 
 from __future__ import annotations
@@ -25,6 +29,10 @@ PATIENT: Final = 8  # second looks in vain, after which only every eighth is mad
 FIRST: Final = 5_000  # nanoseconds: the shortest time to look, with which growing begins
 MOST_SKIPPED: Final = 1024
 LONGEST: Final = 1000.0  # microseconds
+NEAR: Final = 4  # times the limit: messages that come within it might come sooner if we looked
+PATIENCE: Final = 32  # of them in a row, and then a trial; after each that fails, twice as many
+MOST_PATIENT: Final = 4096
+TRIALS: Final = 3  # looks in a row, each of which has to find something
 SLICE: Final = 500_000  # nanoseconds of one turn of an engine; then whatever else runs on the reactor has its turn
 
 
@@ -58,8 +66,9 @@ class Spin:
         """How long to look, in nanoseconds; while it is 0, :meth:`wait` does not look."""
         self.idle_since = 0
         """When work ran out, by perf_counter_ns; 0 while there is some. Whoever does not call :meth:`wait` sets it."""
-        self._misses = 0
-        self._skip = 0
+        self.patience = PATIENCE
+        """Waits in a row, each longer than the limit but near it, after which to look all the same."""
+        self._near = self._trials = self._misses = self._skip = 0
 
     def woken(self) -> None:
         """Learn from how long there was no work.
@@ -71,8 +80,19 @@ class Spin:
         waited, self.idle_since = self._now() - self.idle_since, 0
         if waited <= self.limit:
             self.window = min(self.limit, max(FIRST, 2 * self.window))
-        else:
+        elif self.window:
             self.window = self.window // 2 if self.window > FIRST else 0
+        elif waited <= NEAR * self.limit:
+            self._near += 1
+            if self._near >= self.patience:
+                self.try_out()
+        else:
+            self._near = 0
+
+    def try_out(self) -> None:
+        """Look for as long as allowed, the next few times: it is kept if each of them finds something."""
+        self.window, self._trials = self.limit, TRIALS
+        self._near = self._misses = self._skip = 0
 
     def wait(self, look: Callable[[], Found]) -> Found | None:
         """Call ``look`` until it returns something true, or time is up.
@@ -92,9 +112,17 @@ class Spin:
         while now() < end:
             if found := look():
                 self.idle_since = self._misses = 0
-                if 2 * (now() - began) > self.window:  # it was almost too short
+                if self._trials:
+                    self._trials -= 1
+                    if not self._trials:
+                        self.patience = PATIENCE
+                elif 2 * (now() - began) > self.window:  # it was almost too short
                     self.window = min(self.limit, 2 * self.window)
                 return found
+        if self._trials:
+            self.window = self._trials = self.idle_since = 0
+            self.patience = min(2 * self.patience, MOST_PATIENT)
+            return None
         # After each miss in a row, skip twice as many looks: a peer that shares our processor never answers while we
         # look, but always soon after.
         self._skip = min(MOST_SKIPPED, 1 << self._misses) - 1

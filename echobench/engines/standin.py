@@ -131,6 +131,8 @@ class StandIn:
                 return
             self._idle_since = at = now()
             yield at
+            if due is not None:  # there may have been much work since
+                at = now()
 
     def _failed(self) -> None:
         if self._faults.due():

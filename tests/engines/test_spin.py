@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from echobench.engines.spin import AUTO, PATIENT, SecondLook, Spin, microseconds
+from echobench.engines.spin import AUTO, MOST_PATIENT, NEAR, PATIENCE, PATIENT, TRIALS, SecondLook, Spin, microseconds
 
 
 class World:
@@ -185,3 +185,58 @@ def test_a_look_that_finds_something_forgets_the_misses_before_it():
     assert not any(world.turn(3) for _ in range(7))
     assert world.turn(3)
     assert looked() == rarer
+
+
+class Client:
+    """Asks again when it has its answer: ``quick`` microseconds later, and ``slow`` later if we had to be woken."""
+
+    def __init__(self, world, quick, slow):
+        self.world, self.quick, self.slow = world, quick, slow
+
+    def turn(self):
+        """Say whether looking found it."""
+        world = self.world
+        world.comes = world.now + self.quick * 1000
+        if world.spin.wait(world.look):
+            return True
+        world.now = max(world.now, world.comes) + (self.slow - self.quick) * 1000
+        world.spin.woken()
+        return False
+
+
+def test_a_client_that_would_come_soon_enough_if_we_looked_is_found_out():
+    world = World(50)
+    client = Client(world, quick=30, slow=80)
+    found = [client.turn() for _ in range(PATIENCE + 100)]
+    assert not any(found[:PATIENCE])
+    assert all(found[PATIENCE:])
+
+
+@pytest.mark.parametrize("slow", [NEAR * 50, NEAR * 50 + 1])
+def test_one_that_comes_too_late_is_no_occasion_for_a_trial(slow):
+    world = World(50)
+    client = Client(world, quick=30, slow=slow)
+    found = [client.turn() for _ in range(2 * PATIENCE)]
+    assert any(found) == (slow == NEAR * 50)
+
+
+def test_trials_that_fail_become_rare():
+    """Messages come at some distance, whether we look or not."""
+    world = World(50)
+    turns = 100_000
+    for _ in range(turns):
+        world.turn(80)
+    assert world.spin.patience == MOST_PATIENT
+    assert 50 <= world.looks <= 50 * (turns / MOST_PATIENT + 10)
+
+
+def test_a_trial_fails_unless_each_look_finds_something():
+    world = World(50)
+    world.spin.try_out()
+    for number in range(TRIALS):
+        found = world.turn(30 if number < TRIALS - 1 else 80)
+    assert not found
+    assert (world.spin.window, world.spin.patience) == (0, 2 * PATIENCE)
+    world.spin.try_out()
+    assert all(world.turn(30) for _ in range(TRIALS))
+    assert (world.spin.window, world.spin.patience) == (50_000, PATIENCE)

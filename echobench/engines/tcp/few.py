@@ -13,7 +13,7 @@ from time import perf_counter_ns
 
 from ...counters import Counters
 from ..pollers import READ
-from ..spin import SLICE, Spin
+from ..spin import NEAR, SLICE, Spin
 from .connections import Connections
 from .mover import Events
 
@@ -81,7 +81,7 @@ class Few:
                         timeouts.moved((fd,))
                     if sent != size:
                         connections.hold(fd, data[sent:])
-                        break
+                        return [*each], now()
                     if size == most:  # there may be more
                         break
                 else:
@@ -109,26 +109,36 @@ class Few:
         finally:
             self._count(reads, echoed)
 
-    def one_by_one(self, fd: int, most: int, wake_ups: Iterator[int], soon: int) -> tuple[int, int] | None:
+    def one_by_one(  # noqa: PLR0912 (as in in_turn)
+        self, fd: int, most: int, wake_ups: Iterator[int], spin: Spin
+    ) -> tuple[int, int] | None:
         """Echo for the only connection, once for each wake-up, while its messages come far apart.
 
         Between two of them the processor sleeps or does something else, and its caches forget our code and data. Then a
         line of Python costs several times what it costs in a busy loop, so there is as little as can be.
 
-        Times are of perf_counter_ns. A wake-up within ``soon`` nanoseconds of the last one ends it too: then it pays to
-        look instead of to wait.
+        Times are of perf_counter_ns. A wake-up within the limit of ``spin`` after the last one ends it too, since then
+        it pays to look instead of to wait; so do many in a row that come nearly as soon, for which to look is tried.
 
         Returns when there was no work before the last wake-up and when that was, for :class:`.Spin` to learn from; the
         first is 0 if there is nothing to learn. Returns None if the reactor is to have its turn.
         """
         connections = self._connections
         read, write = os.read, os.write
-        reads = echoed = last = 0
+        soon, near, patience = spin.limit, NEAR * spin.limit, spin.patience
+        reads = echoed = last = close = 0
         in_doubt = False
         try:
             for woken in wake_ups:
-                if woken - last <= soon:
-                    return last, woken
+                if woken - last <= near:
+                    if woken - last <= soon:
+                        return last, woken
+                    close += 1
+                    if close > patience:
+                        spin.try_out()
+                        return 0, woken
+                else:
+                    close = 0
                 last = woken
                 try:
                     data = read(fd, most)

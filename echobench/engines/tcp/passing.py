@@ -12,6 +12,7 @@ ends the loop, and is for the loop for all in :class:`.Polled`.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from time import perf_counter_ns
 from typing import Final
 
@@ -45,12 +46,12 @@ class Passing:
         return [port for port in self._engine.ports.values() if port.accept_one is not None]
 
     def serve(  # noqa: PLR0912, PLR0915 (a call for each event would take longer than what it calls)
-        self, found: Events, ports: list[Port], most: int, end: int
+        self, found: Events, ports: list[Port], most: int, end: int, wake_ups: Iterator[int]
     ) -> Events | None:
         """Serve what is ready, look again, and wait, as long as connections come and go.
 
         ``ports`` are of :meth:`ports`. A message of ``most`` bytes or more is not ordinary. The first slice of time
-        lasts until ``end``, a time of perf_counter_ns.
+        lasts until ``end``, a time of perf_counter_ns. ``wake_ups`` waits in the reactor's place.
 
         Returns what is left for the loop for all; None if the reactor is to have its turn.
         """
@@ -58,7 +59,7 @@ class Passing:
         is_open, watched, others, newcomers = connections.open, watching.connections, watching.calls, self._newcomers
         poll, register, unregister = watching.poller.poll, watching.poller.register, watching.poller.unregister
         read, write, close, now, plain = os.read, os.write, os.close, perf_counter_ns, READ
-        closed, wake_ups = connections.timeouts.closed, self._engine.wake_ups()
+        closed = connections.timeouts.closed
         accept = {port.fd: port.accept_one for port in ports if port.accept_one is not None}
         accepted = dict.fromkeys(accept, 0)
         reads = echoed = gone = moves = before = 0
@@ -121,7 +122,7 @@ class Passing:
                         continue
                     if sent != size:
                         connections.hold(fd, data[sent:])
-                        break
+                        return [*each]
                     if size == most:  # there may be more
                         break
                 else:

@@ -38,7 +38,7 @@ class Pipe:
         ordinary read has to tell why: there is an end of file, an error, urgent data ahead (``tcp_read_sock`` stops
         there, net/ipv4/tcp.c), nothing at all, or no pipe. Raises OSError of the sending; then what was read is gone.
         """
-        if (ends := self._ends or self._open()) is None:
+        if (ends := self.ends()) is None:
             return None
         out, into = ends
         try:
@@ -54,11 +54,17 @@ class Pipe:
         except BaseException:
             self.close()  # with all that is in it
             raise
-        return came, self._read_out(out, left) if left else b""
+        return came, self.take_out(left) if left else b""
 
-    def _read_out(self, out: int, left: int) -> bytes:
-        """Take what is left out of the pipe. If that fails, nobody else's bytes may follow it."""
-        parts = []
+    def ends(self) -> tuple[int, int] | None:
+        """Return the end to read from and the end to write to; None if no pipe can be had."""
+        return self._ends or self._open()
+
+    def take_out(self, left: int) -> bytes:
+        """Take so many bytes out of the pipe, which are all. If that fails, nobody else's bytes may follow them."""
+        if self._ends is None:
+            return b""
+        out, parts = self._ends[0], []
         try:
             while left:
                 parts.append(os.read(out, left))

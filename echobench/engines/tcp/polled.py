@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from time import perf_counter_ns
 from typing import Final
@@ -21,6 +21,7 @@ from .. import Setting
 from ..pollers import ENDED, READ, WRITE, try_poller
 from ..spin import SecondLook, Spin
 from ..watching import watches_descriptors
+from .bulk import CHUNK, SPLICED, Bulk
 from .few import Few
 from .listener import Port
 from .mover import Events, Host, Lanes
@@ -28,10 +29,9 @@ from .passing import Passing
 from .pipes import Pipe
 from .watched import EVENTS, Watched, end_connection
 
-CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
 SHORT: Final = 512 - 33  # bytes read at once while messages are short: with it, Python has the object without malloc(3)
 FEW_CONNECTIONS: Final = 16  # so many at most are waited for within a call of serve
-SPLICED: Final = 6 << 10  # bytes in a read, lately, from which on it is cheaper not to touch them
+AWAKE: Final = 4  # connections; with more of them it costs work, too, to stay awake for messages that go through a pipe
 LONG: Final = 24 << 10  # bytes in a read, lately, from which on to stay awake costs work and brings no more messages
 
 
@@ -72,6 +72,7 @@ class Polled:
         self._counters = setting.counters
         self._second_look = SecondLook()
         self._pipe = Pipe()
+        self._bulk: Bulk
         self._short_loops: Few
         """There are some from :meth:`start` on."""
         self._newcomers = set() if newcomers is None else newcomers
@@ -92,6 +93,7 @@ class Polled:
     def start(self) -> int:
         """Make the poller."""
         poller = self.watching.open()
+        self._bulk = Bulk(self._engine.connections, self._counters, self._pipe)
         self._short_loops = Few(self._engine.connections, self._counters)
         self.poll = partial(poller.poll, 0, EVENTS)
         if not self._looks_elsewhere:
@@ -130,20 +132,22 @@ class Polled:
         If they are few, wait here as well: to return to the engine, and to be called again, takes as long as an echo.
         """
         sleep, spin, at = self._engine.sleep if self._engine.working else None, self.spin, 0
+        wake_ups = self._engine.wake_ups()
         while found:
             if self._passes and (ports := self._passing.ports() if self._may_pass() else []):
-                found, at = self._serve_passing(found, ports, end), perf_counter_ns()
+                found, at = self._serve_passing(found, ports, end, wake_ups), perf_counter_ns()
                 if found is None:
                     spin.idle_since = at
                     return None
-            elif sleep is not None and self._are_ordinary():
-                found, at = self._serve_few(found, end)
+            elif sleep is not None and self._are_few_and_stay():
+                loop = self._serve_few if self.mean_read < SPLICED else self._serve_bulk
+                found, at = loop(found, end, wake_ups)
             if found:
                 found, at = self._serve_all(found, end), perf_counter_ns()
             if found or sleep is None or at > end or not self._are_few():
                 break
             if not spin.window and self._may_be_alone():
-                times = self._serve_alone()
+                times = self._serve_alone(wake_ups)
                 if times is None:
                     return None
                 spin.idle_since, woken = times
@@ -154,8 +158,7 @@ class Polled:
                 if not sleep(at):
                     return None
                 woken = perf_counter_ns()
-                if spin.window or woken - at <= spin.limit:
-                    spin.woken()
+                spin.woken()
                 found = self._ready()
             end += woken - at  # it is for work
         return found
@@ -168,10 +171,9 @@ class Polled:
         """Whether the short loop for those who come and go does: the poller has all, and messages are short."""
         return self._engine.working and not self._receiving and self.mean_read < SPLICED
 
-    def _are_ordinary(self) -> bool:
-        """Whether the short loops do: the connections are few, and stay, and their messages are short."""
-        short = self.mean_read < SPLICED and not self._came
-        return short and self._are_few() and not self._engine.connections.odd
+    def _are_few_and_stay(self) -> bool:
+        """Whether the short loops for a few do."""
+        return self._are_few() and not self._came and not self._engine.connections.odd
 
     def _may_be_alone(self) -> bool:
         """Whether the short loop for a single one does: its messages are short, and no time-out is to be told."""
@@ -181,16 +183,16 @@ class Polled:
         """Return how many bytes of a message are ordinary, for the short loops."""
         return SHORT if self.mean_read <= SHORT // 2 else SPLICED
 
-    def _serve_passing(self, found: Events, ports: list[Port], end: int) -> Events | None:
+    def _serve_passing(self, found: Events, ports: list[Port], end: int, wake_ups: Iterator[int]) -> Events | None:
         """Serve by the loop of :class:`.Passing`."""
         passing = self._passing
         try:
-            return passing.serve(found, ports, self._most(), end)
+            return passing.serve(found, ports, self._most(), end, wake_ups)
         finally:
             self.mean_read = passing.mean_read or self.mean_read
             self._came, self._passes = False, passing.goes_on
 
-    def _serve_few(self, found: Events, end: int) -> tuple[Events | None, int]:
+    def _serve_few(self, found: Events, end: int, wake_ups: Iterator[int]) -> tuple[Events | None, int]:
         """Serve by the first of the short loops; return what is left for the loop for all, and the time."""
         loops = self._short_loops
         left = loops.in_turn(
@@ -199,17 +201,32 @@ class Polled:
             end,
             look=self.poll,
             spin=self.spin,
-            wake_ups=self._engine.wake_ups(),
+            wake_ups=wake_ups,
             others=self.watching.calls,
             single=self._is_single(),
         )
         self.mean_read = loops.mean_read or self.mean_read
         return left
 
-    def _serve_alone(self) -> tuple[int, int] | None:
+    def _serve_bulk(self, found: Events, end: int, wake_ups: Iterator[int]) -> tuple[Events | None, int]:
+        """Serve by the loop of :class:`.Bulk`; return what is left for the loop for all, and the time."""
+        bulk, spin = self._bulk, self.spin
+        left = bulk.in_turn(
+            found,
+            end,
+            look=self.poll,
+            wait=spin.wait if self.mean_read < LONG and len(self.watched) <= AWAKE else _do_not,
+            woken=spin.woken,
+            wake_ups=wake_ups,
+            others=self.watching.calls,
+        )
+        self.mean_read = bulk.mean_read or self.mean_read
+        return left
+
+    def _serve_alone(self, wake_ups: Iterator[int]) -> tuple[int, int] | None:
         """Serve by the second of them; see :meth:`.Few.one_by_one`."""
         loops, (fd,) = self._short_loops, self.watched
-        times = loops.one_by_one(fd, self._most(), self._engine.wake_ups(), self.spin.limit)
+        times = loops.one_by_one(fd, self._most(), wake_ups, self.spin)
         self.mean_read = loops.mean_read or self.mean_read
         return times
 
@@ -414,3 +431,7 @@ class Polled:
             connections.moved(fd)
         else:
             connections.close(fd)
+
+
+def _do_not(look: Callable[[], Events]) -> None:
+    """Stay awake for nobody."""

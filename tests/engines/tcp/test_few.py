@@ -15,6 +15,7 @@ from rigs.helpers import needs_linux, read_exactly
 
 from echobench.counters import Counters
 from echobench.engines.pollers import READ, WRITE
+from echobench.engines.spin import NEAR
 from echobench.engines.tcp.few import Few
 
 MS = 1_000_000
@@ -62,6 +63,7 @@ class Some:
         self.loops = Few(self.books, self.counters)
         self.left = None
         self.window, self.learnt = 1, 0
+        self.limit, self.patience, self.tried = SOON, 3, 0
 
     def wait(self, look):
         """Stand for the spin, which looks once more."""
@@ -74,7 +76,11 @@ class Some:
     def run(self, times):
         """Let the only one be woken at some times."""
         self.left = iter(times)
-        return self.loops.one_by_one(self.fds[0], MOST, self.left, SOON)
+        return self.loops.one_by_one(self.fds[0], MOST, self.left, self)
+
+    def try_out(self):
+        """Stand for the spin, which is to look all the same."""
+        self.tried += 1
 
     def turns(self, *found, end=END, others=(), wake_ups=(), single=False):
         """Let these be found, one after the other; return what is left, without the time."""
@@ -222,7 +228,7 @@ def test_what_has_no_room_is_held_and_ends_it(three):
     filled = fill(b)
     for _, theirs in three.pairs:
         theirs.send(b"x")
-    assert three.turns([(a, READ), (b, READ), (c, READ)]) == [(b, READ), (c, READ)]
+    assert three.turns([(a, READ), (b, READ), (c, READ)]) == [(c, READ)], "b may be closed by now"
     assert three.books.held == [(b, b"x")]
     assert read_exactly(three.pairs[1][1], filled) == b"-" * filled
 
@@ -289,7 +295,7 @@ def test_time_outs_are_told_who_has_moved(three):
     assert three.books.told == [[a]], "though there may be more"
     fill(a)
     three.theirs.send(b"x")
-    assert three.turns([(a, READ)]) == [(a, READ)]
+    assert three.turns([(a, READ)]) == []
     assert three.books.told == [[a]] * 2, "though it has no room"
 
 
@@ -345,6 +351,35 @@ def test_one_that_comes_soon_is_left_to_who_looks(alone, gap):
     alone.theirs.send(b"x")
     expected = (MS, MS + gap) if gap <= SOON else (0, MS + gap)  # the second finds nothing
     assert alone.run([MS, MS + gap]) == expected
+
+
+@pytest.mark.parametrize(
+    ("gaps", "tried"),
+    [
+        ([NEAR * SOON] * 4, True),
+        ([NEAR * SOON] * 3, False),
+        ([SOON + 1] * 4, True),
+        ([NEAR * SOON + 1] * 9, False),
+        ([SOON + 1, SOON + 1, NEAR * SOON + 1] * 3, False),
+    ],
+)
+def test_when_many_have_come_nearly_soon_to_look_is_tried(alone, gaps, tried):
+    """The last of them is left where it is."""
+    times = list(itertools.accumulate(gaps, initial=MS))
+
+    def wake_ups():
+        for each in times:
+            alone.theirs.send(b"x")
+            yield each
+
+    outcome = alone.run(wake_ups())
+    assert alone.tried == tried
+    if tried:
+        assert outcome == (0, times[-1])
+        assert len(alone.theirs.recv(100)) == len(times) - 1
+        assert alone.ours.recv(10) == b"x"
+    else:
+        assert outcome is None
 
 
 def test_who_has_nothing_to_read_was_not_meant(alone):

@@ -44,8 +44,7 @@ class Rig:
     def run(self, *expected, found=None, wake_ups=(), end=0):
         """Serve these when they are ready, or what was found; unless told otherwise, and no more."""
         found = self.ready(*expected) if found is None else found
-        self.monkeypatch.setattr(self.engine, "wake_ups", lambda: iter(wake_ups))
-        return self.passing.serve(found, self.passing.ports(), MOST, end)
+        return self.passing.serve(found, self.passing.ports(), MOST, end, iter(wake_ups))
 
     def come(self):
         """Have a connection come and be taken in; return its other end, and its descriptor here."""
@@ -215,7 +214,7 @@ def test_whose_peer_does_not_read_is_left_and_gets_every_byte(rig, two, write, r
     b.sendall(b"y")
     found = rig.ready(fd, other)
     write(fd, room)
-    assert rig.run(found=found) == found
+    assert rig.run(found=found) == found[1:], "it may be closed by now"
     assert rig.connections.odd[fd].unsent == (b"yz" if room == 1 else b"xyz")
     assert rig.passing.ports() == []
     rig.polled.serve(rig.ready(fd), 0)
