@@ -127,18 +127,27 @@ def taking_part(load: Load, found: dict[str, Subject], wanted: set[str]) -> list
 def measure(load: Load, subject: Subject, cpus: tuple[int, int], duration: float, warm_up: float) -> dict[str, Any]:
     """Run one server under one load; give the driver's figures and what the CPUs did besides, or why there are none."""
     try:
-        with serving(subject, load.transport, cpus[0]) as (pid, port):
-            command = [str(PEERS / "driver"), load.driver[0], str(port), *load.driver[1:]]
-            command += ["-d", str(duration), "-u", str(warm_up), "-t", str(PATIENCE), "-p", str(pid)]
-            before, own, server = machine.times(cpus), resource.getrusage(resource.RUSAGE_CHILDREN), machine.used(pid)
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=duration + warm_up + 60,
-                preexec_fn=lambda: os.sched_setaffinity(0, {cpus[1]}),
-            )  # fmt: skip
-            after, end = machine.times(cpus), resource.getrusage(resource.RUSAGE_CHILDREN)
-            known = end.ru_utime + end.ru_stime - own.ru_utime - own.ru_stime + machine.used(pid) - server
-    except (MeasureError, OSError, subprocess.TimeoutExpired) as error:
+        with serving(subject, load.transport, cpus[0]) as server:
+            return ask(load, server, cpus, duration, warm_up)
+    except (MeasureError, OSError) as error:
         return {"failed": str(error)}
+
+
+def ask(load: Load, server: tuple[int, int], cpus: tuple[int, int], duration: float, warm_up: float) -> dict[str, Any]:
+    """Offer a load to a server that runs, known by its process id and its port; give what :func:`measure` gives."""
+    pid, port = server
+    command = [str(PEERS / "driver"), load.driver[0], str(port), *load.driver[1:]]
+    command += ["-d", str(duration), "-u", str(warm_up), "-t", str(PATIENCE), "-p", str(pid)]
+    before, own, used = machine.times(cpus), resource.getrusage(resource.RUSAGE_CHILDREN), machine.used(pid)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=duration + warm_up + 60,
+            preexec_fn=lambda: os.sched_setaffinity(0, {cpus[1]}),
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"failed": str(error)}
+    after, end = machine.times(cpus), resource.getrusage(resource.RUSAGE_CHILDREN)
+    known = end.ru_utime + end.ru_stime - own.ru_utime - own.ru_stime + machine.used(pid) - used
     spent = {name: after[name] - before[name] for name in before}
     found = {
         "steal": round(spent["stolen"] / spent["all"], 4) if spent["all"] else 0.0,

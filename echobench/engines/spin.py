@@ -80,8 +80,11 @@ class Spin:
         waited, self.idle_since = self._now() - self.idle_since, 0
         if waited <= self.limit:
             self.window = min(self.limit, max(FIRST, 2 * self.window))
+            self._near = 0
         elif self.window:
             self.window = self.window // 2 if self.window > FIRST else 0
+            if not self.window:
+                self._near = self._trials = 0
         elif waited <= NEAR * self.limit:
             self._near += 1
             if self._near >= self.patience:

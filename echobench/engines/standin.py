@@ -110,8 +110,8 @@ class StandIn:
     def wake_ups(self, descriptor: int) -> Iterator[int]:
         """Wait again and again, and yield the time whenever only this descriptor is ready.
 
-        Ends when :meth:`wait` would return False. It is for one who does next to nothing between two waits: the
-        reactor's attributes are looked up once.
+        Ends when :meth:`wait` would return False. It is for one who waits often: the reactor's attributes are looked up
+        once. Without a delayed call, the end of the time may be seen one wake-up late.
         """
         poll, now, reactor = self._poll, self._now, self._reactor
         if poll is None:

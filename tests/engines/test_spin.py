@@ -230,6 +230,15 @@ def test_trials_that_fail_become_rare():
     assert 50 <= world.looks <= 50 * (turns / MOST_PATIENT + 10)
 
 
+def test_only_waits_in_a_row_are_an_occasion_for_a_trial():
+    world = World(50)
+    for _ in range(2 * PATIENCE):
+        for gap in (80, 80, 20, 80, 80):  # after the short one it looks, in vain, and then no more
+            world.turn(gap)
+    assert world.spin.patience == PATIENCE
+    assert world.spin.window < 50_000
+
+
 def test_a_trial_fails_unless_each_look_finds_something():
     world = World(50)
     world.spin.try_out()

@@ -9,17 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Any
 
 from ...counters import Counters
 from ..pollers import READ
 from ..spin import SLICE
 from .connections import Connections
-from .mover import Events
-from .pipes import MOVE, Pipe
-
-SPLICED: Final = 6 << 10  # bytes in a read, lately, from which on it is cheaper not to touch them
-CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
+from .mover import CHUNK, Events
+from .pipes import MOVE, SPLICED, Pipe
 
 
 class Bulk:
@@ -64,7 +61,10 @@ class Bulk:
                         break
                     try:
                         came = splice(fd, into, CHUNK, None, None, MOVE)
+                    except BlockingIOError:
+                        break
                     except OSError:  # an ordinary read tells why
+                        self._pipe.close()  # in case that it was a signal's handler, after something had come
                         break
                     if not came:
                         break
@@ -93,12 +93,12 @@ class Bulk:
                         return None, at
                     begun = next(wake_ups, None)
                     if begun is None:
-                        return None, at
+                        return None, now()
                     woken()
                     end, found = begun + SLICE, look()
                     continue
                 return [(fd, mask), *each], now()
-        except Exception:
+        except BaseException:  # a signal's handler may raise any, and nobody else must get what is in the pipe
             self._pipe.close()
             if fd in connections.open:  # nobody knows how much of what was read from it was sent
                 connections.abort(fd)

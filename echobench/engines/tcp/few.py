@@ -76,7 +76,7 @@ class Few:
                         sent = 0
                     except OSError:  # it was reset
                         connections.close(fd)
-                        continue
+                        return [*each], now()
                     if watches_idle:
                         timeouts.moved((fd,))
                     if sent != size:
@@ -97,7 +97,7 @@ class Few:
                         return None, at
                     woken = next(wake_ups, None)
                     if woken is None:
-                        return None, at
+                        return None, now()
                     spin.woken()
                     end, found = woken + SLICE, look()
                     continue

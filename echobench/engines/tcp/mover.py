@@ -9,7 +9,7 @@ and reads and writes; ``ringed`` has a ``polled``, and an io_uring beside it for
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
@@ -18,6 +18,8 @@ from ...reactors import Reactor
 if TYPE_CHECKING:
     from .connections import Connections
     from .listener import Port
+
+CHUNK: Final = 1 << 16  # bytes read at once, and so the most that is held for a peer that does not read
 
 Events = list[tuple[int, int]]
 """What is ready: pairs of a descriptor and a mask of pollers.py. An empty list is nothing."""

@@ -3,7 +3,7 @@
 Such a connection costs an accept, two reads, a write and a close, and two changes of what the poller watches. The
 kernel takes most of that time. What Python can save is the way to these calls: from a port over its acceptor to the
 books of the connections and of the mover, and the same way when a connection closes. So this loop makes the calls
-itself. It always knows who is open, as everybody else has to; numbers that only grow are added up and entered later.
+itself. The books say at any time who is open and who is watched; the counters hear of it all when the loop ends.
 
 It serves what is plain: connections without caps and idle time-outs, short messages, peers that read. Anything else
 ends the loop, and is for the loop for all in :class:`.Polled`.
@@ -25,18 +25,21 @@ from .mover import Events, Host
 from .watched import EVENTS, Watched, end_connection
 
 MOST_OPEN: Final = 64  # connections; with more, those that stay are for the ring, to which only the end of a turn leads
+LONGEST: Final = 10_000_000  # nanoseconds from one end of a turn to the next, for the same reason, with more than a few
 
 
 class Passing:
     """The short loop of one mover."""
 
-    def __init__(self, engine: Host, counters: Counters, watching: Watched, newcomers: set[int]) -> None:
+    def __init__(self, engine: Host, counters: Counters, watching: Watched, newcomers: set[int], few: int) -> None:
         self.mean_read = 0.0
         """Bytes in a read, in the last call; 0 if it read nothing."""
         self.goes_on = False
         """Whether connections came or went until the end of the last call."""
+        self.latest: Events = []
+        """What was ready last."""
         self._engine, self._counters, self._watching = engine, counters, watching
-        self._newcomers = newcomers
+        self._newcomers, self._few = newcomers, few
 
     def ports(self) -> list[Port]:
         """Return the ports that the loop can accept from; none if it is not for what is open now."""
@@ -63,7 +66,8 @@ class Passing:
         accept = {port.fd: port.accept_one for port in ports if port.accept_one is not None}
         accepted = dict.fromkeys(accept, 0)
         reads = echoed = gone = moves = before = 0
-        fd = -1
+        fd = new = -1
+        leave, last = end + LONGEST, found
         try:
             while True:
                 each = iter(found)
@@ -79,15 +83,17 @@ class Passing:
                                 continue
                             break  # the acceptor meets it again
                         is_open.add(new)
-                        newcomers.add(new)
                         accepted[fd] += 1
                         moves += 1
+                        newcomers.add(new)
                         try:
                             register(new, plain)
                         except OSError as error:
                             watching.not_watched(new, error)
+                            new = -1
                             continue
                         watched.add(new)
+                        new = -1
                         continue
                     try:
                         data = read(fd, most)
@@ -98,7 +104,7 @@ class Passing:
                     size = len(data)
                     if not size:
                         is_open.remove(fd)
-                        watched.remove(fd)
+                        watched.discard(fd)
                         closed(fd)
                         gone += 1
                         moves += 1
@@ -127,22 +133,23 @@ class Passing:
                         break
                 else:
                     fd = -1
-                    if now() < end and (found := poll(0, EVENTS)):
+                    if now() < end and (more := poll(0, EVENTS)):
+                        found = more
                         continue
-                    if len(is_open) > MOST_OPEN:
+                    if (stay := len(is_open)) > MOST_OPEN or (stay > self._few and end > leave):
                         return None
                     woken = next(wake_ups, None)
                     if woken is None:
                         return None
-                    end, found = woken + SLICE, poll(0, EVENTS)
+                    end, last, found = woken + SLICE, found or last, poll(0, EVENTS)
                     if moves == before:  # nobody comes or goes any more
                         return found
                     before = moves
                     continue
                 return [(fd, mask), *each]
         except Exception:
-            if fd in is_open:  # nobody knows how much of what was read from it was sent
-                connections.abort(fd)
+            for each_in_doubt in {fd, new} & is_open:  # nobody knows how much of what was read was sent, or who watches
+                connections.abort(each_in_doubt)
             raise
         finally:
             for port in ports:
@@ -151,6 +158,6 @@ class Passing:
             self._counters.reads += reads
             self._counters.stream_bytes += echoed
             self.mean_read = echoed / reads if reads else 0.0
-            self.goes_on = moves != before
+            self.goes_on, self.latest = moves != before, found or last
             if gone:
                 self._engine.descriptor_closed()

@@ -18,6 +18,7 @@ ROOM: Final = 1 << 20
 """Bytes to ask for: pipe-max-size, what anybody may have (pipe(7)). A place in a pipe is for a page, and a socket's
 fragments are often smaller, so that 64 KiB do not fit into 16 places."""
 
+SPLICED: Final = 6 << 10  # bytes in a read, lately, from which on it is cheaper not to touch them
 MOVE: Final = 0x01 | 0x02  # linux/splice.h: SPLICE_F_MOVE, SPLICE_F_NONBLOCK
 
 splice: Any = getattr(os, "splice", None)  # Linux
@@ -43,8 +44,14 @@ class Pipe:
         out, into = ends
         try:
             came = splice(fd, into, most, None, None, MOVE)
-        except OSError:
+        except BlockingIOError:
             return None
+        except OSError:
+            self.close()  # in case that it was a signal's handler, after something had come
+            return None
+        except BaseException:
+            self.close()
+            raise
         if not came:
             return None
         try:

@@ -21,16 +21,17 @@ from .. import Setting
 from ..pollers import ENDED, READ, WRITE, try_poller
 from ..spin import SecondLook, Spin
 from ..watching import watches_descriptors
-from .bulk import CHUNK, SPLICED, Bulk
+from .bulk import Bulk
 from .few import Few
 from .listener import Port
-from .mover import Events, Host, Lanes
+from .mover import CHUNK, Events, Host, Lanes
 from .passing import Passing
-from .pipes import Pipe
+from .pipes import SPLICED, Pipe
+from .unusual import Unusual
 from .watched import EVENTS, Watched, end_connection
 
 SHORT: Final = 512 - 33  # bytes read at once while messages are short: with it, Python has the object without malloc(3)
-FEW_CONNECTIONS: Final = 16  # so many at most are waited for within a call of serve
+FEW_CONNECTIONS: Final = 16  # so many at most that stay are waited for within a call of serve
 AWAKE: Final = 4  # connections; with more of them it costs work, too, to stay awake for messages that go through a pipe
 LONG: Final = 24 << 10  # bytes in a read, lately, from which on to stay awake costs work and brings no more messages
 
@@ -71,12 +72,13 @@ class Polled:
         self._engine = engine
         self._counters = setting.counters
         self._second_look = SecondLook()
+        self._unusual = Unusual(engine, self.watching)
         self._pipe = Pipe()
         self._bulk: Bulk
         self._short_loops: Few
         """There are some from :meth:`start` on."""
         self._newcomers = set() if newcomers is None else newcomers
-        self._passing = Passing(engine, setting.counters, self.watching, self._newcomers)
+        self._passing = Passing(engine, setting.counters, self.watching, self._newcomers, few)
         self._receiving, self._few = receiving, few
         self._came = self._passes = False
         """Whether a connection has come since the last time that work ran out; whether connections come and go."""
@@ -129,7 +131,8 @@ class Polled:
 
         That is fair, whatever each of them has sent.
 
-        If they are few, wait here as well: to return to the engine, and to be called again, takes as long as an echo.
+        If they are few, or come and go, wait here as well: to return to the engine, and to be called again, takes as
+        long as an echo.
         """
         sleep, spin, at = self._engine.sleep if self._engine.working else None, self.spin, 0
         wake_ups = self._engine.wake_ups()
@@ -137,7 +140,6 @@ class Polled:
             if self._passes and (ports := self._passing.ports() if self._may_pass() else []):
                 found, at = self._serve_passing(found, ports, end, wake_ups), perf_counter_ns()
                 if found is None:
-                    spin.idle_since = at
                     return None
             elif sleep is not None and self._are_few_and_stay():
                 loop = self._serve_few if self.mean_read < SPLICED else self._serve_bulk
@@ -190,7 +192,7 @@ class Polled:
             return passing.serve(found, ports, self._most(), end, wake_ups)
         finally:
             self.mean_read = passing.mean_read or self.mean_read
-            self._came, self._passes = False, passing.goes_on
+            self._came, self._passes, self.latest = False, passing.goes_on, passing.latest
 
     def _serve_few(self, found: Events, end: int, wake_ups: Iterator[int]) -> tuple[Events | None, int]:
         """Serve by the first of the short loops; return what is left for the loop for all, and the time."""
@@ -239,6 +241,7 @@ class Polled:
         odd, timeouts, read, write = connections.odd, connections.timeouts, os.read, os.write
         reads = echoed = 0
         most = SHORT if self.mean_read <= SHORT // 2 else CHUNK
+        unusual = self._unusual
         pipe = self._pipe if self.mean_read >= SPLICED and not self._pipe.useless else None
         awake = self.mean_read < LONG
         fd, in_doubt = -1, True
@@ -252,7 +255,7 @@ class Polled:
                         if ended:  # it may be a port, for whose next connection these make room
                             ended, gone = set(), ended
                             connections.close_all(gone)
-                        if not self._is_to_be_read(fd, mask):
+                        if not unusual.is_to_be_read(fd, mask):
                             continue
                     if pipe is not None:
                         try:
@@ -326,7 +329,8 @@ class Polled:
         return found
 
     def flush(self) -> None:
-        """Do nothing: nothing is queued."""
+        """Forget who has come, whom nobody asks for; nothing is queued."""
+        self._newcomers.clear()
 
     def call_when_readable(self, fd: int, call: Callable[[], None]) -> None:
         """Watch a descriptor that is no connection as the connections are watched."""
@@ -393,44 +397,6 @@ class Polled:
     def lanes(self) -> Lanes:
         """Show which connections are watched."""
         return Lanes(self.watched)
-
-    def _is_to_be_read(self, fd: int, mask: int) -> bool:
-        """Handle a descriptor that is no ordinary connection.
-
-        Returns True if it is one after all, and is to be read.
-        """
-        connections = self._engine.connections
-        if (call := self.watching.calls.get(fd)) is not None:
-            call()
-            return False
-        if fd not in connections.open:
-            return False  # something else that was ready with it has just ended it
-        odd = connections.odd.get(fd)
-        if odd is not None and odd.unsent:
-            if mask & ENDED:
-                connections.end_of_file(fd)
-                self.watching.watch(fd, WRITE)  # once is enough: it would be reported without end
-                if fd not in connections.open:
-                    return False
-            if mask != ENDED:
-                connections.writable(fd)
-        elif odd is not None:
-            self._discard(fd)
-        return odd is None
-
-    def _discard(self, fd: int) -> None:
-        """Throw away what comes on a connection that is being left."""
-        connections = self._engine.connections
-        try:
-            data = os.read(fd, CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if data:
-            connections.moved(fd)
-        else:
-            connections.close(fd)
 
 
 def _do_not(look: Callable[[], Events]) -> None:

@@ -68,6 +68,7 @@ class Some:
             others=others,
         )
         assert 0 < at <= time.perf_counter_ns()
+        self.at = at
         return left
 
     def end(self):
@@ -115,6 +116,44 @@ def test_when_time_is_up_others_have_their_turn_before_it_goes_on(three):
     assert three.turns([(a, READ)], [(b, READ)], end=0, wake_ups=[END]) is None
     assert three.learnt
     assert read_exactly(three.theirs[1], len(LONG)) == LONG
+
+
+def test_the_time_that_it_returns_is_not_that_before_it_waited(three):
+    """Whoever waits next, up to a delayed call, counts from it."""
+    waited = []
+
+    def wake_ups():
+        waited.append(time.perf_counter_ns())
+        yield from ()
+
+    three.theirs[0].sendall(LONG)
+    assert three.turns([(three.fds[0], READ)], wake_ups=wake_ups()) is None
+    assert three.at >= waited[0]
+
+
+@pytest.mark.parametrize("mark", ["first", "second"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
+def test_what_a_signals_handler_leaves_in_the_pipe_is_nobodys(three, monkeypatch, mark, error):
+    """It may raise anything, right after a call that has moved bytes."""
+    a, b, _ = three.fds
+    for theirs in three.theirs[:2]:
+        theirs.sendall(LONG)
+    real, calls = os.splice, []
+
+    def splice(source, target, size, *rest):
+        calls.append(source)
+        moved = real(source, target, 100 if mark == "second" and len(calls) == 2 else size, *rest)
+        if len(calls) == ("first", "second").index(mark) + 1:
+            raise error
+        return moved
+
+    with monkeypatch.context() as patch, contextlib.suppress(error):
+        patch.setattr(os, "splice", splice)
+        three.turns([(a, READ)])
+    assert three.turns([(b, READ)]) is None
+    assert read_exactly(three.theirs[1], len(LONG)) == LONG
+    if error is KeyboardInterrupt:
+        assert three.aborted == [a]
 
 
 @pytest.mark.parametrize("why", ["mask", "other", "end", "nothing"])

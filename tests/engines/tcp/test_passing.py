@@ -355,6 +355,45 @@ def test_with_many_it_returns_so_that_those_who_stay_come_to_the_ring(rig, two, 
         assert rig.passing.ports() == []
 
 
+@pytest.mark.parametrize(("few", "returns"), [(1, True), (3, False)])
+def test_with_more_than_a_few_it_returns_now_and_then_and_says_who_was_busy(rig, two, few, returns):
+    """Those who stay are for the ring, and who was ready last is asked to go over."""
+    (a, fd), _ = two
+    later = passing.LONGEST
+    rig.passing._few = few
+    a.sendall(b"x")
+    wake_ups = iter([later, END])
+    found = rig.ready(fd)
+    sock = dial(port_of(rig.service))
+    with sock:
+        rig.ready(rig.port.fd)
+        left = rig.run(found=[*found, (rig.port.fd, READ)], wake_ups=wake_ups, end=1)
+    assert (left, list(wake_ups)) == ((None, [END]) if returns else ([], [])), "or else nobody comes or goes any more"
+    assert rig.passing.latest == [*found, (rig.port.fd, READ)]
+
+
+@pytest.mark.parametrize("fails", ["newcomers", "watched"])
+def test_who_could_not_be_entered_in_all_books_is_reset(rig, two, fails):
+    """The engine had no memory for it."""
+
+    class Full(set):
+        def add(self, fd):
+            raise MemoryError
+
+    loop = rig.passing
+    if fails == "newcomers":
+        loop._newcomers = Full()
+    else:
+        rig.polled.watching.connections = Full(rig.polled.watching.connections)
+    with dial(port_of(rig.service)) as sock:
+        with pytest.raises(MemoryError):
+            rig.run(rig.port.fd)
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+    assert rig.counts == (3, 2, 0, 0)
+    rig.polled.watching.connections = rig.polled.watched
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"max_connections": 5}, {"max_connections_per_source": 5}, {"idle_timeout": 60.0}]
 )
@@ -378,6 +417,14 @@ def test_families_are_counted_apart_where_they_are_known(serve, monkeypatch):
     rig = Rig(serve(engine="readiness", interfaces=["127.0.0.1"]), monkeypatch)
     with rig.come()[0], rig.come()[0]:
         assert rig.service.counters.accepted == {"ipv4": 2}
+
+
+def test_without_a_ring_nobody_remembers_newcomers(serve, monkeypatch):
+    rig = Rig(serve(engine="readiness"), monkeypatch)
+    with rig.come()[0]:
+        assert rig.polled._newcomers
+        rig.polled.flush()
+        assert not rig.polled._newcomers
 
 
 @needs_completion
