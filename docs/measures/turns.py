@@ -46,11 +46,12 @@ def row(runs: list[Run], server: str, load: Load) -> str:
             ratios.append(work(of[server]) / work(of[load.reference]))
     if not ratios:
         return f"| {load.title} | {server} | no round can be used | | | | 0 |"
-    low, high = interval(ratios) or (0.0, float("inf"))
+    bounds = interval(ratios)
+    within = "-" if bounds is None else "{:.2f}..{:.2f}".format(*bounds)
     costs, rates, times = ([each[name] for each in some] for name in ("server_cpu", "rate", "p50_us"))
     costs = [cost / each["echoes"] * 1e6 for cost, each in zip(costs, some, strict=True)]
     return (
-        f"| {load.title} | {server} | {statistics.geometric_mean(ratios):.2f} ({low:.2f}..{high:.2f}) "
+        f"| {load.title} | {server} | {statistics.geometric_mean(ratios):.2f} ({within}) "
         f"| {statistics.median(costs):.2f} | {statistics.median(rates):,.0f} | {statistics.median(times):.0f} "
         f"| {len(ratios)} |"
     )
