@@ -26,7 +26,8 @@ from echobench.engines import DATAGRAM, STREAM, EngineError, Setting, choose
 from echobench.engines.tcp import pipes
 
 pytest_plugins = [
-    "rigs.blasting", "rigs.own_protocols", "rigs.peers", "rigs.rings", "rigs.tcp_rig", "rigs.tls_rig", "rigs.udp_rig",
+    "rigs.blasting", "rigs.own_protocols", "rigs.peers", "rigs.rings", "rigs.tcp_rig", "rigs.passing_rig",
+    "rigs.tls_rig", "rigs.udp_rig",
 ]  # fmt: skip
 
 # Real sockets take as long as they take, and each example cleans up after itself.

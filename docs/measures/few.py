@@ -24,7 +24,7 @@ from pathlib import Path
 import run
 from results_page.endings import disturbance
 from results_page.loads import Load
-from results_page.ratios import Run, rounds_kept, usable
+from results_page.ratios import Run, pairs
 from results_page.subjects import MeasureError, build, find
 
 
@@ -35,15 +35,11 @@ def cost(run_: Run) -> float:
 
 def row(runs: list[Run], server: str, load: Load) -> str:
     """Write one server's figures under one load."""
-    ratios, costs, times = [], [], []
-    for number in rounds_kept(runs):
-        of = {each["server"]: each for each in runs if each["round"] == number and usable(each)}
-        if server in of and load.reference in of:
-            costs.append(cost(of[server]))
-            ratios.append(costs[-1] / cost(of[load.reference]))
-            times.append(of[server]["p50_us"])
-    if not costs:
+    both = pairs(runs, server, load.reference)
+    if not both:
         return f"| {load.title} | {server} | no round can be used | | | 0 |"
+    ratios = [cost(one) / cost(other) for one, other in both]
+    costs, times = [cost(one) for one, _ in both], [one["p50_us"] for one, _ in both]
     return (
         f"| {load.title} | {server} | {statistics.median(costs):.1f} "
         f"| {statistics.median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f}) "

@@ -25,7 +25,7 @@ from pathlib import Path
 import run
 from results_page.endings import disturbance
 from results_page.loads import LOADS, Load
-from results_page.ratios import Run, interval, rounds_kept, usable, work
+from results_page.ratios import Run, interval, pairs, work
 from results_page.subjects import MeasureError, build, find, serving
 
 MORE = {
@@ -38,18 +38,13 @@ MORE = {
 
 def row(runs: list[Run], server: str, load: Load) -> str:
     """Write one server's figures under one load."""
-    ratios, some = [], []
-    for number in rounds_kept(runs):
-        of = {each["server"]: each for each in runs if each["round"] == number and usable(each)}
-        if server in of and load.reference in of:
-            some.append(of[server])
-            ratios.append(work(of[server]) / work(of[load.reference]))
-    if not ratios:
+    both = pairs(runs, server, load.reference)
+    if not both:
         return f"| {load.title} | {server} | no round can be used | | | | 0 |"
+    ratios = [work(one) / work(other) for one, other in both]
     bounds = interval(ratios)
     within = "-" if bounds is None else "{:.2f}..{:.2f}".format(*bounds)
-    costs, rates, times = ([each[name] for each in some] for name in ("server_cpu", "rate", "p50_us"))
-    costs = [cost / each["echoes"] * 1e6 for cost, each in zip(costs, some, strict=True)]
+    costs, rates, times = zip(*((1e6 / work(one), one["rate"], one["p50_us"]) for one, _ in both), strict=True)
     return (
         f"| {load.title} | {server} | {statistics.geometric_mean(ratios):.2f} ({within}) "
         f"| {statistics.median(costs):.2f} | {statistics.median(rates):,.0f} | {statistics.median(times):.0f} "

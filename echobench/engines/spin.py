@@ -9,7 +9,7 @@ soon enough for it to help, and shrinks to nothing while they do not. KVM decide
 poll before it halts a virtual processor (Documentation/virt/kvm/halt-polling.rst in Linux).
 
 How soon a message comes may depend on whether we look. A client that waits for each answer asks again when it has it,
-and to be woken is half of what it waits for: asleep we see messages too far apart to look for, awake we would find each
+and much of its wait is for us to be woken: asleep we see messages too far apart to look for, awake we would find each
 of them. So now and then, while they come at some such distance, the engine tries.
 """
 

@@ -66,17 +66,23 @@ def rounds_kept(runs: Sequence[Run]) -> list[int]:
     return sorted({run["round"] for run in runs} - disturbed)
 
 
-def compare(runs: Sequence[Run], server: str, reference: str) -> dict[str, Any]:
-    """Give the ratios of one server to another, formed within each kept round of one load's runs."""
-    pairs = []
+def pairs(runs: Sequence[Run], server: str, reference: str) -> list[tuple[Run, Run]]:
+    """Give the runs of one server, each with that of another in the same round, of one load's kept rounds."""
+    found = []
     for number in rounds_kept(runs):
         of = {run["server"]: run for run in runs if run["round"] == number and usable(run)}
         if server in of and reference in of:
-            pairs.append((of[server], of[reference]))
+            found.append((of[server], of[reference]))
+    return found
+
+
+def compare(runs: Sequence[Run], server: str, reference: str) -> dict[str, Any]:
+    """Give the ratios of one server to another, formed within each kept round of one load's runs."""
+    both = pairs(runs, server, reference)
     return {
-        "rounds": len(pairs),
-        "work": spread([work(one) / work(other) for one, other in pairs]),
-        "p50": spread([one["p50_us"] / other["p50_us"] for one, other in pairs if other["p50_us"]]),
+        "rounds": len(both),
+        "work": spread([work(one) / work(other) for one, other in both]),
+        "p50": spread([one["p50_us"] / other["p50_us"] for one, other in both if other["p50_us"]]),
     }
 
 

@@ -6,17 +6,15 @@ each message, and asks what it may need besides; this one does what is left of t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator
 from time import perf_counter_ns
-from typing import Any
 
 from ...counters import Counters
 from ..pollers import READ
-from ..spin import SLICE
+from ..spin import SLICE, Spin
 from .connections import Connections
 from .mover import CHUNK, Events
-from .pipes import MOVE, SPLICED, Pipe
+from .pipes import MOVE, SPLICED, Pipe, splice
 
 
 class Bulk:
@@ -33,22 +31,19 @@ class Bulk:
         end: int,
         *,
         look: Callable[[], Events],
-        wait: Callable[[Callable[[], Events]], Events | None],
-        woken: Callable[[], None],
+        spin: Spin,
+        awake: bool,
         wake_ups: Iterator[int],
         others: Collection[int],
     ) -> tuple[Events | None, int]:
         """Echo once for each connection that is ready, look again, and wait if there is nothing.
 
-        ``look`` asks what is ready, ``wait`` looks for some microseconds, ``wake_ups`` waits in the reactor's place,
-        and ``woken`` hears of each wake-up. The first slice of time lasts until ``end``, a time of perf_counter_ns.
-        ``others`` are descriptors that are no connections.
+        The parameters are those of :meth:`.Few.in_turn`; ``awake`` says whether to use ``spin``.
 
         Returns what is left for the loop for all, and the time; None if there is no work.
         """
         connections, timeouts = self._connections, self._connections.timeouts
         now, plain, watches_idle, reads, echoed = perf_counter_ns, READ, timeouts.watches_idle, 0, 0
-        splice: Any = getattr(os, "splice", None)
         if (ends := self._pipe.ends()) is None:
             return found, now()
         out, into = ends
@@ -81,21 +76,21 @@ class Bulk:
                     if watches_idle:
                         timeouts.moved((fd,))
                     if sent != came:
-                        connections.hold(fd, self._pipe.take_out(came - sent))
+                        connections.hold(fd, self._pipe.take_out(out, came - sent))
                         return [*each], now()
                 else:
                     fd = -1
                     at = now()
-                    if at <= end and (more := look() or wait(look)):
+                    if at <= end and (more := look() or (spin.wait(look) if awake else None)):
                         found = more
                         continue
                     if echoed < SPLICED * reads:  # they have become short
                         return None, at
-                    begun = next(wake_ups, None)
-                    if begun is None:
+                    woken = next(wake_ups, None)
+                    if woken is None:
                         return None, now()
-                    woken()
-                    end, found = begun + SLICE, look()
+                    spin.woken()
+                    end, found = woken + SLICE, look()
                     continue
                 return [(fd, mask), *each], now()
         except BaseException:  # a signal's handler may raise any, and nobody else must get what is in the pipe

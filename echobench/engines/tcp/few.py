@@ -134,7 +134,7 @@ class Few:
                     if woken - last <= soon:
                         return last, woken
                     close += 1
-                    if close > patience:
+                    if close >= patience:
                         spin.try_out()
                         return 0, woken
                 else:

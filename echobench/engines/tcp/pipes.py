@@ -61,17 +61,18 @@ class Pipe:
         except BaseException:
             self.close()  # with all that is in it
             raise
-        return came, self.take_out(left) if left else b""
+        return came, self.take_out(out, left) if left else b""
 
     def ends(self) -> tuple[int, int] | None:
         """Return the end to read from and the end to write to; None if no pipe can be had."""
         return self._ends or self._open()
 
-    def take_out(self, left: int) -> bytes:
-        """Take so many bytes out of the pipe, which are all. If that fails, nobody else's bytes may follow them."""
-        if self._ends is None:
-            return b""
-        out, parts = self._ends[0], []
+    def take_out(self, out: int, left: int) -> bytes:
+        """Take so many bytes out of an end of the pipe, all that are left in it.
+
+        If that fails, nobody else's bytes may follow them.
+        """
+        parts = []
         try:
             while left:
                 parts.append(os.read(out, left))

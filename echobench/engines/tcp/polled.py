@@ -212,13 +212,13 @@ class Polled:
 
     def _serve_bulk(self, found: Events, end: int, wake_ups: Iterator[int]) -> tuple[Events | None, int]:
         """Serve by the loop of :class:`.Bulk`; return what is left for the loop for all, and the time."""
-        bulk, spin = self._bulk, self.spin
+        bulk = self._bulk
         left = bulk.in_turn(
             found,
             end,
             look=self.poll,
-            wait=spin.wait if self.mean_read < LONG and len(self.watched) <= AWAKE else _do_not,
-            woken=spin.woken,
+            spin=self.spin,
+            awake=self.mean_read < LONG and len(self.watched) <= AWAKE,
             wake_ups=wake_ups,
             others=self.watching.calls,
         )
@@ -397,7 +397,3 @@ class Polled:
     def lanes(self) -> Lanes:
         """Show which connections are watched."""
         return Lanes(self.watched)
-
-
-def _do_not(look: Callable[[], Events]) -> None:
-    """Stay awake for nobody."""
