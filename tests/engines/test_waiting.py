@@ -11,7 +11,7 @@ import pytest
 import pytest_twisted
 from rigs.helpers import blocking, datagram_client, dial, needs_linux, port_of, read_exactly, until
 from rigs.rings import needs_completion
-from rigs.tcp_rig import engine_of
+from rigs.tcp_rig import by_ring_alone, engine_of, in_the_ring
 
 from echobench.engines import standin
 from echobench.engines.spin import PATIENT
@@ -75,7 +75,7 @@ def calls_of_the_mover(service):
 
 @pytest.mark.usefixtures("for_long")
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("connections", [1, 2])
+@pytest.mark.parametrize("connections", [1, 2, FEW_CONNECTIONS + 4])
 def test_a_conversation_over_tcp_is_one_call_of_the_mover(serve, engine, connections):
     """It waits in there: to return to the engine after each message takes as long as the echo."""
     service = serve(engine=engine, spin="off")
@@ -103,26 +103,16 @@ def test_where_batches_are_counted_a_call_of_the_mover_is_one(serve, engine):
 
 
 @pytest.mark.usefixtures("for_long")
-@pytest.mark.parametrize("engine", ENGINES)
-def test_more_than_a_few_are_not_waited_for_within_a_call(serve, engine):
-    """Between two calls the engine lets them go over to the ring, and those stay there when there are fewer."""
-    service = serve(engine=engine, spin="off")
-    with contextlib.ExitStack() as stack:
-        socks = [stack.enter_context(dial(port_of(service))) for _ in range(FEW_CONNECTIONS + 1)]
-        for sock in socks:
-            blocking(talk, sock, 1)
-        serving, waited = engine_of(service), []
-        sleep = serving.sleep
-        serving.sleep = lambda at: (waited.append(1), sleep(at))[1]
-        for _ in range(100):  # a turn may be a whole conversation, if the other thread is quick
-            blocking(talk, socks[0], 20)
-            if engine == "readiness" or serving.mover.lanes().receiving:
-                break
-        assert waited == []
-        socks.pop().close()
-        until(lambda: service.snapshot().open_connections == FEW_CONNECTIONS)
-        blocking(talk, socks[0], 20)
-        assert bool(waited) == (engine == "readiness")
+@needs_completion
+def test_those_in_the_ring_are_not_waited_for_within_a_call(serve, monkeypatch):
+    """Between two calls what is queued for the ring is handed over."""
+    by_ring_alone(monkeypatch)
+    service = serve(engine="completion", spin="off")
+    with dial(port_of(service)) as sock:
+        in_the_ring(service, [sock])
+        counted = calls_of_the_mover(service)
+        blocking(talk, sock, 200)
+    assert len(counted) > 3, "it would be 3 at most"
 
 
 @pytest.mark.usefixtures("for_long")

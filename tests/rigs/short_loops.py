@@ -22,7 +22,7 @@ class Books:
     watches_idle = False
 
     def __init__(self):
-        self.open, self.held, self.closed, self.aborted, self.told = set(), [], [], [], []
+        self.open, self.odd, self.held, self.closed, self.aborted, self.told = set(), {}, [], [], [], []
         self.timeouts = self
 
     def hold(self, fd, unsent):

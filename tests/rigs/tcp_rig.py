@@ -11,7 +11,7 @@ from rigs.helpers import blocking, dial, port_of, read_exactly, until
 from rigs.rings import kernel_objects, needs_completion
 from rigs.tcp_states import watching
 
-from echobench.engines.tcp import ring_trial, ringed
+from echobench.engines.tcp import company, ring_trial, ringed
 from echobench.engines.tcp.batches import Batches
 from echobench.engines.tcp.columns import PLAIN
 from echobench.kernel.ring import Ring
@@ -40,6 +40,17 @@ def by_ring_alone(monkeypatch):
     """Have the completion engine receive by its ring as soon as it can, however few connections there are."""
     monkeypatch.setattr(ringed, "FEW_CONNECTIONS", 0)
     monkeypatch.setattr(ringed, "GO_OVER", 1 << 20)
+    monkeypatch.setattr(ringed, "CROWD", 0)
+    monkeypatch.setattr(company, "ENOUGH", 0)
+    monkeypatch.setattr(company, "LONG", 1 << 60)
+
+
+def restless(monkeypatch):
+    """Have connections go over to the ring as soon as two are ready at a time, and come back after three messages."""
+    monkeypatch.setattr(ringed, "FEW_CONNECTIONS", 0)
+    monkeypatch.setattr(ringed, "CROWD", 2)
+    for name, value in {"CROWD": 2, "ENOUGH": 1, "LONG": 3}.items():
+        monkeypatch.setattr(company, name, value)
 
 
 @pytest.fixture(params=["readiness", pytest.param("completion", marks=needs_completion)])

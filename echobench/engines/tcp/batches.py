@@ -18,6 +18,7 @@ from ...kernel import ring as k
 from ...seldom import Seldom
 from ..faults import Faults
 from .columns import BATCH, PLAIN, completions, plain_prefix, to_sends
+from .company import Company
 from .lending import Lending
 from .mover import Host
 from .rings import Rings
@@ -33,7 +34,7 @@ class Batches:
     """Turns completed receives into sends.
 
     ``go_on`` is called to go on with a connection whose receive has ended after so many bytes; ``watched`` are the
-    connections that the poller watches.
+    connections that the poller watches; ``company`` learns how large the batches are.
     """
 
     def __init__(
@@ -45,11 +46,12 @@ class Batches:
         *,
         watched: set[int],
         go_on: Callable[[int, int], None],
+        company: Company,
     ) -> None:
         self._engine, self._counters = engine, counters
         self._rings, self._lending = rings, lending
         self._receiving, self._dying = rings.receiving, rings.dying
-        self._watched, self._go_on = watched, go_on
+        self._watched, self._go_on, self._company = watched, go_on, company
         self._send_faults = Faults()
         self._complaints = Seldom()
 
@@ -80,6 +82,7 @@ class Batches:
             self._batch_failed(at, n, error)
         else:
             rx.index[rx.chead] = (head + n) & k.U32
+            self._company.batch(n)
         if self._rings.retired and not self._receiving:
             self._rings.close()
 

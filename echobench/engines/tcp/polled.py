@@ -33,6 +33,7 @@ from .watched import EVENTS, Watched, end_connection
 SHORT: Final = 512 - 33  # bytes read at once while messages are short: with it, Python has the object without malloc(3)
 FEW_CONNECTIONS: Final = 16  # so many at most that stay are waited for within a call of serve
 AWAKE: Final = 4  # connections; with more of them it costs work, too, to stay awake for messages that go through a pipe
+ALL: Final = EVENTS + 1  # more than are ever found ready at a time
 LONG: Final = 24 << 10  # bytes in a read, lately, from which on to stay awake costs work and brings no more messages
 
 
@@ -41,8 +42,9 @@ class Polled:
 
     Another mover that has this one may look for more than the poller knows of: then ``look`` is its way to ask what is
     ready, and ``elsewhere`` the very list that it returns when that is something for itself. ``receiving`` are the
-    descriptors that it has itself, ``few`` the connections at most that it leaves to this one for good, and
-    ``newcomers`` is where it wants to find those that have come.
+    descriptors that it has itself, ``few`` the connections at most that it leaves to this one for good, ``crowd``
+    how many have to be ready at a time for it to take any, ``newcomers`` is where it wants to find those that have
+    come, and ``served`` is called with how many messages came when there was no crowd.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class Polled:
         *,
         receiving: Collection[int] = (),
         few: int = FEW_CONNECTIONS,
+        crowd: int = ALL,
         newcomers: set[int] | None = None,
+        served: Callable[[int], None] | None = None,
     ) -> None:
         self.watching = Watched(engine)
         self.watched = self.watching.connections
@@ -63,6 +67,8 @@ class Polled:
         """What was ready last."""
         self.mean_read = 0.0
         """Bytes in a read, lately."""
+        self.crowd = crowd
+        """How many have to be ready at a time to be none of this one's, where the other mover serves."""
         self.spin = Spin(setting.spin)
         self.poll: Callable[[], Events] = list
         """Asks the poller what is ready; there is one from :meth:`start` on."""
@@ -79,7 +85,7 @@ class Polled:
         """There are some from :meth:`start` on."""
         self._newcomers = set() if newcomers is None else newcomers
         self._passing = Passing(engine, setting.counters, self.watching, self._newcomers, few)
-        self._receiving, self._few = receiving, few
+        self._receiving, self._few, self._served = receiving, few, served
         self._came = self._passes = False
         """Whether a connection has come since the last time that work ran out; whether connections come and go."""
 
@@ -141,7 +147,7 @@ class Polled:
                 found, at = self._serve_passing(found, ports, end, wake_ups), perf_counter_ns()
                 if found is None:
                     return None
-            elif sleep is not None and self._are_few_and_stay():
+            elif sleep is not None and self._may_be_in_turn():
                 loop = self._serve_few if self.mean_read < SPLICED else self._serve_bulk
                 found, at = loop(found, end, wake_ups)
             if found:
@@ -173,9 +179,15 @@ class Polled:
         """Whether the short loop for those who come and go does: the poller has all, and messages are short."""
         return self._engine.working and not self._receiving and self.mean_read < SPLICED
 
-    def _are_few_and_stay(self) -> bool:
-        """Whether the short loops for a few do."""
-        return self._are_few() and not self._came and not self._engine.connections.odd
+    def _may_be_in_turn(self) -> bool:
+        """Whether the short loops do for what is ready: the poller has all, and nobody has just come.
+
+        Messages are short, or those who have long ones are few.
+        """
+        odd = len(self._engine.connections.odd)
+        if self._came or self._receiving or odd > FEW_CONNECTIONS:
+            return False
+        return self.mean_read < SPLICED or (not odd and self._are_few())
 
     def _may_be_alone(self) -> bool:
         """Whether the short loop for a single one does: its messages are short, and no time-out is to be told."""
@@ -196,7 +208,7 @@ class Polled:
 
     def _serve_few(self, found: Events, end: int, wake_ups: Iterator[int]) -> tuple[Events | None, int]:
         """Serve by the first of the short loops; return what is left for the loop for all, and the time."""
-        loops = self._short_loops
+        loops, before = self._short_loops, self._counters.reads
         left = loops.in_turn(
             found,
             self._most(),
@@ -206,8 +218,11 @@ class Polled:
             wake_ups=wake_ups,
             others=self.watching.calls,
             single=self._is_single(),
+            crowd=ALL if self._are_few() else self.crowd,
         )
         self.mean_read = loops.mean_read or self.mean_read
+        if self._served is not None:
+            self._served(self._counters.reads - before)
         return left
 
     def _serve_bulk(self, found: Events, end: int, wake_ups: Iterator[int]) -> tuple[Events | None, int]:

@@ -9,8 +9,9 @@ completions column by column (columns.py). Python runs once for a batch.
 That pays when batches are large and messages are not. With a few connections a read and a write cost less than what is
 around a batch, and bytes in great number are better read into one buffer that stays in the cache. So this mover has a
 :class:`.Polled` and decides who is on which lane: connections begin there, and if there are more than a few, those with
-small messages go over to the ring. Whatever is not plain traffic, ports, writability and peers that do not read, stays
-with the poller. states.py has the table of all that can happen to a connection.
+small messages go over to the ring while many are ready at a time. They come back when messages come alone (company.py).
+Whatever is not plain traffic, ports, writability and peers that do not read, stays with the poller. states.py has the
+table of all that can happen to a connection.
 
 Two rings, which rings.py keeps: receives complete on one, sends on the other. What they bring is echoed by batches.py.
 If the kernel takes no more requests, the poller takes over for good. Only connections whose bytes are in doubt are
@@ -29,13 +30,15 @@ from ...reactors import Reactor
 from .. import Setting
 from ..pollers import READ
 from .batches import Batches
+from .company import CROWD, Company
 from .lending import Lending
 from .mover import Events, Host, Lanes
-from .polled import Polled
+from .polled import ALL, Polled
 from .ring_trial import try_ring
 from .rings import Rings
 
 FEW_CONNECTIONS: Final = 16  # so many are served by readiness alone
+COME_BACK: Final = 64  # connections at most that do so at a time
 GO_OVER: Final = 4  # connections at least that go over to the ring with each slice of time when there are more
 LARGE: Final = 1 << 14  # bytes in a message; for large ones it is dearer to find a buffer than to make a call
 NO_EVENTS: Final[Events] = []
@@ -51,6 +54,11 @@ class Ringed:
         """Connections of the poller that have been busy before."""
         self._newcomers: set[int] = set()
         """Those that have come since some went over: what was ready before may have their numbers."""
+        self._to_recall: list[int] = []
+        """Descriptors to come back from the ring, some with each turn."""
+        self._recalled: set[int] = set()
+        """Those whose receive is being ended for that, and perhaps some whose receive has ended otherwise since."""
+        self._company = Company()
         self._engine = engine
         self._rings = Rings(engine, setting.clock, ended=self._receive_ended, forget=self.forget)
         self._receiving, self._dying = self._rings.receiving, self._rings.dying
@@ -61,12 +69,16 @@ class Ringed:
             self._completed,
             receiving=self._receiving,
             few=FEW_CONNECTIONS,
+            crowd=CROWD,
             newcomers=self._newcomers,
+            served=self._company.polled,
         )
         self.first: Callable[[], Events] = self.polled.first
         self._lending = Lending(self._rings, setting.clock)
         watched, go_on = self.polled.watched, self._receive_on
-        self._batches = Batches(engine, setting.counters, self._rings, self._lending, watched=watched, go_on=go_on)
+        self._batches = Batches(
+            engine, setting.counters, self._rings, self._lending, watched=watched, go_on=go_on, company=self._company
+        )
 
     @staticmethod
     def unavailable(reactor: Reactor) -> str | None:
@@ -94,6 +106,8 @@ class Ringed:
     def finish(self) -> None:
         """Close everything."""
         self._lending.cancel()
+        self._to_recall.clear()
+        self._recalled.clear()
         self.polled.finish()
         self._rings.end_pause()
         self._rings.close()
@@ -163,14 +177,14 @@ class Ringed:
         """Let some connections go over to the ring, and hand over what is queued."""
         polled = self.polled
         if self._rings.retired:
+            polled.crowd = ALL
             if not self._receiving:
                 self._rings.close()
             return
         if self._rings.pause is not None:
             return
-        if polled.watched and polled.mean_read < LARGE and len(self._engine.connections.open) > FEW_CONNECTIONS:
-            latest, polled.latest = polled.latest, []  # once: a slice may bring nothing but a port
-            self._go_over(latest)
+        if self._rings.buffers.registered:
+            self._choose_lanes()
         if self._rings.rx.queued:
             self._rings.hand_over()
 
@@ -230,43 +244,72 @@ class Ringed:
     def _receive_on(self, fd: int, size: int) -> None:
         """Go on with a connection whose receive has ended.
 
-        The poller takes it over if its messages are large.
+        The poller takes it over if its messages are large, or come alone.
         """
-        if size < LARGE or fd in self.polled.watched:
+        recalled = fd in self._recalled
+        self._recalled.discard(fd)
+        if (size < LARGE and not recalled) or fd in self.polled.watched:
             self.read(fd)
         else:
             self.polled.read(fd)
 
-    def _go_over(self, events: Events) -> None:
-        """Have the ring receive for a few connections of the poller.
+    def _choose_lanes(self) -> None:
+        """Let some connections go over to the ring or come back from it, if that is worth while."""
+        polled, company, newcomers = self.polled, self._company, self._newcomers
+        latest, polled.latest = polled.latest, []  # once: a slice may bring nothing but a port
+        watched, odd = polled.watched, self._engine.connections.odd
+        ready = [fd for fd, mask in latest if mask == READ and fd in watched and fd not in odd and fd not in newcomers]
+        self._known -= newcomers
+        newcomers.clear()
+        company.turn(len(ready))
+        if company.is_missed(len(self._receiving)):
+            self._to_recall = list(self._receiving)
+        if ready and polled.mean_read < LARGE and len(self._engine.connections.open) > FEW_CONNECTIONS:
+            if company.is_enough():
+                self._to_recall.clear()
+                self._go_over(ready)
+            elif len(self._receiving) > len(self._dying) and not self._comes_back():
+                # Where some are, the others follow: those that were left would be asked for with each batch.
+                self._go_over(ready)
+        if self._to_recall:
+            self._come_back()
 
-        These are ordinary connections.
+    def _go_over(self, ready: list[int]) -> None:
+        """Have the ring receive for a few connections of the poller, which are ordinary and were ready.
 
         Those that stay get there soon, a few with each slice. Those that come and go are spared the way: it is for who
         is busy at the end of a slice for the second time.
         """
-        watched, odd, known = self.polled.watched, self._engine.connections.odd, self._known
-        left = max(GO_OVER, len(events) // 4)
-        known -= self._newcomers
-        events = [event for event in events if event[0] not in self._newcomers]
-        self._newcomers.clear()
-        if not self._rings.buffers.registered:
-            return
-        for fd, _ in events:
+        known, left = self._known, max(GO_OVER, len(ready) // 4)
+        for fd in ready:
             if fd not in known:
                 known.add(fd)
-            elif fd in watched and fd not in odd:
+            else:
                 self.polled.unwatch(fd)
                 self._receive(fd)
                 left -= 1
                 if not left:
                     return
 
+    def _comes_back(self) -> bool:
+        """Whether connections are on their way back from the ring."""
+        return bool(self._to_recall) or not self._recalled.isdisjoint(self._receiving)
+
+    def _come_back(self) -> None:
+        """Have some of the receives ended, whose connections the poller is to watch again."""
+        for _ in range(min(COME_BACK, len(self._to_recall))):
+            fd = self._to_recall.pop()
+            if fd in self._receiving and fd not in self._dying:
+                self._recalled.add(fd)
+                if fd not in self.polled.watched:  # else that has been done
+                    self._rings.cancel(fd)
+
     def _receive(self, fd: int) -> None:
         # The kernel takes no requests, at the moment or for good, or knows of no buffers.
         if not self._rings.takes_requests() or not self._rings.buffers.registered:
             self.polled.read(fd)
             return
+        self._recalled.discard(fd)
         self._lending.suffice()
         self._rings.receive(fd)
 

@@ -70,7 +70,7 @@ class Event(enum.Enum):
     LEFT = "we begin to end it: Connections.leave"
     CLOSED = "it is closed: Connections.close"
     RECEIVE_ENDED = "its receive has ended, with or without bytes"
-    RESUMED = "it is read from again: a receive, or the poller for large messages"
+    RESUMED = "it is read from again: a receive, or the poller for messages that are large or come alone"
 
 
 @attrs.define(eq=False)

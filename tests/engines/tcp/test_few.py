@@ -29,7 +29,7 @@ class Some(Pairs):
         return (MOST,)
 
     def in_turn(self, found, end, look, **options):
-        return super().in_turn(found, end, look, **{"single": False, **options})
+        return super().in_turn(found, end, look, **{"single": False, "crowd": MOST, **options})
 
 
 @pytest.fixture
@@ -105,14 +105,27 @@ def test_a_single_one_that_asks_slowly_is_left_to_who_waits_better(three, window
     assert list(wake_ups) == ([] if window else [END])
 
 
-@pytest.mark.parametrize("why", ["mask", "other", "end", "long", "no memory"])
+@pytest.mark.parametrize("crowd", [2, 3])
+def test_so_many_at_a_time_are_for_who_serves_many_better(three, crowd):
+    """From then on; whom it found before they were so many it has served."""
+    a, b, c = three.fds
+    for _, theirs in three.pairs:
+        theirs.send(b"x")
+    left = three.turns([(a, READ)], [(b, READ), (c, READ)], crowd=crowd)
+    assert left == ([(b, READ), (c, READ)] if crowd == 2 else None)
+    assert three.counters.reads == (1 if crowd == 2 else 3)
+
+
+@pytest.mark.parametrize("why", ["mask", "other", "odd", "end", "long", "no memory"])
 def test_who_is_not_ordinary_is_left_with_those_behind_it(three, why, monkeypatch):
     a, b, c = three.fds
     for _, theirs in three.pairs[:1] + three.pairs[2:]:
         theirs.send(b"x")
     middle = three.pairs[1][1]
-    if why in ("mask", "other", "no memory"):
+    if why in ("mask", "other", "odd", "no memory"):
         middle.send(b"x")
+    if why == "odd":
+        three.books.odd[b] = "its peer does not read, for example"
     elif why == "end":
         middle.shutdown(socket.SHUT_WR)
     elif why == "long":

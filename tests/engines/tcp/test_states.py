@@ -10,19 +10,16 @@ import struct
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from rigs.helpers import needs_linux, pattern
+from rigs.helpers import needs_linux
 from rigs.rings import needs_completion
-from rigs.tcp_rig import by_ring_alone, tight
+from rigs.tcp_peers import Peer, Reactor
+from rigs.tcp_rig import by_ring_alone, restless, tight
 from rigs.tcp_states import watching
-from twisted.internet.interfaces import IReactorFDSet
-from twisted.internet.task import Clock
-from zope.interface import implementer
 
 from echobench.engines import STREAM, Setting, choose
 from echobench.engines.tcp.states import BEGIN, GONE, TRANSITIONS, Event, Lane, Mode, State
 
 RESET = struct.pack("ii", 1, 0)
-CONTENT = pattern(8 << 20)
 SIZES = [1, 64, 3000, 20_000, 200_000]
 
 
@@ -48,59 +45,15 @@ def test_without_a_ring_there_is_but_one_lane():
             assert event is Event.GOES_OVER or all(each is GONE or each.lane is Lane.POLLED for each in after)
 
 
-@implementer(IReactorFDSet)
-class Reactor(Clock):
-    """Time that the test moves, and the one descriptor that an engine asks to have watched."""
-
-    def __init__(self):
-        super().__init__()
-        self.readers = set()
-
-    def addReader(self, reader):
-        self.readers.add(reader)
-
-    def removeReader(self, reader):
-        self.readers.discard(reader)
-
-
-class Peer:
-    """A client that does not block; it knows what it has sent, and checks all that it gets."""
-
-    def __init__(self, port):
-        self.sock = socket.socket()
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.sock.connect(("127.0.0.1", port))
-        self.sock.setblocking(False)
-        self.sent = self.got = 0
-        self.half_closed = self.ended = False
-
-    def send(self, size):
-        with contextlib.suppress(BlockingIOError, ConnectionError):
-            self.sent += self.sock.send(CONTENT[self.sent : self.sent + size])
-
-    def receive(self, size):
-        try:
-            data = self.sock.recv(size)
-        except BlockingIOError:
-            return False
-        except ConnectionError:
-            self.ended = True
-            return False
-        assert data == CONTENT[self.got : self.got + len(data)]
-        self.got += len(data)
-        self.ended = self.ended or not data
-        return bool(data)
-
-
 class Peers(RuleBasedStateMachine):
     """Peers do whatever they like, in any order; the engine has its turns in between."""
 
-    name = "readiness"
+    name, prepare = "readiness", staticmethod(by_ring_alone)
 
     def __init__(self):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        by_ring_alone(self.patch)
+        self.prepare(self.patch)
         self.exit = contextlib.ExitStack()
         self.watch = self.exit.enter_context(watching(self.patch))
         self.reactor, self.peers, self.draining = Reactor(), [], None
@@ -208,6 +161,12 @@ class Peers(RuleBasedStateMachine):
 @pytest.mark.parametrize("name", ["readiness", pytest.param("completion", marks=needs_completion)])
 def test_whatever_peers_do(name):
     run_state_machine_as_test(type(name.title(), (Peers,), {"name": name}))
+
+
+@needs_linux
+@needs_completion
+def test_whatever_peers_do_while_they_go_over_to_the_ring_and_back():
+    run_state_machine_as_test(type("Restless", (Peers,), {"name": "completion", "prepare": staticmethod(restless)}))
 
 
 @needs_linux
