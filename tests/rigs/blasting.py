@@ -27,6 +27,9 @@ ENGINES = {
     "columns": "echobench.bench.load.columns.engine:ColumnsLoad",
 }
 
+ROWS = "rows"
+"""The engine ``columns`` with rows and rings for a few connections, too, as it has them for many."""
+
 SOON = 20_000_000  # nanoseconds from when all is open until the run begins
 
 UNHURRIED = {"duration": 40.0, "timeout": 20.0}
@@ -126,9 +129,12 @@ class Blaster:
         from echobench.bench.run.plan import Plan
         from echobench.bench.run.tally import Tally
 
+        if self.name == ROWS and (plan.get("transport"), plan.get("model"), plan.get("window", 1)) != (None, None, 1):
+            pytest.skip("rows are for one message under way on each connection")
         whole = Plan(**{"host": address, "port": port, "warmup": 0.0, "cooldown": 0.0, **plan})
         order = {
-            "engine": ENGINES[self.name],
+            "engine": ENGINES["columns" if self.name == ROWS else self.name],
+            "few": 0 if self.name == ROWS else None,
             "plan": whole.as_dict(),
             "address": [address, port],
             "stop_after": stop_after,
@@ -169,6 +175,12 @@ def blast(request: pytest.FixtureRequest) -> Blaster:
     return Blaster(request.param)
 
 
+@pytest.fixture(params=[*ENGINES, ROWS])
+def blast_tcp(request: pytest.FixtureRequest) -> Blaster:
+    """Give each engine in turn, and rows for few connections."""
+    return Blaster(request.param)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _forker() -> Iterator[None]:
     yield
@@ -203,6 +215,8 @@ def run(order: dict[str, Any]) -> None:
 
     module, _, name = order["engine"].partition(":")
     kind: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    if order["few"] is not None:
+        importlib.import_module(module).FEW = order["few"]
     share = shares(Plan.from_dict(order["plan"]))[order["share"]]
     if (why := kind.unavailable(share)) is not None:
         json.dump({"unavailable": why}, sys.stdout)

@@ -22,10 +22,20 @@ Times = npt.NDArray[np.int64]
 
 
 class Account:
-    """Counts in ``tally`` what happens to messages that were due within the window."""
+    """Counts in ``tally`` what happens to messages that were due within the window.
+
+    ``awake`` says that the engine waits awake for answers.
+    """
 
     def __init__(
-        self, plan: Plan, tally: Tally, window: Window, tick: Tick, now: Callable[[], int] = time.perf_counter_ns
+        self,
+        plan: Plan,
+        tally: Tally,
+        window: Window,
+        tick: Tick,
+        now: Callable[[], int] = time.perf_counter_ns,
+        *,
+        awake: bool = False,
     ) -> None:
         self.tally, self.window = tally, window
         self.now = now
@@ -46,8 +56,8 @@ class Account:
         self._cpu: float | None = None
         self._cpu_since = 0
         self._noted = 0.0
-        # Only the open model waits awake, until a message is due; in the others all CPU time is work.
-        self._spins = plan.model == "open"
+        # The open model waits awake until a message is due. Where nobody does, all CPU time is work.
+        self._spins = awake or plan.model == "open"
 
     def counts(self, intended: int) -> bool:
         """Whether a message that was due at ``intended`` counts."""

@@ -169,6 +169,11 @@ class Plan:
         """How many processes send, on all machines together."""
         return self.processes * self.machines
 
+    @property
+    def one_under_way(self) -> bool:
+        """Whether there is one message at a time, which waits for nothing but the server."""
+        return self.model == "closed" and self.flows == self.window == 1
+
     def _crowd(self) -> str:
         if self.machines == 1:
             return f"{self.processes} processes"

@@ -98,7 +98,7 @@ def test_a_datagram_that_is_too_large_for_any_train(blast):
 
 
 @pytest.mark.parametrize("window", [1, 2])
-@pytest.mark.parametrize(("flows", "size"), [(300, "64"), (8, "65536"), (5, "65537"), (7, "3")])
+@pytest.mark.parametrize(("flows", "size"), [(300, "64"), (8, "65536"), (5, "65537"), (7, "3"), (20, "3")])
 def test_connections(blast, flows, size, window):
     with TCP(truth.honest, int(size)) as server:
         ran = blast(server.port, flows=flows, size=size, window=window, count=1000, **UNHURRIED)

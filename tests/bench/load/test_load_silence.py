@@ -17,6 +17,12 @@ from echobench.bench.run.verdicts import judge, status
 
 pytestmark = needs_linux
 
+
+@pytest.fixture
+def blast(blast_tcp):
+    return blast_tcp
+
+
 SHORT = {"warmup": 0.2, "duration": 0.3, "timeout": 0.3}
 BIG = "1000000"  # bytes: a few such messages are more than any buffer holds
 

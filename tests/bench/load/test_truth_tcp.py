@@ -13,6 +13,12 @@ from echobench.bench.load.tape import LAP
 
 pytestmark = needs_linux
 
+
+@pytest.fixture
+def blast(blast_tcp):
+    return blast_tcp
+
+
 COUNT = 400
 
 

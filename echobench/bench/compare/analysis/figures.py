@@ -23,7 +23,7 @@ Basis = Literal["cpu", "rate", "time"]
 
 def measures_times(plan: Plan) -> bool:
     """Tell whether a load's result is a time: its messages wait for nothing but the server."""
-    return plan.model == "open" or (plan.model == "closed" and plan.flows == plan.window == 1)
+    return plan.model == "open" or plan.one_under_way
 
 
 def rate(run: Run) -> float | None:

@@ -16,12 +16,15 @@ from ..rehearsal import to_itself
 
 LARGEST: Final = 1 << 12
 """Bytes of the largest message that is handled as a row: gathering larger ones costs more than columns save."""
+FEW: Final = 8
+"""Connections of a process; so many are served sooner by a call for each message than by a ring and its batches."""
 
 
-def in_rows(plan: Plan) -> bool:
-    """Whether a load over TCP has one small message under way on each connection, all of one size."""
-    sizes = plan.sizes()
-    return plan.model == "closed" and plan.window == 1 and len(sizes) == 1 and int(sizes[0]) <= LARGEST
+def in_rows(share: Share) -> bool:
+    """Whether a load over TCP has one small message under way on each of many connections, all of one size."""
+    plan, sizes = share.plan, share.plan.sizes()
+    small = len(sizes) == 1 and int(sizes[0]) <= LARGEST
+    return small and plan.model == "closed" and plan.window == 1 and share.flows > FEW
 
 
 class ColumnsLoad:
@@ -49,7 +52,7 @@ class ColumnsLoad:
             from .tcp_streams import TcpStreams
 
             plan = share.plan
-            kind = TcpRows if in_rows(plan) else TcpShuttles if in_shuttles(plan) else TcpStreams
+            kind = TcpRows if in_rows(share) else TcpShuttles if in_shuttles(plan) else TcpStreams
             self._engine = kind(share, address, tick)
         self.tally: Tally = self._engine.tally
         self.open, self.run = self._engine.open, self._engine.run
@@ -86,7 +89,7 @@ def _udp_unavailable(plan: Plan) -> str | None:
 
 
 def _tcp_unavailable(share: Share) -> str | None:
-    if not in_rows(share.plan):
+    if not in_rows(share):
         return None  # it needs no ring
     from ....engines.tcp.ring_trial import try_ring
     from .tcp_rings import sizes

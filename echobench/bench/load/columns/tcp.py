@@ -16,6 +16,7 @@ from ...run.tally import Tally
 from .. import Tick
 from ..account import Account
 from ..window import Window, wait_for
+from .awake import waits_awake
 from .sockets import open_streams
 
 PATIENCE: Final = 0.01  # seconds to wait at most when nothing comes
@@ -57,7 +58,7 @@ class TcpColumns:
     def run(self, begin: int) -> None:
         """Offer load from ``begin`` on, and return when the run is over and counted."""
         self.window = Window(self.plan, begin)
-        self.account = Account(self.plan, self.tally, self.window, self._tick)
+        self.account = Account(self.plan, self.tally, self.window, self._tick, awake=waits_awake(self.plan))
         self.listen()
         self.start()
         wait_for(begin)

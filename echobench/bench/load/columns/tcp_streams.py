@@ -14,6 +14,7 @@ from typing import Final
 from ..schedule import Schedule
 from ..streams import Layout, Stream
 from ..window import SECOND
+from .awake import waiting
 from .tcp import PATIENCE, TcpColumns
 
 SPIN: Final = 150_000  # nanoseconds before a message is due from which on the engine spins
@@ -56,7 +57,7 @@ class TcpStreams(TcpColumns):
 
     def offer(self) -> None:
         """Offer load."""
-        clock = time.perf_counter_ns
+        clock, wait = time.perf_counter_ns, waiting(self.plan, self.epoll.poll)
         schedule = self._schedule
         if schedule is None:
             self._owed = [(flow, self.plan.window) for flow in range(len(self._streams))]
@@ -73,7 +74,7 @@ class TcpStreams(TcpColumns):
             began = now
             handled = 0
             if schedule is None or over:
-                events = self.epoll.poll(PATIENCE, BATCH)
+                events = wait(PATIENCE, BATCH)
                 began = clock()
             else:
                 handled = self._send_due(schedule, now)

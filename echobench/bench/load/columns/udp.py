@@ -11,6 +11,7 @@ from ....queues import receive_drops
 from ..account import Account
 from ..flows import Flows
 from ..window import Window, wait_for
+from .awake import waits_awake
 from .udp_sender import FEW, UdpSender
 from .udp_tables import Part, Questions, Turn
 from .udp_trains import Trains
@@ -25,7 +26,7 @@ class UdpColumns(UdpSender):
     def run(self, begin: int) -> None:
         """Offer load from ``begin`` on, and return when the run is over and counted."""
         window = self.window = Window(self.plan, begin)
-        self.account = Account(self.plan, self.tally, window, self._tick)
+        self.account = Account(self.plan, self.tally, window, self._tick, awake=waits_awake(self.plan))
         self.flows = Flows(self.plan, self.account, self.share.first_flow, self.share.flows)
         self.questions = Trains(self.flows, self.stamped) if self.plan.gso else Questions(self.flows)
         self.answers = self.questions if isinstance(self.questions, Trains) else Turn(self.flows, self.stamped)

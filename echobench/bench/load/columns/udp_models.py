@@ -15,6 +15,7 @@ import numpy as np
 
 from ..schedule import Schedule
 from ..window import SECOND
+from .awake import Events, waiting
 from .udp import UdpColumns
 from .udp_sender import PAUSE
 
@@ -24,9 +25,6 @@ SPIN: Final = 150_000  # nanoseconds before a datagram is due from which on the 
 BATCH: Final = 64  # datagrams in one call of the open model
 FLOOD: Final = 128  # datagrams in one call of the flood model
 
-Events = list[tuple[int, int]]
-"""What epoll says: a descriptor and a mask each."""
-
 
 class ClosedUdp(UdpColumns):
     """Keeps a window of datagrams under way on each flow."""
@@ -34,6 +32,7 @@ class ClosedUdp(UdpColumns):
     def offer(self) -> None:
         """Send each flow's window, and a datagram for each answer."""
         self.owe(slice(None), self.plan.window)
+        self._wait = waiting(self.plan, self.epoll.poll)
         clock = time.perf_counter_ns
         over = False
         poll, receive, worked, window = self.wait, self.receive, self.account.worked, self.window
@@ -57,7 +56,7 @@ class ClosedUdp(UdpColumns):
 
     def wait(self, seconds: float) -> Events:
         """Wait for answers."""
-        return self.epoll.poll(seconds)
+        return self._wait(seconds, -1)
 
     def _pay(self, now: int) -> None:
         """Send what is owed to flows besides the replacements of answers."""

@@ -27,7 +27,8 @@ from ..flows import ANSWERED, AWAITED, GIVEN_UP, NEXT, OUT, Flows
 from ..payload import STEP, U64, identity, pattern, sequence
 from ..schedule import Times
 from ..stamps import MARK, NEAR, SECOND, both
-from .udp_models import PATIENCE, ClosedUdp, Events
+from .awake import Events
+from .udp_models import PATIENCE, ClosedUdp
 from .udp_trains import SEGMENT, Trains, cut, longest
 
 

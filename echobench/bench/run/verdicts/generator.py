@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from ..plan import Plan
 from ..result import Process, Result, Verdict, per_second
 from .answers import nothing_sent, unanswered
 
@@ -55,7 +56,8 @@ def _bound(result: Result) -> str:
     busiest = max(result.processes, key=lambda process: max(process.cpu_share, process.busy_share), default=None)
     if busiest is None or nothing_sent(result) or unanswered(result):
         return ""
-    hot = busiest.cpu_share >= CPU or busiest.busy_share >= BUSY
+    awake = result.plan.one_under_way  # for the answer, and what it uses meanwhile is no work
+    hot = busiest.busy_share >= BUSY or (busiest.cpu_share >= CPU and not awake)
     if result.plan.model == "open":
         kept = rate_not_kept(result) is None
         lateness = result.tally.lateness
@@ -75,7 +77,7 @@ def _bound(result: Result) -> str:
     else:
         return ""
     return (
-        f"{why} ({_use(busiest, result.plan.model)}). "
+        f"{why} ({_use(busiest, result.plan)}). "
         "Give it more --processes, on --cpus that the server does not use, or offer less load."
     )
 
@@ -95,11 +97,12 @@ def _bound_on(result: Result) -> str:
     return f"On {len(bound)} of {len(result.machines)} machines ({names}). {bound[0][0]}: {bound[0][1]}"
 
 
-def _use(process: Process, model: str) -> str:
+def _use(process: Process, plan: Plan) -> str:
     used = f"process {process.index} used {process.cpu_share:.0%} of a CPU"
     use = f"{used}, and was busy for {process.busy_share:.0%} of the time"
-    awake = model == "open" and process.busy_share < process.cpu_share
-    return f"{use}; it busy-waits until a message is due" if awake else use
+    waits = {"open": "until a message is due", "closed": "for each answer"}
+    awake = (plan.model == "open" or plan.one_under_way) and process.busy_share < process.cpu_share
+    return f"{use}; it busy-waits {waits[plan.model]}" if awake else use
 
 
 def books(result: Result) -> Verdict | None:
