@@ -32,7 +32,7 @@ LOADS = {
     # The name of compare's load: the same load for the driver, and the servers to judge it by.
     "small": (("tcp", "-c", "50"), ("c-epoll", "asyncio", "go")),
     "pipelined": (("tcp", "-c", "16", "-w", "16"), ("c-epoll", "asyncio", "go")),
-    "one": (("tcp", "-c", "1"), ("c-epoll", "asyncio", "go")),
+    "one": (("tcp", "-c", "1", "-a"), ("c-epoll", "asyncio", "go")),
     "udp": (("udp", "-c", "16", "-w", "8"), ("c-mmsg", "asyncio", "go")),
     "large": (("tcp", "-c", "8", "-s", "65536"), ("c-epoll", "asyncio", "go")),
 }

@@ -29,6 +29,15 @@ from results_page.ratios import Run, interval, pairs, work
 from results_page.subjects import MeasureError, build, find, serving
 
 MORE = {
+    "steady": Load(
+        "steady", "TCP, 50 connections, 5,000 messages a second", ("tcp", "-c", "50", "-r", "5000"), "c-epoll"
+    ),
+    "steady-1000": Load(
+        "steady-1000",
+        "TCP, 1,000 connections, 5,000 messages a second",
+        ("tcp", "-c", "1000", "-w", "100", "-r", "5000"),
+        "c-epoll",
+    ),
     "connect-1": Load("connect-1", "TCP, connect, echo, close; one at a time", ("connect", "-c", "1"), "c-epoll"),
     "tcp-1-16k": Load("tcp-1-16k", "TCP, 1 connection, 16 KiB", ("tcp", "-c", "1", "-s", "16384"), "c-epoll"),
     "tcp-2-16k": Load("tcp-2-16k", "TCP, 2 connections, 16 KiB", ("tcp", "-c", "2", "-s", "16384"), "c-epoll"),

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from rigs.peers import MEASURES
@@ -67,6 +68,7 @@ def test_a_server_in_c_passes_verify(peers, subjects, name):
         ("epoll_tcp", "tcp", ["-c", 50]),
         ("epoll_tcp", "tcp", ["-c", 3, "-w", 7, "-s", 100_003]),
         ("epoll_tcp", "tcp", ["-s", 8, "-w", 100]),
+        ("epoll_tcp", "tcp", ["-a"]),
         ("epoll_tcp", "tcp", ["-r", 2000]),
         ("epoll_tcp", "tcp", ["-c", 3, "-r", 2000, "-s", 5000]),
         ("epoll_tcp", "connect", ["-c", 5]),
@@ -178,6 +180,17 @@ def test_a_flood_counts_what_was_sent(peers):
     assert seen
     assert all(len(data) == 64 for data in seen)
     assert len(set(seen)) == len(seen), "each datagram is another one"
+
+
+def test_a_driver_that_stays_awake_uses_its_processor(peers):
+    """It has nothing to do but to wait, for a server that takes its time."""
+    used = []
+    for options in ([], ["-a"]):
+        with serving(socket.SOCK_STREAM, stream(lambda n, data: time.sleep(0.02) or data)) as port:
+            status, said = drive(peers, "tcp", port, "-t", 20, "-d", 0.5, *options)
+        assert status == 0, said
+        used.append(said["driver_cpu"])
+    assert used[1] > 3 * used[0]
 
 
 def test_the_time_of_children_counts(peers, subjects):

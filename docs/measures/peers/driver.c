@@ -2,6 +2,7 @@
  *
  * The loop is closed: each flow has a window of messages under way, and an answer lets the next message go. With `-r`
  * (TCP) messages go at random times (Poisson) instead, and the time of an answer counts from when its message was due.
+ * With `-a` the driver never sleeps: with one message under way its own waking up would be part of each time.
  * Every byte of every answer is compared with what was sent. `tls` is `tcp` in TLS 1.3; who the server is, is not verified.
  * `connect` connects, sends a message, reads the answer, ends its side, waits for the server's end and closes; that is
  * one echo. `flood` sends datagrams as fast as the kernel takes them and reads no answer: there an echo is one that was
@@ -104,7 +105,7 @@ static void run(const struct mode *mode, struct reading *begin, struct reading *
     uint64_t now = nanoseconds(CLOCK_MONOTONIC), look = now + LOOK_EVERY, until = now + (uint64_t)(plan.warm_up * 1e9);
     while (!stopping || (mode->under_way() && now < until)) {
         if (mode->always && !stopping) mode->always();
-        int count = epoll_wait(poller, found, EVENTS, mode->always ? 0 : (int)(LOOK_EVERY / 1000000));
+        int count = epoll_wait(poller, found, EVENTS, mode->always || plan.awake ? 0 : (int)(LOOK_EVERY / 1000000));
         for (int i = 0; i < count; i++) mode->ready(found[i].data.u32, found[i].events);
         now = nanoseconds(CLOCK_MONOTONIC);
         if (now >= look) {
@@ -136,14 +137,14 @@ static double between(const char *name, const char *text, double least, double m
 static const struct mode *read_plan(int argc, char **argv) {
     if (argc < 3)
         misused("usage: %s tcp|tls|udp|connect|flood PORT [-c FLOWS] [-w WINDOW] [-s BYTES] [-d SECONDS] [-u WARM-UP] "
-                "[-t PATIENCE] [-p SERVER'S-PID] [-g] [-r RATE]", argv[0]);
+                "[-t PATIENCE] [-p SERVER'S-PID] [-g] [-r RATE] [-a]", argv[0]);
     const struct mode *mode = NULL;
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
         if (!strcmp(argv[1], modes[i]->name)) mode = modes[i];
     if (!mode) misused("the mode is tcp, tls, udp, connect or flood, not %s", argv[1]);
     plan.mode = mode->name;
     plan.server = address_of(argv[2], NULL);
-    for (int option; (option = getopt(argc - 2, argv + 2, "c:w:s:d:u:t:p:gr:")) != -1;) switch (option) {
+    for (int option; (option = getopt(argc - 2, argv + 2, "c:w:s:d:u:t:p:gr:a")) != -1;) switch (option) {
         case 'c': plan.flows = whole("-c", optarg, 1, 65535); break;
         case 'w': plan.window = whole("-w", optarg, 1, 65535); break;
         case 's': plan.size = (size_t)whole("-s", optarg, 8, mode == &tcp_mode || mode == &tls_mode ? LARGEST : LARGEST_UDP); break;
@@ -152,6 +153,7 @@ static const struct mode *read_plan(int argc, char **argv) {
         case 't': plan.patience = between("-t", optarg, 0.01, 60); break;
         case 'p': plan.pid = whole("-p", optarg, 1, 1 << 22); break;
         case 'g': plan.trains = true; break;
+        case 'a': plan.awake = true; break;
         case 'r':
             if (mode != &tcp_mode) misused("-r is for tcp");
             plan.rate = between("-r", optarg, 0.1, 1e6);

@@ -21,7 +21,7 @@ struct plan {
     size_t size;
     double seconds, warm_up, patience;
     double rate; /* messages a second, at random times; 0: an answer lets the next message go */
-    bool trains;
+    bool trains, awake;
 };
 
 struct errors {
