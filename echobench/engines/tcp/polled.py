@@ -64,7 +64,7 @@ class Polled:
         self.watched = self.watching.connections
         """Connections that the poller watches."""
         self.latest: Events = []
-        """What was ready last."""
+        """What was ready at a time, the most since somebody emptied this; where there is another mover, which does."""
         self.mean_read = 0.0
         """Bytes in a read, lately."""
         self.crowd = crowd
@@ -318,7 +318,7 @@ class Polled:
                     connections.close_all(gone)
                 if timeouts.watches_idle and (len(found) > 1 or reads > before):  # else it may have been a wrong guess
                     timeouts.moved([fd for fd, _ in found])
-                if len(found) > 1 or found[0][0] not in calls:
+                if len(found) >= len(self.latest) and (len(found) > 1 or found[0][0] not in calls):
                     self.latest = found
                 at = now()
                 if at > end:

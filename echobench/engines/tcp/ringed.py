@@ -261,10 +261,11 @@ class Ringed:
         ready = [fd for fd, mask in latest if mask == READ and fd in watched and fd not in odd and fd not in newcomers]
         self._known -= newcomers
         newcomers.clear()
-        company.turn(len(ready))
+        may = polled.mean_read < LARGE and len(self._engine.connections.open) > FEW_CONNECTIONS
+        company.turn(len(ready) if may or len(ready) < CROWD else 0)
         if company.is_missed(len(self._receiving)):
             self._to_recall = list(self._receiving)
-        if ready and polled.mean_read < LARGE and len(self._engine.connections.open) > FEW_CONNECTIONS:
+        if ready and may:
             if company.is_enough():
                 self._to_recall.clear()
                 self._go_over(ready)
@@ -293,7 +294,11 @@ class Ringed:
 
     def _comes_back(self) -> bool:
         """Whether connections are on their way back from the ring."""
-        return bool(self._to_recall) or not self._recalled.isdisjoint(self._receiving)
+        if self._to_recall:
+            return True
+        if self._recalled and self._recalled.isdisjoint(self._receiving):
+            self._recalled.clear()
+        return bool(self._recalled)
 
     def _come_back(self) -> None:
         """Have some of the receives ended, whose connections the poller is to watch again."""

@@ -14,6 +14,7 @@ from rigs.tcp_rig import tight
 from rigs.tcp_states import watching
 
 from echobench.engines import STREAM, Setting, choose
+from echobench.engines.pollers import READ
 from echobench.engines.tcp.company import CROWD, EACH, ENOUGH, FEW, LONG, Company
 from echobench.engines.tcp.few import Few
 from echobench.engines.tcp.ringed import COME_BACK, FEW_CONNECTIONS
@@ -251,6 +252,41 @@ def test_one_in_the_ring_that_is_silent_comes_back_when_the_others_are_few(many)
         some.ask([peer])
     assert some.in_the_ring() == 0
     some.ask([first])
+
+
+@needs_linux
+@needs_completion
+def test_a_crowd_with_stragglers_is_a_crowd(many):
+    """The last look of a turn finds those who came last."""
+    polled = many().engine.mover.polled
+    ready = [(fd, READ) for fd in polled.watched]
+    looks = iter([ready[:1], ready[1:3]])
+    polled.look = lambda: next(looks, [])
+    polled._serve_all(ready, 1 << 62)
+    assert polled.latest == ready
+
+
+@needs_linux
+@needs_completion
+def test_those_in_the_ring_come_back_beside_a_crowd_that_may_not_go_over(many):
+    """Few are open in all, and some of them were in the ring when there were more."""
+    some = many(MANY + CROWD)
+    ringed, others = some.peers[:4], some.peers[4:]
+    while some.in_the_ring() < len(some.peers):
+        some.ask(some.peers)
+    for peer in others:
+        peer.sock.close()
+    some.peers[:] = ringed
+    while len(some.engine.connections.open) > 4:
+        some.turn()
+    for _ in range(CROWD):
+        some.peers.append(Peer(some.listener.getsockname()[1]))
+        some.turn()
+    assert some.in_the_ring() == 4
+    for _ in range(LONG):
+        some.ask(some.peers[4:])
+        some.ask(some.peers[:2])
+    assert some.in_the_ring() == 0
 
 
 @needs_linux
