@@ -127,9 +127,9 @@ def _share(facts: Facts) -> Iterator[Finding]:
             why="A cpuset or an affinity keeps it from the others.",
             source="sched_setaffinity(2), cpuset(7)",
         )
-    quota = _quota(facts)
-    if quota is not None:
-        cpus, throttled = quota
+    least = quota(facts)
+    if least is not None:
+        cpus, throttled = least
         yield Finding(
             name="CPU quota",
             level="bad" if cpus < facts.usable or throttled else "note",
@@ -141,7 +141,7 @@ def _share(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def _quota(facts: Facts) -> tuple[float, int] | None:
+def quota(facts: Facts) -> tuple[float, int] | None:
     """Give the CPUs that the least of the control groups allows, and how often it was used up; None without a quota."""
     found: tuple[float, int] | None = None
     for row in (facts.text("proc/self/cgroup") or "").splitlines():

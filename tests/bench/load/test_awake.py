@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import pytest
@@ -11,7 +10,7 @@ from rigs.helpers import needs_linux
 from rigs.truth import TCP, UDP, honest
 
 from echobench.bench.run.plan import Plan, shares
-from echobench.engines.spin import Spin
+from echobench.host.facts import Facts
 
 pytestmark = needs_linux
 if sys.platform == "linux":
@@ -19,32 +18,46 @@ if sys.platform == "linux":
 FOUND = [(1, 1)]
 
 
-class Poll:
-    """Stands for epoll: finds something after so many looks, or in a wait."""
+TWO = {"cpus": 2, "usable": 1}
 
-    def __init__(self, looks):
-        self.left, self.waits, self.looked = looks, 0, 0
+
+class Poll:
+    """Stands for epoll, and for time: each look takes a microsecond, and finds something after so many."""
+
+    def __init__(self, *looks):
+        self.now, self.waits, self.looked = 1, 0, 0
+        self.looks, self.left = list(looks), 0
 
     def __call__(self, seconds, most):
         if seconds:
             self.waits += 1
             return FOUND
         self.looked += 1
+        self.now += 1000
         self.left -= 1
         return FOUND if self.left == 0 else []
 
+    def ask(self, wait, looks):
+        """Wait for an answer that comes after so many looks; tell how many there were, and whether it slept."""
+        before, self.left = (self.looked, self.waits), looks
+        assert wait(0.01, 5) == FOUND
+        return self.looked - before[0], self.waits > before[1]
+
 
 @pytest.fixture
-def two_processors(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+def poll(monkeypatch):
+    monkeypatch.setattr(awake, "waits_awake", lambda plan: True)
+    return Poll()
 
 
-@pytest.mark.usefixtures("two_processors")
 @pytest.mark.parametrize(
     ("plan", "expected"),
     [
         ({}, True),
         ({"transport": "udp"}, True),
+        ({"size": "32768"}, True),
+        ({"size": "1-100"}, True),
+        ({"size": "1-40000"}, False),
         ({"flows": 2}, False),
         ({"window": 2}, False),
         ({"model": "open", "rate": 10.0}, False),
@@ -52,46 +65,43 @@ def two_processors(monkeypatch):
         ({"model": "connect"}, False),
     ],
 )
-def test_it_is_for_one_message_at_a_time(plan, expected):
-    poll = Poll(1)
-    plan = Plan(host="127.0.0.1", **plan)
-    assert awake.waits_awake(plan) is expected
-    assert (awake.waiting(plan, poll) is not poll) is expected
+def test_it_is_for_one_message_at_a_time(plan, expected, tmp_path):
+    assert awake.waits_awake(Plan(host="127.0.0.1", **plan), Facts(root=tmp_path, **TWO)) is expected
 
 
-def test_on_one_processor_the_server_could_not_answer_meanwhile(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    assert not awake.waits_awake(Plan(host="127.0.0.1"))
+@pytest.mark.parametrize(
+    ("cpus", "paid", "expected"), [(1, None, False), (2, None, True), (2, 1.5, False), (2, 2, True)]
+)
+def test_it_needs_two_processors_and_that_somebody_pays_for_both(tmp_path, cpus, paid, expected):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/\n")
+    if paid:
+        (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+        (tmp_path / "sys/fs/cgroup/cpu.max").write_text(f"{int(paid * 100_000)} 100000\n")
+    assert awake.waits_awake(Plan(host="127.0.0.1"), Facts(root=tmp_path, cpus=cpus, usable=1)) is expected
 
 
-@pytest.mark.usefixtures("two_processors")
-def test_it_looks_once_answers_have_come_soon_and_waits_before(monkeypatch):
-    now = [1000]
-    monkeypatch.setattr(awake, "Spin", lambda limit: Spin(limit, lambda: now[0]))
-    poll = Poll(0)
-    wait = awake.waiting(Plan(host="127.0.0.1"), poll)
-    assert wait(0.01, 5) == FOUND
-    assert (poll.waits, poll.looked) == (1, 0), "it has learnt nothing yet"
-    poll.left = 3
-    assert wait(0.01, 5) == FOUND
-    assert (poll.waits, poll.looked) == (1, 3)
+def test_it_looks_until_the_answer_is_there(poll):
+    wait = awake.waiting(Plan(host="127.0.0.1"), poll, lambda: poll.now)
+    for looks in (1, 7, 900):
+        assert poll.ask(wait, looks) == (looks, False)
 
 
-@pytest.mark.usefixtures("two_processors")
-def test_who_takes_long_is_waited_for_asleep(monkeypatch):
-    now = [1000]
+def test_where_looks_are_in_vain_it_sleeps_from_then_on(poll):
+    wait = awake.waiting(Plan(host="127.0.0.1"), poll, lambda: poll.now)
+    for _ in range(awake.VAIN - 1):
+        assert poll.ask(wait, -1) == (1000, True)
+    assert poll.ask(wait, 3) == (3, False), "they are counted anew"
+    for _ in range(awake.VAIN):
+        assert poll.ask(wait, -1) == (1000, True)
+    for _ in range(10):
+        assert poll.ask(wait, 1) == (0, True)
 
-    class Slow(Poll):
-        def __call__(self, seconds, most):
-            now[0] += 5_000_000 if seconds else 1000
-            return super().__call__(seconds, most)
 
-    monkeypatch.setattr(awake, "Spin", lambda limit: Spin(limit, lambda: now[0]))
-    poll = Slow(-1)
-    wait = awake.waiting(Plan(host="127.0.0.1"), poll)
-    for _ in range(20):
-        assert wait(0.01, 5) == FOUND
-    assert (poll.waits, poll.looked) == (20, 0)
+def test_others_wait_as_ever(monkeypatch):
+    monkeypatch.setattr(awake, "waits_awake", lambda plan: False)
+    poll = Poll()
+    assert awake.waiting(Plan(host="127.0.0.1"), poll) is poll
 
 
 @pytest.mark.parametrize(("flows", "kind"), [(1, "TcpShuttles"), (8, "TcpShuttles"), (9, "TcpRows")])

@@ -56,7 +56,8 @@ def _bound(result: Result) -> str:
     busiest = max(result.processes, key=lambda process: max(process.cpu_share, process.busy_share), default=None)
     if busiest is None or nothing_sent(result) or unanswered(result):
         return ""
-    awake = result.plan.one_under_way  # for the answer, and what it uses meanwhile is no work
+    # It may have waited awake for the only message, and what it used meanwhile is no work.
+    awake = result.plan.one_under_way and busiest.busy_share < busiest.cpu_share
     hot = busiest.busy_share >= BUSY or (busiest.cpu_share >= CPU and not awake)
     if result.plan.model == "open":
         kept = rate_not_kept(result) is None
