@@ -279,7 +279,7 @@ class Ringed:
         """Have the ring receive for a few connections of the poller, which are ordinary and were ready.
 
         Those that stay get there soon, a few with each slice. Those that come and go are spared the way: it is for who
-        is busy at the end of a slice for the second time.
+        is among the most that were ready at a time for the second time.
         """
         known, left = self._known, max(GO_OVER, len(ready) // 4)
         for fd in ready:
