@@ -30,14 +30,17 @@ class Company:
         """Learn that the poller found so many messages, a few at a time."""
         self._crowds = max(0, self._crowds - messages)
 
-    def turn(self, ready: int) -> None:
-        """Learn how many of those that could go over to the ring were ready at the end of a turn of the poller."""
-        if ready >= CROWD:
-            self._crowds = min(ENOUGH, self._crowds + CROWD)
-            self._alone = 0  # the ring has few only because the poller still has the others
-        else:
+    def turn(self, ready: int, may: bool = True) -> None:
+        """Learn how many ordinary connections were ready at a time in a turn of the poller.
+
+        ``may`` says whether they may go over; a crowd that may not is no reason for anything.
+        """
+        if ready < CROWD:
             self._crowds = max(0, self._crowds - ready)
             self._alone += ready
+        elif may:
+            self._crowds = min(ENOUGH, self._crowds + CROWD)
+            self._alone = 0  # the ring has few only because the poller still has the others
 
     def batch(self, completions: int) -> None:
         """Learn how many completions the ring had at a time."""

@@ -32,6 +32,7 @@ from .watched import EVENTS, Watched, end_connection
 
 SHORT: Final = 512 - 33  # bytes read at once while messages are short: with it, Python has the object without malloc(3)
 FEW_CONNECTIONS: Final = 16  # so many at most that stay are waited for within a call of serve
+MOST_ODD: Final = 16  # connections that are not ordinary; the short loop copies their numbers, to leave them out
 AWAKE: Final = 4  # connections; with more of them it costs work, too, to stay awake for messages that go through a pipe
 ALL: Final = EVENTS + 1  # more than are ever found ready at a time
 LONG: Final = 24 << 10  # bytes in a read, lately, from which on to stay awake costs work and brings no more messages
@@ -64,7 +65,7 @@ class Polled:
         self.watched = self.watching.connections
         """Connections that the poller watches."""
         self.latest: Events = []
-        """What was ready at a time, the most since somebody emptied this; where there is another mover, which does."""
+        """The most that were ready at a time, since another mover emptied this."""
         self.mean_read = 0.0
         """Bytes in a read, lately."""
         self.crowd = crowd
@@ -185,7 +186,7 @@ class Polled:
         Messages are short, or those who have long ones are few.
         """
         odd = len(self._engine.connections.odd)
-        if self._came or self._receiving or odd > FEW_CONNECTIONS:
+        if self._came or self._receiving or odd > MOST_ODD:
             return False
         return self.mean_read < SPLICED or (not odd and self._are_few())
 

@@ -53,7 +53,7 @@ class Ringed:
         self._known: set[int] = set()
         """Connections of the poller that have been busy before."""
         self._newcomers: set[int] = set()
-        """Those that have come since some went over: what was ready before may have their numbers."""
+        """Those that have come since lanes were chosen: what was ready before may have their numbers."""
         self._to_recall: list[int] = []
         """Descriptors to come back from the ring, some with each turn."""
         self._recalled: set[int] = set()
@@ -262,7 +262,7 @@ class Ringed:
         self._known -= newcomers
         newcomers.clear()
         may = polled.mean_read < LARGE and len(self._engine.connections.open) > FEW_CONNECTIONS
-        company.turn(len(ready) if may or len(ready) < CROWD else 0)
+        company.turn(len(ready), may)
         if company.is_missed(len(self._receiving)):
             self._to_recall = list(self._receiving)
         if ready and may:

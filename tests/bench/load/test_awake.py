@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import time
 
 import pytest
 from rigs.blasting import Blaster
@@ -45,8 +47,7 @@ class Poll:
 
 
 @pytest.fixture
-def poll(monkeypatch):
-    monkeypatch.setattr(awake, "waits_awake", lambda plan: True)
+def poll():
     return Poll()
 
 
@@ -82,13 +83,13 @@ def test_it_needs_two_processors_and_that_somebody_pays_for_both(tmp_path, cpus,
 
 
 def test_it_looks_until_the_answer_is_there(poll):
-    wait = awake.waiting(Plan(host="127.0.0.1"), poll, lambda: poll.now)
+    wait = awake.waiting_awake(poll, lambda: poll.now)
     for looks in (1, 7, 900):
         assert poll.ask(wait, looks) == (looks, False)
 
 
 def test_where_looks_are_in_vain_it_sleeps_from_then_on(poll):
-    wait = awake.waiting(Plan(host="127.0.0.1"), poll, lambda: poll.now)
+    wait = awake.waiting_awake(poll, lambda: poll.now)
     for _ in range(awake.VAIN - 1):
         assert poll.ask(wait, -1) == (1000, True)
     assert poll.ask(wait, 3) == (3, False), "they are counted anew"
@@ -98,18 +99,35 @@ def test_where_looks_are_in_vain_it_sleeps_from_then_on(poll):
         assert poll.ask(wait, 1) == (0, True)
 
 
-def test_others_wait_as_ever(monkeypatch):
-    monkeypatch.setattr(awake, "waits_awake", lambda plan: False)
-    poll = Poll()
-    assert awake.waiting(Plan(host="127.0.0.1"), poll) is poll
-
-
 @pytest.mark.parametrize(("flows", "kind"), [(1, "TcpShuttles"), (8, "TcpShuttles"), (9, "TcpRows")])
 def test_few_connections_are_served_by_a_call_for_each_message(flows, kind):
     (share,) = shares(Plan(host="127.0.0.1", flows=flows))
     made = engine.ColumnsLoad(share, ("127.0.0.1", 7), lambda now, tally: None)
     assert type(made._engine).__name__ == kind
     made.close()
+
+
+@pytest.mark.parametrize("awake_", [True, False])
+@pytest.mark.parametrize(
+    ("server", "plan", "base", "model"),
+    [(TCP, {}, "tcp", "tcp_streams"), (UDP, {"transport": "udp"}, "udp", "udp_models")],
+)
+def test_an_engine_waits_as_was_decided(server, plan, base, model, awake_, monkeypatch):
+    used = []
+    base, model = (importlib.import_module(f"echobench.bench.load.columns.{name}") for name in (base, model))
+    monkeypatch.setattr(base, "waits_awake", lambda plan: awake_)
+    monkeypatch.setattr(model, "waiting_awake", lambda poll: (used.append(poll), awake.waiting_awake(poll))[1])
+    with server(honest) as there:
+        (share,) = shares(Plan(host="127.0.0.1", count=5, warmup=0.0, timeout=20.0, **plan))
+        made = engine.ColumnsLoad(share, ("127.0.0.1", there.port), lambda now, tally: None)
+        try:
+            made.open()
+            made.run(time.perf_counter_ns())
+        finally:
+            made.close()
+    assert made.tally.answered == 5
+    assert made._engine.account._spins == awake_
+    assert len(used) == awake_
 
 
 @pytest.mark.parametrize(("server", "plan"), [(TCP, {}), (UDP, {"transport": "udp"})])

@@ -85,6 +85,15 @@ def test_the_first_in_the_ring_are_not_alone_while_the_poller_has_the_others():
     assert not company.is_missed(1)
 
 
+def test_a_crowd_that_may_not_go_over_is_no_company():
+    company = Company()
+    for _ in range(LONG):
+        company.turn(CROWD, may=False)
+        company.batch(1)
+    assert not company.is_enough()
+    assert company.is_missed(1)
+
+
 def test_it_is_missed_too_where_the_poller_has_all_that_comes():
     """Those in the ring may be silent, and keep the others from the short loops."""
     company = Company()
@@ -144,6 +153,14 @@ class Many:
             self.turn()
             for peer in peers:
                 peer.receive(1000)
+
+    def leave(self, peers):
+        """Close the connections of these, and wait until the engine has seen it."""
+        for peer in peers:
+            peer.sock.close()
+            self.peers.remove(peer)
+        while len(self.engine.connections.open) > len(self.peers):
+            self.turn()
 
     def ask_alone(self):
         """Let one ask until connections are asked to come back from the ring."""
@@ -240,11 +257,7 @@ def test_one_in_the_ring_that_is_silent_comes_back_when_the_others_are_few(many)
     while some.in_the_ring() < MANY:
         some.ask(some.peers)
     first, *others = some.peers
-    for peer in others:
-        peer.sock.close()
-        some.peers.remove(peer)
-    while len(some.engine.connections.open) > 1:
-        some.turn()
+    some.leave(others)
     peer = Peer(some.listener.getsockname()[1])
     some.peers.append(peer)
     some.turn()
@@ -271,14 +284,10 @@ def test_a_crowd_with_stragglers_is_a_crowd(many):
 def test_those_in_the_ring_come_back_beside_a_crowd_that_may_not_go_over(many):
     """Few are open in all, and some of them were in the ring when there were more."""
     some = many(MANY + CROWD)
-    ringed, others = some.peers[:4], some.peers[4:]
+    others = some.peers[4:]
     while some.in_the_ring() < len(some.peers):
         some.ask(some.peers)
-    for peer in others:
-        peer.sock.close()
-    some.peers[:] = ringed
-    while len(some.engine.connections.open) > 4:
-        some.turn()
+    some.leave(others)
     for _ in range(CROWD):
         some.peers.append(Peer(some.listener.getsockname()[1]))
         some.turn()

@@ -34,15 +34,13 @@ def waits_awake(plan: Plan, facts: Facts | None = None) -> bool:
     return facts.cpus > 1 and (paid is None or paid[0] >= 2)
 
 
-def waiting(
-    plan: Plan, poll: Callable[[float, int], Events], clock: Callable[[], int] = time.perf_counter_ns
+def waiting_awake(
+    poll: Callable[[float, int], Events], clock: Callable[[], int] = time.perf_counter_ns
 ) -> Callable[[float, int], Events]:
-    """Return the function that waits for a run's answers, in the place of an epoll's ``poll``.
+    """Return a function that waits for a run's answers, in the place of an epoll's ``poll``.
 
     ``clock`` is in nanoseconds.
     """
-    if not waits_awake(plan):
-        return poll
     vain = 0
 
     def wait(seconds: float, most: int) -> Events:

@@ -58,7 +58,8 @@ class TcpColumns:
     def run(self, begin: int) -> None:
         """Offer load from ``begin`` on, and return when the run is over and counted."""
         self.window = Window(self.plan, begin)
-        self.account = Account(self.plan, self.tally, self.window, self._tick, awake=waits_awake(self.plan))
+        self.awake = waits_awake(self.plan)
+        self.account = Account(self.plan, self.tally, self.window, self._tick, awake=self.awake)
         self.listen()
         self.start()
         wait_for(begin)

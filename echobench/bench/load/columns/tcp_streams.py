@@ -14,7 +14,7 @@ from typing import Final
 from ..schedule import Schedule
 from ..streams import Layout, Stream
 from ..window import SECOND
-from .awake import waiting
+from .awake import waiting_awake
 from .tcp import PATIENCE, TcpColumns
 
 SPIN: Final = 150_000  # nanoseconds before a message is due from which on the engine spins
@@ -57,7 +57,8 @@ class TcpStreams(TcpColumns):
 
     def offer(self) -> None:
         """Offer load."""
-        clock, wait = time.perf_counter_ns, waiting(self.plan, self.epoll.poll)
+        clock, poll = time.perf_counter_ns, self.epoll.poll
+        wait = waiting_awake(poll) if self.awake else poll
         schedule = self._schedule
         if schedule is None:
             self._owed = [(flow, self.plan.window) for flow in range(len(self._streams))]
@@ -81,7 +82,7 @@ class TcpStreams(TcpColumns):
                 ahead = schedule.next_due() - clock()
                 # Waking up takes a while, so the engine spins for the last moment.
                 patience = min(PATIENCE, (ahead - SPIN) / SECOND) if ahead > SPIN + 1_000_000 else 0
-                events = self.epoll.poll(patience, BATCH)
+                events = poll(patience, BATCH)
             if events:
                 handled += self._receive(events)
                 if not over:

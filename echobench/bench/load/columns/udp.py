@@ -26,7 +26,8 @@ class UdpColumns(UdpSender):
     def run(self, begin: int) -> None:
         """Offer load from ``begin`` on, and return when the run is over and counted."""
         window = self.window = Window(self.plan, begin)
-        self.account = Account(self.plan, self.tally, window, self._tick, awake=waits_awake(self.plan))
+        self.awake = waits_awake(self.plan)
+        self.account = Account(self.plan, self.tally, window, self._tick, awake=self.awake)
         self.flows = Flows(self.plan, self.account, self.share.first_flow, self.share.flows)
         self.questions = Trains(self.flows, self.stamped) if self.plan.gso else Questions(self.flows)
         self.answers = self.questions if isinstance(self.questions, Trains) else Turn(self.flows, self.stamped)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..schedule import Schedule
 from ..window import SECOND
-from .awake import Events, waiting
+from .awake import Events, waiting_awake
 from .udp import UdpColumns
 from .udp_sender import PAUSE
 
@@ -32,7 +32,7 @@ class ClosedUdp(UdpColumns):
     def offer(self) -> None:
         """Send each flow's window, and a datagram for each answer."""
         self.owe(slice(None), self.plan.window)
-        self._wait = waiting(self.plan, self.epoll.poll)
+        self._poll = waiting_awake(self.epoll.poll) if self.awake else self.epoll.poll
         clock = time.perf_counter_ns
         over = False
         poll, receive, worked, window = self.wait, self.receive, self.account.worked, self.window
@@ -56,7 +56,7 @@ class ClosedUdp(UdpColumns):
 
     def wait(self, seconds: float) -> Events:
         """Wait for answers."""
-        return self._wait(seconds, -1)
+        return self._poll(seconds, -1)
 
     def _pay(self, now: int) -> None:
         """Send what is owed to flows besides the replacements of answers."""
